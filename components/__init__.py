@@ -1,0 +1,1 @@
+"""The eight components. Each folder's `__init__.py` is its door; nobody reaches behind it."""

@@ -1,0 +1,21 @@
+"""Image conversion: enlarged batches (IEDT) and settings (ICS) in, encoded files (IODT) out.
+
+from components.conversion import create, read_record
+
+for image in create(workspace).convert(batches, ICS(format="webp")):
+    path.write_bytes(image.data)
+read_record(path)  # what the file says of itself
+"""
+
+from pathlib import Path
+
+from components.conversion.converter import ImageConverter
+from components.conversion.reading import read_record
+
+
+def create(workspace: Path) -> ImageConverter:
+    """The component as the pipeline makes it; it keeps no files."""
+    return ImageConverter()
+
+
+__all__ = ["ImageConverter", "create", "read_record"]

@@ -1,0 +1,98 @@
+"""The conversion component: from floating point back to an image format."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+
+from components.conversion.encoding import MEDIA_TYPES, Metadata, encode
+from components.conversion.xmp import packet
+from components.images import float_to_levels
+from interfaces.batch import Carried
+from interfaces.ics import ICS
+from interfaces.iedt import IEDT
+from interfaces.iodt import IODT
+from interfaces.record import GeneratedOrigin, Record
+
+_GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
+_DEEP_FORMATS = {"png", "tiff"}
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's own "L"
+
+
+class ImageConverter:
+    """Encodes one image at a time. The port is `interfaces.iodt.Converter`."""
+
+    def convert(self, batches: Iterable[IEDT], settings: ICS) -> Iterator[IODT]:
+        """Encode every image of every batch, in order, each with its record inside.
+
+        What a person's own file held goes with it: alpha (JPEG shows white there), 16 bits (PNG
+        and TIFF), grey, ICC profile where it fits the colours written, EXIF (but for 16-bit TIFF),
+        XMP, and a PNG's texts into a PNG. Raises `AtelierError` for a picture that the format
+        cannot hold.
+        """
+        for batch in batches:
+            for place in range(len(batch)):
+                yield _convert(batch, place, settings)
+
+
+def _convert(batch: IEDT, place: int, settings: ICS) -> IODT:
+    carried = batch.carried[place] if batch.carried else Carried()
+    alpha = None if batch.alpha is None else batch.alpha[place]
+    pixels = _pixels(batch.images[place], alpha, carried, settings)
+    record = _record(batch, place, settings)
+    metadata = Metadata(
+        xmp=packet(record, carried.xmp),
+        icc_profile=_fitting_profile(carried.icc_profile, is_grey=pixels.shape[2] < 3),
+        exif=carried.exif,
+        text=carried.text,
+    )
+    data = encode(pixels, settings, metadata)
+    return IODT(
+        data=data,
+        sha256=hashlib.sha256(data).hexdigest(),
+        media_type=MEDIA_TYPES[settings.format],
+        width=pixels.shape[1],
+        height=pixels.shape[0],
+        record=record,
+    )
+
+
+def _record(batch: IEDT, place: int, settings: ICS) -> Record:
+    origin = batch.origins[place]
+    return Record(
+        software=_software(),
+        origin=origin,
+        enhancement=batch.enhancement,
+        conversion=settings.model_dump(mode="json", exclude={"schema_version"}),
+        is_ai_generated=isinstance(origin, GeneratedOrigin),
+    )
+
+
+def _software() -> str:
+    try:
+        return f"atelier {version('atelier')}"
+    except PackageNotFoundError:
+        return "atelier (not installed)"
+
+
+def _pixels(
+    image: np.ndarray, alpha: np.ndarray | None, carried: Carried, settings: ICS
+) -> np.ndarray:
+    """(3, H, W) in [-1, 1] and alpha (1, H, W) => (H, W, C), as many channels and bits as fit."""
+    colours = (image + 1) / 2  # [-1, 1] => [0, 1]
+    if alpha is not None and settings.format == "jpeg":
+        colours, alpha = 1 + alpha * (colours - 1), None  # over white, as on a page
+    if carried.mode in _GREY_MODES:
+        colours = np.tensordot(_LUMA, colours, axes=1)[None]
+        if settings.format in ("webp", "avif"):
+            colours = colours.repeat(3, axis=0)  # these know no grey
+    planes = colours if alpha is None else np.concatenate([colours, alpha])
+    is_deep = carried.bit_depth == 16 and settings.format in _DEEP_FORMATS
+    return float_to_levels(planes, np.uint16 if is_deep else np.uint8)
+
+
+def _fitting_profile(profile: bytes | None, *, is_grey: bool) -> bytes | None:
+    """The profile where it describes the colours written: its header names its colour space."""
+    wanted = b"GRAY" if is_grey else b"RGB "
+    return profile if profile is not None and profile[16:20] == wanted else None

@@ -1,0 +1,29 @@
+"""Image enhancement: pictures ×4 or ×16 by Real-ESRGAN's networks (IGDT and IES to IEDT).
+
+Nothing here imports torch before `RealESRGANEnhancer.enhance` is called with a network.
+"""
+
+from pathlib import Path
+
+from components.enhancement.enhancer import RealESRGANEnhancer
+from components.enhancement.official import OFFICIAL, OfficialWeights
+from components.enhancement.pictures import find_pictures, read_picture
+from interfaces.iedt import Enhancer
+
+__all__ = [
+    "OFFICIAL",
+    "OfficialWeights",
+    "RealESRGANEnhancer",
+    "create",
+    "find_pictures",
+    "read_picture",
+]
+
+
+def create(workspace: Path) -> Enhancer:
+    """The component as the pipeline uses it.
+
+    It keeps nothing in `workspace`: official weights lie in the person's cache folder, shared by
+    all projects (see `download.weights_cache`).
+    """
+    return RealESRGANEnhancer()

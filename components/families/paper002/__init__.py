@@ -1,0 +1,1 @@
+"""«DCGAN», «DCGAN-WI» and «WGAN-GP»: the three models of paper 002."""

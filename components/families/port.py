@@ -1,0 +1,99 @@
+"""What the training loop and the generator know of a family, and nothing more.
+
+A family is a published method: a folder with `config.py` (torch-free, what a person may choose)
+and `method.py` (networks, losses, trainer, sampler).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:  # the command line reads configs, and must not wait for torch
+    import torch
+    from torch import Tensor, nn
+
+
+class FamilyConfig(BaseModel):
+    """The numbers that fix a family's networks and training; they travel with the weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch_size: int = Field(default=64, ge=1, description="Images in a batch.")
+
+
+class FamilyOptions(BaseModel):
+    """What a person may choose when a model of the family generates."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the collection decides about a family's networks."""
+
+    resolution: int
+    """Side of the square images, pixels."""
+    num_styles: int
+    """How many style labels there are."""
+
+
+class FamilyTrainer(Protocol):
+    """One training of a family: it owns networks and optimisers, the loop owns everything else."""
+
+    network: nn.Module
+    """The network worth sampling; the loop averages its weights (EMA)."""
+
+    def step(self, images: Tensor, labels: Tensor, accumulate: int) -> dict[str, Tensor]:
+        """Learn from one batch.
+
+        `images` float32 (N, 3, S, S) in [-1, 1] and `labels` int64 (N,) are on the trainer's
+        device; their gradients are taken in `accumulate` equal parts and make one update. Returns
+        scalars by name, detached: 'generator_loss', 'discriminator_loss', 'real_score', …
+        """
+        ...
+
+    def state_dict(self) -> dict[str, object]:
+        """All that is needed to go on exactly: networks, optimisers, counters. Nested dicts."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Go on from `state_dict()`."""
+        ...
+
+
+class FamilySampler(Protocol):
+    """A trained network that makes pictures."""
+
+    def sample(self, seeds: Sequence[int], labels: Sequence[int], options: FamilyOptions) -> Tensor:
+        """One picture a seed: float32 (n, 3, S, S) in [-1, 1], on the CPU.
+
+        Each depends on its seed, label and the options alone, whatever else is in the call.
+        """
+        ...
+
+
+class Method(Protocol):
+    """A family's `method.py`, seen as a module."""
+
+    def build_trainer(
+        self,
+        config: FamilyConfig,
+        shape: Shape,
+        device: torch.device,
+        dtype: torch.dtype,
+        rng: torch.Generator,
+    ) -> FamilyTrainer:
+        """A fresh trainer; first weights and all later noise come from `rng`, on the CPU."""
+        ...
+
+    def build_network(self, config: FamilyConfig, shape: Shape) -> nn.Module:
+        """The network worth sampling, with weights still to be loaded."""
+        ...
+
+    def build_sampler(self, network: nn.Module, config: FamilyConfig) -> FamilySampler:
+        """A sampler over a network on its device."""
+        ...

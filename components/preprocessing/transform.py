@@ -1,0 +1,27 @@
+"""What is done to one picture: centre crop to a square, bicubic reduction, 8-bit RGB."""
+
+import numpy as np
+from PIL import Image
+
+from components.images import to_rgb
+
+
+def centre_square(width: int, height: int) -> tuple[int, int, int, int]:
+    """The largest square in the middle: (left, upper, right, lower) in pixels, as Pillow counts.
+
+    Equal strips are discarded on both sides of the longer axis; where that leaves one pixel too
+    many, it is taken from the right or the bottom.
+    """
+    side = min(width, height)
+    left, upper = (width - side) // 2, (height - side) // 2
+    return left, upper, left + side, upper + side
+
+
+def prepare(picture: Image.Image, resolution: int) -> np.ndarray:
+    """An upright picture in any mode => uint8 (resolution, resolution, 3), RGB, 0 to 255.
+
+    Pixel for pixel what Pillow's bicubic `resize` gives; smaller pictures are enlarged by it too.
+    """
+    square = to_rgb(picture).crop(centre_square(*picture.size))
+    resized = square.resize((resolution, resolution), Image.Resampling.BICUBIC)
+    return np.asarray(resized, dtype=np.uint8)

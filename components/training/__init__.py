@@ -1,0 +1,38 @@
+"""Model training: a prepared set (IPDT) in, a model (IGME) out.
+
+    from components.training import create
+
+    model = create(workspace).train(prepared, TrainingSettings(total_images=100_000), run, silent)
+
+Torch is imported by the first call, not by this door.
+"""
+
+from pathlib import Path
+
+from interfaces.igme import IGME, TrainingSettings
+from interfaces.ipdt import IPDT
+from interfaces.progress import Progress
+
+
+class LocalTrainer:
+    """Trains on this machine, in this process. The port is `interfaces.igme.Trainer`."""
+
+    def train(
+        self, prepared: IPDT, settings: TrainingSettings, run: Path, progress: Progress
+    ) -> IGME:
+        """Train in the folder `run`, or go on with what an earlier call left there.
+
+        Leaves `settings.json`, `state.safetensors` (to go on from), `curves.csv`, `curves.png`,
+        `samples/` and `model/`. Ctrl-C saves the state and then raises KeyboardInterrupt.
+        """
+        from components.training.loop import train
+
+        return train(prepared, settings, run, progress)
+
+
+def create(workspace: Path) -> LocalTrainer:
+    """The component as the pipeline makes it; runs lie where each call says."""
+    return LocalTrainer()
+
+
+__all__ = ["LocalTrainer", "create"]

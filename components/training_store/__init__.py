@@ -1,0 +1,21 @@
+"""The training data store: finds the images of a collection and vouches for them.
+
+A collection is a folder, a zip, a tar (compressed or not), parquet files with image bytes,
+ArtBench-10 as folders or in its CIFAR-style binary form, or 'embedded', which the project paints.
+
+    store = create(pathlib.Path("workspace"))
+    collection = store.collect(CollectionSettings(data="~/paintings"), silent)
+    print("\\n".join(report_lines(collection)))
+"""
+
+from pathlib import Path
+
+from components.training_store.report import report_lines
+from components.training_store.store import LocalTrainingStore
+
+__all__ = ["LocalTrainingStore", "create", "report_lines"]
+
+
+def create(workspace: Path) -> LocalTrainingStore:
+    """The store that keeps its manifests, unpacked archives and own paintings in `workspace`."""
+    return LocalTrainingStore(workspace)

@@ -1,0 +1,234 @@
+"""One image at a time: is it whole, what is it, and what does it look like."""
+
+import hashlib
+import io
+import warnings
+import zlib
+from dataclasses import dataclass
+from typing import Self
+
+from PIL import Image, UnidentifiedImageError
+from pydantic import BaseModel, ConfigDict, Field
+
+from components.images import open_upright, planes_to_image, to_rgb
+from components.training_store.containers import Entry, Reason, put_aside
+from components.training_store.hashing import perceptual_hash
+from components.training_store.layouts import CIFAR_SIDE, Candidate
+from interfaces.itdt import CollectionSettings, QuarantinedFile, TrainingImage
+
+# Formats whose decoders are in Pillow itself: none runs another program, as EPS would.
+_FORMATS = ["AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TIFF", "WEBP"]
+_OTHER_MAGICS = {
+    b"%PDF": "a PDF document",
+    b"%!PS": "a PostScript document",
+    b"PK\x03\x04": "a zip archive",
+    b"Rar!": "a RAR archive",
+    b"\x1f\x8b": "a gzip archive",
+}
+_UNREAD_BOXES = {b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim", b"heis"}
+_IMAGE_MAGICS = (
+    b"\xff\xd8\xff",
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF8",
+    b"BM",
+    b"II*\0",
+    b"MM\0*",
+    b"RIFF",
+    b"\0\0\0\x0cjP  ",
+    b"qoif",
+)
+_END_BYTES = 4096  # some programs add a few bytes after the end
+_BYTES_PER_PIXEL = 8  # 16 bits for each of red, green, blue and alpha: nothing is wider
+_METADATA_BYTES = 1 << 25
+
+
+class Finding(BaseModel):
+    """What became of one candidate: an image or a quarantined file, never both."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image: TrainingImage | None = None
+    quarantined: QuarantinedFile | None = None
+    perceptual_hash: int | None = Field(default=None, ge=0, lt=2**64)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is too small and too large, in pixels."""
+
+    min_side_pixels: int
+    max_pixels: int
+
+    @classmethod
+    def of(cls, settings: CollectionSettings) -> Self:
+        """The limits that a person chose."""
+        return cls(settings.min_side_pixels, settings.max_pixels)
+
+    @property
+    def max_bytes(self) -> int:
+        """No image of `max_pixels` needs more, even uncompressed and with its metadata."""
+        return self.max_pixels * _BYTES_PER_PIXEL + _METADATA_BYTES
+
+
+class _FaultError(Exception):
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason: Reason = reason
+
+
+def inspect(candidate: Candidate, limits: Limits) -> Finding:
+    """Read, check and fully decode one candidate. Raises nothing: every fault is a finding."""
+    entry = candidate.entry
+    try:
+        data = _read(entry, limits)
+        if candidate.encoding == "rgb planes":
+            picture, mode = planes_to_image(data, CIFAR_SIDE, CIFAR_SIDE), "RGB"
+            _check_size(picture.size, limits)
+        else:
+            picture, mode = _decode(data, limits)
+    except _FaultError as fault:
+        return Finding(quarantined=put_aside(entry.name, fault.reason, str(fault)))
+    except MemoryError:
+        detail = "decoding it takes more memory than there is"
+        return Finding(quarantined=put_aside(entry.name, "oversized", detail))
+    image = TrainingImage(
+        name=entry.name,
+        file=entry.file,
+        offset=entry.offset,
+        length=entry.length,
+        compression=entry.compression,
+        encoding=candidate.encoding,
+        style=candidate.style,
+        width=picture.width,
+        height=picture.height,
+        mode=mode,
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
+    return Finding(image=image, perceptual_hash=perceptual_hash(picture))
+
+
+def _read(entry: Entry, limits: Limits) -> bytes:
+    """The unpacked bytes of an entry, never more than `limits.max_bytes`."""
+    size = max(entry.size, entry.length)
+    if size > limits.max_bytes:
+        raise _FaultError("oversized", f"{size:,} bytes, over the limit of {limits.max_bytes:,}")
+    if entry.size == 0:
+        raise _FaultError("truncated", "the file is empty (0 bytes)")
+    try:
+        with entry.file.open("rb") as stream:
+            stream.seek(entry.offset)
+            data = stream.read(entry.length)
+    except OSError as error:
+        raise _FaultError("unreadable", f"cannot be read: {error.strerror or error}") from error
+    if len(data) < entry.length:
+        raise _FaultError("truncated", f"{len(data):,} bytes of {entry.length:,} are there")
+    if entry.compression == "deflate":
+        data = _inflate(data, entry.size)
+    if entry.crc32 is not None and zlib.crc32(data) != entry.crc32:
+        raise _FaultError("corrupt", "its checksum in the zip is another: the archive is damaged")
+    return data
+
+
+def _inflate(packed: bytes, size: int) -> bytes:
+    """Raw deflate => exactly `size` bytes; a bomb that holds more is not unpacked further."""
+    unpacker = zlib.decompressobj(wbits=-15)
+    try:
+        data = unpacker.decompress(packed, size + 1)
+    except zlib.error as error:
+        raise _FaultError("corrupt", "cannot be unpacked: the archive is damaged") from error
+    if len(data) != size or not unpacker.eof:
+        raise _FaultError("corrupt", f"does not unpack to the {size:,} bytes that the zip declares")
+    return data
+
+
+def _decode(data: bytes, limits: Limits) -> tuple[Image.Image, str]:
+    """An image file => its picture, RGB and upright, and the pixel format that it had."""
+    size, mode, image_format = _read_header(data)
+    _check_size(size, limits)
+    try:
+        return to_rgb(open_upright(data)), mode
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise whatever they like at a damaged file
+        raise _damage(data, f"the {image_format} is damaged: {_plain(error)}") from error
+
+
+def _read_header(data: bytes) -> tuple[tuple[int, int], str, str]:
+    """Width and height as stored, mode and format, without decoding a pixel."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+                return image.size, image.mode, image.format or "image"
+    except UnidentifiedImageError as error:
+        raise _unidentified(data) from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _damage(data, f"its header is damaged: {_plain(error)}") from error
+
+
+def _check_size(size: tuple[int, int], limits: Limits) -> None:
+    width, height = size
+    if width * height > limits.max_pixels:
+        shown = f"{width:,}×{height:,} pixels, over the limit of {limits.max_pixels:,} in all"
+        raise _FaultError("oversized", shown)
+    if min(size) < limits.min_side_pixels:
+        least = limits.min_side_pixels
+        raise _FaultError("tiny", f"{width}×{height} pixels; the shorter side must have {least}")
+
+
+def _damage(data: bytes, detail: str) -> _FaultError:
+    """Truncated where the end is missing or the decoder asked for more, else corrupt."""
+    if _is_cut_off(data) or "truncated" in detail.lower():
+        return _FaultError("truncated", f"the image ends too early, after {len(data):,} bytes")
+    return _FaultError("corrupt", detail)
+
+
+def _unidentified(data: bytes) -> _FaultError:
+    """Why Pillow sees no image in these bytes, as far as a first look tells."""
+    if data[4:8] == b"ftyp" and data[8:12] in _UNREAD_BOXES:
+        return _FaultError("unsupported", "a HEIC picture; save it as JPEG or PNG")
+    if data.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
+        return _FaultError("unsupported", "a JPEG XL picture; save it as JPEG or PNG")
+    if data.startswith(_IMAGE_MAGICS) or data[4:8] == b"ftyp":
+        return _damage(data, "begins like an image, but its header is damaged")
+    for magic, what in _OTHER_MAGICS.items():
+        if data.startswith(magic):
+            return _FaultError("not an image", f"the file is {what}")
+    return _FaultError("not an image", f"the file holds {_kind_of_bytes(data[:512])}")
+
+
+def _kind_of_bytes(start: bytes) -> str:
+    if not start.strip(b"\0"):
+        return "nothing but zeros"
+    if start.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
+        return "a web page"
+    try:
+        text = start.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(start) - 3:  # otherwise the last letter was cut in two
+            return "no picture that is known here"
+        text = start[: error.start].decode("utf-8")
+    is_text = all(letter.isprintable() or letter.isspace() for letter in text)
+    return "text" if is_text else "no picture that is known here"
+
+
+def _is_cut_off(data: bytes) -> bool:
+    """Whether an image file lacks its end, as after an interrupted download."""
+    if data.startswith(b"\xff\xd8"):
+        return b"\xff\xd9" not in data[-_END_BYTES:]
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" not in data[-_END_BYTES:]
+    if data.startswith(b"GIF8"):
+        return b"\x3b" not in data[-16:]
+    if data.startswith(b"RIFF"):
+        return len(data) < 8 + int.from_bytes(data[4:8], "little")
+    if data.startswith(b"BM"):
+        return len(data) < int.from_bytes(data[2:6], "little")
+    return False
+
+
+def _plain(error: Exception) -> str:
+    """What a decoder said, in one short line."""
+    return " ".join(str(error).split())[:120] or type(error).__name__

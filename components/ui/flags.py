@@ -1,0 +1,195 @@
+"""Command-line flags made from the settings models, so that a field is described once.
+
+Every field has a long flag that names its section (`--train.seed`) and, where the name is wanted
+alone, a short one (`--seed`), which sets the field in every section of the command that has it.
+Values stay text here: the model that owns a field is what checks it.
+"""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+from cyclopts import Group, Parameter
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+# Fields that no person sets: the schema's version, a family's options (they have flags of their
+# own), and where a resumed request goes on.
+_HIDDEN = {"schema_version", "options", "skip"}
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One flag: which fields it sets, and what its help says."""
+
+    name: str
+    """As typed, without dashes before it: 'train.seed' or 'seed'."""
+    targets: tuple[tuple[str, ...], ...]
+    """Paths into the settings: (('train', 'seed'),)."""
+    help: str
+    group: str
+    is_switch: bool
+
+    @property
+    def variable(self) -> str:
+        """A Python name for the flag's parameter."""
+        return "flag_" + self.name.replace(".", "__")
+
+
+def flags_of(
+    sections: Mapping[str, type[BaseModel]],
+    options: Mapping[str, Mapping[str, type[BaseModel]]],
+) -> list[Flag]:
+    """The flags of a command, long ones hidden behind the short where there is one.
+
+    `sections` maps a section to its settings model; `options` maps a section to its families'
+    option models by family name.
+    """
+    fields: dict[str, list[tuple[tuple[str, ...], FieldInfo, str]]] = {}
+    for section, model in sections.items():
+        for name, info in model.model_fields.items():
+            if name not in _HIDDEN:
+                fields.setdefault(name, []).append(((section, name), info, section.capitalize()))
+        for name, (info, families) in _joined(options.get(section, {})).items():
+            group = f"{section.capitalize()}, options of {', '.join(families)}"
+            fields.setdefault(name, []).append(((section, "options", name), info, group))
+    flags = []
+    for name, owners in fields.items():
+        flags.append(_flag(name, owners))
+        if len(owners) > 1:
+            flags.extend(_flag(".".join(owner[0]), [owner]) for owner in owners)
+    return flags
+
+
+def _joined(
+    families: Mapping[str, type[BaseModel]],
+) -> dict[str, tuple[FieldInfo, list[str]]]:
+    """Option fields by name, each with the families that have it."""
+    joined: dict[str, tuple[FieldInfo, list[str]]] = {}
+    for family, model in families.items():
+        for name, info in model.model_fields.items():
+            first, owners = joined.setdefault(name, (info, []))
+            owners.append(family)
+            if first.default != info.default:
+                undecided = copy(first)
+                undecided.default = "by family"
+                joined[name] = (undecided, owners)
+    return joined
+
+
+def _flag(name: str, owners: list[tuple[tuple[str, ...], FieldInfo, str]]) -> Flag:
+    if len(owners) == 1:
+        _, info, group = owners[0]
+        text = _help(info)
+    else:
+        _, info, _ = owners[0]
+        stages = ", ".join(path[0] for path, _, _ in owners)
+        group, text = "Several stages at once", f"Sets it for all of: {stages}."
+    return Flag(
+        name=name,
+        targets=tuple(path for path, _, _ in owners),
+        help=text,
+        group=group,
+        is_switch=info.annotation is bool,
+    )
+
+
+def _help(info: FieldInfo) -> str:
+    """The field's own description, what is allowed, and the default."""
+    allowed = [*_choices(info.annotation), *_bounds(info)]
+    default = None if info.is_required() else info.get_default(call_default_factory=False)
+    if default is not None and info.annotation is not bool:
+        allowed.append(f"default {default}")
+    return f"{info.description}" + (f" [{'; '.join(allowed)}]" if allowed else "")
+
+
+def _choices(annotation: Any) -> list[str]:
+    origin = typing.get_origin(annotation)
+    if origin is Literal:
+        return [", ".join(str(choice) for choice in typing.get_args(annotation))]
+    if origin in (typing.Union, types.UnionType):
+        return [text for part in typing.get_args(annotation) for text in _choices(part)]
+    return []
+
+
+def _bounds(info: FieldInfo) -> list[str]:
+    signs = {Ge: "≥", Gt: ">", Le: "≤", Lt: "<"}
+    bounds = [
+        f"{sign} {getattr(constraint, kind.__name__.lower())}"
+        for constraint in info.metadata
+        for kind, sign in signs.items()
+        if isinstance(constraint, kind)
+    ]
+    return [" and ".join(bounds)] if bounds else []
+
+
+def with_flags(command: Callable[..., Any], flags: Iterable[Flag]) -> Callable[..., Any]:
+    """A function for cyclopts: `command` with its own parameters and these flags.
+
+    `command` receives what was given as its keyword argument `given`, a nested settings layer.
+    """
+    flags = list(flags)
+    own = [
+        parameter
+        for parameter in inspect.signature(command, eval_str=True).parameters.values()
+        if parameter.name != "given"
+    ]
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        given = {flag: kwargs.pop(flag.variable, None) for flag in flags}
+        return command(*args, given=layer_of(given), **kwargs)
+
+    parameters = [*own, *(_parameter(flag) for flag in flags)]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    return run
+
+
+def _parameter(flag: Flag) -> inspect.Parameter:
+    long = "--" + flag.name.replace("_", "-")
+    meaning = Parameter(
+        name=(long,),
+        help=flag.help,
+        group=Group(flag.group, sort_key=_GROUP_ORDER.get(flag.group.split(",")[0], 9)),
+        negative=() if not flag.is_switch else None,
+        show_default=False,
+    )
+    kind: Any = bool | None if flag.is_switch else str | None
+    return inspect.Parameter(
+        flag.variable,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[kind, meaning],
+    )
+
+
+_GROUP_ORDER = {
+    "Collect": 1,
+    "Preprocess": 2,
+    "Train": 3,
+    "Generate": 4,
+    "Enhance": 5,
+    "Convert": 6,
+    "Several stages at once": 7,
+}
+
+
+def layer_of(given: Mapping[Flag, str | bool | None]) -> dict[str, Any]:
+    """Flags as they were typed => nested settings; a long flag overrides a short one."""
+    layer: dict[str, Any] = {}
+    for flag in sorted(given, key=lambda flag: -len(flag.targets)):
+        value = given[flag]
+        if value is None:
+            continue
+        for *tables, field in flag.targets:
+            table = layer
+            for name in tables:
+                table = table.setdefault(name, {})
+            table[field] = value
+    return layer

@@ -1,0 +1,100 @@
+"""The terminal: live bars where a person looks, plain lines where a file or a log does."""
+
+import time
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from interfaces.progress import ProgressEvent
+from interfaces.ui import Choices
+
+SECONDS_BETWEEN_LINES = 10.0
+"""How often a step reports itself where there is no live display."""
+
+
+class TerminalInterface:
+    """The port `interfaces.ui.UserInterface` on a terminal; the flags were the questions."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, soft_wrap=True)
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._started: dict[str, float] = {}
+        self._last_line: dict[str, float] = {}
+
+    def ask(self, proposed: Choices) -> Choices:
+        """What flags, environment and presets proposed is what the person chose."""
+        return proposed
+
+    def watch(self, event: ProgressEvent) -> None:
+        """Show what is done, how far it is, and how long it still takes."""
+        if self.console.is_terminal:
+            self._move_bar(event)
+        else:
+            self._print_line(event)
+
+    def say(self, line: str) -> None:
+        """Print a line above whatever moves."""
+        self.console.print(line, highlight=False, markup=False)
+
+    def warn(self, line: str) -> None:
+        """Print a warning, marked as one."""
+        self.console.print(f"[yellow]warning:[/] {escape(line)}", highlight=False)
+
+    def close(self) -> None:
+        """Leave the bars as they are and give the terminal back."""
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+            self._tasks.clear()
+
+    def _move_bar(self, event: ProgressEvent) -> None:
+        if self._bars is None:
+            self._bars = Progress(
+                TextColumn("{task.description:<12}"),
+                BarColumn(bar_width=28),
+                TaskProgressColumn(),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}", markup=False),
+                console=self.console,
+            )
+            self._bars.start()
+        if event.stage not in self._tasks:
+            self._tasks[event.stage] = self._bars.add_task(
+                event.stage, total=event.total, note="", completed=int(event.done)
+            )
+        self._bars.update(
+            self._tasks[event.stage],
+            completed=event.done,
+            total=event.total,
+            note=event.note or _count(event),
+        )
+
+    def _print_line(self, event: ProgressEvent) -> None:
+        now = time.monotonic()
+        began = self._started.setdefault(event.stage, now)
+        is_over = event.total is not None and event.done >= event.total
+        if now - self._last_line.get(event.stage, 0.0) < SECONDS_BETWEEN_LINES and not is_over:
+            return
+        self._last_line[event.stage] = now
+        left = ""
+        if event.total and 0 < event.done < event.total and now > began:
+            left = f", about {(now - began) * (event.total - event.done) / event.done:.0f} s left"
+        note = f" ({event.note})" if event.note else ""
+        self.say(f"{event.stage}: {_count(event)}{left}{note}")
+
+
+def _count(event: ProgressEvent) -> str:
+    total = "" if event.total is None else f" of {event.total:.0f}"
+    return f"{event.done:.0f}{total} {event.unit}"

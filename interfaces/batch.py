@@ -1,0 +1,53 @@
+"""What IGDT and IEDT share: a bounded batch of pictures and where each came from."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from interfaces.contract import AlphaPlanes, Contract, Images
+from interfaces.record import Origin
+
+
+class Carried(BaseModel):
+    """What a person's own file holds beside its colours, to be kept through every step."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64"
+    )
+
+    bit_depth: Literal[8, 16] = Field(default=8, description="Bits per colour in the file.")
+    mode: str = Field(default="RGB", description="Pixel format of the file, as Pillow names it.")
+    icc_profile: bytes | None = Field(default=None, description="Colour profile, as it lay there.")
+    exif: bytes | None = Field(default=None, description="EXIF block, orientation set upright.")
+    xmp: bytes | None = Field(default=None, description="XMP packet, as it lay there.")
+    text: dict[str, str] = Field(default_factory=dict, description="Text chunks of a PNG.")
+
+
+class ImageBatch(Contract):
+    """A bounded batch of pictures of one size, each with its origin."""
+
+    images: Images = Field(description="float32 (N, 3, H, W), RGB, finite, in [-1, 1].")
+    origins: tuple[Origin, ...] = Field(
+        min_length=1, description="Where each picture came from: seed and model, or a file."
+    )
+    alpha: AlphaPlanes | None = Field(
+        default=None,
+        description="Opacity, float32 (N, 1, H, W) in [0, 1]; None where all is opaque.",
+    )
+    carried: tuple[Carried, ...] | None = Field(
+        default=None, description="What people's own files held beside colours; one an image."
+    )
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> Self:
+        count, _, height, width = self.images.shape
+        if len(self.origins) != count:
+            raise ValueError(f"{count} images but {len(self.origins)} origins")
+        if self.alpha is not None and self.alpha.shape != (count, 1, height, width):
+            raise ValueError(f"alpha {self.alpha.shape} does not fit images {self.images.shape}")
+        if self.carried is not None and len(self.carried) != count:
+            raise ValueError(f"{count} images but {len(self.carried)} carried blocks")
+        return self
+
+    def __len__(self) -> int:
+        return len(self.origins)

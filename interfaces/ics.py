@@ -1,0 +1,27 @@
+"""ICS: what a person chose for conversion. From the UI to conversion."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from interfaces.contract import Contract
+
+ImageFormat = Literal["png", "jpeg", "webp", "avif", "tiff"]
+
+
+class ICS(Contract):
+    """Interface of Converting Settings: which file format, how much loss.
+
+    Sender: user interface. Receiver: image conversion.
+    """
+
+    format: ImageFormat = Field(default="png", description="File format of the results.")
+    quality: int = Field(
+        default=92,
+        ge=1,
+        le=100,
+        description="Quality of JPEG, WebP and AVIF: 100 is nearest the original.",
+    )
+    lossless: bool = Field(
+        default=False, description="WebP without loss. PNG and TIFF always are; JPEG never is."
+    )

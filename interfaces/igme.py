@@ -1,0 +1,131 @@
+"""IGME: a trained model. From training to generation.
+
+By reference: a folder with `model.json` (this message, less the folder's own place) and
+`weights.safetensors`; it can be moved, shared and published as it is.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+from interfaces.contract import Contract, Seed, Sha256
+from interfaces.errors import AtelierError
+from interfaces.igs import Device
+from interfaces.ipdt import IPDT
+from interfaces.progress import Progress
+
+
+class TrainingSettings(BaseModel):
+    """What a person chooses for a training, whatever the family."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    family: str = Field(default="dcgan", min_length=1, description="Published method to train.")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="The family's own hyper-parameters (its Config)."
+    )
+    total_images: int | None = Field(
+        default=None, ge=1, description="Stop after so many images seen. Exactly repeatable."
+    )
+    total_seconds: float | None = Field(
+        default=None, gt=0, description="Stop after so many seconds of training."
+    )
+    seed: Seed = Field(default=0, description="Fixes first weights, order of images and noise.")
+    device: Device = Field(default="auto", description="Where the network trains.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="Arithmetic of the networks; auto is bfloat16 where the machine has units.",
+    )
+    accumulate: int = Field(
+        default=1, ge=1, le=1024, description="Batches whose gradients make one update."
+    )
+    ema_halflife_images: float = Field(
+        default=10_000.0,
+        ge=0,
+        description="Half-life of the averaged generator weights, images seen; 0 turns it off.",
+    )
+    style_balanced: bool = Field(
+        default=False, description="Draw each style equally often, however few images it has."
+    )
+    checkpoint_seconds: float = Field(
+        default=30.0, gt=0, description="A stopped training loses at most so many seconds."
+    )
+    sample_seconds: float = Field(
+        default=60.0, gt=0, description="Time between sample grids and curves, seconds."
+    )
+    tensorboard: bool = Field(default=False, description="Write TensorBoard event files too.")
+
+    @model_validator(mode="after")
+    def _has_an_end(self) -> Self:
+        if self.total_images is None and self.total_seconds is None:
+            raise ValueError("give a budget: total_images, total_seconds or both")
+        return self
+
+
+class IGME(Contract):
+    """Interface of Generative Model Extraction: a model worth sampling.
+
+    Sender: model training. Receiver: image generation.
+    """
+
+    directory: Path = Field(description="Folder with model.json and weights.safetensors.")
+    family: str = Field(min_length=1, description="Published method: 'wgan_gp'.")
+    config: dict[str, Any] = Field(description="The family's Config: fixes the networks' shape.")
+    weights_sha256: Sha256 = Field(description="Digest of weights.safetensors.")
+    resolution: int = Field(ge=8, le=1024, description="Side of the images it makes, pixels.")
+    styles: tuple[str, ...] = Field(description="Styles it learnt, in label order.")
+    dataset_name: str = Field(description="Name of the collection it learnt from.")
+    dataset_digest: Sha256 = Field(description="Digest of the prepared set it learnt from (IPDT).")
+    images_seen: int = Field(ge=0, description="Training images shown to it, repeats counted.")
+    metrics: dict[str, FiniteFloat] = Field(
+        default_factory=dict, description="Figures of its training: losses, seconds."
+    )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over what fixes its pictures: family, config and weights."""
+        identity = [self.family, self.config, self.weights_sha256]
+        text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def weights_path(self) -> Path:
+        """The weights file."""
+        return self.directory / "weights.safetensors"
+
+    def manifest(self) -> str:
+        """What `model.json` holds: the message without its place, as indented JSON."""
+        return self.model_dump_json(exclude={"directory"}, indent=2) + "\n"
+
+    @classmethod
+    def open(cls, directory: Path) -> Self:
+        """The model in a folder. Raises `AtelierError` where there is none."""
+        path = directory / "model.json"
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+            text = json.dumps(fields | {"directory": str(directory)})
+        except FileNotFoundError as error:
+            raise AtelierError(
+                f"{directory}: no model here (model.json is missing); train one first"
+            ) from error
+        except (OSError, ValueError, TypeError) as error:
+            raise AtelierError(f"{path}: not a readable model description ({error})") from error
+        return cls.from_json(text)
+
+
+@runtime_checkable
+class Trainer(Protocol):
+    """Model training's port: a prepared set in, a model out."""
+
+    def train(
+        self, prepared: IPDT, settings: TrainingSettings, run: Path, progress: Progress
+    ) -> IGME:
+        """Train in the folder `run`; go on with what an earlier call left there.
+
+        The settings are saved before training starts, and going on with others is refused, each
+        difference named. Raises `AtelierError` for an unknown family or unusable settings.
+        """
+        ...

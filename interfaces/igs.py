@@ -1,0 +1,96 @@
+"""IGS: what a person chose for generation. From the UI to generation."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+
+from interfaces.contract import MAX_SEED, Contract, Seed
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+MAX_IMAGES = 1_000_000
+
+
+def parse_seeds(value: Any) -> Any:
+    """'0-15,40' or 7 or [1, 2] => the seeds, in the order they were named, each once."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value,)
+    if not isinstance(value, str):
+        return value
+    seeds: dict[int, None] = {}
+    for part in value.replace(" ", "").split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise ValueError("seeds are whole numbers and ranges, as in '0-15,40'")
+        low, high = int(first), int(last or first)
+        if not 0 <= high - low < MAX_IMAGES:
+            raise ValueError(f"the range {part} is empty or over {MAX_IMAGES} long")
+        seeds.update(dict.fromkeys(range(low, high + 1)))
+    return tuple(seeds)
+
+
+def format_seeds(seeds: tuple[int, ...]) -> str:
+    """The shortest text that `parse_seeds` reads back as these seeds."""
+    parts: list[str] = []
+    start = 0
+    for end in range(1, len(seeds) + 1):
+        if end == len(seeds) or seeds[end] != seeds[end - 1] + 1:
+            first, last = seeds[start], seeds[end - 1]
+            parts.append(str(first) if first == last else f"{first}-{last}")
+            start = end
+    return ",".join(parts)
+
+
+SeedList = Annotated[
+    tuple[Seed, ...],
+    BeforeValidator(parse_seeds, json_schema_input_type=str),
+    PlainSerializer(format_seeds, when_used="json"),
+    Field(min_length=1, max_length=MAX_IMAGES),
+]
+
+
+class IGS(Contract):
+    """Interface of Generating Settings: how many pictures, which seeds, what style.
+
+    Sender: user interface. Receiver: image generation.
+    """
+
+    count: int = Field(default=16, ge=1, le=MAX_IMAGES, description="How many images to make.")
+    seed: Seed = Field(
+        default=0, description="Seed of the first image; the others follow it, one by one."
+    )
+    seeds: SeedList | None = Field(
+        default=None,
+        description="Which seeds, as '0-15,40'; overrides `count` and `seed`.",
+    )
+    skip: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_IMAGES,
+        description="Leave out so many from the front: a resumed request has them already.",
+    )
+    style: str | None = Field(
+        default=None, description="A style of the model by name; None lets the seed choose."
+    )
+    batch_size: int | None = Field(
+        default=None,
+        ge=1,
+        le=4096,
+        description="Images handed on together; None sizes it to the memory. Changes no pixel.",
+    )
+    device: Device = Field(default="auto", description="Where the network runs.")
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="The family's own options; checked by the family when generation starts.",
+    )
+
+    @model_validator(mode="after")
+    def _seeds_are_in_range(self) -> Self:
+        if self.seeds is None and self.seed + self.count > MAX_SEED + 1:
+            raise ValueError(f"seed: the last of {self.count} seeds would be over {MAX_SEED}")
+        return self
+
+    @property
+    def chosen_seeds(self) -> tuple[int, ...]:
+        """The seeds asked for, in order."""
+        return self.seeds or tuple(range(self.seed, self.seed + self.count))

@@ -1,0 +1,93 @@
+"""IPDT: the prepared set. From preprocessing to training.
+
+By reference: a folder with `images.npy`, uint8 (N, S, S, 3), read as a memory map,
+`labels.npy`, int64 (N,), and `sources.txt`, the digest of each image's file, a line each.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from interfaces.contract import Contract, Sha256
+from interfaces.errors import AtelierError
+from interfaces.itdt import ITDT
+from interfaces.progress import Progress
+
+
+class PreprocessingSettings(BaseModel):
+    """How pictures are prepared: paper 002, section on data."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    resolution: int = Field(
+        default=64, ge=8, le=1024, description="Side of the square training images, pixels."
+    )
+
+
+class IPDT(Contract):
+    """Interface of Processed Data Transferring: square RGB images of one size.
+
+    Sender: image preprocessing. Receiver: model training.
+    """
+
+    directory: Path = Field(description="Folder with images.npy, labels.npy and sources.txt.")
+    name: str = Field(min_length=1, description="Short name of the collection.")
+    num_images: int = Field(ge=1, description="N, the number of images.")
+    resolution: int = Field(ge=8, le=1024, description="S, the side of each image, pixels.")
+    styles: tuple[str, ...] = Field(
+        min_length=1, description="Style names; labels.npy holds places in this list."
+    )
+    transform: Literal["centre crop, bicubic, rgb8"] = Field(
+        default="centre crop, bicubic, rgb8", description="What was done to each picture."
+    )
+    source_digest: Sha256 = Field(description="Digest of the collection (ITDT).")
+    digest: Sha256 = Field(description="Digest of images.npy and labels.npy.")
+
+    def images(self) -> NDArray[np.uint8]:
+        """Pixels as a read-only memory map: uint8 (N, S, S, 3), RGB, 0 to 255."""
+        shape = (self.num_images, self.resolution, self.resolution, 3)
+        return self._load("images.npy", shape, np.dtype(np.uint8), mmap_mode="r")
+
+    def labels(self) -> NDArray[np.int64]:
+        """Places in `styles`: int64 (N,)."""
+        labels = self._load("labels.npy", (self.num_images,), np.dtype(np.int64), mmap_mode=None)
+        if labels.min() < 0 or labels.max() >= len(self.styles):
+            raise AtelierError(f"{self.directory / 'labels.npy'}: a label names no style")
+        return labels
+
+    def _load(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        mmap_mode: Literal["r"] | None,
+    ) -> NDArray[Any]:
+        path = self.directory / name
+        try:
+            array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise AtelierError(f"{path}: not a readable array ({error}); prepare again") from error
+        if array.shape != shape or array.dtype != dtype:
+            raise AtelierError(
+                f"{path}: holds {array.dtype} {array.shape}, the message says {dtype} {shape}; "
+                "prepare again"
+            )
+        return array
+
+
+@runtime_checkable
+class Preprocessor(Protocol):
+    """Image preprocessing's port: one square RGB size for every picture of a collection."""
+
+    def preprocess(
+        self, collection: ITDT, settings: PreprocessingSettings, progress: Progress
+    ) -> IPDT:
+        """Prepare every good image, in the manifest's order.
+
+        An interrupted call goes on where it stopped; a finished one is found again by content.
+        Raises `AtelierError` where an image's bytes are no longer those that were inspected.
+        """
+        ...

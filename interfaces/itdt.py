@@ -1,0 +1,170 @@
+"""ITDT: the images of a collection. From the training store to preprocessing.
+
+By reference: the message names a folder with three JSON Lines files, each read one line at a
+time, so that a million images never need a million objects in memory.
+
+An image's place is a range of bytes in a file (the whole of it, a member of a zip or tar, a row of
+a CIFAR-style binary), so whoever receives the message needs nothing of the store to read it.
+"""
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, Protocol, TypeVar, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from interfaces.contract import Contract, Sha256
+from interfaces.errors import AtelierError
+from interfaces.progress import Progress
+
+_Row = TypeVar("_Row", bound=BaseModel)
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CollectionSettings(_Line):
+    """Which collection, and what of it is taken."""
+
+    data: str = Field(
+        default="embedded",
+        min_length=1,
+        description="A folder, zip, tar, parquet file or ArtBench-10; 'embedded' paints its own.",
+    )
+    styles_csv: Path | None = Field(
+        default=None,
+        description="A CSV with the columns file,style; otherwise folder names are the styles.",
+    )
+    min_side_pixels: int = Field(
+        default=16, ge=1, description="Images with a shorter side are quarantined as tiny."
+    )
+    max_pixels: int = Field(
+        default=100_000_000,
+        ge=1,
+        description="Images with more pixels are quarantined as oversized, without decoding.",
+    )
+
+
+class TrainingImage(_Line):
+    """One good image: where its bytes lie and what they are."""
+
+    name: str = Field(description="Path inside the collection, with forward slashes.")
+    file: Path = Field(description="The file that holds the bytes.")
+    offset: int = Field(default=0, ge=0, description="Where in `file` the bytes begin.")
+    length: int = Field(ge=1, description="How many bytes lie there.")
+    compression: Literal["none", "deflate"] = Field(
+        default="none", description="How the bytes are packed (zip members: raw deflate)."
+    )
+    encoding: Literal["image file", "rgb planes"] = Field(
+        default="image file",
+        description="An image file, or bare uint8 planes (3, height, width), as CIFAR stores them.",
+    )
+    style: str = Field(description="Name of the style.")
+    width: int = Field(ge=1, description="Width as shown (after EXIF rotation), pixels.")
+    height: int = Field(ge=1, description="Height as shown, pixels.")
+    mode: str = Field(description="Pixel format in the file, as Pillow names it: 'CMYK'.")
+    sha256: Sha256 = Field(description="Digest of the unpacked bytes.")
+
+    def read_bytes(self) -> bytes:
+        """The image's bytes, unpacked. Raises `AtelierError` where they cannot be read."""
+        try:
+            with self.file.open("rb") as stream:
+                stream.seek(self.offset)
+                data = stream.read(self.length)
+            return zlib.decompress(data, wbits=-15) if self.compression == "deflate" else data
+        except (OSError, zlib.error) as error:
+            raise AtelierError(
+                f"{self.file}: cannot read {self.name} any more ({error}); "
+                "was the collection changed? Run the command again to inspect it anew"
+            ) from error
+
+
+class QuarantinedFile(_Line):
+    """One file that is not used, and why."""
+
+    name: str = Field(description="Path inside the collection, with forward slashes.")
+    reason: Literal[
+        "corrupt", "truncated", "tiny", "oversized", "unreadable", "not an image", "unsupported"
+    ] = Field(description="Kind of fault.")
+    detail: str = Field(description="What exactly was found, for a person.")
+
+
+class Duplicate(_Line):
+    """Two images of the collection that are the same, or nearly so. Both are used."""
+
+    name: str = Field(description="The later image.")
+    of: str = Field(description="The earlier image it repeats.")
+    kind: Literal["exact", "near"] = Field(description="Same bytes, or nearly the same picture.")
+    distance: int = Field(ge=0, le=64, description="Bits in which the perceptual hashes differ.")
+
+
+class ITDT(Contract):
+    """Interface of Training Data Transferring: a collection, inspected.
+
+    Sender: training data store. Receiver: image preprocessing.
+    """
+
+    name: str = Field(min_length=1, description="Short name of the collection.")
+    source: str = Field(description="What the person named as the collection.")
+    manifest: Path = Field(
+        description="Folder with images.jsonl, quarantined.jsonl and duplicates.jsonl."
+    )
+    num_images: int = Field(ge=1, description="Good images: lines of images.jsonl.")
+    images_per_style: dict[str, int] = Field(
+        min_length=1, description="Good images of each style, styles in alphabetical order."
+    )
+    num_quarantined: int = Field(ge=0, description="Files put aside: lines of quarantined.jsonl.")
+    num_exact_duplicates: int = Field(ge=0, description="Images with the bytes of an earlier one.")
+    num_near_duplicates: int = Field(ge=0, description="Images nearly the same as an earlier one.")
+    digest: Sha256 = Field(
+        description="Digest over every image's name, style and digest, in order."
+    )
+
+    @model_validator(mode="after")
+    def _counts_agree(self) -> "ITDT":
+        if sum(self.images_per_style.values()) != self.num_images:
+            raise ValueError("images_per_style must add up to num_images")
+        if list(self.images_per_style) != sorted(self.images_per_style):
+            raise ValueError("styles must be in alphabetical order")
+        return self
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Style names; a style's label is its place here."""
+        return tuple(self.images_per_style)
+
+    def images(self) -> Iterator[TrainingImage]:
+        """The good images, one at a time, in the manifest's order."""
+        return _read_lines(self.manifest / "images.jsonl", TrainingImage)
+
+    def quarantined(self) -> Iterator[QuarantinedFile]:
+        """The files put aside, one at a time."""
+        return _read_lines(self.manifest / "quarantined.jsonl", QuarantinedFile)
+
+    def duplicates(self) -> Iterator[Duplicate]:
+        """The repeated images, one at a time."""
+        return _read_lines(self.manifest / "duplicates.jsonl", Duplicate)
+
+
+def _read_lines(path: Path, row: type[_Row]) -> Iterator[_Row]:
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for line in lines:
+                yield row.model_validate_json(line)
+    except (OSError, ValueError) as error:
+        raise AtelierError(f"{path}: not a readable manifest ({error}); inspect again") from error
+
+
+@runtime_checkable
+class TrainingStore(Protocol):
+    """The training data store's port: find the images of a collection and vouch for them."""
+
+    def collect(self, settings: CollectionSettings, progress: Progress) -> ITDT:
+        """Inspect a collection and write its manifest.
+
+        A bad file is quarantined and never stops it. Raises `AtelierError` where the collection
+        is missing, is of no known kind, or holds not one good image.
+        """
+        ...

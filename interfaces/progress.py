@@ -1,0 +1,27 @@
+"""How a long step tells its watcher what it does, how far it is and how long it still takes."""
+
+from collections.abc import Callable
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ProgressEvent(BaseModel):
+    """One report of a long step. Sent by any component, shown by the UI."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stage: str = Field(description="What is being done, as a person would say it: 'train'.")
+    done: float = Field(ge=0, description="How much is done, in `unit`.")
+    total: float | None = Field(
+        default=None, ge=0, description="How much there is, in `unit`; None where it is unknown."
+    )
+    unit: str = Field(default="images", description="What `done` and `total` count.")
+    note: str = Field(default="", description="A short remark: the latest loss, a file's name.")
+
+
+Progress = Callable[[ProgressEvent], None]
+"""A function type is port enough: whoever watches passes one of these in."""
+
+
+def silent(event: ProgressEvent) -> None:
+    """Watch nothing: the default wherever a component takes a `Progress`."""

@@ -1,0 +1,73 @@
+"""The provenance that a picture carries from the model to the file: what it came from and how.
+
+No clock and no machine stands in it, so that the same request writes the same bytes.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from interfaces.contract import Seed, Sha256
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class GeneratedOrigin(_Record):
+    """The picture was made by a model: model digest and seed fix it."""
+
+    kind: Literal["generated"] = "generated"
+    seed: Seed = Field(description="Seed of this picture.")
+    index: int = Field(ge=0, description="Place of this picture in the request, from 0.")
+    family: str = Field(min_length=1, description="Published method: 'wgan_gp'.")
+    model_digest: Sha256 = Field(description="Digest of the model: family, config and weights.")
+    dataset_name: str = Field(description="Name of the collection the model learnt from.")
+    dataset_digest: Sha256 = Field(description="Digest of the prepared set (IPDT).")
+    style: str | None = Field(default=None, description="Style asked for; None where none was.")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="The family's own options (IGS), with every default."
+    )
+
+
+class FileOrigin(_Record):
+    """The picture is a person's own file."""
+
+    kind: Literal["file"] = "file"
+    name: str = Field(min_length=1, description="File name, without folders.")
+    sha256: Sha256 = Field(description="Digest of the file as it was read.")
+
+
+Origin = Annotated[GeneratedOrigin | FileOrigin, Field(discriminator="kind")]
+
+
+class EnhancementRecord(_Record):
+    """How a picture was enlarged."""
+
+    enhancer: str = Field(
+        min_length=1, description="Network by its published name, or the resampler: 'lanczos'."
+    )
+    weights_sha256: Sha256 | None = Field(
+        description="Digest of the network's weights file; None for a plain resampler."
+    )
+    is_fallback: bool = Field(
+        default=False,
+        description="True where a plain resampler stood in for a network that was not at hand.",
+    )
+    scale: Literal[1, 4, 16] = Field(description="Enlargement of each side.")
+    strength: float = Field(
+        ge=0, le=1, description="Share of the network in the blend with plain resampling."
+    )
+
+
+class Record(_Record):
+    """All that is known of one encoded picture: embedded in the file and kept in the store."""
+
+    schema_version: Literal[1] = Field(default=1, description="Version of this record's shape.")
+    software: str = Field(description="Program and version that made the file.")
+    origin: Origin = Field(description="The model and seed, or the file, it came from.")
+    enhancement: EnhancementRecord = Field(description="How it was enlarged.")
+    conversion: dict[str, Any] = Field(description="How it was encoded (ICS).")
+    is_ai_generated: bool = Field(
+        description="True where a model made the picture; False where it only enlarged a file."
+    )

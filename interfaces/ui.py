@@ -1,0 +1,45 @@
+"""The user interface's port: it collects what a person chose, and shows what the system does."""
+
+from typing import Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from interfaces.ics import ICS
+from interfaces.ies import IES
+from interfaces.igs import IGS
+from interfaces.progress import ProgressEvent
+
+
+class Choices(BaseModel):
+    """The three settings contracts that the user interface sends, together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    generate: IGS = Field(default_factory=IGS, description="Generation: how many, which seeds.")
+    enhance: IES = Field(default_factory=IES, description="Enhancement: how much larger.")
+    convert: ICS = Field(default_factory=ICS, description="Conversion: which file format.")
+
+
+@runtime_checkable
+class UserInterface(Protocol):
+    """Where a person chooses and watches."""
+
+    def ask(self, proposed: Choices) -> Choices:
+        """What the person chose, starting from what presets, environment and flags propose."""
+        ...
+
+    def watch(self, event: ProgressEvent) -> None:
+        """Show how far a long step is; called often, must be quick."""
+        ...
+
+    def say(self, line: str) -> None:
+        """Tell the person something that went well."""
+        ...
+
+    def warn(self, line: str) -> None:
+        """Tell the person something they should know before they trust the result."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more will be shown."""
+        ...

@@ -1,0 +1,56 @@
+"""Generation: what our own does beyond the port."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.generation import create
+from components.training import create as create_trainer
+from interfaces.errors import AtelierError
+from interfaces.igme import IGME, TrainingSettings
+from interfaces.igs import IGS
+from interfaces.progress import silent
+from tests.helpers import tiny_prepared
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> IGME:
+    folder = tmp_path_factory.mktemp("model")
+    options = {"batch_size": 4, "generator_channels": 8, "discriminator_channels": 8}
+    settings = TrainingSettings(family="wgan_gp", options=options, total_images=80)
+    prepared = tiny_prepared(folder / "set")
+    return create_trainer(folder).train(prepared, settings, folder / "run", silent)
+
+
+def pictures(model: IGME, **settings: object) -> np.ndarray:
+    batches = create(Path()).generate(model, IGS.model_validate(settings))
+    return np.concatenate([batch.images for batch in batches])
+
+
+def test_truncation_tames(model: IGME) -> None:
+    free = pictures(model, count=24)
+    tame = pictures(model, count=24, options={"truncation": 0.3})
+    assert tame.std(axis=0).mean() < 0.7 * free.std(axis=0).mean()
+
+
+def test_the_record_holds_every_option(model: IGME) -> None:
+    batch = next(create(Path()).generate(model, IGS(count=1)))
+    assert batch.origins[0].kind == "generated"
+    assert batch.origins[0].options == {"truncation": 1.0}
+
+
+def test_an_unconditional_model_cannot_be_asked_for_a_style(model: IGME) -> None:
+    with pytest.raises(AtelierError, match="cannot be asked for a style"):
+        create(Path()).generate(model, IGS(style=model.styles[0]))
+
+
+def test_a_model_of_an_unknown_family_is_refused(model: IGME) -> None:
+    with pytest.raises(AtelierError, match="does not know"):
+        create(Path()).generate(model.model_copy(update={"family": "future"}), IGS())
+
+
+def test_a_config_that_does_not_fit_the_weights_is_refused(model: IGME) -> None:
+    other = model.model_copy(update={"config": model.config | {"latent_dim": 7}})
+    with pytest.raises(AtelierError, match="do not belong together"):
+        create(Path()).generate(other, IGS())

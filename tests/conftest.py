@@ -1,0 +1,27 @@
+"""Options and settings for every test."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch; see docs/architecture.md
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--component",
+        action="append",
+        default=[],
+        metavar="NAME=PACKAGE:FACTORY",
+        help="run the contract tests against a replacement of this component",
+    )
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the person's settings, weights or cache."""
+    for name in list(os.environ):
+        if name.startswith("ATELIER_") and name != "ATELIER_SHARED":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("ATELIER_CACHE", str(tmp_path / "cache"))

@@ -1,0 +1,207 @@
+"""IPDT: a prepared set, and the preprocessor that must hand it over."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from pydantic import ValidationError
+
+from interfaces.contract import SCHEMA_VERSION
+from interfaces.errors import AtelierError
+from interfaces.ipdt import IPDT, PreprocessingSettings, Preprocessor
+from interfaces.itdt import ITDT, TrainingImage
+from interfaces.progress import ProgressEvent, silent
+from tests.helpers import digest, tiny_prepared
+
+Component = Callable[[str], Any]
+
+
+def make(**changes: Any) -> IPDT:
+    fields: dict[str, Any] = {
+        "directory": Path("prepared"),
+        "name": "test",
+        "num_images": 3,
+        "resolution": 64,
+        "styles": ("dunes", "waves"),
+        "source_digest": digest("collection"),
+        "digest": digest("prepared"),
+    }
+    return IPDT(**(fields | changes))
+
+
+# The message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"directory": None},
+        {"name": ""},
+        {"num_images": 0},
+        {"num_images": 1.5},
+        {"resolution": 7},
+        {"resolution": 1025},
+        {"resolution": "large"},
+        {"styles": ()},
+        {"styles": (1, 2)},
+        {"transform": "stretch"},
+        {"source_digest": "0" * 63},
+        {"source_digest": "g" * 64},
+        {"digest": None},
+        {"schema_version": SCHEMA_VERSION + 1},
+        {"colour": "blue"},
+    ],
+    ids=str,
+)
+def test_what_breaks_a_constraint_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        make(**change)
+
+
+def test_every_field_is_described_and_frozen() -> None:
+    for model in (IPDT, PreprocessingSettings):
+        assert all(field.description for field in model.model_fields.values())
+    with pytest.raises(ValidationError, match="frozen"):
+        make().resolution = 32
+
+
+@pytest.mark.parametrize("fields", [{"resolution": 4}, {"resolution": 2000}, {"crop": "none"}])
+def test_settings_have_constraints_too(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        PreprocessingSettings(**fields)
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
+@given(
+    name=TEXT.filter(bool),
+    num_images=st.integers(1, 2**40),
+    resolution=st.integers(8, 1024),
+    styles=st.lists(TEXT, min_size=1, max_size=5),
+)
+def test_json_and_bytes_round_trips(
+    name: str, num_images: int, resolution: int, styles: list[str]
+) -> None:
+    message = make(name=name, num_images=num_images, resolution=resolution, styles=tuple(styles))
+    assert IPDT.from_json(message.to_json()) == message
+    assert IPDT.from_bytes(message.to_bytes()) == message
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[1]", b"\xff" * 40, make().to_bytes()[:-1]])
+def test_what_is_no_message_is_refused_in_one_line(data: bytes) -> None:
+    for read in (IPDT.from_json, IPDT.from_bytes):
+        with pytest.raises(AtelierError) as error:
+            read(data)
+        assert "\n" not in str(error.value)
+
+
+def test_arrays_that_do_not_fit_the_message_are_refused(tmp_path: Path) -> None:
+    prepared = tiny_prepared(tmp_path)
+    for change in ({"num_images": 31}, {"resolution": 17}):
+        with pytest.raises(AtelierError, match="prepare again"):
+            prepared.model_copy(update=change).images()
+    with pytest.raises(AtelierError, match="names no style"):
+        prepared.model_copy(update={"styles": ("one",)}).labels()
+    (tmp_path / "labels.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(AtelierError, match="prepare again"):
+        prepared.labels()
+    np.save(tmp_path / "images.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(AtelierError, match="not a readable array"):
+        prepared.images()  # a pickle in it is never run
+
+
+# The preprocessor, ours or another
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> ITDT:
+    """Five pictures, wide and tall, as a training store would hand them over."""
+    images = []
+    for place, (width, height) in enumerate([(16, 16), (21, 16), (16, 30), (9, 9), (64, 50)]):
+        path = tmp_path / f"{place}.png"
+        rng = np.random.default_rng(place)
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path)
+        data = path.read_bytes()
+        images.append(
+            TrainingImage(
+                name=path.name,
+                file=path,
+                length=len(data),
+                style=["waves", "dunes"][place % 2],
+                width=width,
+                height=height,
+                mode="RGB",
+                sha256=hashlib.sha256(data).hexdigest(),
+            )
+        )
+    lines = "".join(f"{image.model_dump_json()}\n" for image in images)
+    (tmp_path / "images.jsonl").write_text(lines)
+    return ITDT(
+        name="test",
+        source="test",
+        manifest=tmp_path,
+        num_images=5,
+        images_per_style={"dunes": 2, "waves": 3},
+        num_quarantined=0,
+        num_exact_duplicates=0,
+        num_near_duplicates=0,
+        digest=digest(lines),
+    )
+
+
+def prepare(preprocessor: Preprocessor, collection: ITDT, resolution: int = 16) -> IPDT:
+    settings = PreprocessingSettings(resolution=resolution)
+    return preprocessor.preprocess(collection, settings, silent)
+
+
+def test_the_preprocessor_fits_its_port(component: Component) -> None:
+    assert isinstance(component("preprocessing"), Preprocessor)
+
+
+def test_the_message_agrees_with_its_files(component: Component, collection: ITDT) -> None:
+    prepared = prepare(component("preprocessing"), collection)
+    assert prepared.images().shape == (5, 16, 16, 3)
+    np.testing.assert_array_equal(prepared.labels(), [1, 0, 1, 0, 1])
+    assert prepared.styles == collection.styles
+    assert prepared.source_digest == collection.digest
+    sources = (prepared.directory / "sources.txt").read_text().splitlines()
+    assert sources == [image.sha256 for image in collection.images()]
+    assert IPDT.from_bytes(prepared.to_bytes()) == prepared
+
+
+def test_pixels_are_centre_crop_and_bicubic(component: Component, collection: ITDT) -> None:
+    images = prepare(component("preprocessing"), collection).images()
+    boxes = [(0, 0, 16, 16), (2, 0, 18, 16), (0, 7, 16, 23), (0, 0, 9, 9), (7, 0, 57, 50)]
+    for image, box, pixels in zip(collection.images(), boxes, images, strict=True):
+        with Image.open(image.file) as picture:
+            square = picture.crop(box).resize((16, 16), Image.Resampling.BICUBIC)
+        np.testing.assert_array_equal(pixels, np.asarray(square))
+
+
+def test_the_same_request_is_the_same_set(component: Component, collection: ITDT) -> None:
+    preprocessor = component("preprocessing")
+    first = prepare(preprocessor, collection)
+    assert prepare(preprocessor, collection).digest == first.digest
+    assert prepare(preprocessor, collection, 32).digest != first.digest
+
+
+def test_changed_bytes_are_refused(component: Component, collection: ITDT) -> None:
+    victim = next(collection.images()).file
+    Image.new("RGB", (16, 16), "red").save(victim)
+    with pytest.raises(AtelierError) as error:
+        prepare(component("preprocessing"), collection)
+    assert "\n" not in str(error.value)
+
+
+def test_progress_is_reported(component: Component, collection: ITDT) -> None:
+    events: list[ProgressEvent] = []
+    settings = PreprocessingSettings(resolution=16)
+    component("preprocessing").preprocess(collection, settings, events.append)
+    assert (events[-1].done, events[-1].total) == (5, 5)

@@ -1,0 +1,105 @@
+"""What the documents say is true: their snippets run, their links lead somewhere."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.end_to_end.cli import environment
+from tests.helpers import REPOSITORY
+
+SNIPPET = re.compile(r"<!-- test: (\S+) -->\s*```python\n(.*?)```", re.DOTALL)
+
+
+def snippet(document: str, name: str) -> str:
+    text = (REPOSITORY / document).read_text(encoding="utf-8")
+    found = dict(SNIPPET.findall(text))
+    lines = found[name].splitlines(keepends=True)
+    indent = len(lines[0]) - len(lines[0].lstrip())
+    return "".join(line[indent:] if line.strip() else line for line in lines)
+
+
+def run_python(code: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """As in a project of one's own: another folder, the code in a file of its own."""
+    (cwd / "script.py").write_text(code, encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=cwd,
+        env=environment() | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def painting(path: Path, side: int = 40) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC).save(path)
+
+
+def test_the_readme_enlarges_a_picture(tmp_path: Path) -> None:
+    painting(tmp_path / "painting.png")
+    # No network here: without weights the enlarger takes its named resampler, and says so.
+    done = run_python(snippet("README.md", "enlarge"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "painting-x4.webp") as image:
+        assert image.size == (160, 160)
+
+
+def test_the_readme_trains_and_generates(tmp_path: Path) -> None:
+    for number in range(20):
+        style = tmp_path / "paintings" / str(number % 2)
+        style.mkdir(parents=True, exist_ok=True)
+        painting(style / f"{number}.png")
+    done = run_python(snippet("README.md", "train"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "(4, 3, 32, 32)"
+
+
+def test_the_replacement_in_the_docs_passes_the_contract_tests(tmp_path: Path) -> None:
+    code = snippet("docs/adding-a-component.md", "replacement")
+    (tmp_path / "your_module.py").write_text(code, encoding="utf-8")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "tests/contracts/test_ies.py",
+            "tests/contracts/test_igdt.py",
+            "--component=enhancement=your_module:create",
+            "-m",
+            "not needs_our_enhancer",
+        ],
+        cwd=REPOSITORY,
+        env=environment() | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "document",
+    ["README.md", *(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md"))],
+)
+def test_links_lead_somewhere(document: str) -> None:
+    path = REPOSITORY / document
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (path.parent / target).exists(), target
+
+
+def test_commands_in_the_readme_exist() -> None:
+    from pipeline import app
+
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    verbs = set(re.findall(r"pipeline\.py ([a-z]+)", text))
+    assert {"run", "inspect", "generate", "enhance", "convert", "results"} <= verbs
+    assert verbs <= set(app)

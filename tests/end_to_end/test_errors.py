@@ -1,0 +1,84 @@
+"""Bad input: one clear line, what was wrong and what to do; exit code not 0, no traceback."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.cli import QUICK, atelier, command, environment
+
+
+def one_line(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, done.stderr
+    assert done.stderr.splitlines()[-1] == lines[0]
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("generate", "--count", "0"), "generate.count"),
+        (("generate", "--cuont", "3"), "--count"),
+        (("genrate",), "generate"),
+        (("generate",), "no model here yet; train one"),
+        (("generate", "--model", "nowhere"), "no model here"),
+        (("run", "--data", "nowhere"), "nowhere"),
+        (("run", "--preset", "nowhere"), "nowhere"),
+        (("run", "--learning-rate", "-1"), "learning_rate"),
+        (("run", "--family", "nonsense"), "there are dcgan"),
+        (("run", "--train.seed", "x"), "train.seed"),
+        (("run", "--run", "0007-x", "--resume"), "0007-x"),
+        (("train", "--resume"), "no `train` run here to resume"),
+        (("enhance", "nowhere.png"), "nowhere.png"),
+        (("results", "show", "999"), "999"),
+        (("results", "show", "nowhere.png"), "nowhere.png"),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    arguments: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    assert message in one_line(atelier(*arguments, cwd=tmp_path))
+
+
+def test_an_environment_variable_that_names_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATELIER_GENERATE_CUONT", "3")
+    assert "ATELIER_GENERATE_CUONT" in one_line(atelier("generate", cwd=tmp_path))
+
+
+def test_a_corrupt_model_file(paintings: Path, tmp_path: Path) -> None:
+    training = [flag for flag in QUICK if not flag.startswith(("--count", "--enhancer"))]
+    assert atelier("train", "--data", paintings, *training, cwd=tmp_path).returncode == 0
+    (weights,) = tmp_path.rglob("weights.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert "damaged or exchanged" in one_line(atelier("generate", cwd=tmp_path))
+    (weights.parent / "model.json").write_text('{"family": "dcgan"}')
+    assert "IGME" in one_line(atelier("generate", cwd=tmp_path))
+
+
+def test_a_full_disk(paintings: Path, tmp_path: Path) -> None:
+    """A limit on the size of a file stands in for the disk: the same failing write."""
+    limited = (
+        f"ulimit -f 8; exec {' '.join(map(repr, command('run', '--data', paintings, *QUICK)))}"
+    )
+    done = subprocess.run(
+        ["bash", "-c", f"trap '' XFSZ; {limited}"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    one_line(done)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
+def test_no_permission_to_write(paintings: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    assert "no permission" in one_line(atelier("run", "--data", paintings, *QUICK, cwd=tmp_path))

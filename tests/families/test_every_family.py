@@ -1,0 +1,119 @@
+"""One test body, every family: whatever is in the table keeps the port's promises."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from components.checkpoints import load_state, save_state
+from components.families import FAMILIES, Family
+from components.families.port import FamilyConfig, FamilyTrainer, Shape
+
+CPU = torch.device("cpu")
+SHAPE = Shape(resolution=16, num_styles=2)
+
+# Small enough for seconds on a CPU; a family adds its own line where these do not fit.
+TINY = {
+    name: {"batch_size": 4, "generator_channels": 8, "discriminator_channels": 8}
+    for name in ("dcgan", "dcgan_wi", "wgan_gp")
+}
+
+every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda f: f.name)
+
+
+def tiny_config(family: Family) -> FamilyConfig:
+    return family.config.model_validate(TINY[family.name])
+
+
+def tiny_trainer(family: Family, seed: int = 0) -> tuple[FamilyTrainer, torch.Generator]:
+    rng = torch.Generator().manual_seed(seed)
+    trainer = family.method().build_trainer(tiny_config(family), SHAPE, CPU, torch.float32, rng)
+    return trainer, rng
+
+
+def batch(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    rng = torch.Generator().manual_seed(seed)
+    return torch.rand(4, 3, 16, 16, generator=rng) * 2 - 1, torch.tensor([0, 1, 0, 1])
+
+
+@every_family
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_step_learns_and_tells_finite_scalars(family: Family, accumulate: int) -> None:
+    trainer, _ = tiny_trainer(family)
+    before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
+    for step in range(6):  # wgan_gp's generator moves at every fifth
+        metrics = trainer.step(*batch(step), accumulate)
+        assert metrics
+        for name, value in metrics.items():
+            assert value.shape == (), name
+            assert not value.requires_grad, name
+            assert torch.isfinite(value), name
+    after = trainer.network.state_dict()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+@every_family
+def test_saved_and_loaded_it_goes_on_exactly(family: Family, tmp_path: Path) -> None:
+    straight, rng = tiny_trainer(family)
+    for step in range(3):
+        straight.step(*batch(step), 1)
+    save_state(tmp_path / "state.safetensors", {"t": straight.state_dict(), "r": rng.get_state()})
+    for step in range(3, 8):
+        straight.step(*batch(step), 1)
+
+    resumed, rng = tiny_trainer(family, seed=1)
+    state = load_state(tmp_path / "state.safetensors")
+    resumed.load_state_dict(state["t"])
+    rng.set_state(state["r"])
+    for step in range(3, 8):
+        resumed.step(*batch(step), 1)
+
+    wanted = straight.network.state_dict()
+    for name, tensor in resumed.network.state_dict().items():
+        assert_close(tensor, wanted[name], rtol=0, atol=0)
+
+
+@every_family
+def test_bfloat16_trains_too(family: Family) -> None:
+    rng = torch.Generator().manual_seed(0)
+    trainer = family.method().build_trainer(tiny_config(family), SHAPE, CPU, torch.bfloat16, rng)
+    for step in range(6):
+        metrics = trainer.step(*batch(step), 1)
+    assert all(torch.isfinite(value) for value in metrics.values())
+    assert all(p.dtype is torch.float32 for p in trainer.network.parameters())
+
+
+@every_family
+def test_a_picture_depends_on_its_seed_alone(family: Family) -> None:
+    trainer, _ = tiny_trainer(family)
+    for step in range(6):  # running statistics must be used, not the batch's own
+        trainer.step(*batch(step), 1)
+    sampler = family.method().build_sampler(trainer.network, tiny_config(family))
+    seeds = list(range(20))
+    labels = [seed % SHAPE.num_styles for seed in seeds]
+    together = sampler.sample(seeds, labels, family.options())
+    assert together.shape == (20, 3, 16, 16)
+    assert together.dtype is torch.float32
+    assert together.device == CPU
+    assert together.abs().max() <= 1
+    assert together.std(dim=0).max() > 0
+    for seed in (0, 3, 8, 19):
+        alone = sampler.sample([seed], [labels[seed]], family.options())
+        assert_close(alone[0], together[seed], rtol=0, atol=0)
+    backwards = sampler.sample(seeds[::-1], labels[::-1], family.options())
+    assert_close(backwards.flip(0), together, rtol=0, atol=0)
+
+
+@every_family
+def test_weights_fit_a_network_built_from_config_and_shape(family: Family) -> None:
+    trainer, _ = tiny_trainer(family)
+    config = tiny_config(family)
+    again = family.config.model_validate_json(config.model_dump_json())
+    network = family.method().build_network(again, SHAPE)
+    network.load_state_dict(trainer.network.state_dict())
+
+
+def test_the_table_names_each_family_once() -> None:
+    assert all(name == family.name for name, family in FAMILIES.items())
+    assert set(TINY) == set(FAMILIES)

@@ -1,0 +1,40 @@
+"""What import-linter cannot see: `pipeline.py` is a module, and it must use doors only."""
+
+import ast
+import subprocess
+import sys
+
+from tests.helpers import REPOSITORY
+
+SHARED_ROOMS = {"components.durable", "components.families", "components.images"}
+
+
+def test_the_pipeline_reaches_behind_no_door() -> None:
+    tree = ast.parse((REPOSITORY / "pipeline.py").read_text(encoding="utf-8"))
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    behind = {
+        name for name in imported if name and name.startswith("components.") and name.count(".") > 1
+    }
+    assert not behind
+    doors = {name for name in imported if name and name.startswith("components.")} - SHARED_ROOMS
+    folders = {f"components.{path.name}" for path in (REPOSITORY / "components").iterdir()}
+    assert doors <= folders
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = (
+        "import sys, pipeline\n"
+        "for command in ([], ['run'], ['generate'], ['enhance'], ['results', 'list']):\n"
+        "    assert pipeline.main([*command, '--help']) == 0\n"
+        "assert not {'torch', 'cv2', 'scipy', 'matplotlib'} & set(sys.modules)\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL
+    )
+
+
+def test_doors_do_not_wait_for_torch() -> None:
+    doors = sorted(p.parent.name for p in (REPOSITORY / "components").glob("*/__init__.py"))
+    code = "import sys\n" + "".join(f"import components.{door}\n" for door in doors)
+    code += "assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
