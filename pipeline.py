@@ -245,8 +245,11 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _chosen(layer: settings.Layer) -> settings.RunSettings:
     """Checked settings whose paths hold from any folder."""
     chosen = settings.resolve(layer)
-    if chosen.train.family in FAMILIES:  # a replaced trainer may know others
-        settings.validate(FAMILIES[chosen.train.family].config, chosen.train.options)
+    family = chosen.train.family
+    if family in FAMILIES:
+        settings.validate(FAMILIES[family].config, chosen.train.options)
+    elif "training" not in chosen.components:  # a replaced trainer may know others
+        raise AtelierError(f"train.family: {family!r} is unknown; there are {', '.join(FAMILIES)}")
     collect, enhance = chosen.collect, chosen.enhance
     if Path(collect.data).expanduser().exists():
         data = str(Path(collect.data).expanduser().absolute())
@@ -536,8 +539,9 @@ def generate(
         current = Run.resume(workspace, "generate", run, layer)
         opened = IGME.open(current.model or find_model(workspace, model))
     else:
+        chosen = _with_defaults(layer)
         opened = IGME.open(find_model(workspace, model))
-        current = Run.begin(workspace, "generate", _with_defaults(layer), opened)
+        current = Run.begin(workspace, "generate", chosen, opened)
     finish(parts, current, make_images(parts, current, opened))
 
 

@@ -37,6 +37,15 @@ Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 """The number that, with a model, fixes a picture."""
 
 
+def _number_from_text(value: Any) -> Any:
+    """'4' => 4, as flags and environment variables give it; Pydantic does so for all but Literal."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+WholeNumber = BeforeValidator(_number_from_text)
+"""Goes with a Literal of numbers."""
+
+
 def _array_from_wire(value: Any) -> Any:
     """{"dtype", "shape", "base64"} => np.ndarray; anything else passes through to the checks."""
     if not isinstance(value, dict):

@@ -1,11 +1,11 @@
 """IES: what a person chose for enhancement. From the UI to enhancement."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from interfaces.contract import Contract
+from interfaces.contract import Contract, WholeNumber
 from interfaces.igs import Device
 
 
@@ -15,7 +15,7 @@ class IES(Contract):
     Sender: user interface. Receiver: image enhancement.
     """
 
-    scale: Literal[1, 4, 16] = Field(
+    scale: Annotated[Literal[1, 4, 16], WholeNumber] = Field(
         default=4,
         description="Enlargement of each side: 4 (64 to 256), 16 (64 to 1024), 1 leaves as is.",
     )

@@ -71,3 +71,7 @@ class Record(_Record):
     is_ai_generated: bool = Field(
         description="True where a model made the picture; False where it only enlarged a file."
     )
+    source: "Record | None" = Field(
+        default=None,
+        description="Record that the person's own file carried: Atelier had made that one too.",
+    )

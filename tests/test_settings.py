@@ -99,3 +99,10 @@ def test_a_short_flag_sets_every_section_and_a_long_one_wins() -> None:
 def test_the_settings_of_a_run_survive_json() -> None:
     chosen = settings.resolve(settings.load_preset("default"))
     assert settings.resolve(chosen.model_dump(mode="json")) == chosen
+
+
+def test_numbers_to_choose_from_may_come_as_text() -> None:
+    layer = {"enhance": {"scale": "16"}}
+    chosen = settings.resolve(settings.merge(settings.load_preset("default"), layer))
+    assert chosen.enhance.scale == 16
+    assert FAMILIES["dcgan"].config.model_validate({"kernel_size": "5"}).kernel_size == 5  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from components.conversion.encoding import MEDIA_TYPES, Metadata, encode
-from components.conversion.xmp import packet
+from components.conversion.xmp import packet, record_in, says_ai_generated
 from components.images import float_to_levels
 from interfaces.batch import Carried
 from interfaces.ics import ICS
@@ -27,9 +27,10 @@ class ImageConverter:
         """Encode every image of every batch, in order, each with its record inside.
 
         What a person's own file held goes with it: alpha (JPEG shows white there), 16 bits (PNG
-        and TIFF), grey, ICC profile where it fits the colours written, EXIF (but for 16-bit TIFF),
-        XMP, and a PNG's texts into a PNG. Raises `AtelierError` for a picture that the format
-        cannot hold.
+        and TIFF), grey, ICC profile where it fits the colours written, EXIF, XMP, and a PNG's texts
+        into a PNG. A file that Atelier or another program had marked as AI-generated stays so, and
+        its record becomes the new record's `source`. Metadata that cannot be read is left out.
+        Raises `AtelierError` for a picture that the format cannot hold.
         """
         for batch in batches:
             for place in range(len(batch)):
@@ -40,7 +41,7 @@ def _convert(batch: IEDT, place: int, settings: ICS) -> IODT:
     carried = batch.carried[place] if batch.carried else Carried()
     alpha = None if batch.alpha is None else batch.alpha[place]
     pixels = _pixels(batch.images[place], alpha, carried, settings)
-    record = _record(batch, place, settings)
+    record = _record(batch, place, carried, settings)
     metadata = Metadata(
         xmp=packet(record, carried.xmp),
         icc_profile=_fitting_profile(carried.icc_profile, is_grey=pixels.shape[2] < 3),
@@ -58,15 +59,24 @@ def _convert(batch: IEDT, place: int, settings: ICS) -> IODT:
     )
 
 
-def _record(batch: IEDT, place: int, settings: ICS) -> Record:
+def _record(batch: IEDT, place: int, carried: Carried, settings: ICS) -> Record:
     origin = batch.origins[place]
+    xmp = carried.xmp or b""
     return Record(
         software=_software(),
         origin=origin,
         enhancement=batch.enhancement,
         conversion=settings.model_dump(mode="json", exclude={"schema_version"}),
-        is_ai_generated=isinstance(origin, GeneratedOrigin),
+        is_ai_generated=isinstance(origin, GeneratedOrigin) or says_ai_generated(xmp),
+        source=_source(xmp),
     )
+
+
+def _source(xmp: bytes) -> Record | None:
+    try:
+        return record_in(xmp)
+    except ValueError:  # damaged, or of a newer version: nothing that this one can vouch for
+        return None
 
 
 def _software() -> str:

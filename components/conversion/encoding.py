@@ -2,11 +2,13 @@
 
 import io
 import struct
+import warnings
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import Image, PngImagePlugin, TiffImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
 
 from interfaces.errors import AtelierError
 from interfaces.ics import ICS
@@ -21,7 +23,6 @@ MEDIA_TYPES: dict[str, MediaType] = {
 }
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_XMP_TAG, _ICC_TAG = 700, 34675  # TIFF
 
 
 @dataclass(frozen=True)
@@ -39,24 +40,20 @@ def encode(pixels: np.ndarray, settings: ICS, metadata: Metadata) -> bytes:
 
     16 bits go into PNG and TIFF alone; the same input gives the same bytes.
     """
+    if settings.format == "tiff":
+        return _encode_tiff(pixels, metadata)
     if pixels.dtype == np.uint16:
-        encoders = {"png": _encode_deep_png, "tiff": _encode_deep_tiff}
-        return encoders[settings.format](pixels, metadata)
+        return _encode_deep_png(pixels, metadata)
     image = Image.fromarray(pixels.squeeze(axis=2) if pixels.shape[2] == 1 else pixels)
     return _save(image, settings, metadata)
 
 
 def _save(image: Image.Image, settings: ICS, metadata: Metadata) -> bytes:
     options: dict[str, object] = {"icc_profile": metadata.icc_profile}
-    if metadata.exif is not None:
-        options["exif"] = metadata.exif
+    if (exif := _readable_exif(metadata.exif)) is not None:
+        options["exif"] = exif.tobytes()
     if settings.format == "png":
         options["pnginfo"] = _png_info(metadata)
-    elif settings.format == "tiff":
-        tags = TiffImagePlugin.ImageFileDirectory_v2()
-        tags[_XMP_TAG] = metadata.xmp
-        tags.tagtype[_XMP_TAG] = 1  # bytes
-        options |= {"tiffinfo": tags, "compression": "tiff_adobe_deflate"}
     else:
         options |= {"xmp": metadata.xmp, "quality": settings.quality}
     if settings.format == "jpeg":
@@ -79,9 +76,29 @@ def _png_info(metadata: Metadata) -> PngImagePlugin.PngInfo:
     info = PngImagePlugin.PngInfo()
     info.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8"))
     for name, text in metadata.text.items():
-        if name != "XML:com.adobe.xmp":
+        if name != "XML:com.adobe.xmp" and _is_keyword(name):
             info.add_itxt(name, text)
     return info
+
+
+def _is_keyword(name: str) -> bool:
+    """Whether a PNG can hold a text under this name (PNG specification, 11.3.3.2)."""
+    return 1 <= len(name) <= 79 and name.isprintable() and max(name) <= "\xff"
+
+
+def _readable_exif(block: bytes | None) -> Image.Exif | None:
+    """The EXIF block, read through to its end; None where there is none or it is damaged."""
+    exif = Image.Exif()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Pillow only warns of a block that is cut off
+            exif.load(block or b"")
+            for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+                exif.get_ifd(directory)
+            exif.tobytes()
+    except Exception:  # Pillow raises nearly anything on damaged blocks
+        return None
+    return exif if len(exif) else None
 
 
 # Pillow writes no RGB of 16 bits. OpenCV does, but no metadata; so its pixels go together with the
@@ -114,24 +131,62 @@ def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
         position = end
 
 
-def _encode_deep_tiff(pixels: np.ndarray, metadata: Metadata) -> bytes:
-    import tifffile
+# Pillow writes no RGB of 16 bits into a TIFF either, and loses EXIF where it compresses one. But it
+# writes the directory of tags, and all else in a TIFF are strips: some rows each, compressed.
 
-    tags: list[tuple[int, int, int, bytes, bool]] = [
-        (_XMP_TAG, 1, len(metadata.xmp), metadata.xmp, True)
-    ]
+_STRIP_BYTES = 1 << 18  # what readers take at a time, before compression
+_DEFLATE, _HORIZONTAL_DIFFERENCES, _UNASSOCIATED_ALPHA = 8, 2, 2  # TIFF's own numbers
+
+# How another file was laid out: fill order, orientation, tiles, sub-images, kind of number, JPEG.
+_LAYOUT_TAGS = {266, 274, 322, 323, 324, 325, 330, 339, 347, 512, 513, 514}
+
+
+def _exif_tags(block: bytes | None) -> dict[int, object]:
+    """What EXIF keeps where TIFF keeps its own tags, its inner directories as dictionaries."""
+    exif = _readable_exif(block)
+    if exif is None:
+        return {}
+    tags = {tag: value for tag, value in exif.items() if tag not in _LAYOUT_TAGS}
+    for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+        inner = exif.get_ifd(directory)
+        tags[directory] = {tag: inner[tag] for tag in inner if tag != ExifTags.IFD.Interop}
+    return {tag: value for tag, value in tags.items() if value != {}}
+
+
+def _encode_tiff(pixels: np.ndarray, metadata: Metadata) -> bytes:
+    height, width, channels = pixels.shape
+    num_rows = max(1, _STRIP_BYTES // pixels[0].nbytes)
+    # Differences between neighbours, which wrap around, compress far better than levels.
+    differences = np.diff(pixels, axis=1, prepend=pixels.dtype.type(0))
+    rows = differences.astype(pixels.dtype.newbyteorder("<"))
+    strips = [zlib.compress(rows[y : y + num_rows].tobytes()) for y in range(0, height, num_rows)]
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag, value in _exif_tags(metadata.exif).items():
+        tags[tag] = value
+    tags[TiffImagePlugin.IMAGEWIDTH] = width
+    tags[TiffImagePlugin.IMAGELENGTH] = height
+    tags[TiffImagePlugin.BITSPERSAMPLE] = (pixels.itemsize * 8,) * channels
+    tags[TiffImagePlugin.COMPRESSION] = _DEFLATE
+    tags[TiffImagePlugin.PREDICTOR] = _HORIZONTAL_DIFFERENCES
+    tags[TiffImagePlugin.PHOTOMETRIC_INTERPRETATION] = 2 if channels >= 3 else 1  # RGB or grey
+    tags[TiffImagePlugin.SAMPLESPERPIXEL] = channels
+    tags[TiffImagePlugin.PLANAR_CONFIGURATION] = 1
+    if channels in (2, 4):
+        tags[TiffImagePlugin.EXTRASAMPLES] = _UNASSOCIATED_ALPHA
+    tags[TiffImagePlugin.XMP] = metadata.xmp
     if metadata.icc_profile is not None:
-        tags.append((_ICC_TAG, 7, len(metadata.icc_profile), metadata.icc_profile, True))
+        tags[TiffImagePlugin.ICCPROFILE] = metadata.icc_profile
+    sizes = [len(strip) for strip in strips]
+    tags[TiffImagePlugin.ROWSPERSTRIP] = num_rows
+    tags[TiffImagePlugin.STRIPBYTECOUNTS] = tuple(sizes)
+    # Counted from the end of the directory; Pillow adds where that is.
+    tags[TiffImagePlugin.STRIPOFFSETS] = tuple(np.cumsum([0, *sizes[:-1]]).tolist())
     buffer = io.BytesIO()
-    channels = pixels.shape[2]
-    tifffile.imwrite(
-        buffer,
-        pixels[..., 0] if channels == 1 else pixels,
-        photometric="rgb" if channels >= 3 else "minisblack",
-        planarconfig=None if channels == 1 else "contig",
-        extrasamples=["unassalpha"] if channels in (2, 4) else None,
-        extratags=tags,
-        metadata=None,
-        software=False,
-    )
-    return buffer.getvalue()
+    try:
+        tags.save(buffer)
+    except (struct.error, OverflowError) as error:
+        raise AtelierError(
+            f"a picture of {width}x{height} does not fit into a TIFF file (4 GB); choose "
+            "--format png"
+        ) from error
+    return buffer.getvalue() + b"".join(strips)

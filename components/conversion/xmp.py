@@ -38,26 +38,37 @@ _BEGIN = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
 _END = '\n<?xpacket end="w"?>'
 
 
-def source_type(record: Record) -> str | None:
-    """The IPTC value for a record; None where no algorithm made or altered the picture.
+_GENERATED = _VOCABULARY + "trainedAlgorithmicMedia"
+_EDITED = _VOCABULARY + "compositeWithTrainedAlgorithmicMedia"  # IPTC: edited using generative AI
+_RESAMPLED = _VOCABULARY + "algorithmicallyEnhanced"  # IPTC: altered without generative AI
+
+
+def says_ai_generated(xmp: bytes) -> bool:
+    """Whether a packet, of ours or of another program, states that a model made the picture."""
+    root = _readable(xmp)
+    return root is not None and _declared(root) == _GENERATED
+
+
+def source_type(record: Record, declared: str | None = None) -> str | None:
+    """The IPTC value for a record; `declared` is what a person's own file said of itself.
 
     A generated picture is trainedAlgorithmicMedia. A person's own picture that a network enlarged
-    is compositeWithTrainedAlgorithmicMedia (IPTC: edited using generative AI), one that was plainly
-    resampled is algorithmicallyEnhanced, and one that was only converted says nothing new.
+    is compositeWithTrainedAlgorithmicMedia, one that was plainly resampled is
+    algorithmicallyEnhanced, and one that was only converted stays what it said it was. No
+    statement that generative AI took part is ever weakened.
     """
-    if not isinstance(record.origin, FileOrigin):
-        return _VOCABULARY + "trainedAlgorithmicMedia"
-    if record.enhancement.weights_sha256 is not None:
-        return _VOCABULARY + "compositeWithTrainedAlgorithmicMedia"
-    if record.enhancement.scale > 1:
-        return _VOCABULARY + "algorithmicallyEnhanced"
-    return None
+    if record.is_ai_generated:
+        return _GENERATED
+    if record.enhancement.weights_sha256 is not None or declared == _EDITED:
+        return _EDITED
+    return _RESAMPLED if record.enhancement.scale > 1 else declared
 
 
 def packet(record: Record, foreign: bytes | None = None) -> bytes:
     """An XMP packet in UTF-8 with the record, and with all that a foreign packet says beside it.
 
-    A foreign packet that is no readable RDF is left out.
+    A foreign packet that is no readable RDF is left out. The tool that first made a person's own
+    file stays its creator.
     """
     root = _readable(foreign) if foreign else None
     if root is None:
@@ -65,10 +76,12 @@ def packet(record: Record, foreign: bytes | None = None) -> bytes:
     rdf = root if root.tag == f"{{{RDF}}}RDF" else root.find(f"{{{RDF}}}RDF")
     if rdf is None:
         rdf = ElementTree.SubElement(root, f"{{{RDF}}}RDF")
+    declared, tool = _declared(root), _property(root, _TOOL)
     _remove_ours(rdf)
     description = ElementTree.SubElement(rdf, f"{{{RDF}}}Description", {f"{{{RDF}}}about": ""})
-    ElementTree.SubElement(description, _TOOL).text = record.software
-    if (value := source_type(record)) is not None:
+    is_own_file = isinstance(record.origin, FileOrigin)
+    ElementTree.SubElement(description, _TOOL).text = (is_own_file and tool) or record.software
+    if (value := source_type(record, declared)) is not None:
         ElementTree.SubElement(description, _SOURCE_TYPE).text = value
     # JSON in ASCII escapes what XML cannot hold: control characters, lone surrogates.
     text = json.dumps(record.model_dump(mode="json"), ensure_ascii=True, separators=(",", ":"))
@@ -82,6 +95,23 @@ def record_in(xmp: bytes) -> Record | None:
     root = _readable(xmp)
     text = root.findtext(f".//{_RECORD}") if root is not None else None
     return None if text is None else Record.model_validate_json(text)
+
+
+def _declared(root: ElementTree.Element) -> str | None:
+    # Both schemes are met in the wild; the vocabulary's own is http.
+    value = _property(root, _SOURCE_TYPE)
+    return value.replace("https://", "http://", 1) if value else None
+
+
+def _property(root: ElementTree.Element, name: str) -> str | None:
+    """A simple property's value, in any of the three ways that RDF/XML writes it."""
+    for description in root.iter(f"{{{RDF}}}Description"):
+        element = description.find(name)
+        if element is not None:
+            return (element.text or "").strip() or element.get(f"{{{RDF}}}resource")
+        if name in description.attrib:
+            return description.attrib[name]
+    return None
 
 
 def _readable(xmp: bytes) -> ElementTree.Element | None:

@@ -8,13 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 if TYPE_CHECKING:  # the command line reads configs, and must not wait for torch
     import torch
     from torch import Tensor, nn
+
+
+def _number_from_text(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+WholeNumber = BeforeValidator(_number_from_text)
+"""Goes with a Literal of numbers, so that a flag's text will do; the contracts have the same."""
 
 
 class FamilyConfig(BaseModel):

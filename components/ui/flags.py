@@ -34,6 +34,7 @@ class Flag:
     help: str
     group: str
     is_switch: bool
+    is_shown: bool
 
     @property
     def variable(self) -> str:
@@ -45,7 +46,9 @@ def flags_of(
     sections: Mapping[str, type[BaseModel]],
     options: Mapping[str, Mapping[str, type[BaseModel]]],
 ) -> list[Flag]:
-    """The flags of a command, long ones hidden behind the short where there is one.
+    """The flags of a command: every field by its long name, and by its short one.
+
+    The help shows the short name where it means one field alone, else both.
 
     `sections` maps a section to its settings model; `options` maps a section to its families'
     option models by family name.
@@ -60,9 +63,9 @@ def flags_of(
             fields.setdefault(name, []).append(((section, "options", name), info, group))
     flags = []
     for name, owners in fields.items():
+        is_alone = len(owners) == 1
         flags.append(_flag(name, owners))
-        if len(owners) > 1:
-            flags.extend(_flag(".".join(owner[0]), [owner]) for owner in owners)
+        flags += [_flag(".".join(owner[0]), [owner], is_shown=not is_alone) for owner in owners]
     return flags
 
 
@@ -82,7 +85,9 @@ def _joined(
     return joined
 
 
-def _flag(name: str, owners: list[tuple[tuple[str, ...], FieldInfo, str]]) -> Flag:
+def _flag(
+    name: str, owners: list[tuple[tuple[str, ...], FieldInfo, str]], *, is_shown: bool = True
+) -> Flag:
     if len(owners) == 1:
         _, info, group = owners[0]
         text = _help(info)
@@ -96,6 +101,7 @@ def _flag(name: str, owners: list[tuple[tuple[str, ...], FieldInfo, str]]) -> Fl
         help=text,
         group=group,
         is_switch=info.annotation is bool,
+        is_shown=is_shown,
     )
 
 
@@ -159,6 +165,7 @@ def _parameter(flag: Flag) -> inspect.Parameter:
         group=Group(flag.group, sort_key=_GROUP_ORDER.get(flag.group.split(",")[0], 9)),
         negative=() if not flag.is_switch else None,
         show_default=False,
+        show=flag.is_shown,
     )
     kind: Any = bool | None if flag.is_switch else str | None
     return inspect.Parameter(
@@ -183,7 +190,7 @@ _GROUP_ORDER = {
 def layer_of(given: Mapping[Flag, str | bool | None]) -> dict[str, Any]:
     """Flags as they were typed => nested settings; a long flag overrides a short one."""
     layer: dict[str, Any] = {}
-    for flag in sorted(given, key=lambda flag: -len(flag.targets)):
+    for flag in sorted(given, key=lambda flag: "." in flag.name):
         value = given[flag]
         if value is None:
             continue

@@ -8,16 +8,15 @@ from pathlib import Path
 from tests.helpers import REPOSITORY
 
 # A run that takes seconds: few pictures, tiny networks, plain resampling.
-QUICK = (
-    "--total-images=64",
+TRAINING = (
     "--train.options.batch-size=8",
     "--generator-channels=4",
     "--discriminator-channels=4",
     "--resolution=16",
-    "--count=3",
-    "--enhancer=lanczos",
     "--checkpoint-seconds=0.2",
 )
+SHORT = "--total-images=64"
+QUICK = (*TRAINING, "--count=3", "--enhancer=lanczos")
 
 
 def environment() -> dict[str, str]:

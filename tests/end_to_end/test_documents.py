@@ -72,8 +72,6 @@ def test_the_replacement_in_the_docs_passes_the_contract_tests(tmp_path: Path) -
             "tests/contracts/test_ies.py",
             "tests/contracts/test_igdt.py",
             "--component=enhancement=your_module:create",
-            "-m",
-            "not needs_our_enhancer",
         ],
         cwd=REPOSITORY,
         env=environment() | {"PYTHONPATH": str(tmp_path)},

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.cli import QUICK, atelier, command, environment
+from tests.end_to_end.cli import QUICK, SHORT, TRAINING, atelier, command, environment
 
 
 def one_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -52,8 +52,7 @@ def test_an_environment_variable_that_names_nothing(
 
 
 def test_a_corrupt_model_file(paintings: Path, tmp_path: Path) -> None:
-    training = [flag for flag in QUICK if not flag.startswith(("--count", "--enhancer"))]
-    assert atelier("train", "--data", paintings, *training, cwd=tmp_path).returncode == 0
+    assert atelier("train", "--data", paintings, *TRAINING, SHORT, cwd=tmp_path).returncode == 0
     (weights,) = tmp_path.rglob("weights.safetensors")
     weights.write_bytes(weights.read_bytes()[:-100])
     assert "damaged or exchanged" in one_line(atelier("generate", cwd=tmp_path))
@@ -63,9 +62,7 @@ def test_a_corrupt_model_file(paintings: Path, tmp_path: Path) -> None:
 
 def test_a_full_disk(paintings: Path, tmp_path: Path) -> None:
     """A limit on the size of a file stands in for the disk: the same failing write."""
-    limited = (
-        f"ulimit -f 8; exec {' '.join(map(repr, command('run', '--data', paintings, *QUICK)))}"
-    )
+    limited = f"ulimit -f 8; exec {' '.join(map(repr, command('run', '--data', paintings, *QUICK, SHORT)))}"
     done = subprocess.run(
         ["bash", "-c", f"trap '' XFSZ; {limited}"],
         cwd=tmp_path,
@@ -81,4 +78,6 @@ def test_a_full_disk(paintings: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
 def test_no_permission_to_write(paintings: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    assert "no permission" in one_line(atelier("run", "--data", paintings, *QUICK, cwd=tmp_path))
+    assert "no permission" in one_line(
+        atelier("run", "--data", paintings, *QUICK, SHORT, cwd=tmp_path)
+    )

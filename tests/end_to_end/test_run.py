@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.end_to_end.cli import QUICK, atelier, command, environment
+from tests.end_to_end.cli import QUICK, SHORT, TRAINING, atelier, command, environment
 
 
 def digests(workspace: Path) -> dict[str, bytes]:
@@ -24,7 +24,7 @@ def rows(workspace: Path) -> int:
 
 
 def test_from_a_folder_to_stored_images(paintings: Path, tmp_path: Path) -> None:
-    done = atelier("run", "--data", paintings, *QUICK, cwd=tmp_path)
+    done = atelier("run", "--data", paintings, *QUICK, SHORT, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "24 images, 2 styles" in done.stderr
     assert "contact sheet" in done.stderr
@@ -60,8 +60,7 @@ def test_the_stages_one_by_one(paintings: Path, tmp_path: Path) -> None:
     assert "night" in inspected.stdout
     prepared = atelier("preprocess", *data, "--resolution=16", cwd=tmp_path)
     assert prepared.returncode == 0, prepared.stderr
-    training = [flag for flag in QUICK if not flag.startswith(("--count", "--enhancer"))]
-    trained = atelier("train", *data, *training, "--family=wgan_gp", cwd=tmp_path)
+    trained = atelier("train", *data, *TRAINING, SHORT, "--family=wgan_gp", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     longer = atelier("train", "--resume", "--total-images=128", cwd=tmp_path)
     assert longer.returncode == 0, longer.stderr
@@ -126,6 +125,7 @@ def test_a_component_is_replaced_by_flag_and_by_toml(paintings: Path, tmp_path: 
         "--data",
         paintings,
         *QUICK,
+        SHORT,
         "--component=enhancement=their_package:make",
         cwd=tmp_path,
     )

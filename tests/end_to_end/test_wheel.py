@@ -60,6 +60,8 @@ def host(tmp_path: Path) -> Path:
     """A project of somebody else's, with its own `settings.py`."""
     (tmp_path / "settings.py").write_text("THEIRS = True\n")
     painting(tmp_path / "painting.png")
+    (tmp_path / "art").mkdir()
+    painting(tmp_path / "art" / "one.png")
     return tmp_path
 
 
@@ -86,7 +88,7 @@ def test_the_command_works_beside_their_settings(installed: Path, host: Path) ->
     with Image.open(host / "big" / "painting.png") as image:
         assert image.size == (160, 160)
     listed = run(
-        installed / "atelier", "inspect", "--preset", "papers/dcgan", "--data", ".", cwd=host
+        installed / "atelier", "inspect", "--preset", "papers/dcgan", "--data", "art", cwd=host
     )
     assert "1 image" in listed.stdout
 

@@ -6,11 +6,11 @@ special weight initialisation, «DCGAN-WI» adds it (we read WI as weight initia
 follows Gulrajani et al. 2017.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from components.families.port import FamilyConfig, FamilyOptions
+from components.families.port import FamilyConfig, FamilyOptions, WholeNumber
 
 Activation = Literal["linear", "relu", "leaky_relu", "tanh"]
 Normalisation = Literal["none", "batch", "layer"]
@@ -53,7 +53,7 @@ class Table2Config(FamilyConfig):
     discriminator_normalisation: Normalisation = Field(
         default="batch", description="Normalisation of the discriminator's convolutions."
     )
-    kernel_size: Literal[3, 4, 5] = Field(
+    kernel_size: Annotated[Literal[3, 4, 5], WholeNumber] = Field(
         default=4, description="Side of the strided convolutions, pixels."
     )
     gradient_correction: Literal["none", "clipping", "penalty"] = Field(
