@@ -15,7 +15,7 @@ def replacing(path: Path) -> Generator[Path]:
     Yields the temporary path, in the same folder. When the block raises, the temporary file is
     removed and `path` is as it was. After a power cut `path` is the old file or the new one.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     # The suffix stays last, since libraries choose a format by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
@@ -59,7 +59,7 @@ def exclusive(path: Path) -> Generator[None]:
 
     The system lets go of it when the process ends, however it ends.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     with path.open("ab") as stream:
         _lock(stream.fileno())
         yield
@@ -79,6 +79,14 @@ def _lock(descriptor: int) -> None:
         import fcntl
 
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and its parents; after a power cut they are still there."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in missing:
+        _sync(place.parent)
 
 
 def _sync(path: Path) -> None:

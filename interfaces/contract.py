@@ -38,7 +38,7 @@ Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
 def _number_from_text(value: Any) -> Any:
-    """'4' => 4, as flags and environment variables give it; Pydantic does so for all but Literal."""
+    """'4' => 4, as flags and the environment give it; Pydantic does so for all but Literal."""
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 

@@ -2,12 +2,15 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from xml.etree import ElementTree
 
 import numpy as np
 
-from components.conversion.encoding import MEDIA_TYPES, Metadata, encode
-from components.conversion.xmp import packet, record_in, says_ai_generated
+from components.conversion.encoding import MEDIA_TYPES, encode
+from components.conversion.metadata import fitting, foreign_rdf
+from components.conversion.xmp import GENERATED, declared_in, record_in
 from components.images import float_to_levels
 from interfaces.batch import Carried
 from interfaces.ics import ICS
@@ -29,8 +32,9 @@ class ImageConverter:
         What a person's own file held goes with it: alpha (JPEG shows white there), 16 bits (PNG
         and TIFF), grey, ICC profile where it fits the colours written, EXIF, XMP, and a PNG's texts
         into a PNG. A file that Atelier or another program had marked as AI-generated stays so, and
-        its record becomes the new record's `source`. Metadata that cannot be read is left out.
-        Raises `AtelierError` for a picture that the format cannot hold.
+        its record becomes the new record's `source`. Metadata that cannot be read, or is too long
+        for the format, is left out with a warning. Raises `AtelierError` for a picture that the
+        format cannot hold.
         """
         for batch in batches:
             for place in range(len(batch)):
@@ -41,13 +45,10 @@ def _convert(batch: IEDT, place: int, settings: ICS) -> IODT:
     carried = batch.carried[place] if batch.carried else Carried()
     alpha = None if batch.alpha is None else batch.alpha[place]
     pixels = _pixels(batch.images[place], alpha, carried, settings)
-    record = _record(batch, place, carried, settings)
-    metadata = Metadata(
-        xmp=packet(record, carried.xmp),
-        icc_profile=_fitting_profile(carried.icc_profile, is_grey=pixels.shape[2] < 3),
-        exif=carried.exif,
-        text=carried.text,
-    )
+    foreign = foreign_rdf(carried, batch.origins[place])
+    record = _record(batch, place, foreign, settings)
+    is_grey = pixels.shape[2] < 3
+    metadata = fitting(record, carried, foreign, settings.format, is_grey=is_grey)
     data = encode(pixels, settings, metadata)
     return IODT(
         data=data,
@@ -59,26 +60,27 @@ def _convert(batch: IEDT, place: int, settings: ICS) -> IODT:
     )
 
 
-def _record(batch: IEDT, place: int, carried: Carried, settings: ICS) -> Record:
+def _record(batch: IEDT, place: int, foreign: ElementTree.Element | None, settings: ICS) -> Record:
     origin = batch.origins[place]
-    xmp = carried.xmp or b""
+    declared = None if foreign is None else declared_in(foreign)
     return Record(
         software=_software(),
         origin=origin,
         enhancement=batch.enhancement,
         conversion=settings.model_dump(mode="json", exclude={"schema_version"}),
-        is_ai_generated=isinstance(origin, GeneratedOrigin) or says_ai_generated(xmp),
-        source=_source(xmp),
+        is_ai_generated=isinstance(origin, GeneratedOrigin) or declared == GENERATED,
+        source=None if foreign is None else _source(foreign),
     )
 
 
-def _source(xmp: bytes) -> Record | None:
+def _source(foreign: ElementTree.Element) -> Record | None:
     try:
-        return record_in(xmp)
-    except ValueError:  # damaged, or of a newer version: nothing that this one can vouch for
+        return record_in(foreign)
+    except (ValueError, RecursionError):  # damaged, or newer: nothing that this one can vouch for
         return None
 
 
+@cache
 def _software() -> str:
     try:
         return f"atelier {version('atelier')}"
@@ -93,16 +95,12 @@ def _pixels(
     colours = (image + 1) / 2  # [-1, 1] => [0, 1]
     if alpha is not None and settings.format == "jpeg":
         colours, alpha = 1 + alpha * (colours - 1), None  # over white, as on a page
+    is_deep = carried.bit_depth == 16 and settings.format in _DEEP_FORMATS
     if carried.mode in _GREY_MODES:
         colours = np.tensordot(_LUMA, colours, axes=1)[None]
-        if settings.format in ("webp", "avif"):
-            colours = colours.repeat(3, axis=0)  # these know no grey
+        # WebP and AVIF know no grey; and few programs, Pillow not among them, read grey of 16 bits
+        # with alpha.
+        if settings.format in ("webp", "avif") or (is_deep and alpha is not None):
+            colours = colours.repeat(3, axis=0)
     planes = colours if alpha is None else np.concatenate([colours, alpha])
-    is_deep = carried.bit_depth == 16 and settings.format in _DEEP_FORMATS
     return float_to_levels(planes, np.uint16 if is_deep else np.uint8)
-
-
-def _fitting_profile(profile: bytes | None, *, is_grey: bool) -> bytes | None:
-    """The profile where it describes the colours written: its header names its colour space."""
-    wanted = b"GRAY" if is_grey else b"RGB "
-    return profile if profile is not None and profile[16:20] == wanted else None

@@ -2,14 +2,13 @@
 
 import io
 import struct
-import warnings
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
 
+from components.conversion.metadata import XMP_KEYWORD, Metadata, readable_exif
 from interfaces.errors import AtelierError
 from interfaces.ics import ICS
 from interfaces.iodt import MediaType
@@ -25,20 +24,11 @@ MEDIA_TYPES: dict[str, MediaType] = {
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-@dataclass(frozen=True)
-class Metadata:
-    """What goes into a file beside its pixels."""
-
-    xmp: bytes
-    icc_profile: bytes | None = None
-    exif: bytes | None = None
-    text: dict[str, str] = field(default_factory=dict)
-
-
 def encode(pixels: np.ndarray, settings: ICS, metadata: Metadata) -> bytes:
     """Pixels (H, W, 1 to 4), uint8 or uint16: grey, grey and alpha, RGB or RGB and alpha => a file.
 
-    16 bits go into PNG and TIFF alone; the same input gives the same bytes.
+    uint16 goes into PNG and TIFF alone, and never as grey with alpha; the same input gives the
+    same bytes.
     """
     if settings.format == "tiff":
         return _encode_tiff(pixels, metadata)
@@ -50,20 +40,22 @@ def encode(pixels: np.ndarray, settings: ICS, metadata: Metadata) -> bytes:
 
 def _save(image: Image.Image, settings: ICS, metadata: Metadata) -> bytes:
     options: dict[str, object] = {"icc_profile": metadata.icc_profile}
-    if (exif := _readable_exif(metadata.exif)) is not None:
-        options["exif"] = exif.tobytes()
+    if metadata.exif is not None:
+        options["exif"] = metadata.exif
     if settings.format == "png":
         options["pnginfo"] = _png_info(metadata)
     else:
         options |= {"xmp": metadata.xmp, "quality": settings.quality}
     if settings.format == "jpeg":
         options |= {"subsampling": 0 if settings.quality >= 90 else 2, "optimize": True}
+    if settings.format == "avif":
+        options |= {"subsampling": "4:4:4" if settings.quality >= 90 else "4:2:0"}
     if settings.format == "webp":
         options |= {"lossless": settings.lossless, "method": 4, "exact": True}
     buffer = io.BytesIO()
     try:
         image.save(buffer, settings.format.upper(), **options)
-    except (ValueError, OSError) as error:  # over JPEG's 64 KB a segment, over WebP's 16383 pixels
+    except (ValueError, OSError, RuntimeError) as error:  # more pixels a side than it can hold
         width, height = image.size
         raise AtelierError(
             f"a picture of {width}x{height} does not fit into a {settings.format} file ({error}); "
@@ -74,31 +66,11 @@ def _save(image: Image.Image, settings: ICS, metadata: Metadata) -> bytes:
 
 def _png_info(metadata: Metadata) -> PngImagePlugin.PngInfo:
     info = PngImagePlugin.PngInfo()
-    info.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8"))
     for name, text in metadata.text.items():
-        if name != "XML:com.adobe.xmp" and _is_keyword(name):
-            info.add_itxt(name, text)
+        info.add_itxt(name, text)
+    # Last, so that no text of that name can stand for it in what Pillow reads.
+    info.add_itxt(XMP_KEYWORD, metadata.xmp.decode("utf-8"))
     return info
-
-
-def _is_keyword(name: str) -> bool:
-    """Whether a PNG can hold a text under this name (PNG specification, 11.3.3.2)."""
-    return 1 <= len(name) <= 79 and name.isprintable() and max(name) <= "\xff"
-
-
-def _readable_exif(block: bytes | None) -> Image.Exif | None:
-    """The EXIF block, read through to its end; None where there is none or it is damaged."""
-    exif = Image.Exif()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # Pillow only warns of a block that is cut off
-            exif.load(block or b"")
-            for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-                exif.get_ifd(directory)
-            exif.tobytes()
-    except Exception:  # Pillow raises nearly anything on damaged blocks
-        return None
-    return exif if len(exif) else None
 
 
 # Pillow writes no RGB of 16 bits. OpenCV does, but no metadata; so its pixels go together with the
@@ -109,8 +81,6 @@ def _encode_deep_png(pixels: np.ndarray, metadata: Metadata) -> bytes:
     import cv2
 
     channels = {1: None, 3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
-    if pixels.shape[2] == 2:  # OpenCV has no grey with alpha
-        pixels = np.concatenate([pixels[..., :1].repeat(3, axis=2), pixels[..., 1:]], axis=2)
     order = channels[pixels.shape[2]]
     done, encoded = cv2.imencode(".png", pixels if order is None else cv2.cvtColor(pixels, order))
     assert done, "OpenCV encodes every array of 16 bits"
@@ -137,20 +107,30 @@ def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
 _STRIP_BYTES = 1 << 18  # what readers take at a time, before compression
 _DEFLATE, _HORIZONTAL_DIFFERENCES, _UNASSOCIATED_ALPHA = 8, 2, 2  # TIFF's own numbers
 
-# How another file was laid out: fill order, orientation, tiles, sub-images, kind of number, JPEG.
-_LAYOUT_TAGS = {266, 274, 322, 323, 324, 325, 330, 339, 347, 512, 513, 514}
+# EXIF shares its directory with TIFF. Texts describe a picture, and so do these numbers and bytes;
+# all others say how the file was laid out that they come from.
+_DESCRIPTIVE = {
+    ExifTags.Base.Rating,
+    ExifTags.Base.RatingPercent,
+    ExifTags.Base.XPTitle,
+    ExifTags.Base.XPComment,
+    ExifTags.Base.XPAuthor,
+    ExifTags.Base.XPKeywords,
+    ExifTags.Base.XPSubject,
+}
 
 
-def _exif_tags(block: bytes | None) -> dict[int, object]:
-    """What EXIF keeps where TIFF keeps its own tags, its inner directories as dictionaries."""
-    exif = _readable_exif(block)
-    if exif is None:
-        return {}
-    tags = {tag: value for tag, value in exif.items() if tag not in _LAYOUT_TAGS}
+def _exif_tags(block: bytes) -> dict[int, object]:
+    """What of EXIF a TIFF keeps among its own tags, inner directories as dictionaries."""
+    exif = readable_exif(block)
+    tags: dict[int, object] = {
+        tag: value for tag, value in exif.items() if isinstance(value, str) or tag in _DESCRIPTIVE
+    }
     for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
         inner = exif.get_ifd(directory)
-        tags[directory] = {tag: inner[tag] for tag in inner if tag != ExifTags.IFD.Interop}
-    return {tag: value for tag, value in tags.items() if value != {}}
+        if kept := {tag: inner[tag] for tag in inner if tag != ExifTags.IFD.Interop}:
+            tags[directory] = kept
+    return tags
 
 
 def _encode_tiff(pixels: np.ndarray, metadata: Metadata) -> bytes:
@@ -161,8 +141,9 @@ def _encode_tiff(pixels: np.ndarray, metadata: Metadata) -> bytes:
     rows = differences.astype(pixels.dtype.newbyteorder("<"))
     strips = [zlib.compress(rows[y : y + num_rows].tobytes()) for y in range(0, height, num_rows)]
     tags = TiffImagePlugin.ImageFileDirectory_v2()
-    for tag, value in _exif_tags(metadata.exif).items():
-        tags[tag] = value
+    if metadata.exif is not None:
+        for tag, value in _exif_tags(metadata.exif).items():
+            tags[tag] = value
     tags[TiffImagePlugin.IMAGEWIDTH] = width
     tags[TiffImagePlugin.IMAGELENGTH] = height
     tags[TiffImagePlugin.BITSPERSAMPLE] = (pixels.itemsize * 8,) * channels

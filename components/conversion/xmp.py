@@ -6,9 +6,10 @@ vocabulary http://cv.iptc.org/newscodes/digitalsourcetype/).
 """
 
 import json
+from collections.abc import Iterable, Iterator
 from xml.etree import ElementTree
 
-from interfaces.record import FileOrigin, Record
+from interfaces.record import Record
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 XMP = "http://ns.adobe.com/xap/1.0/"
@@ -25,28 +26,57 @@ for _prefix, _uri in {
     "dc": "http://purl.org/dc/elements/1.1/",
     "photoshop": "http://ns.adobe.com/photoshop/1.0/",
     "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
+    "xmpMM": "http://ns.adobe.com/xap/1.0/mm/",
+    "tiff": "http://ns.adobe.com/tiff/1.0/",
+    "exif": "http://ns.adobe.com/exif/1.0/",
 }.items():
     ElementTree.register_namespace(_prefix, _uri)
 
-_VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+_PACKET_RDF = f"{{{RDF}}}RDF"
+_DESCRIPTION = f"{{{RDF}}}Description"
+_ABOUT = f"{{{RDF}}}about"
+_RESOURCE = f"{{{RDF}}}resource"
 _SOURCE_TYPE = f"{{{IPTC}}}DigitalSourceType"
 _TOOL = f"{{{XMP}}}CreatorTool"
 _RECORD = f"{{{ATELIER}}}Record"
-_OURS = {_SOURCE_TYPE, _TOOL, _RECORD}
+
+_VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+GENERATED = _VOCABULARY + "trainedAlgorithmicMedia"
+_EDITED = _VOCABULARY + "compositeWithTrainedAlgorithmicMedia"  # IPTC: edited using generative AI
+_RESAMPLED = _VOCABULARY + "algorithmicallyEnhanced"  # IPTC: altered without generative AI
 
 _BEGIN = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
 _END = '\n<?xpacket end="w"?>'
 
 
-_GENERATED = _VOCABULARY + "trainedAlgorithmicMedia"
-_EDITED = _VOCABULARY + "compositeWithTrainedAlgorithmicMedia"  # IPTC: edited using generative AI
-_RESAMPLED = _VOCABULARY + "algorithmicallyEnhanced"  # IPTC: altered without generative AI
+def rdf_in(xmp: bytes) -> ElementTree.Element:
+    """The RDF in a packet. Raises `ValueError` where there is none that can be read."""
+    text = xmp.decode("utf-8").strip("\0 \r\n\t\ufeff")
+    # Such a document could define entities that grow without end; XMP never is one.
+    if "<!DOCTYPE" in text:
+        raise ValueError("it declares a document type")
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise ValueError(f"it is no XML: {error}") from error
+    rdf = root if root.tag == _PACKET_RDF else root.find(_PACKET_RDF)
+    if rdf is None:
+        raise ValueError("it holds no RDF")
+    return rdf
 
 
-def says_ai_generated(xmp: bytes) -> bool:
-    """Whether a packet, of ours or of another program, states that a model made the picture."""
-    root = _readable(xmp)
-    return root is not None and _declared(root) == _GENERATED
+def record_in(rdf: ElementTree.Element) -> Record | None:
+    """The record in a packet; None where there is none. Raises `ValueError` where it is damaged."""
+    text = _property(rdf, _RECORD)
+    # Not Pydantic's own reader of JSON, which refuses lone surrogates.
+    return None if text is None else Record.model_validate(json.loads(text))
+
+
+def declared_in(rdf: ElementTree.Element) -> str | None:
+    """The IPTC value in a packet, of ours or of another program; None where there is none."""
+    # Both schemes are met in the wild; the vocabulary's own is http.
+    value = _property(rdf, _SOURCE_TYPE)
+    return value.replace("https://", "http://", 1) if value else None
 
 
 def source_type(record: Record, declared: str | None = None) -> str | None:
@@ -58,78 +88,58 @@ def source_type(record: Record, declared: str | None = None) -> str | None:
     statement that generative AI took part is ever weakened.
     """
     if record.is_ai_generated:
-        return _GENERATED
+        return GENERATED
     if record.enhancement.weights_sha256 is not None or declared == _EDITED:
         return _EDITED
     return _RESAMPLED if record.enhancement.scale > 1 else declared
 
 
-def packet(record: Record, foreign: bytes | None = None) -> bytes:
+def packet(
+    record: Record, declared: str | None = None, foreign: Iterable[ElementTree.Element] = ()
+) -> bytes:
     """An XMP packet in UTF-8 with the record, and with all that a foreign packet says beside it.
 
-    A foreign packet that is no readable RDF is left out. The tool that first made a person's own
-    file stays its creator.
+    `declared` is the file's own source type so far, `foreign` its RDF. The record and the source
+    type in there are replaced, never said twice; the tool that first made the picture stays its
+    creator. Raises `RecursionError` where elements are nested too deep to be written.
     """
-    root = _readable(foreign) if foreign else None
-    if root is None:
-        root = ElementTree.Element(f"{{{_META}}}xmpmeta")
-    rdf = root if root.tag == f"{{{RDF}}}RDF" else root.find(f"{{{RDF}}}RDF")
-    if rdf is None:
-        rdf = ElementTree.SubElement(root, f"{{{RDF}}}RDF")
-    declared, tool = _declared(root), _property(root, _TOOL)
-    _remove_ours(rdf)
-    description = ElementTree.SubElement(rdf, f"{{{RDF}}}Description", {f"{{{RDF}}}about": ""})
-    is_own_file = isinstance(record.origin, FileOrigin)
-    ElementTree.SubElement(description, _TOOL).text = (is_own_file and tool) or record.software
+    rdf = ElementTree.Element(_PACKET_RDF)
+    rdf.extend(_kept(foreign))
+    # Every description of a packet is about the same picture, by whatever name.
+    about = next((d.attrib[_ABOUT] for d in rdf if _ABOUT in d.attrib), "")
+    ours = ElementTree.SubElement(rdf, _DESCRIPTION, {_ABOUT: about})
+    if _property(rdf, _TOOL) is None:
+        ElementTree.SubElement(ours, _TOOL).text = record.software
     if (value := source_type(record, declared)) is not None:
-        ElementTree.SubElement(description, _SOURCE_TYPE).text = value
+        ElementTree.SubElement(ours, _SOURCE_TYPE).text = value
     # JSON in ASCII escapes what XML cannot hold: control characters, lone surrogates.
     text = json.dumps(record.model_dump(mode="json"), ensure_ascii=True, separators=(",", ":"))
-    ElementTree.SubElement(description, _RECORD).text = text
-    body = ElementTree.tostring(root, encoding="unicode")
-    return (_BEGIN + body + _END).encode("utf-8")
+    ElementTree.SubElement(ours, _RECORD).text = text
+    root = ElementTree.Element(f"{{{_META}}}xmpmeta")
+    root.append(rdf)
+    return (_BEGIN + ElementTree.tostring(root, encoding="unicode") + _END).encode("utf-8")
 
 
-def record_in(xmp: bytes) -> Record | None:
-    """The record in a packet; None where there is none. Raises `ValueError` where it is damaged."""
-    root = _readable(xmp)
-    text = root.findtext(f".//{_RECORD}") if root is not None else None
-    return None if text is None else Record.model_validate_json(text)
+def _kept(foreign: Iterable[ElementTree.Element]) -> Iterator[ElementTree.Element]:
+    """The descriptions without record and source type; those that say nothing else are gone."""
+    replaced = {_RECORD, _SOURCE_TYPE}
+    for description in foreign:
+        attributes = {k: v for k, v in description.attrib.items() if k not in replaced}
+        children = [child for child in description if child.tag not in replaced]
+        if children or attributes.keys() - {_ABOUT}:
+            kept = ElementTree.Element(description.tag, attributes)
+            kept.extend(children)
+            yield kept
 
 
-def _declared(root: ElementTree.Element) -> str | None:
-    # Both schemes are met in the wild; the vocabulary's own is http.
-    value = _property(root, _SOURCE_TYPE)
-    return value.replace("https://", "http://", 1) if value else None
+def _property(rdf: Iterable[ElementTree.Element], name: str) -> str | None:
+    """A simple property of the picture, in any of the three ways that RDF/XML writes it.
 
-
-def _property(root: ElementTree.Element, name: str) -> str | None:
-    """A simple property's value, in any of the three ways that RDF/XML writes it."""
-    for description in root.iter(f"{{{RDF}}}Description"):
-        element = description.find(name)
-        if element is not None:
-            return (element.text or "").strip() or element.get(f"{{{RDF}}}resource")
+    Descriptions inside others are passed over: they are about ingredients, not about the picture.
+    """
+    for description in rdf:
+        if (element := description.find(name)) is not None:
+            return (element.text or "").strip() or element.get(_RESOURCE)
         if name in description.attrib:
             return description.attrib[name]
     return None
-
-
-def _readable(xmp: bytes) -> ElementTree.Element | None:
-    # A packet with its own document type could name entities; XMP never has one.
-    if b"<!DOCTYPE" in xmp:
-        return None
-    try:
-        return ElementTree.fromstring(xmp.strip(b"\0 \r\n\t\xef\xbb\xbf"))
-    except (ElementTree.ParseError, ValueError):
-        return None
-
-
-def _remove_ours(rdf: ElementTree.Element) -> None:
-    """What an earlier conversion said of the picture is replaced, not said twice."""
-    for description in rdf.findall(f"{{{RDF}}}Description"):
-        for name in _OURS:
-            description.attrib.pop(name, None)
-            for element in description.findall(name):
-                description.remove(element)
-        if not len(description) and set(description.attrib) <= {f"{{{RDF}}}about"}:
-            rdf.remove(description)

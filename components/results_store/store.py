@@ -30,7 +30,7 @@ SUFFIXES = {
 }
 
 _SCHEMA = """
-CREATE TABLE results (
+CREATE TABLE IF NOT EXISTS results (
     id INTEGER PRIMARY KEY,
     path TEXT NOT NULL UNIQUE,      -- inside the store's folder, with forward slashes
     sha256 TEXT NOT NULL,
@@ -50,9 +50,9 @@ CREATE TABLE results (
     record TEXT NOT NULL,           -- JSON
     UNIQUE (run, sha256)
 ) STRICT;
-CREATE INDEX results_by_seed ON results (seed);
-CREATE INDEX results_by_model ON results (model_digest, seed);
-CREATE INDEX results_by_family ON results (family, style);
+CREATE INDEX IF NOT EXISTS results_by_seed ON results (seed);
+CREATE INDEX IF NOT EXISTS results_by_model ON results (model_digest, seed);
+CREATE INDEX IF NOT EXISTS results_by_family ON results (family, style);
 """
 
 
@@ -62,6 +62,7 @@ class LocalResultsStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._database = folder / "results.sqlite"
+        self._swept: set[Path] = set()
 
     def keep(self, image: IODT, run: str) -> StoredResult:
         """Keep one image for good; the same bytes for the same run are kept once.
@@ -73,6 +74,7 @@ class LocalResultsStore:
             row = _one(database, "run = ? AND sha256 = ?", (run, image.sha256))
             place = row["path"] if row else self._free_place(database, image, run)
             path = self._folder / place
+            self._sweep(path.parent)
             if not path.exists():
                 write_bytes(path, image.data)
             if row is None:
@@ -80,6 +82,13 @@ class LocalResultsStore:
                 row = _one(database, "run = ? AND sha256 = ?", (run, image.sha256))
             assert row is not None
             return self._result(row)
+
+    def _sweep(self, folder: Path) -> None:
+        """Remove what killed processes were writing: under the lock, nobody else writes now."""
+        if folder not in self._swept:
+            for partial in folder.glob(".*.partial.*"):
+                partial.unlink(missing_ok=True)
+            self._swept.add(folder)
 
     def find(self, query: ResultQuery) -> list[StoredResult]:
         """The results that fit, newest first. A file that was deleted on disk is still listed."""
@@ -97,7 +106,7 @@ class LocalResultsStore:
 
     def get(self, result_id: int) -> StoredResult:
         """One result by its number. Raises `AtelierError` where there is none."""
-        if self._database.exists():
+        if self._database.exists() and abs(result_id) < 2**63:  # what SQLite can ask for
             with self._connect() as database:
                 row = _one(database, "id = ?", (result_id,))
             if row is not None:
@@ -122,8 +131,9 @@ class LocalResultsStore:
         try:
             with closing(sqlite3.connect(self._database, timeout=60)) as database:
                 database.row_factory = sqlite3.Row
-                # A committed row survives a power cut.
-                database.execute("PRAGMA synchronous = FULL")
+                # A committed row survives a power cut. FULL could lose the newest: it does not
+                # wait for the folder to forget the journal, which then would undo the commit.
+                database.execute("PRAGMA synchronous = EXTRA")
                 self._check_version(database)
                 with database:
                     yield database
@@ -138,7 +148,8 @@ class LocalResultsStore:
     def _check_version(self, database: sqlite3.Connection) -> None:
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version == 0:
-            script = f"BEGIN;{_SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;"
+            # Whoever waited here for another process finds its work done, and does nothing.
+            script = f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;"
             database.executescript(script)
         elif version != SCHEMA_VERSION:
             raise AtelierError(
@@ -214,6 +225,6 @@ def _places(folder: PurePosixPath, image: IODT) -> Generator[str]:
 
 def _safe(name: str, otherwise: str) -> str:
     """A name from outside => one that is a plain file name on every system."""
-    # 60 characters are at most 240 bytes in UTF-8, which leaves room for a suffix.
-    cleaned = sanitize_filename(name, platform="universal", max_len=60)
+    # In bytes of UTF-8, of the 255 that file systems give: leaves room for digest and suffix.
+    cleaned = sanitize_filename(name, platform="universal", max_len=100)
     return cleaned.strip(". ") or otherwise

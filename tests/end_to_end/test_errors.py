@@ -1,6 +1,7 @@
 """Bad input: one clear line, what was wrong and what to do; exit code not 0, no traceback."""
 
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -62,7 +63,8 @@ def test_a_corrupt_model_file(paintings: Path, tmp_path: Path) -> None:
 
 def test_a_full_disk(paintings: Path, tmp_path: Path) -> None:
     """A limit on the size of a file stands in for the disk: the same failing write."""
-    limited = f"ulimit -f 8; exec {' '.join(map(repr, command('run', '--data', paintings, *QUICK, SHORT)))}"
+    words = command("run", "--data", paintings, *QUICK, SHORT)
+    limited = f"ulimit -f 8; exec {shlex.join(words)}"
     done = subprocess.run(
         ["bash", "-c", f"trap '' XFSZ; {limited}"],
         cwd=tmp_path,

@@ -1,0 +1,1 @@
+"""Speed, as ratios against a named reference, alternating in one process."""

@@ -1,0 +1,44 @@
+"""Two ways to do one thing, in turn, so that a machine's moods fall on both alike."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as fast ours is, pair by pair."""
+
+    name: str
+    reference_seconds: float
+    our_seconds: float
+    ratios: tuple[float, ...]
+
+    def __str__(self) -> str:
+        low, middle, high = min(self.ratios), statistics.median(self.ratios), max(self.ratios)
+        return (
+            f"{self.name:<58} {self.reference_seconds:8.3f} s {self.our_seconds:8.3f} s "
+            f"{middle:6.2f} ({low:.2f} to {high:.2f})"
+        )
+
+
+def compare(
+    name: str, reference: Callable[[], object], ours: Callable[[], object], rounds: int = 5
+) -> Ratio:
+    """One warm-up of each, then `rounds` pairs; medians of the times, ratios of the pairs."""
+    reference()
+    ours()
+    pairs = [(_seconds(reference), _seconds(ours)) for _ in range(rounds)]
+    return Ratio(
+        name,
+        statistics.median(pair[0] for pair in pairs),
+        statistics.median(pair[1] for pair in pairs),
+        tuple(theirs / mine for theirs, mine in pairs),
+    )
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    action()
+    return time.perf_counter() - begun

@@ -1,0 +1,116 @@
+"""IEDT: what an enlarged batch may hold, how it travels, and that any converter takes it.
+
+What IEDT shares with IGDT is in `test_igdt.py`; how enhancers behave is in `test_ies.py`.
+"""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from PIL import Image
+from pydantic import ValidationError
+
+from interfaces.errors import AtelierError
+from interfaces.ics import ICS
+from interfaces.iedt import IEDT
+from interfaces.igdt import IGDT
+from interfaces.iodt import Converter
+from interfaces.record import EnhancementRecord
+from tests.contracts.test_igdt import batches, digests, words
+from tests.helpers import make_enhancement, make_iedt, make_igdt
+
+enhancements = st.builds(
+    EnhancementRecord,
+    enhancer=words,
+    weights_sha256=st.none() | digests,
+    is_fallback=st.booleans(),
+    scale=st.sampled_from([1, 4, 16]),
+    strength=st.floats(0, 1),
+)
+
+
+@st.composite
+def enlarged_batches(draw: st.DrawFn) -> IEDT:
+    """Any valid batch, with any valid word on how it was enlarged."""
+    return IEDT(**dict(draw(batches())), enhancement=draw(enhancements))
+
+
+@given(enlarged_batches())
+def test_json_round_trip(batch: IEDT) -> None:
+    assert IEDT.from_json(batch.to_json()) == batch
+
+
+@given(enlarged_batches())
+def test_bytes_round_trip(batch: IEDT) -> None:
+    assert IEDT.from_bytes(batch.to_bytes()) == batch
+
+
+@pytest.mark.parametrize(
+    "field,value",
+    [
+        ("enhancer", ""),
+        ("weights_sha256", "abc"),
+        ("weights_sha256", "A" * 64),
+        ("scale", 2),
+        ("scale", 0),
+        ("strength", -0.1),
+        ("strength", 1.1),
+        ("strength", float("nan")),
+        ("is_fallback", "maybe"),
+        ("device", "cpu"),
+    ],
+)
+def test_the_enhancement_is_closed_and_checked(field: str, value: object) -> None:
+    with pytest.raises(ValidationError):
+        EnhancementRecord(**(make_enhancement().model_dump() | {field: value}))
+
+
+def test_an_enlarged_batch_says_how_it_was_enlarged() -> None:
+    with pytest.raises(ValidationError, match="enhancement"):
+        IEDT(**dict(make_igdt(1, 4)))
+
+
+def test_what_weights_were_used_cannot_be_left_unsaid() -> None:
+    with pytest.raises(ValidationError, match="weights_sha256"):
+        EnhancementRecord(enhancer="RealESRGAN_x4plus", scale=4, strength=1.0)
+
+
+def test_a_batch_does_not_change() -> None:
+    batch = make_iedt(1, 4)
+    with pytest.raises(ValidationError):
+        batch.enhancement = make_enhancement(16)
+    with pytest.raises(ValueError, match="read-only"):
+        batch.images[0] = 0
+
+
+def test_a_generated_batch_is_not_taken_for_an_enlarged_one() -> None:
+    with pytest.raises(AtelierError):
+        IEDT.from_bytes(make_igdt(1, 4).to_bytes())
+    with pytest.raises(AtelierError):
+        IGDT.from_bytes(make_iedt(1, 4).to_bytes())
+
+
+@pytest.mark.parametrize("name", ["png", "jpeg", "webp", "avif", "tiff"])
+def test_any_valid_batch_is_taken_by_the_converter(
+    name: Any, component: Callable[[str], object]
+) -> None:
+    converter = component("conversion")
+    assert isinstance(converter, Converter)
+
+    @hypothesis_settings(max_examples=25, deadline=None)
+    @given(enlarged_batches())
+    def takes(batch: IEDT) -> None:
+        results = list(converter.convert([batch], ICS(format=name)))
+        assert [result.record.origin for result in results] == list(batch.origins)
+        for result in results:
+            assert (result.height, result.width) == batch.images.shape[2:]
+            assert result.record.enhancement == batch.enhancement
+            with Image.open(io.BytesIO(result.data)) as image:
+                image.load()
+                assert image.size == (result.width, result.height)
+
+    takes()
