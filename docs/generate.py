@@ -5,6 +5,7 @@ python docs/generate.py
 
 import inspect
 import sys
+import types
 import typing
 from pathlib import Path
 
@@ -111,12 +112,19 @@ def _row(name: str, info: FieldInfo) -> str:
 
 
 def _type_name(annotation: object) -> str:
-    if isinstance(annotation, type) and not typing.get_args(annotation):
-        return annotation.__name__
-    text = str(annotation)
-    for noise in ("typing.", "pathlib.", "interfaces.", "<class '", "'>"):
-        text = text.replace(noise, "")
-    return "origin" if text.startswith("Annotated") else text
+    """A type as one would write it; what goes with it (checks, encoders) is left out."""
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _type_name(inner[0])
+    if origin is typing.Literal:
+        return ", ".join(map(repr, inner))
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(_type_name, inner))
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join(map(_type_name, inner))}]"
+    if annotation in (None, type(None)):
+        return "None"
+    return "…" if annotation is Ellipsis else getattr(annotation, "__name__", str(annotation))
 
 
 def _constraint(item: object) -> str:

@@ -6,7 +6,7 @@ vocabulary http://cv.iptc.org/newscodes/digitalsourcetype/).
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from interfaces.record import Record
@@ -95,21 +95,20 @@ def source_type(record: Record, declared: str | None = None) -> str | None:
 
 
 def packet(
-    record: Record, declared: str | None = None, foreign: Iterable[ElementTree.Element] = ()
+    record: Record, declared: str | None = None, foreign: ElementTree.Element | None = None
 ) -> bytes:
     """An XMP packet in UTF-8 with the record, and with all that a foreign packet says beside it.
 
-    `declared` is the file's own source type so far, `foreign` its RDF. The record and the source
-    type in there are replaced, never said twice; the tool that first made the picture stays its
-    creator. Raises `RecursionError` where elements are nested too deep to be written.
+    `declared` is the file's own source type so far, `foreign` its RDF. What both say is said once:
+    record and source type are replaced, the tool that first made the picture stays. Raises `RecursionError` where elements are nested too deep to be written.
     """
+    said = ElementTree.Element(_PACKET_RDF) if foreign is None else foreign
     rdf = ElementTree.Element(_PACKET_RDF)
-    rdf.extend(_kept(foreign))
+    rdf.extend(_kept(said))
     # Every description of a packet is about the same picture, by whatever name.
     about = next((d.attrib[_ABOUT] for d in rdf if _ABOUT in d.attrib), "")
     ours = ElementTree.SubElement(rdf, _DESCRIPTION, {_ABOUT: about})
-    if _property(rdf, _TOOL) is None:
-        ElementTree.SubElement(ours, _TOOL).text = record.software
+    ElementTree.SubElement(ours, _TOOL).text = _property(said, _TOOL) or record.software
     if (value := source_type(record, declared)) is not None:
         ElementTree.SubElement(ours, _SOURCE_TYPE).text = value
     # JSON in ASCII escapes what XML cannot hold: control characters, lone surrogates.
@@ -120,10 +119,10 @@ def packet(
     return (_BEGIN + ElementTree.tostring(root, encoding="unicode") + _END).encode("utf-8")
 
 
-def _kept(foreign: Iterable[ElementTree.Element]) -> Iterator[ElementTree.Element]:
-    """The descriptions without record and source type; those that say nothing else are gone."""
-    replaced = {_RECORD, _SOURCE_TYPE}
-    for description in foreign:
+def _kept(rdf: ElementTree.Element) -> Iterator[ElementTree.Element]:
+    """The descriptions without what ours says; those that say nothing else are gone."""
+    replaced = {_RECORD, _SOURCE_TYPE, _TOOL}
+    for description in rdf:
         attributes = {k: v for k, v in description.attrib.items() if k not in replaced}
         children = [child for child in description if child.tag not in replaced]
         if children or attributes.keys() - {_ABOUT}:
@@ -132,7 +131,7 @@ def _kept(foreign: Iterable[ElementTree.Element]) -> Iterator[ElementTree.Elemen
             yield kept
 
 
-def _property(rdf: Iterable[ElementTree.Element], name: str) -> str | None:
+def _property(rdf: ElementTree.Element, name: str) -> str | None:
     """A simple property of the picture, in any of the three ways that RDF/XML writes it.
 
     Descriptions inside others are passed over: they are about ingredients, not about the picture.

@@ -4,12 +4,15 @@ The order of writing is the promise: first the file, whole, under its final name
 kill between the two leaves a file that the next `keep` of the same image adopts.
 """
 
+import json
+import os
+import re
 import sqlite3
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from itertools import count
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from pathvalidate import sanitize_filename
@@ -20,6 +23,7 @@ from interfaces.iodt import IODT, ResultQuery, StoredResult
 from interfaces.record import FileOrigin, GeneratedOrigin, Record
 
 SCHEMA_VERSION = 1
+DATABASE = "results.sqlite"
 
 SUFFIXES = {
     "image/png": ".png",
@@ -55,54 +59,74 @@ CREATE INDEX IF NOT EXISTS results_by_model ON results (model_digest, seed);
 CREATE INDEX IF NOT EXISTS results_by_family ON results (family, style);
 """
 
+_COLUMNS_OF_A_RESULT = ("id", "sha256", "media_type", "width", "height", "run", "kept_at")
+
+# One for each field of a query that may be given.
+_CONDITIONS = {
+    "run": "run = :run",
+    "family": "family = :family",
+    "style": "style = :style",
+    # The digits go up to f, so this is every digest that begins so, and an index serves it.
+    "model_digest": "model_digest BETWEEN :model_digest AND :model_digest || 'g'",
+    "first_seed": "seed >= :first_seed",
+    "last_seed": "seed <= :last_seed",
+}
+
+_FAILURES = {
+    sqlite3.SQLITE_FULL: "the disk is full; free some space, or choose another --workspace",
+    sqlite3.SQLITE_READONLY: "no permission to write; change it, or choose another --workspace",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened; it must be a file, in a folder one may write to",
+    sqlite3.SQLITE_IOERR: "reading or writing failed; see whether the disk is full or damaged",
+    sqlite3.SQLITE_BUSY: "another program holds it; close that one and try again",
+}
+
+# The names that `replacing` writes under.
+_PARTIAL = re.compile(r"\..+\.\d+\.partial\.(png|jpg|webp|avif|tif)", re.DOTALL)
+
 
 class LocalResultsStore:
     """Results of this machine. The port is `interfaces.iodt.ResultsStore`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._database = folder / "results.sqlite"
-        self._swept: set[Path] = set()
+        self._database = folder / DATABASE
+        self._is_swept = False
 
     def keep(self, image: IODT, run: str) -> StoredResult:
         """Keep one image for good; the same bytes for the same run are kept once.
 
-        Several processes may keep at the same time. Raises `AtelierError` where the database is
-        damaged or newer than this version.
+        Several processes may keep at the same time. No file of another's is ever written over: a
+        result that somebody edited is kept anew beside it. Raises `AtelierError` where the database
+        is damaged, newer than this version or cannot be written.
         """
+        run = _storable(run)
         with exclusive(self._folder / ".lock"), self._connect() as database:
+            self._sweep()
             row = _one(database, "run = ? AND sha256 = ?", (run, image.sha256))
-            place = row["path"] if row else self._free_place(database, image, run)
-            path = self._folder / place
-            self._sweep(path.parent)
-            if not path.exists():
-                write_bytes(path, image.data)
+            if row is not None and self._can_hold(row["path"], image):
+                place = row["path"]
+            else:
+                place = self._free_place(database, image, run)
+            if not (self._folder / place).exists():
+                write_bytes(self._folder / place, image.data)
             if row is None:
                 _insert(database, image, run, place)
-                row = _one(database, "run = ? AND sha256 = ?", (run, image.sha256))
-            assert row is not None
+            elif place != row["path"]:
+                database.execute("UPDATE results SET path = ? WHERE id = ?", (place, row["id"]))
+            row = _one(database, "run = ? AND sha256 = ?", (run, image.sha256))
+            assert row is not None, "it was there or has just been written"
             return self._result(row)
-
-    def _sweep(self, folder: Path) -> None:
-        """Remove what killed processes were writing: under the lock, nobody else writes now."""
-        if folder not in self._swept:
-            for partial in folder.glob(".*.partial.*"):
-                partial.unlink(missing_ok=True)
-            self._swept.add(folder)
 
     def find(self, query: ResultQuery) -> list[StoredResult]:
         """The results that fit, newest first. A file that was deleted on disk is still listed."""
         if not self._database.exists():
             return []
-        conditions = {
-            "run = ?": query.run,
-            "family = ?": query.family,
-            "style = ?": query.style,
-            "substr(model_digest, 1, length(?1)) = ?1": query.model_digest,
-            "seed >= ?": query.first_seed,
-            "seed <= ?": query.last_seed,
-        }
-        return self._select(conditions, query.limit)
+        given = query.model_dump(include=set(_CONDITIONS), exclude_none=True)
+        where = " AND ".join(_CONDITIONS[name] for name in given) or "TRUE"
+        statement = f"SELECT * FROM results WHERE {where} ORDER BY id DESC LIMIT :limit"
+        with self._connect() as database:
+            rows = database.execute(statement, given | {"limit": query.limit}).fetchall()
+        return [self._result(row) for row in rows]
 
     def get(self, result_id: int) -> StoredResult:
         """One result by its number. Raises `AtelierError` where there is none."""
@@ -113,18 +137,13 @@ class LocalResultsStore:
                 return self._result(row)
         raise AtelierError(f"result {result_id}: there is none; `results list` shows what there is")
 
-    def _select(self, conditions: dict[str, Any], limit: int) -> list[StoredResult]:
-        given = {text: value for text, value in conditions.items() if value is not None}
-        names = [f":v{number}" for number in range(len(given))]
-        where = " AND ".join(
-            text.replace("?1", name).replace("?", name)
-            for text, name in zip(given, names, strict=True)
-        )
-        values = {name[1:]: value for name, value in zip(names, given.values(), strict=True)}
-        statement = f"SELECT * FROM results WHERE {where or '1'} ORDER BY id DESC LIMIT :limit"
-        with self._connect() as database:
-            rows = database.execute(statement, values | {"limit": limit}).fetchall()
-        return [self._result(row) for row in rows]
+    def _sweep(self) -> None:
+        """Remove what killed processes were writing: under the lock, nobody else writes now."""
+        if not self._is_swept:
+            for hidden in self._folder.glob("*/.*"):
+                if _PARTIAL.fullmatch(hidden.name):
+                    hidden.unlink(missing_ok=True)
+            self._is_swept = True
 
     @contextmanager
     def _connect(self) -> Generator[sqlite3.Connection]:
@@ -137,13 +156,8 @@ class LocalResultsStore:
                 self._check_version(database)
                 with database:
                     yield database
-        except sqlite3.OperationalError:
-            raise  # a full disk, no permission: not the database's fault
         except sqlite3.DatabaseError as error:
-            raise AtelierError(
-                f"{self._database}: not a readable database ({error}); move it away, the pictures "
-                "beside it are whole and carry their records"
-            ) from error
+            raise AtelierError(f"{self._database}: {_explain(error)}") from error
 
     def _check_version(self, database: sqlite3.Connection) -> None:
         (version,) = database.execute("PRAGMA user_version").fetchone()
@@ -164,19 +178,40 @@ class LocalResultsStore:
         a process that was killed before it wrote the row.
         """
         folder = PurePosixPath(_safe(run, otherwise="loose"))
+        if folder.name.casefold().startswith(DATABASE):
+            folder = PurePosixPath(f"run-{folder.name}")
         for place in _places(folder, image):
-            path = self._folder / place
             taken = _one(database, "path = ?", (place,)) is not None
-            if not taken and (not path.exists() or sha256_of(path) == image.sha256):
+            if not taken and self._can_hold(place, image):
                 return place
         raise AssertionError("unreachable: the places never end")
 
+    def _can_hold(self, place: str, image: IODT) -> bool:
+        """Whether nothing lies there, not even a link to nowhere, or the image itself does."""
+        path = self._folder / place
+        if not os.path.lexists(path):
+            return True
+        return path.is_file() and sha256_of(path) == image.sha256
+
     def _result(self, row: sqlite3.Row) -> StoredResult:
-        fields = {name: row[name] for name in StoredResult.model_fields if name in row.keys()}  # noqa: SIM118
-        parsed = Record.model_validate_json(row["record"])
-        return StoredResult.model_validate(
-            fields | {"path": self._folder / row["path"], "record": parsed}
-        )
+        fields = {name: row[name] for name in _COLUMNS_OF_A_RESULT}
+        try:
+            record = Record.model_validate(json.loads(row["record"]))
+            return StoredResult(path=self._folder / row["path"], record=record, **fields)
+        except ValueError as error:
+            raise AtelierError(
+                f"{self._database}: row {row['id']} is damaged; the pictures in {self._folder} "
+                "carry their records"
+            ) from error
+
+
+def _explain(error: sqlite3.DatabaseError) -> str:
+    """What is wrong with the database, and what to do."""
+    kind = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest of the bits are details
+    return _FAILURES.get(kind) or (
+        f"not a readable database ({error}); move it away, the pictures beside it are whole and "
+        "carry their records"
+    )
 
 
 def _one(database: sqlite3.Connection, where: str, values: tuple[Any, ...]) -> sqlite3.Row | None:
@@ -205,7 +240,8 @@ def _insert(database: sqlite3.Connection, image: IODT, run: str, place: str) -> 
         "source_name": origin.name if isinstance(origin, FileOrigin) else None,
         "enhancer": image.record.enhancement.enhancer,
         "scale": image.record.enhancement.scale,
-        "record": image.record.model_dump_json(),
+        # In ASCII, which also holds what UTF-8 cannot: lone surrogates.
+        "record": json.dumps(image.record.model_dump(mode="json")),
     }
     names, marks = ", ".join(columns), ", ".join(f":{name}" for name in columns)
     database.execute(f"INSERT INTO results ({names}) VALUES ({marks})", columns)
@@ -223,8 +259,20 @@ def _places(folder: PurePosixPath, image: IODT) -> Generator[str]:
         yield str(folder / f"{stem}-{image.sha256[:8]}-{number}{suffix}")
 
 
+def _storable(text: str) -> str:
+    """A text from outside => one that UTF-8 can hold; what it cannot is written out as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _safe(name: str, otherwise: str) -> str:
     """A name from outside => one that is a plain file name on every system."""
-    # In bytes of UTF-8, of the 255 that file systems give: leaves room for digest and suffix.
-    cleaned = sanitize_filename(name, platform="universal", max_len=100)
-    return cleaned.strip(". ") or otherwise
+    cleaned = name
+    for _ in range(2):  # once more, since what is stripped or cut may leave a reserved name
+        # Windows takes "AUX .txt" for the device AUX too.
+        base, dot, rest = cleaned.strip(". ").partition(".")
+        cleaned = base.rstrip() + dot + rest
+        # In bytes of UTF-8, of the 255 that file systems give: leaves room for digest and suffix.
+        cleaned = sanitize_filename(cleaned, platform="universal", max_len=100)
+    cleaned = cleaned.strip(". ") or otherwise
+    # Such as "AUX .0": Windows passes over the space, pathvalidate does not.
+    return f"_{cleaned}" if PureWindowsPath(cleaned).is_reserved() else cleaned

@@ -5,7 +5,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -67,11 +67,17 @@ def train(prepared: IPDT, settings: TrainingSettings, run: Path, progress: Progr
     state_path = run / "state.safetensors"
     if state_path.exists():
         state = load_state(state_path)
-        trainer.load_state_dict(state["trainer"])
-        averaged.load_state_dict(state["averaged"])
-        rng.set_state(state["rng"])
-        curves.load_state_dict(state["curves"])
-        images_seen, seconds_before = state["images_seen"], state["seconds"]
+        try:
+            trainer.load_state_dict(state["trainer"])
+            averaged.load_state_dict(state["averaged"])
+            rng.set_state(state["rng"])
+            curves.load_state_dict(state["curves"])
+            images_seen, seconds_before = state["images_seen"], state["seconds"]
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise AtelierError(
+                f"{state_path}: not a state of this training ({_first_line(error)}); "
+                "train in another folder"
+            ) from error
 
     started = time.monotonic()
 
@@ -94,6 +100,7 @@ def train(prepared: IPDT, settings: TrainingSettings, run: Path, progress: Progr
         sampler = method.build_sampler(averaged.network, config)
         _write_samples(run, family, sampler, shape.num_styles, images_seen)
 
+    metrics: Mapping[str, Any] = {}
     last_saved = last_shown = time.monotonic()
     batch_size = config.batch_size * settings.accumulate
     with ExitStack() as stack:
@@ -110,7 +117,7 @@ def train(prepared: IPDT, settings: TrainingSettings, run: Path, progress: Progr
 
             # Tell.
             if curves.add(metrics, images_seen, seconds()):
-                _refuse_nonsense(curves.rows[-1], run)
+                _refuse_nonsense(curves.rows[-1], images_seen, run)
                 if writer is not None:
                     for name, value in curves.rows[-1].items():
                         writer.add_scalar(name, value, images_seen)
@@ -118,17 +125,18 @@ def train(prepared: IPDT, settings: TrainingSettings, run: Path, progress: Progr
 
             # Keep.
             now = time.monotonic()
-            if is_interrupted():
-                save()
-                raise KeyboardInterrupt
-            if now - last_saved >= settings.checkpoint_seconds:
+            if is_interrupted() or now - last_saved >= settings.checkpoint_seconds:
+                _refuse_nonsense(metrics, images_seen, run)  # a good state is not overwritten
                 save()
                 last_saved = time.monotonic()
+            if is_interrupted():
+                raise KeyboardInterrupt
             if now - last_shown >= settings.sample_seconds:
                 show()
                 last_shown = time.monotonic()
 
     # Finish: the state first, so that a longer budget can go on from here.
+    _refuse_nonsense(metrics, images_seen, run)
     save()
     show()
     return _export(run, prepared, family, config, averaged, images_seen, seconds(), curves)
@@ -155,8 +163,11 @@ def _save_or_compare(path: Path, identity: dict[str, Any]) -> None:
     if not path.exists():
         write_text(path, json.dumps(identity, indent=2) + "\n")
         return
-    saved = json.loads(path.read_text(encoding="utf-8"))
-    before, now = _flat(saved), _flat(identity)
+    try:
+        before = _flat(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, AttributeError) as error:
+        raise AtelierError(f"{path}: damaged ({error}); train in another folder") from error
+    now = _flat(identity)
     differences = [
         f"{name} was {before.get(name)!r}, is now {value!r}"
         for name, value in now.items()
@@ -202,14 +213,18 @@ def _event(
     )
 
 
-def _refuse_nonsense(row: dict[str, float], run: Path) -> None:
+def _refuse_nonsense(metrics: Mapping[str, Any], images_seen: int, run: Path) -> None:
     """NaN never passes without a word; the state saved before it is whole."""
-    broken = [name for name, value in row.items() if not math.isfinite(value)]
+    broken = [name for name, value in metrics.items() if not math.isfinite(value)]
     if broken:
         raise AtelierError(
-            f"{run}: {', '.join(broken)} is no number any more after {row['images_seen']:.0f} "
-            "images; train again with a lower learning_rate"
+            f"{run}: {', '.join(broken)} is no number any more after {images_seen} images; "
+            "train again with a lower learning_rate"
         )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _write_samples(

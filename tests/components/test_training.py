@@ -105,6 +105,14 @@ def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
         create(tmp_path).train(tiny_prepared(tmp_path / "set"), wild, tmp_path / "run", silent)
 
 
+def test_a_state_of_another_training_is_one_clear_line(tmp_path: Path) -> None:
+    prepared, trainer = tiny_prepared(tmp_path / "set"), create(tmp_path)
+    trainer.train(prepared, settings(total_images=8), tmp_path / "run", silent)
+    save_state(tmp_path / "run" / "state.safetensors", {"something": "else"})
+    with pytest.raises(AtelierError, match="not a state of this training"):
+        trainer.train(prepared, settings(), tmp_path / "run", silent)
+
+
 def test_a_time_budget_ends_the_training(tmp_path: Path) -> None:
     short = settings(total_images=None, total_seconds=0.5)
     events: list[ProgressEvent] = []

@@ -60,7 +60,9 @@ encoded = st.builds(
     _encoded,
     st.binary(min_size=1, max_size=99),
     records,
-    media_type=st.sampled_from([f"image/{name}" for name in ("png", "jpeg", "webp", "avif")]),
+    media_type=st.sampled_from(
+        [f"image/{name}" for name in ("png", "jpeg", "webp", "avif", "tiff")]
+    ),
     width=st.integers(1, 2**31),
 )
 

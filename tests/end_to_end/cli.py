@@ -1,9 +1,13 @@
 """Running the command line as a person does: a process of its own."""
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+import pytest
 
 from tests.helpers import REPOSITORY
 
@@ -27,11 +31,20 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, str(REPOSITORY / "pipeline.py"), *map(str, arguments)]
 
 
+def without_privileges() -> list[str]:
+    """What makes root an ordinary user, whom permissions bind; nothing where one is that."""
+    if os.name == "nt" or os.geteuid() != 0:
+        return []
+    if not shutil.which("setpriv"):
+        pytest.skip("root may read and write anything, and there is no setpriv to change that")
+    return ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+
+
 def atelier(
-    *arguments: str | Path, cwd: Path, timeout: float = 120
+    *arguments: str | Path, cwd: Path, timeout: float = 120, prefix: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*arguments),
+        [*prefix, *command(*arguments)],
         cwd=cwd,
         env=environment(),
         capture_output=True,

@@ -1,13 +1,20 @@
 """Bad input: one clear line, what was wrong and what to do; exit code not 0, no traceback."""
 
-import os
 import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.cli import QUICK, SHORT, TRAINING, atelier, command, environment
+from tests.end_to_end.cli import (
+    QUICK,
+    SHORT,
+    TRAINING,
+    atelier,
+    command,
+    environment,
+    without_privileges,
+)
 
 
 def one_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -77,9 +84,18 @@ def test_a_full_disk(paintings: Path, tmp_path: Path) -> None:
     one_line(done)
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
 def test_no_permission_to_write(paintings: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    assert "no permission" in one_line(
-        atelier("run", "--data", paintings, *QUICK, SHORT, cwd=tmp_path)
-    )
+    arguments = ("run", "--data", paintings, *QUICK, SHORT)
+    done = atelier(*arguments, cwd=tmp_path, prefix=without_privileges())
+    tmp_path.chmod(0o700)
+    assert "no permission" in one_line(done)
+
+
+def test_no_permission_to_read_a_file_of_the_collection(paintings: Path, tmp_path: Path) -> None:
+    closed = paintings / "day" / "closed.png"
+    closed.write_bytes((paintings / "day" / "0 painting.png").read_bytes())
+    closed.chmod(0)
+    done = atelier("inspect", "--data", paintings, cwd=tmp_path, prefix=without_privileges())
+    assert done.returncode == 0
+    assert "day/closed.png: unreadable, cannot be read: Permission denied" in done.stdout
