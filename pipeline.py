@@ -426,7 +426,8 @@ def _command(*sections: str) -> Callable[[Callable[..., Any]], Callable[..., Any
         "train": {name: family.config for name, family in FAMILIES.items()},
         "generate": {name: family.options for name, family in FAMILIES.items()},
     }
-    flags = flags_of({name: settings.SECTIONS[name] for name in sections}, options)
+    models = {name: settings.SECTIONS[name] for name in sections}
+    flags = flags_of(models, options, settings.load_preset("default"))
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         app.command(with_flags(function, flags), name=function.__name__.removesuffix("_command"))
@@ -451,7 +452,7 @@ def _start(common: Common, given: settings.Layer) -> tuple[Path, Components, set
 
 
 def _with_defaults(layer: settings.Layer) -> settings.RunSettings:
-    return _chosen(settings.merge(settings.load_preset("default"), layer))
+    return _chosen(settings.with_defaults(layer))
 
 
 def _show_warnings(ui: UserInterface) -> None:

@@ -5,6 +5,7 @@ Arrays of pixels are (N, H, W, C), uint8, 0 to 255; pictures in flight are (N, C
 """
 
 import io
+import logging
 import math
 import warnings
 
@@ -13,6 +14,8 @@ from PIL import Image, ImageOps
 
 # Limits are checked by us, with a clear message, before a pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
+# Of some faults Pillow also logs what it raises, which Python prints where nobody listens.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _SIXTEEN_BIT_MODES = {"I;16", "I;16L", "I;16B", "I;16N", "I"}
 

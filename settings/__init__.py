@@ -118,6 +118,22 @@ def merge(*layers: Layer) -> Layer:
     return merged
 
 
+def with_defaults(layer: Layer) -> Layer:
+    """What was given, over `default.toml`.
+
+    The default's hyper-parameters are those of its own family, and its budget is for whoever names
+    none: both give way where a family or a budget is named.
+    """
+    default = load_preset("default")
+    given: Layer = layer.get("train", {})
+    train: Layer = default["train"]
+    if "family" in given:
+        train.pop("options")
+    if "total_images" in given or "total_seconds" in given:
+        train.pop("total_seconds")
+    return merge(default, layer)
+
+
 def resolve(layer: Layer) -> RunSettings:
     """Check a merged layer. Raises `AtelierError` that names each field at fault."""
     return validate(RunSettings, layer)

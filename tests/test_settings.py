@@ -14,10 +14,21 @@ def test_every_preset_that_ships_is_valid() -> None:
     assert {"default", "papers/dcgan", "papers/dcgan_wi", "papers/wgan_gp"} <= set(
         settings.preset_names()
     )
-    default = settings.load_preset("default")
     for name in settings.preset_names():
-        chosen = settings.resolve(settings.merge(default, settings.load_preset(name)))
+        chosen = settings.resolve(settings.with_defaults(settings.load_preset(name)))
         FAMILIES[chosen.train.family].config.model_validate(chosen.train.options)
+
+
+def test_the_default_gives_way_to_a_family_and_a_budget() -> None:
+    small = settings.resolve(settings.with_defaults({})).train
+    assert small.options
+    assert small.total_seconds
+    wgan_gp = settings.resolve(settings.with_defaults({"train": {"family": "wgan_gp"}})).train
+    assert not wgan_gp.options
+    assert wgan_gp.total_seconds == small.total_seconds
+    paper = settings.resolve(settings.with_defaults(settings.load_preset("papers/wgan_gp"))).train
+    assert paper.total_seconds is None
+    assert paper.total_images == 1_920_000
 
 
 def test_flags_override_environment_overrides_presets() -> None:
@@ -26,7 +37,7 @@ def test_flags_override_environment_overrides_presets() -> None:
         {"ATELIER_GENERATE_COUNT": "2", "ATELIER_GENERATE_SEED": "2", "HOME": "/"}
     )
     merged = settings.merge(preset, environment, {"generate": {"count": "3"}})
-    chosen = settings.resolve(settings.merge(settings.load_preset("default"), merged))
+    chosen = settings.resolve(settings.with_defaults(merged))
     assert (chosen.generate.count, chosen.generate.seed, chosen.generate.style) == (3, 2, "a")
 
 
@@ -53,7 +64,7 @@ def test_a_variable_that_names_nothing_is_refused(name: str) -> None:
 )
 def test_a_bad_value_is_refused_by_name(layer: settings.Layer, message: str) -> None:
     with pytest.raises(AtelierError, match=message) as caught:
-        settings.resolve(settings.merge(settings.load_preset("default"), layer))
+        settings.resolve(settings.with_defaults(layer))
     assert "\n" not in str(caught.value)
 
 
@@ -80,7 +91,7 @@ def test_a_missing_preset_names_those_there_are() -> None:
 
 def test_every_field_has_a_flag_and_every_flag_a_field() -> None:
     options = {"train": {name: family.config for name, family in FAMILIES.items()}}
-    flags = flags_of(settings.SECTIONS, options)
+    flags = flags_of(settings.SECTIONS, options, {})
     reached = {target for flag in flags for target in flag.targets}
     for section, model in settings.SECTIONS.items():
         hidden = {"schema_version", "options", "skip"}
@@ -90,8 +101,15 @@ def test_every_field_has_a_flag_and_every_flag_a_field() -> None:
     assert all(flag.help for flag in flags)
 
 
+def test_the_help_shows_the_default_that_holds() -> None:
+    default = settings.load_preset("default")
+    flags = {flag.name: flag for flag in flags_of(settings.SECTIONS, {}, default)}
+    assert "default dcgan_wi" in flags["family"].help
+    assert "default 200" in flags["total_seconds"].help
+
+
 def test_a_short_flag_sets_every_section_and_a_long_one_wins() -> None:
-    flags = {flag.name: flag for flag in flags_of(settings.SECTIONS, {})}
+    flags = {flag.name: flag for flag in flags_of(settings.SECTIONS, {}, {})}
     given = {flags["train.seed"]: "1", flags["seed"]: "2"}
     assert layer_of(given) == {"train": {"seed": "1"}, "generate": {"seed": "2"}}
 
@@ -103,6 +121,6 @@ def test_the_settings_of_a_run_survive_json() -> None:
 
 def test_numbers_to_choose_from_may_come_as_text() -> None:
     layer = {"enhance": {"scale": "16"}}
-    chosen = settings.resolve(settings.merge(settings.load_preset("default"), layer))
+    chosen = settings.resolve(settings.with_defaults(layer))
     assert chosen.enhance.scale == 16
     assert FAMILIES["dcgan"].config.model_validate({"kernel_size": "5"}).kernel_size == 5  # type: ignore[attr-defined]

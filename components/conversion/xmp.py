@@ -100,7 +100,8 @@ def packet(
     """An XMP packet in UTF-8 with the record, and with all that a foreign packet says beside it.
 
     `declared` is the file's own source type so far, `foreign` its RDF. What both say is said once:
-    record and source type are replaced, the tool that first made the picture stays. Raises `RecursionError` where elements are nested too deep to be written.
+    record and source type are replaced, the tool that first made the picture stays. Raises
+    `RecursionError` where elements are nested too deep to be written.
     """
     said = ElementTree.Element(_PACKET_RDF) if foreign is None else foreign
     rdf = ElementTree.Element(_PACKET_RDF)

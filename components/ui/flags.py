@@ -42,30 +42,45 @@ class Flag:
         return "flag_" + self.name.replace(".", "__")
 
 
+@dataclass(frozen=True)
+class _Owner:
+    """A field that a flag sets, where it is, and under which heading the help shows it."""
+
+    path: tuple[str, ...]
+    info: FieldInfo
+    group: str
+
+
 def flags_of(
     sections: Mapping[str, type[BaseModel]],
     options: Mapping[str, Mapping[str, type[BaseModel]]],
+    defaults: Mapping[str, Mapping[str, Any]],
 ) -> list[Flag]:
     """The flags of a command: every field by its long name, and by its short one.
 
     The help shows the short name where it means one field alone, else both.
 
     `sections` maps a section to its settings model; `options` maps a section to its families'
-    option models by family name.
+    option models by family name; `defaults` is the preset that stands below whatever is given.
     """
-    fields: dict[str, list[tuple[tuple[str, ...], FieldInfo, str]]] = {}
+    owners: dict[str, list[_Owner]] = {}
     for section, model in sections.items():
         for name, info in model.model_fields.items():
             if name not in _HIDDEN:
-                fields.setdefault(name, []).append(((section, name), info, section.capitalize()))
+                info = _with_default(info, defaults.get(section, {}).get(name))
+                owner = _Owner((section, name), info, section.capitalize())
+                owners.setdefault(name, []).append(owner)
         for name, (info, families) in _joined(options.get(section, {})).items():
             group = f"{section.capitalize()}, options of {', '.join(families)}"
-            fields.setdefault(name, []).append(((section, "options", name), info, group))
-    flags = []
-    for name, owners in fields.items():
-        is_alone = len(owners) == 1
-        flags.append(_flag(name, owners))
-        flags += [_flag(".".join(owner[0]), [owner], is_shown=not is_alone) for owner in owners]
+            owner = _Owner((section, "options", name), info, group)
+            owners.setdefault(name, []).append(owner)
+    flags: list[Flag] = []
+    for name, alike in owners.items():
+        if len(alike) == 1:
+            flags.append(_flag(name, alike[0], is_shown=True))
+        else:
+            flags.append(_flag_for_all(name, alike))
+        flags += [_flag(".".join(o.path), o, is_shown=len(alike) > 1) for o in alike]
     return flags
 
 
@@ -79,29 +94,39 @@ def _joined(
             first, owners = joined.setdefault(name, (info, []))
             owners.append(family)
             if first.default != info.default:
-                undecided = copy(first)
-                undecided.default = "by family"
-                joined[name] = (undecided, owners)
+                joined[name] = (_with_default(first, "by family"), owners)
     return joined
 
 
-def _flag(
-    name: str, owners: list[tuple[tuple[str, ...], FieldInfo, str]], *, is_shown: bool = True
-) -> Flag:
-    if len(owners) == 1:
-        _, info, group = owners[0]
-        text = _help(info)
-    else:
-        _, info, _ = owners[0]
-        stages = ", ".join(path[0] for path, _, _ in owners)
-        group, text = "Several stages at once", f"Sets it for all of: {stages}."
+def _with_default(info: FieldInfo, default: Any) -> FieldInfo:
+    """The field with another default to show; as it is where there is none."""
+    if default is None:
+        return info
+    changed = copy(info)
+    changed.default = default
+    return changed
+
+
+def _flag(name: str, owner: _Owner, *, is_shown: bool) -> Flag:
     return Flag(
         name=name,
-        targets=tuple(path for path, _, _ in owners),
-        help=text,
-        group=group,
-        is_switch=info.annotation is bool,
+        targets=(owner.path,),
+        help=_help(owner.info),
+        group=owner.group,
+        is_switch=owner.info.annotation is bool,
         is_shown=is_shown,
+    )
+
+
+def _flag_for_all(name: str, alike: list[_Owner]) -> Flag:
+    stages = ", ".join(owner.path[0] for owner in alike)
+    return Flag(
+        name=name,
+        targets=tuple(owner.path for owner in alike),
+        help=f"Sets it for all of: {stages}.",
+        group="Several stages at once",
+        is_switch=alike[0].info.annotation is bool,
+        is_shown=True,
     )
 
 

@@ -40,7 +40,7 @@ def test_from_a_folder_to_stored_images(paintings: Path, tmp_path: Path) -> None
         assert sheet.width > 2 * 64
 
     shown = atelier("results", "show", "1", cwd=tmp_path)
-    assert '"family": "dcgan"' in shown.stdout
+    assert '"family": "dcgan_wi"' in shown.stdout
     listed = atelier("results", "list", "--last-seed", "1", cwd=tmp_path)
     assert len(listed.stdout.splitlines()) == 2
     by_file = atelier(
