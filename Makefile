@@ -39,7 +39,7 @@ test-slow: setup
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/basedpyright --level error
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python docs/generate.py --check
 

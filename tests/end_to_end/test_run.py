@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -158,41 +159,40 @@ def test_a_replacement_that_does_not_fit_is_refused_at_start(
     assert len(refused.stderr.splitlines()) == 1
 
 
-def kill_at_random(paintings: Path, cwd: Path, times: int, seed: int, longest: float) -> int:
+def kill_at_random(arguments: Sequence[str], cwd: Path, times: int) -> int:
     """Run, kill -9 at random moments, resume; returns how often a process was really killed."""
-    rng = random.Random(seed)
+    rng = random.Random(times)
     killed = 0
-    arguments = command("run", "--resume", "--data", paintings, *QUICK, "--total-images=1600")
     for _ in range(times):
         process = subprocess.Popen(
-            arguments,
+            command(*arguments),
             cwd=cwd,
             env=environment(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        time.sleep(rng.uniform(0.3, longest))
+        time.sleep(rng.uniform(0.3, 7.0))
         process.send_signal(signal.SIGKILL)
         killed += process.wait() == -signal.SIGKILL
     return killed
 
 
-def compare_with_undisturbed(paintings: Path, disturbed: Path, undisturbed: Path) -> None:
-    arguments = ("run", "--resume", "--data", paintings, *QUICK, "--total-images=1600")
+@pytest.mark.parametrize(
+    ("times", "total_images"), [(4, 1600), pytest.param(50, 40_000, marks=pytest.mark.slow)]
+)
+def test_killed_and_resumed_equals_undisturbed(
+    paintings: Path, tmp_path: Path, times: int, total_images: int
+) -> None:
+    arguments = ("run", "--resume", "--data", str(paintings), *QUICK)
+    arguments = (*arguments, f"--total-images={total_images}")
+    disturbed, undisturbed = tmp_path / "disturbed", tmp_path / "undisturbed"
+    disturbed.mkdir()
+    undisturbed.mkdir()
+    assert kill_at_random(arguments, disturbed, times) >= times // 2
     for folder in (disturbed, undisturbed):
-        done = atelier(*arguments, cwd=folder)
+        done = atelier(*arguments, cwd=folder, timeout=600)
         assert done.returncode == 0, done.stderr
     wanted = digests(undisturbed / "workspace")
     assert len(wanted) == 3
     assert digests(disturbed / "workspace") == wanted
     assert rows(disturbed / "workspace") == 3
-
-
-@pytest.mark.parametrize("times", [4, pytest.param(50, marks=pytest.mark.slow)])
-def test_killed_and_resumed_equals_undisturbed(paintings: Path, tmp_path: Path, times: int) -> None:
-    disturbed, undisturbed = tmp_path / "disturbed", tmp_path / "undisturbed"
-    disturbed.mkdir()
-    undisturbed.mkdir()
-    killed = kill_at_random(paintings, disturbed, times, seed=times, longest=8.0)
-    assert killed >= times // 4
-    compare_with_undisturbed(paintings, disturbed, undisturbed)
