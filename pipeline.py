@@ -21,18 +21,20 @@ import signal
 import sqlite3
 import sys
 import webbrowser
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 from cyclopts import App, CycloptsError, Group, Parameter
+from pathvalidate import sanitize_filename
 
 import settings
 from components.conversion import read_record
-from components.durable import replacing, write_bytes, write_text
-from components.enhancement import RealESRGANEnhancer, find_pictures, read_picture
+from components.durable import exclusive, replacing, sha256_of, write_bytes, write_text
+from components.enhancement import OFFICIAL, RealESRGANEnhancer, find_pictures, read_picture
 from components.families import FAMILIES
 from components.images import contact_sheet
 from components.training_store import report_lines
@@ -41,9 +43,10 @@ from interfaces.errors import AtelierError
 from interfaces.iedt import Enhancer
 from interfaces.ies import IES
 from interfaces.igdt import IGDT, ImageGenerator
-from interfaces.igme import IGME, Trainer
+from interfaces.igme import FREE_WHEN_RESUMED, IGME, Trainer
+from interfaces.igs import format_seeds
 from interfaces.iodt import IODT, Converter, ResultQuery, ResultsStore, StoredResult
-from interfaces.ipdt import IPDT, Preprocessor
+from interfaces.ipdt import Preprocessor
 from interfaces.itdt import ITDT, TrainingStore
 from interfaces.progress import ProgressEvent
 from interfaces.ui import Choices, UserInterface
@@ -88,7 +91,7 @@ def assemble(workspace: Path, replacements: Sequence[str] | Mapping[str, str] = 
     made: dict[str, Any] = {}
     for name, port in PORTS.items():
         place = chosen.get(name, f"components.{name}:create")
-        made[name] = _load_factory(name, place)(workspace)
+        made[name] = _make(name, place, workspace)
         _check_port(name, place, made[name], port)
     return Components(**made)
 
@@ -103,15 +106,18 @@ def _parse_pairs(pairs: Iterable[str]) -> dict[str, str]:
     return parsed
 
 
-def _load_factory(name: str, place: str) -> Callable[[Path], Any]:
+def _make(name: str, place: str, workspace: Path) -> Any:
     module_name, _, factory_name = place.partition(":")
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # last, so that nothing here hides an installed package
     try:
-        return getattr(import_module(module_name), factory_name)
-    except (ImportError, AttributeError, ValueError) as error:
+        return getattr(import_module(module_name), factory_name)(workspace)
+    except AtelierError:
+        raise
+    except Exception as error:  # a stranger's code may fail in any way
         raise AtelierError(
-            f"component {name}: cannot load {place!r} ({error}); write it as package:factory"
+            f"component {name}: {place!r} cannot be made ({type(error).__name__}: {error}); "
+            "write it as package:factory, where the factory takes the workspace's folder"
         ) from error
 
 
@@ -136,96 +142,123 @@ def _check_port(name: str, place: str, component: object, port: type) -> None:
 
 # ---------------------------------------------------------------- runs
 
-# How long a training lasts may change when it is gone on with; nothing else may.
-_FREE_WHEN_RESUMED = {"train.total_images", "train.total_seconds"}
+# What changes no pixel may change when a run is gone on with, and a training may be made longer.
+_FREE_WHEN_RESUMED = {f"train.{name}" for name in FREE_WHEN_RESUMED} | {
+    "generate.batch_size",
+    "enhance.tile_pixels",
+}
 
 
+@dataclass
 class Run:
     """One pass through the pipeline and its folder: `0001-dcgan-embedded`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        try:
-            saved = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-            self.verb: str = saved["verb"]
-            self.is_finished: bool = saved["is_finished"]
-            self.model: Path | None = Path(saved["model"]) if saved["model"] else None
-            self.settings = settings.resolve(saved["settings"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise AtelierError(
-                f"{folder}: not a readable run ({error}); move it away or start a new one"
-            ) from error
+    folder: Path
+    verb: str
+    chosen: settings.RunSettings
+    is_finished: bool = False
+    model: Path | None = None
+    """The model's folder, where the run generates with one that it did not train."""
+    model_digest: str | None = None
 
     @property
     def name(self) -> str:
         """The folder's name, which the results store files its pictures under."""
         return self.folder.name
 
-    def save(self, *, is_finished: bool) -> None:
-        """Note the settings and whether anything is left to do."""
-        self.is_finished = is_finished
+    def save(self) -> None:
+        """Write `run.json`: the settings, and whether anything is left to do."""
+        # Relative, so that a workspace can be moved.
+        model = os.path.relpath(self.model, self.folder) if self.model else None
         saved = {
             "verb": self.verb,
-            "is_finished": is_finished,
-            "model": str(self.model) if self.model else None,
-            "settings": self.settings.model_dump(mode="json"),
+            "is_finished": self.is_finished,
+            "model": model,
+            "model_digest": self.model_digest,
+            "settings": self.chosen.model_dump(mode="json"),
         }
         write_text(self.folder / "run.json", json.dumps(saved, indent=2) + "\n")
 
     @classmethod
-    def begin(
-        cls, workspace: Path, verb: str, chosen: settings.RunSettings, model: IGME | None = None
-    ) -> "Run":
+    def open(cls, folder: Path) -> "Run":
+        """The run in a folder. Raises `AtelierError` where it cannot be read."""
+        try:
+            saved = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+            return cls(
+                folder,
+                verb=saved["verb"],
+                chosen=settings.resolve(saved["settings"]),
+                is_finished=saved["is_finished"],
+                model=(folder / saved["model"]).resolve() if saved["model"] else None,
+                model_digest=saved["model_digest"],
+            )
+        except (OSError, ValueError, KeyError, TypeError, AtelierError) as error:
+            raise AtelierError(
+                f"{folder}: not a readable run ({error}); move it away or start a new one"
+            ) from error
+
+    @classmethod
+    def begin(cls, workspace: Path, verb: str, chosen: settings.RunSettings, name: str) -> "Run":
         """A new folder with the next number; the settings are saved before anything starts."""
-        family = model.family if model else chosen.train.family
-        collection = model.dataset_name if model else Path(chosen.collect.data).stem
-        run = cls.__new__(cls)
-        run.folder = _numbered_folder(workspace / "runs", f"{family}-{collection or 'collection'}")
-        run.verb, run.settings = verb, chosen
-        run.model = model.directory.absolute() if model else None
-        run.save(is_finished=False)
+        run = cls(_numbered_folder(workspace, name), verb, chosen)
+        run.save()
         return run
 
     @classmethod
-    def all(cls, workspace: Path) -> "list[Run]":
-        """Every run of a workspace, oldest first. A folder without run.json was never begun."""
-        folders = sorted((workspace / "runs").glob("[0-9]*-*"))
-        return [cls(folder) for folder in folders if (folder / "run.json").exists()]
+    def find(cls, workspace: Path, verb: str, name: str | None) -> "Run | None":
+        """The run to go on with: the one named, else the newest unfinished, else the newest."""
+        folders = sorted((workspace / "runs").glob("[0-9]*-*"), reverse=True)
+        # A folder without run.json was never begun.
+        folders = [folder for folder in folders if (folder / "run.json").exists()]
+        if name is not None:
+            found = [cls.open(folder) for folder in folders if folder.name == name]
+            if not found or found[0].verb != verb:
+                raise AtelierError(f"{workspace / 'runs'}: no `{verb}` run is named {name!r}")
+            return found[0]
+        runs = [run for run in map(_open_or_none, folders) if run and run.verb == verb]
+        return next((run for run in runs if not run.is_finished), runs[0] if runs else None)
 
-    @classmethod
-    def resume(cls, workspace: Path, verb: str, name: str | None, given: settings.Layer) -> "Run":
-        """The run to go on with: the one named, or the newest of this verb.
+    def adopt(self, given: settings.Layer) -> None:
+        """Take what was given on resuming; save it.
 
-        Raises `AtelierError` where there is none, or where `given` asks for anything else than
-        the run was begun with (a training's length may change).
+        Raises `AtelierError` where it asks for anything else than the run was begun with, but for
+        what changes no pixel and the length of a training.
         """
-        runs = [run for run in cls.all(workspace) if run.verb == verb and name in (None, run.name)]
-        if not runs:
-            which = f"run {name!r}" if name else f"`{verb}` run"
-            raise AtelierError(f"{workspace / 'runs'}: no {which} here to resume; start one first")
-        run = runs[-1]
-        wanted = _chosen(settings.merge(run.settings.model_dump(mode="json"), given))
-        before, after = (_flat(s.model_dump(mode="json")) for s in (run.settings, wanted))
-        changed = {key for key in before | after if before.get(key) != after.get(key)}
+        before = self.chosen.model_dump(mode="json")
+        if {"total_images", "total_seconds"} & given.get("train", {}).keys():
+            # A new budget takes the place of the old one.
+            before["train"] |= {"total_images": None, "total_seconds": None}
+        wanted = _chosen(settings.merge(before, given))
+        old, new = (_flat(s.model_dump(mode="json")) for s in (self.chosen, wanted))
+        changed = {key for key in old | new if old.get(key) != new.get(key)}
         if refused := sorted(changed - _FREE_WHEN_RESUMED):
-            differences = (
-                f"{key} was {before.get(key)!r}, not {after.get(key)!r}" for key in refused
-            )
+            differences = (f"{key} was {old.get(key)!r}, not {new.get(key)!r}" for key in refused)
             raise AtelierError(
-                f"{run.folder}: was begun with other settings ({'; '.join(differences)}); "
+                f"{self.folder}: was begun with other settings ({'; '.join(differences)}); "
                 "resume it without these, or start a new run"
             )
         if changed:
-            run.settings = wanted
-            run.save(is_finished=False)
-        return run
+            self.chosen, self.is_finished = wanted, False
+            self.save()
 
 
-def _numbered_folder(parent: Path, suffix: str) -> Path:
+def _open_or_none(folder: Path) -> Run | None:
+    """An old run that cannot be read keeps nobody from going on with another."""
+    try:
+        return Run.open(folder)
+    except AtelierError:
+        return None
+
+
+def _numbered_folder(workspace: Path, name: str) -> Path:
+    """`runs/0007-name`: a number that neither a run nor its kept results have had."""
+    parent = workspace / "runs"
     parent.mkdir(parents=True, exist_ok=True)
+    name = sanitize_filename(name, platform="universal", max_len=60).strip(". ") or "run"
     while True:
-        taken = [int(p.name[:4]) for p in parent.iterdir() if p.name[:4].isdecimal()]
-        folder = parent / f"{max(taken, default=0) + 1:04d}-{suffix}"
+        known = [*parent.iterdir(), *(workspace / "results").glob("*")]
+        taken = [int(path.name[:4]) for path in known if path.name[:4].isdecimal()]
+        folder = parent / f"{max(taken, default=0) + 1:04d}-{name}"
         try:
             folder.mkdir()
         except FileExistsError:
@@ -243,13 +276,9 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _chosen(layer: settings.Layer) -> settings.RunSettings:
-    """Checked settings whose paths hold from any folder."""
+    """Checked settings, the families' own among them, whose paths hold from any folder."""
     chosen = settings.resolve(layer)
-    family = chosen.train.family
-    if family in FAMILIES:
-        settings.validate(FAMILIES[family].config, chosen.train.options)
-    elif "training" not in chosen.components:  # a replaced trainer may know others
-        raise AtelierError(f"train.family: {family!r} is unknown; there are {', '.join(FAMILIES)}")
+    _check_family(chosen)
     collect, enhance = chosen.collect, chosen.enhance
     if Path(collect.data).expanduser().exists():
         data = str(Path(collect.data).expanduser().absolute())
@@ -261,6 +290,20 @@ def _chosen(layer: settings.Layer) -> settings.RunSettings:
         weights = enhance.weights.expanduser().absolute()
         enhance = enhance.model_copy(update={"weights": weights})
     return chosen.model_copy(update={"collect": collect, "enhance": enhance})
+
+
+def _check_family(chosen: settings.RunSettings) -> None:
+    """What training would refuse is refused before a collection is prepared for it."""
+    name, train = chosen.train.family, chosen.train
+    if "training" in chosen.components:
+        return  # a replaced trainer may know other families
+    if name not in FAMILIES:
+        raise AtelierError(f"train.family: {name!r} is unknown; there are {', '.join(FAMILIES)}")
+    config = settings.validate(FAMILIES[name].config, train.options, "train.options")
+    try:
+        config.check_resolution(chosen.preprocess.resolution)
+    except ValueError as error:
+        raise AtelierError(f"preprocess.{error}") from error
 
 
 # ---------------------------------------------------------------- the stages of a run
@@ -282,27 +325,31 @@ def collect(parts: Components, chosen: settings.RunSettings) -> ITDT:
     return collection
 
 
-def prepare(parts: Components, chosen: settings.RunSettings) -> IPDT:
-    """Inspect and prepare the collection."""
-    collection = collect(parts, chosen)
-    return parts.preprocessing.preprocess(collection, chosen.preprocess, parts.ui.watch)
+def check_images(parts: Components, chosen: settings.RunSettings, family: str) -> None:
+    """What generation and enhancement would refuse is refused before a model is trained for it."""
+    if family in FAMILIES and "generation" not in chosen.components:
+        options = chosen.generate.options
+        settings.validate(FAMILIES[family].options, options, "generate.options")
+        if chosen.generate.style is not None and not FAMILIES[family].is_conditional:
+            raise AtelierError(
+                f"generate.style: a {family} model cannot be asked for a style; leave it out"
+            )
+    # Weights are found, downloaded and checked before the first batch is asked for.
+    parts.enhancement.enhance(iter(()), chosen.enhance)
 
 
-def train(parts: Components, run: Run) -> IGME:
+def train(parts: Components, run: Run, collection: ITDT) -> IGME:
     """Train the run's model, or go on with it, or find it finished."""
-    prepared = prepare(parts, run.settings)
-    folder = run.folder / "training"
-    return parts.training.train(prepared, run.settings.train, folder, parts.ui.watch)
+    watch = parts.ui.watch
+    prepared = parts.preprocessing.preprocess(collection, run.chosen.preprocess, watch)
+    return parts.training.train(prepared, run.chosen.train, run.folder / "training", watch)
 
 
 def make_images(parts: Components, run: Run, model: IGME) -> list[StoredResult]:
     """Generate, enlarge, encode and keep; go on at the first image that is missing."""
-    chosen = run.settings
-    choices = parts.ui.ask(
-        Choices(generate=chosen.generate, enhance=chosen.enhance, convert=chosen.convert)
-    )
+    choices = _ask(parts.ui, run)
     seeds = choices.generate.chosen_seeds
-    kept = _kept(parts.results_store, run)
+    kept = _kept(parts.results_store, run, model)
     done = next((n for n, seed in enumerate(seeds) if seed not in kept), len(seeds))
     if done < len(seeds):
         side = model.resolution * choices.enhance.scale
@@ -316,16 +363,32 @@ def make_images(parts: Components, run: Run, model: IGME) -> list[StoredResult]:
             parts.results_store.keep(image, run.name)
             done += 1
             parts.ui.watch(ProgressEvent(stage="make images", done=done, total=len(seeds)))
-    kept = _kept(parts.results_store, run)
+    kept = _kept(parts.results_store, run, model)
+    if lost := [seed for seed in seeds if seed not in kept]:
+        raise AtelierError(
+            f"run {run.name}: no image was kept for the seeds {format_seeds(tuple(lost))}; a "
+            "component gave fewer than it was asked for, or the files were removed meanwhile"
+        )
     return [kept[seed] for seed in seeds]
 
 
-def _kept(store: ResultsStore, run: Run) -> dict[int, StoredResult]:
-    """The run's results whose files are still there, by seed."""
-    results = store.find(ResultQuery(run=run.name, limit=1_000_000))
+def _ask(ui: UserInterface, run: Run) -> Choices:
+    """What the person chose; saved with the run, so that resuming asks for the same."""
+    chosen = run.chosen
+    proposed = Choices(generate=chosen.generate, enhance=chosen.enhance, convert=chosen.convert)
+    choices = ui.ask(proposed)
+    if choices != proposed:
+        run.chosen = chosen.model_copy(update=dict(choices))
+        run.save()
+    return choices
+
+
+def _kept(store: ResultsStore, run: Run, model: IGME) -> dict[int, StoredResult]:
+    """What this run kept of this model, by seed, where the files are still there."""
+    query = ResultQuery(run=run.name, model_digest=model.digest, limit=1_000_000)
     return {
         result.record.origin.seed: result
-        for result in results
+        for result in store.find(query)
         if result.record.origin.kind == "generated" and result.path.exists()
     }
 
@@ -348,7 +411,8 @@ def finish(parts: Components, run: Run, results: Sequence[StoredResult]) -> None
     """The contact sheet, the mark that nothing is left, and where it all is."""
     sheet = run.folder / "contact-sheet.png"
     write_contact_sheet(results, sheet)
-    run.save(is_finished=True)
+    run.is_finished = True
+    run.save()
     width, height = results[0].width, results[0].height
     parts.ui.say(f"images:        {len(results)} of {width}x{height} in {results[0].path.parent}")
     parts.ui.say(f"contact sheet: {sheet}")
@@ -357,14 +421,15 @@ def finish(parts: Components, run: Run, results: Sequence[StoredResult]) -> None
 # ---------------------------------------------------------------- the command line
 
 app = App(
-    name="pipeline.py",
+    name=Path(sys.argv[0]).name,
     help=(
         "Learn from a folder of artworks and make new art. `run` goes the whole way; the other "
-        "commands are its stages. Every flag is also a TOML field (--preset) and an environment "
-        "variable: --generate.count is ATELIER_GENERATE_COUNT."
+        "commands are its stages. Every setting is a flag, a TOML field (--preset) and an "
+        "environment variable: --generate.count is ATELIER_GENERATE_COUNT."
     ),
     version_flags=[],
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 results_app = App(name="results", help="What was made: list it, show its records, open it.")
 app.command(results_app)
@@ -391,7 +456,11 @@ class Common:
         Parameter(
             group=_COMMON,
             negative=(),
-            help="Settings from TOML: a file, or a preset by name; give it again for more.",
+            show_default=False,
+            help=(
+                "Settings from TOML: a file, or a preset by name; give it again for more. There "
+                f"are: {', '.join(settings.preset_names())}."
+            ),
         ),
     ] = ()
     component: Annotated[
@@ -399,6 +468,7 @@ class Common:
         Parameter(
             group=_COMMON,
             negative=(),
+            show_default=False,
             help="Replace a component: name=package:factory, as enhancement=mine:make.",
         ),
     ] = ()
@@ -407,10 +477,13 @@ class Common:
 _RESUME = Annotated[
     bool,
     Parameter(
-        group=_COMMON, negative=(), help="Go on with the newest run, or the one --run names."
+        group=_COMMON,
+        negative=(),
+        show_default=False,
+        help="Go on with the newest unfinished run, or the one that --run names.",
     ),
 ]
-_RUN = Annotated[str | None, Parameter(group=_COMMON, help="The run to resume, by its name.")]
+_RUN = Annotated[str | None, Parameter(group=_COMMON, help="The run to go on with, by its name.")]
 _PICTURES = Annotated[
     list[Path], Parameter(group=_COMMON, negative=(), help="Image files and folders of them.")
 ]
@@ -419,50 +492,69 @@ _OUTPUT = Annotated[
     Parameter(group=_COMMON, help="Write into this folder instead of the results store."),
 ]
 
+Command = Callable[..., None]
 
-def _command(*sections: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+
+def _command(*sections: str, group: App = app) -> Callable[[Command], Command]:
     """Register a command whose flags are the fields of these sections of the settings."""
     options = {
         "train": {name: family.config for name, family in FAMILIES.items()},
         "generate": {name: family.options for name, family in FAMILIES.items()},
     }
-    models = {name: settings.SECTIONS[name] for name in sections}
-    flags = flags_of(models, options, settings.load_preset("default"))
+    models = settings.SECTIONS | {"find": ResultQuery}
+    names = {("train", "family"): FAMILIES, ("enhance", "enhancer"): OFFICIAL}
+    flags = flags_of(
+        {name: models[name] for name in sections}, options, settings.load_preset("default"), names
+    )
 
-    def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        app.command(with_flags(function, flags), name=function.__name__.removesuffix("_command"))
+    def register(function: Command) -> Command:
+        group.command(with_flags(function, flags), name=function.__name__.removesuffix("_command"))
         return function
 
     return register
 
 
-def _start(common: Common, given: settings.Layer) -> tuple[Path, Components, settings.Layer]:
-    """The workspace, the components, and what the person gave: presets, environment, flags."""
+def _layer(common: Common, given: settings.Layer) -> settings.Layer:
+    """What the person gave: presets, then environment, then flags."""
     presets = [settings.load_preset(name) for name in common.preset]
-    layer = settings.merge(*presets, settings.from_environment(os.environ), given)
-    named = settings.merge(layer.pop("components", {}), _parse_pairs(common.component))
-    workspace = common.workspace.expanduser().absolute()
-    parts = assemble(workspace, named)
-    if isinstance(parts.enhancement, RealESRGANEnhancer):
-        parts.enhancement.progress = parts.ui.watch  # downloads, and tiles of large pictures
-    _show_warnings(parts.ui)
-    if named:
-        layer["components"] = named
-    return workspace, parts, layer
+    replaced = {"components": _parse_pairs(common.component)} if common.component else {}
+    return settings.merge(*presets, settings.from_environment(os.environ), given, replaced)
 
 
 def _with_defaults(layer: settings.Layer) -> settings.RunSettings:
     return _chosen(settings.with_defaults(layer))
 
 
-def _show_warnings(ui: UserInterface) -> None:
-    """What components log as warnings, the person sees."""
+@contextmanager
+def _assembled(
+    common: Common, components: Mapping[str, str] | None = None
+) -> Generator[Components]:
+    """The components for one command; what they log as warnings the person sees."""
+    parts = assemble(_workspace(common), components or {})
+    if isinstance(parts.enhancement, RealESRGANEnhancer):
+        parts.enhancement.progress = parts.ui.watch  # downloads, and tiles of large pictures
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            ui.warn(record.getMessage())
+            parts.ui.warn(record.getMessage())
 
     logging.getLogger("atelier").handlers = [Handler(logging.WARNING)]
+    try:
+        yield parts
+    finally:
+        parts.ui.close()
+
+
+def _workspace(common: Common) -> Path:
+    return common.workspace.expanduser().absolute()
+
+
+def _resumed(common: Common, verb: str, name: str | None, layer: settings.Layer) -> Run | None:
+    """The run to go on with, what was given adopted; None where there is none of this verb."""
+    found = Run.find(_workspace(common), verb, name)
+    if found is not None:
+        found.adopt(layer)
+    return found
 
 
 @_command("collect", "preprocess", "train", "generate", "enhance", "convert")
@@ -474,21 +566,27 @@ def run(
     given: settings.Layer,
 ) -> None:
     """From a folder of art to enlarged, stored images: the whole pipeline."""
-    workspace, parts, layer = _start(common, given)
-    if resume and (run or Run.all(workspace)):
-        current = Run.resume(workspace, "run", run, layer)
-    else:
-        current = Run.begin(workspace, "run", _with_defaults(layer))
-    parts.ui.say(f"run:           {current.folder}")
-    finish(parts, current, make_images(parts, current, train(parts, current)))
+    layer = _layer(common, given)
+    current = _resumed(common, "run", run, layer) if resume or run else None
+    chosen = current.chosen if current else _with_defaults(layer)
+    with _assembled(common, chosen.components) as parts:
+        check_images(parts, chosen, chosen.train.family)
+        collection = collect(parts, chosen)
+        if current is None:
+            name = f"{chosen.train.family}-{collection.name}"
+            current = Run.begin(_workspace(common), "run", chosen, name)
+        parts.ui.say(f"run:           {current.folder}")
+        with exclusive(current.folder / ".lock"):
+            model = train(parts, current, collection)
+            finish(parts, current, make_images(parts, current, model))
 
 
 @_command("collect")
 def inspect_command(*, common: Common = Common(), given: settings.Layer) -> None:
     """The report on a collection: bad files, duplicates, balance of styles."""
-    _, parts, layer = _start(common, given)
-    collection = parts.training_store.collect(_with_defaults(layer).collect, parts.ui.watch)
-    parts.ui.close()
+    chosen = _with_defaults(_layer(common, given))
+    with _assembled(common, chosen.components) as parts:
+        collection = parts.training_store.collect(chosen.collect, parts.ui.watch)
     for line in report_lines(collection):
         print(line)
 
@@ -496,9 +594,11 @@ def inspect_command(*, common: Common = Common(), given: settings.Layer) -> None
 @_command("collect", "preprocess")
 def preprocess(*, common: Common = Common(), given: settings.Layer) -> None:
     """Prepare a collection for training: square, small, RGB, in one array."""
-    _, parts, layer = _start(common, given)
-    prepared = prepare(parts, _with_defaults(layer))
-    parts.ui.say(f"prepared:      {prepared.num_images} images in {prepared.directory}")
+    chosen = _with_defaults(_layer(common, given))
+    with _assembled(common, chosen.components) as parts:
+        collection = collect(parts, chosen)
+        prepared = parts.preprocessing.preprocess(collection, chosen.preprocess, parts.ui.watch)
+        parts.ui.say(f"prepared:      {prepared.num_images} images in {prepared.directory}")
 
 
 @_command("collect", "preprocess", "train")
@@ -510,16 +610,24 @@ def train_command(
     given: settings.Layer,
 ) -> None:
     """Train a model on a collection; --resume goes on, also to a longer --total-images."""
-    workspace, parts, layer = _start(common, given)
-    if resume:
-        current = Run.resume(workspace, "train", run, layer)
-    else:
-        current = Run.begin(workspace, "train", _with_defaults(layer))
-    parts.ui.say(f"run:           {current.folder}")
-    model = train(parts, current)
-    current.save(is_finished=True)
-    parts.ui.say(f"model:         {model.directory}")
-    parts.ui.say(f"curves:        {current.folder / 'training' / 'curves.png'}")
+    layer = _layer(common, given)
+    current = _resumed(common, "train", run, layer) if resume or run else None
+    if resume and current is None:
+        raise AtelierError(f"{_workspace(common)}: no `train` run here to resume; start one first")
+    chosen = current.chosen if current else _with_defaults(layer)
+    with _assembled(common, chosen.components) as parts:
+        collection = collect(parts, chosen)
+        if current is None:
+            name = f"{chosen.train.family}-{collection.name}"
+            current = Run.begin(_workspace(common), "train", chosen, name)
+        parts.ui.say(f"run:           {current.folder}")
+        with exclusive(current.folder / ".lock"):
+            model = train(parts, current, collection)
+            current.is_finished = True
+            current.save()
+        parts.ui.say(f"model:         {model.directory}")
+        if (curves := current.folder / "training" / "curves.png").exists():
+            parts.ui.say(f"curves:        {curves}")
 
 
 @_command("generate", "enhance", "convert")
@@ -535,15 +643,32 @@ def generate(
     given: settings.Layer,
 ) -> None:
     """Make pictures with a trained model, enlarge them and keep them."""
-    workspace, parts, layer = _start(common, given)
-    if resume:
-        current = Run.resume(workspace, "generate", run, layer)
-        opened = IGME.open(current.model or find_model(workspace, model))
-    else:
+    layer, workspace = _layer(common, given), _workspace(common)
+    current = _resumed(common, "generate", run, layer) if resume or run else None
+    if current is None:
+        if resume:
+            raise AtelierError(f"{workspace}: no `generate` run here to resume; start one first")
         chosen = _with_defaults(layer)
         opened = IGME.open(find_model(workspace, model))
-        current = Run.begin(workspace, "generate", chosen, opened)
-    finish(parts, current, make_images(parts, current, opened))
+    else:
+        if model is not None:
+            raise AtelierError("--model: a resumed run goes on with its own model; leave it out")
+        chosen = current.chosen
+        opened = IGME.open(current.model or find_model(workspace, None))
+        if opened.digest != current.model_digest:
+            raise AtelierError(
+                f"{opened.directory}: was trained further since {current.name} was begun; "
+                "start a new `generate`"
+            )
+    with _assembled(common, chosen.components) as parts:
+        check_images(parts, chosen, opened.family)
+        if current is None:
+            name = f"{opened.family}-{opened.dataset_name}"
+            current = Run.begin(workspace, "generate", chosen, name)
+            current.model, current.model_digest = opened.directory.absolute(), opened.digest
+            current.save()
+        with exclusive(current.folder / ".lock"):
+            finish(parts, current, make_images(parts, current, opened))
 
 
 def find_model(workspace: Path, name: str | None) -> Path:
@@ -554,8 +679,8 @@ def find_model(workspace: Path, name: str | None) -> Path:
     models = sorted((workspace / "runs").glob("[0-9]*-*/training/model/model.json"))
     if not models:
         raise AtelierError(
-            f"{workspace}: no model here yet; train one with `pipeline.py train`, or name a "
-            "model's folder with --model"
+            f"{workspace}: no model here yet; train one with `train`, or name a model's folder "
+            "with --model"
         )
     return models[-1].parent
 
@@ -569,11 +694,11 @@ def enhance(
     given: settings.Layer,
 ) -> None:
     """Enlarge any pictures, with Real-ESRGAN."""
-    _, parts, layer = _start(common, given)
-    chosen = _with_defaults(layer)
-    opened = _read_pictures(parts.ui, pictures, "enhance")
-    enlarged = parts.enhancement.enhance(opened, chosen.enhance)
-    _keep_all(parts, parts.conversion.convert(enlarged, chosen.convert), output)
+    chosen = _with_defaults(_layer(common, given))
+    with _assembled(common, chosen.components) as parts:
+        opened = _read_pictures(parts.ui, pictures, "enhance")
+        enlarged = parts.enhancement.enhance(opened, chosen.enhance)
+        _keep_all(parts, parts.conversion.convert(enlarged, chosen.convert), output)
 
 
 @_command("convert")
@@ -585,16 +710,16 @@ def convert(
     given: settings.Layer,
 ) -> None:
     """Turn pictures into another file format; the record of our own goes with them."""
-    _, parts, layer = _start(common, given)
-    chosen = _with_defaults(layer)
-    opened = _read_pictures(parts.ui, pictures, "convert")
-    as_they_are = parts.enhancement.enhance(opened, IES(scale=1))
-    _keep_all(parts, parts.conversion.convert(as_they_are, chosen.convert), output)
+    chosen = _with_defaults(_layer(common, given))
+    with _assembled(common, chosen.components) as parts:
+        opened = _read_pictures(parts.ui, pictures, "convert")
+        as_they_are = parts.enhancement.enhance(opened, IES(scale=1))
+        _keep_all(parts, parts.conversion.convert(as_they_are, chosen.convert), output)
 
 
 def _read_pictures(ui: UserInterface, paths: Sequence[Path], stage: str) -> Iterator[IGDT]:
     """One picture at a time; a bad file is named and passed over."""
-    found = find_pictures(paths)
+    found = find_pictures([path.expanduser() for path in paths])
     num_bad = 0
     for done, path in enumerate(found):
         ui.watch(ProgressEvent(stage=stage, done=done, total=len(found), note=path.name))
@@ -609,30 +734,34 @@ def _read_pictures(ui: UserInterface, paths: Sequence[Path], stage: str) -> Iter
 
 
 def _keep_all(parts: Components, images: Iterator[IODT], output: Path | None) -> None:
-    places = [_keep_one(parts.results_store, image, output) for image in images]
+    folder = output.expanduser() if output else None
+    places = [_keep_one(parts.results_store, image, folder) for image in images]
     if places:
         parts.ui.say(f"images:        {len(places)} in {places[-1].parent}")
 
 
-def _keep_one(store: ResultsStore, image: IODT, output: Path | None) -> Path:
-    origin = image.record.origin
-    if output is None:
+def _keep_one(store: ResultsStore, image: IODT, folder: Path | None) -> Path:
+    """Into the store, or into a folder under the picture's own name; no other file is replaced."""
+    if folder is None:
         return store.keep(image, "").path
+    origin = image.record.origin
     stem = Path(origin.name).stem if origin.kind == "file" else f"{origin.seed:06d}"
-    path = output / f"{stem}.{image.media_type.removeprefix('image/')}"
+    path = folder / f"{stem}{image.suffix}"
+    if path.exists() and sha256_of(path) != image.sha256:
+        path = folder / f"{stem}-{image.sha256[:8]}{image.suffix}"
     write_bytes(path, image.data)
     return path
 
 
-@results_app.command(name="list")
-def list_results(
-    *,
-    query: Annotated[ResultQuery, Parameter(name="*")] = ResultQuery(),  # noqa: B008
-    common: Common = Common(),
-) -> None:
+@_command("find", group=results_app)
+def list_command(*, common: Common = Common(), given: settings.Layer) -> None:
     """What was made, newest first."""
-    _, parts, _ = _start(common, {})
-    for result in parts.results_store.find(query):
+    query = settings.validate(ResultQuery, given.get("find", {}), "results list")
+    with _assembled(common) as parts:
+        found = parts.results_store.find(query)
+        if not found:
+            parts.ui.say(f"{_workspace(common)}: no such results here")
+    for result in found:
         origin = result.record.origin
         made = f"{origin.family} seed {origin.seed}" if origin.kind == "generated" else origin.name
         print(f"{result.id:>6}  {result.width}x{result.height}  {made}  {result.path}")
@@ -641,18 +770,18 @@ def list_results(
 @results_app.command(name="show")
 def show_result(which: str, *, common: Common = Common()) -> None:
     """The whole record of one result: its number, or any file that Atelier made."""
-    _, parts, _ = _start(common, {})
     if which.isdecimal():
-        print(parts.results_store.get(int(which)).model_dump_json(indent=2))
+        with _assembled(common) as parts:
+            print(parts.results_store.get(int(which)).model_dump_json(indent=2))
     else:
-        print(read_record(Path(which)).model_dump_json(indent=2))
+        print(read_record(Path(which).expanduser()).model_dump_json(indent=2))
 
 
 @results_app.command(name="open")
 def open_result(which: int, *, common: Common = Common()) -> None:
     """Open one result, by its number, with the viewer of this machine."""
-    _, parts, _ = _start(common, {})
-    path = parts.results_store.get(which).path
+    with _assembled(common) as parts:
+        path = parts.results_store.get(which).path
     if not path.exists():
         raise AtelierError(f"{path}: the file is gone; `results list` names the others")
     if not webbrowser.open(path.absolute().as_uri()):
@@ -661,6 +790,8 @@ def open_result(which: int, *, common: Common = Common()) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code. A person's error is one line, no traceback."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # Asked to end politely, it ends as at Ctrl-C: with its state saved.
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         app(arguments, exit_on_error=False, print_error=False)
@@ -668,10 +799,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error).strip().replace("\n", " "), code=2)
     except AtelierError as error:
         return _fail(str(error))
+    except BrokenPipeError:
+        # Whoever read the list has seen enough; nothing more may be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, sqlite3.OperationalError) as error:
         return _fail(_explain_os_error(error))
     except KeyboardInterrupt:
-        return _fail("stopped; nothing that was finished is lost, --resume goes on", code=130)
+        can_resume = arguments[:1] and arguments[0] in ("run", "train", "generate")
+        hint = f"; `{arguments[0]} --resume` goes on" if can_resume else ""
+        return _fail(f"stopped; nothing that was finished is lost{hint}", code=130)
     return 0
 
 
@@ -683,7 +819,7 @@ def _fail(line: str, code: int = 1) -> int:
 def _explain_os_error(error: OSError | sqlite3.OperationalError) -> str:
     where = getattr(error, "filename", None) or "the workspace"
     number = getattr(error, "errno", None)
-    if number in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in str(error):
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "disk is full" in str(error):
         return f"{where}: the disk is full; free some space, or choose another --workspace"
     if number in (errno.EACCES, errno.EPERM, errno.EROFS) or "readonly" in str(error):
         return f"{where}: no permission; change it, or choose another --workspace"

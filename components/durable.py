@@ -17,7 +17,8 @@ def replacing(path: Path) -> Generator[Path]:
     """
     _make_folder(path.parent)
     # The suffix stays last, since libraries choose a format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    # A long name is cut, so that the longer temporary one fits where the name itself does.
+    temporary = path.with_name(f".{path.stem[:40]}.{os.getpid()}.partial{path.suffix}")
     try:
         yield temporary
         _sync(temporary)

@@ -5,6 +5,7 @@ then the arrays as they lie in memory). Both ways give back an equal message.
 """
 
 import base64
+import difflib
 import json
 from typing import Annotated, Any, Literal, Self, TypeGuard, cast
 
@@ -171,8 +172,11 @@ def _safetensors_metadata(data: bytes) -> dict[str, str]:
     return header["__metadata__"]
 
 
-def explain(error: ValidationError, what: str) -> str:
-    """One line for a person: each field at fault, what was given, what is allowed."""
+def explain(error: ValidationError, what: str, model: type[BaseModel] | None = None) -> str:
+    """One line for a person: each field at fault, what was given, what is allowed.
+
+    With the `model` that was asked for, an unknown field is answered with those there are.
+    """
     parts: list[str] = []
     for fault in error.errors(include_url=False):
         field = ".".join(str(part) for part in fault["loc"]) or "the whole"
@@ -180,8 +184,24 @@ def explain(error: ValidationError, what: str) -> str:
         shown = (
             "" if _is_array(given) or isinstance(given, dict) else f" (given: {_shorten(given)})"
         )
-        parts.append(f"{field}: {fault['msg'].removeprefix('Value error, ')}{shown}")
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden" and model is not None:
+            message, shown = _unknown(fault["loc"], model), ""
+        parts.append(f"{field}: {message}{shown}")
     return f"{what}: " + "; ".join(parts)
+
+
+def _unknown(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    """'no such setting', with the likeliest one or all there are."""
+    for part in loc[:-1]:
+        inner = model.model_fields[str(part)].annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return "no such setting"
+        model = inner
+    known = [name for name in model.model_fields if name != "schema_version"]
+    close = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+    return f"no such setting; {hint}"
 
 
 def _shorten(value: object, limit: int = 80) -> str:

@@ -17,6 +17,11 @@ from interfaces.igs import Device
 from interfaces.ipdt import IPDT
 from interfaces.progress import Progress
 
+FREE_WHEN_RESUMED = frozenset(
+    {"total_images", "total_seconds", "checkpoint_seconds", "sample_seconds", "tensorboard"}
+)
+"""What may differ between a training and its continuation: how long, and how often it is saved."""
+
 
 class TrainingSettings(BaseModel):
     """What a person chooses for a training, whatever the family."""
@@ -76,7 +81,7 @@ class IGME(Contract):
     config: dict[str, Any] = Field(description="The family's Config: fixes the networks' shape.")
     weights_sha256: Sha256 = Field(description="Digest of weights.safetensors.")
     resolution: int = Field(ge=8, le=1024, description="Side of the images it makes, pixels.")
-    styles: tuple[str, ...] = Field(description="Styles it learnt, in label order.")
+    styles: tuple[str, ...] = Field(min_length=1, description="Styles it learnt, in label order.")
     dataset_name: str = Field(description="Name of the collection it learnt from.")
     dataset_digest: Sha256 = Field(description="Digest of the prepared set it learnt from (IPDT).")
     images_seen: int = Field(ge=0, description="Training images shown to it, repeats counted.")

@@ -15,6 +15,14 @@ from interfaces.record import Record
 
 MediaType = Literal["image/png", "image/jpeg", "image/webp", "image/avif", "image/tiff"]
 
+_SUFFIXES: dict[MediaType, str] = {
+    "image/png": ".png",
+    "image/jpeg": ".jpg",
+    "image/webp": ".webp",
+    "image/avif": ".avif",
+    "image/tiff": ".tif",
+}
+
 
 class IODT(Contract):
     """Interface of Output Data Transferring: one image file, not yet on disk.
@@ -28,6 +36,11 @@ class IODT(Contract):
     width: int = Field(ge=1, description="Width, pixels.")
     height: int = Field(ge=1, description="Height, pixels.")
     record: Record = Field(description="Provenance; the file carries the same record.")
+
+    @property
+    def suffix(self) -> str:
+        """What the file's name ends in: '.png'."""
+        return _SUFFIXES[self.media_type]
 
     @model_validator(mode="after")
     def _digest_holds(self) -> Self:

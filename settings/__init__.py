@@ -7,9 +7,9 @@ the flags. Every value is checked by the contract or settings model it belongs t
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from interfaces.contract import explain
 from interfaces.errors import AtelierError
@@ -29,7 +29,7 @@ PRESETS = Path(__file__).parent
 
 ENVIRONMENT_PREFIX = "ATELIER_"
 
-_OTHER_VARIABLES = {"ATELIER_WORKSPACE", "ATELIER_CACHE", "ATELIER_SHARED"}
+_OTHER_VARIABLES = {"ATELIER_WORKSPACE", "ATELIER_CACHE"}
 
 
 class RunSettings(BaseModel):
@@ -46,6 +46,12 @@ class RunSettings(BaseModel):
     components: dict[str, str] = Field(
         default_factory=dict, description="Replacements: component name to 'package:factory'."
     )
+
+    @model_validator(mode="after")
+    def _skips_nothing(self) -> Self:
+        if self.generate.skip:
+            raise ValueError("generate.skip is no setting: resuming a run skips what is there")
+        return self
 
 
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -69,7 +75,7 @@ def load_preset(name: str) -> Layer:
 
     Raises `AtelierError` where there is none, it is not TOML, or a section is unknown.
     """
-    path = PRESETS / f"{name}.toml" if name in preset_names() else Path(name)
+    path = PRESETS / f"{name}.toml" if name in preset_names() else Path(name).expanduser()
     try:
         layer = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -136,15 +142,15 @@ def with_defaults(layer: Layer) -> Layer:
 
 def resolve(layer: Layer) -> RunSettings:
     """Check a merged layer. Raises `AtelierError` that names each field at fault."""
-    return validate(RunSettings, layer)
+    return validate(RunSettings, layer, "settings")
 
 
-def validate(model: type[_Model], values: Mapping[str, Any]) -> _Model:
-    """Check values against a model; the error is one line for a person."""
+def validate(model: type[_Model], values: Mapping[str, Any], what: str) -> _Model:
+    """Check values against a model; the error is one line for a person, beginning with `what`."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise AtelierError(explain(error, "settings")) from error
+        raise AtelierError(explain(error, what, model)) from error
 
 
 def _refuse_unknown_sections(layer: Layer, where: str) -> None:

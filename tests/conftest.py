@@ -22,6 +22,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test sees the person's settings, weights or cache."""
     for name in list(os.environ):
-        if name.startswith("ATELIER_") and name != "ATELIER_SHARED":
+        if name.startswith("ATELIER_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("ATELIER_CACHE", str(tmp_path / "cache"))

@@ -23,10 +23,10 @@ def digest(text: str) -> str:
 
 def shared(name: str) -> Path:
     """A file of the real data beside the project; the test skips where it is not there."""
-    root = Path(os.environ.get("ATELIER_SHARED", REPOSITORY.parent / "shared"))
+    root = Path(os.environ.get("SHARED_DATA", REPOSITORY.parent / "shared"))
     path = root / name
     if not path.exists():
-        pytest.skip(f"needs the real data {name} (set ATELIER_SHARED to its folder)")
+        pytest.skip(f"needs the real data {name} (set SHARED_DATA to its folder)")
     return path
 
 

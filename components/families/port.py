@@ -32,6 +32,9 @@ class FamilyConfig(BaseModel):
 
     batch_size: int = Field(default=64, ge=1, description="Images in a batch.")
 
+    def check_resolution(self, resolution: int) -> None:
+        """Raise `ValueError` for a side of images, in pixels, that the networks cannot make."""
+
 
 class FamilyOptions(BaseModel):
     """What a person may choose when a model of the family generates."""

@@ -25,14 +25,6 @@ from interfaces.record import FileOrigin, GeneratedOrigin, Record
 SCHEMA_VERSION = 1
 DATABASE = "results.sqlite"
 
-SUFFIXES = {
-    "image/png": ".png",
-    "image/jpeg": ".jpg",
-    "image/webp": ".webp",
-    "image/avif": ".avif",
-    "image/tiff": ".tif",
-}
-
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS results (
     id INTEGER PRIMARY KEY,
@@ -248,7 +240,7 @@ def _insert(database: sqlite3.Connection, image: IODT, run: str, place: str) -> 
 
 
 def _places(folder: PurePosixPath, image: IODT) -> Generator[str]:
-    origin, suffix = image.record.origin, SUFFIXES[image.media_type]
+    origin, suffix = image.record.origin, image.suffix
     if isinstance(origin, GeneratedOrigin):
         stem = f"{origin.seed:06d}"
     else:

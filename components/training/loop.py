@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from components.checkpoints import load_state, save_state, save_weights
 from components.devices import pick_device, pick_dtype
-from components.durable import replacing, write_text
+from components.durable import exclusive, replacing, write_text
 from components.families import FAMILIES, Family
 from components.families.port import FamilyConfig, FamilySampler, Shape
 from components.images import contact_sheet, float_to_pixels, pixels_to_float
@@ -25,25 +25,26 @@ from components.training.ema import AveragedNetwork
 from components.training.order import ImageOrder
 from interfaces.contract import explain
 from interfaces.errors import AtelierError
-from interfaces.igme import IGME, TrainingSettings
+from interfaces.igme import FREE_WHEN_RESUMED, IGME, TrainingSettings
 from interfaces.ipdt import IPDT
 from interfaces.progress import Progress, ProgressEvent
 
 NUM_SAMPLES = 36
 """Pictures on a sample grid; the same seeds on every grid, so that one sees them grow."""
 
-# What may differ between a training and its continuation: how long, and how often it is saved.
-_FREE_SETTINGS = {
-    "total_images",
-    "total_seconds",
-    "checkpoint_seconds",
-    "sample_seconds",
-    "tensorboard",
-}
-
 
 def train(prepared: IPDT, settings: TrainingSettings, run: Path, progress: Progress) -> IGME:
-    """Train in the folder `run`, or go on with what lies there; see the port for the promises."""
+    """Train in the folder `run`, or go on with what lies there; see the port for the promises.
+
+    Another process that trains in the same folder is waited for.
+    """
+    with exclusive(run / ".lock"):
+        for leftover in run.glob(".*.partial*"):  # of a process that was killed while it saved
+            leftover.unlink()
+        return _train(prepared, settings, run, progress)
+
+
+def _train(prepared: IPDT, settings: TrainingSettings, run: Path, progress: Progress) -> IGME:
     # Set up, and refuse to go on with other settings than the run was begun with.
     family, config = choose_family(settings)
     _save_or_compare(run / "settings.json", _identity(prepared, settings, config))
@@ -155,7 +156,7 @@ def choose_family(settings: TrainingSettings) -> tuple[Family, FamilyConfig]:
 
 def _identity(prepared: IPDT, settings: TrainingSettings, config: FamilyConfig) -> dict[str, Any]:
     """What a training is, by name: what it learns from, how, and from which seed."""
-    chosen = settings.model_dump(mode="json", exclude=_FREE_SETTINGS | {"options"})
+    chosen = settings.model_dump(mode="json", exclude={*FREE_WHEN_RESUMED, "options"})
     return chosen | {"dataset_digest": prepared.digest, "options": config.model_dump(mode="json")}
 
 

@@ -55,22 +55,27 @@ def flags_of(
     sections: Mapping[str, type[BaseModel]],
     options: Mapping[str, Mapping[str, type[BaseModel]]],
     defaults: Mapping[str, Mapping[str, Any]],
+    names: Mapping[tuple[str, str], Iterable[str]],
 ) -> list[Flag]:
     """The flags of a command: every field by its long name, and by its short one.
 
     The help shows the short name where it means one field alone, else both.
 
     `sections` maps a section to its settings model; `options` maps a section to its families'
-    option models by family name; `defaults` is the preset that stands below whatever is given.
+    option models by family name; `defaults` is the preset that stands below whatever is given;
+    `names` lists what a field of free text may name, by section and field.
     """
     owners: dict[str, list[_Owner]] = {}
     for section, model in sections.items():
         for name, info in model.model_fields.items():
             if name not in _HIDDEN:
                 info = _with_default(info, defaults.get(section, {}).get(name))
+                info = _with_names(info, names.get((section, name), ()))
                 owner = _Owner((section, name), info, section.capitalize())
                 owners.setdefault(name, []).append(owner)
         for name, (info, families) in _joined(options.get(section, {})).items():
+            if name in defaults.get(section, {}).get("options", {}):
+                info = _with_default(info, "by family and preset")
             group = f"{section.capitalize()}, options of {', '.join(families)}"
             owner = _Owner((section, "options", name), info, group)
             owners.setdefault(name, []).append(owner)
@@ -104,6 +109,15 @@ def _with_default(info: FieldInfo, default: Any) -> FieldInfo:
         return info
     changed = copy(info)
     changed.default = default
+    return changed
+
+
+def _with_names(info: FieldInfo, names: Iterable[str]) -> FieldInfo:
+    """The field with what it may name added to its description."""
+    if not (listed := ", ".join(names)):
+        return info
+    changed = copy(info)
+    changed.description = f"{info.description} There are: {listed}."
     return changed
 
 

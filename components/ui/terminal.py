@@ -28,7 +28,7 @@ class TerminalInterface:
         self.console = console or Console(stderr=True, soft_wrap=True)
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._started: dict[str, float] = {}
+        self._began: dict[str, tuple[float, float]] = {}
         self._last_line: dict[str, float] = {}
 
     def ask(self, proposed: Choices) -> Choices:
@@ -83,14 +83,16 @@ class TerminalInterface:
 
     def _print_line(self, event: ProgressEvent) -> None:
         now = time.monotonic()
-        began = self._started.setdefault(event.stage, now)
+        # A resumed step begins in the middle: what was done before says nothing of the speed.
+        began, done_before = self._began.setdefault(event.stage, (now, event.done))
         is_over = event.total is not None and event.done >= event.total
         if now - self._last_line.get(event.stage, 0.0) < SECONDS_BETWEEN_LINES and not is_over:
             return
         self._last_line[event.stage] = now
         left = ""
-        if event.total and 0 < event.done < event.total and now > began:
-            left = f", about {(now - began) * (event.total - event.done) / event.done:.0f} s left"
+        if event.total and done_before < event.done < event.total:
+            seconds = (now - began) * (event.total - event.done) / (event.done - done_before)
+            left = f", about {_duration(seconds)} left"
         note = f" ({event.note})" if event.note else ""
         self.say(f"{event.stage}: {_count(event)}{left}{note}")
 
@@ -98,3 +100,11 @@ class TerminalInterface:
 def _count(event: ProgressEvent) -> str:
     total = "" if event.total is None else f" of {event.total:.0f}"
     return f"{event.done:.0f}{total} {event.unit}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"

@@ -143,8 +143,8 @@ def test_a_component_is_replaced_by_flag_and_by_toml(paintings: Path, tmp_path: 
     [
         ("enhancement=their_package:misfit", "does not take (batches, settings)"),
         ("enhancement=their_package:empty", "has no method enhance()"),
-        ("enhancement=their_package:nothing", "cannot load"),
-        ("enhancement=no_such_package:make", "cannot load"),
+        ("enhancement=their_package:nothing", "cannot be made"),
+        ("enhancement=no_such_package:make", "cannot be made"),
         ("enhancment=their_package:make", "unknown; there are training_store"),
         ("enhancement", "name=package:factory"),
     ],

@@ -81,6 +81,11 @@ class Table2Config(FamilyConfig):
         default=10.0, ge=0, description="λ of the gradient penalty under 'penalty'."
     )
 
+    def check_resolution(self, resolution: int) -> None:
+        """4×4 features are doubled until they have the images' side."""
+        if resolution < 8 or resolution & (resolution - 1):
+            raise ValueError(f"resolution {resolution}: these networks make 8, 16, 32, 64, 128 …")
+
 
 class DCGANConfig(Table2Config):
     """«DCGAN»: transposed convolutions, batch normalisation, binary cross-entropy."""

@@ -35,19 +35,13 @@ def _normalisation(name: str, channels: int) -> nn.Module:
     return nn.GroupNorm(1, channels) if name == "layer" else nn.Identity()
 
 
-def _num_doublings(resolution: int) -> int:
-    doublings = int(math.log2(resolution / 4))
-    if doublings < 1 or 4 * 2**doublings != resolution:
-        raise ValueError(f"resolution {resolution}: these networks need 8, 16, 32, 64, 128 …")
-    return doublings
-
-
 class Generator(nn.Module):
     """z (N, latent_dim) => images (N, 3, S, S): 4×4 features, doubled until S."""
 
     def __init__(self, config: Table2Config, resolution: int) -> None:
         super().__init__()
-        doublings = _num_doublings(resolution)
+        config.check_resolution(resolution)
+        doublings = int(math.log2(resolution / 4))
         widths = [config.generator_channels * 2**n for n in reversed(range(doublings))]
         kernel = config.kernel_size
 
@@ -96,7 +90,9 @@ class Discriminator(nn.Module):
     def __init__(self, config: Table2Config, resolution: int) -> None:
         super().__init__()
         kernel = config.kernel_size
-        widths = [config.discriminator_channels * 2**n for n in range(_num_doublings(resolution))]
+        config.check_resolution(resolution)
+        doublings = int(math.log2(resolution / 4))
+        widths = [config.discriminator_channels * 2**n for n in range(doublings)]
         layers: list[nn.Module] = []
         for width, next_width in zip([3, *widths], widths, strict=False):
             layers.append(
