@@ -16,6 +16,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME=PACKAGE:FACTORY",
         help="run the contract tests against a replacement of this component",
     )
+    parser.addoption(
+        "--training",
+        default='{"family": "dcgan", "options": {"batch_size": 4, "generator_channels": 8, '
+        '"discriminator_channels": 8}}',
+        metavar="JSON",
+        help="what a replaced trainer is asked to train: its own family, in a size of seconds",
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -101,7 +101,6 @@ def test_sides_grow_by_the_scale(enhancer: Enhancer, scale: int) -> None:
 def test_the_record_is_true_of_the_settings(enhancer: Enhancer) -> None:
     (result,) = enhancer.enhance([make_igdt(1, 8)], PLAIN)
     assert result.enhancement.scale == PLAIN.scale
-    assert result.enhancement.weights_sha256 is None  # none were given, none were asked for
     assert not result.enhancement.is_fallback
 
 

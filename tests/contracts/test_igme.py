@@ -1,6 +1,8 @@
 """IGME: the message, the model's folder, and what any trainer must keep."""
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -94,12 +96,23 @@ def trainer(component: Component) -> Trainer:
     return found
 
 
-def budget(images: int, seed: int = 0) -> TrainingSettings:
-    options = {"batch_size": 4, "generator_channels": 8, "discriminator_channels": 8}
-    return TrainingSettings(family="dcgan", options=options, total_images=images, seed=seed)
+@pytest.fixture
+def budget(request: pytest.FixtureRequest) -> Callable[..., TrainingSettings]:
+    """Settings of so many images, for the family that the trainer under test knows."""
+    chosen = json.loads(request.config.getoption("--training"))
+
+    def settings(images: int, seed: int = 0) -> TrainingSettings:
+        return TrainingSettings(**chosen, total_images=images, seed=seed)
+
+    return settings
 
 
-def test_a_trainer_leaves_a_model_that_can_be_moved(component: Component, tmp_path: Path) -> None:
+Budget = Callable[..., TrainingSettings]
+
+
+def test_a_trainer_leaves_a_model_that_can_be_moved(
+    component: Component, budget: Budget, tmp_path: Path
+) -> None:
     prepared = tiny_prepared(tmp_path / "set")
     events: list[ProgressEvent] = []
     model = trainer(component).train(prepared, budget(16), tmp_path / "run", events.append)
@@ -115,7 +128,7 @@ def test_a_trainer_leaves_a_model_that_can_be_moved(component: Component, tmp_pa
     assert IGME.open(moved).digest == model.digest
 
 
-def test_a_trainer_goes_on_exactly(component: Component, tmp_path: Path) -> None:
+def test_a_trainer_goes_on_exactly(component: Component, budget: Budget, tmp_path: Path) -> None:
     prepared = tiny_prepared(tmp_path / "set")
     straight = trainer(component).train(prepared, budget(40), tmp_path / "straight", silent)
     trainer(component).train(prepared, budget(16), tmp_path / "run", silent)
@@ -123,7 +136,9 @@ def test_a_trainer_goes_on_exactly(component: Component, tmp_path: Path) -> None
     assert resumed.digest == straight.digest
 
 
-def test_a_trainer_refuses_other_settings(component: Component, tmp_path: Path) -> None:
+def test_a_trainer_refuses_other_settings(
+    component: Component, budget: Budget, tmp_path: Path
+) -> None:
     prepared = tiny_prepared(tmp_path / "set")
     trainer(component).train(prepared, budget(8), tmp_path / "run", silent)
     with pytest.raises(AtelierError, match="seed"):

@@ -1,6 +1,9 @@
 """The whole pipeline: once through, stopped and resumed, with replaced parts."""
 
+import contextlib
+import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -113,7 +116,15 @@ class Misfit:
 class Empty:
     pass
 
+class Slow(Repeat):
+    def enhance(self, batches, settings):
+        import time
+        for batch in super().enhance(batches, settings):
+            time.sleep(0.25)
+            yield batch
+
 make = lambda workspace: Repeat()
+slow = lambda workspace: Slow()
 misfit = lambda workspace: Misfit()
 empty = lambda workspace: Empty()
 """
@@ -159,7 +170,7 @@ def test_a_replacement_that_does_not_fit_is_refused_at_start(
     assert len(refused.stderr.splitlines()) == 1
 
 
-def kill_at_random(arguments: Sequence[str], cwd: Path, times: int) -> int:
+def kill_at_random(arguments: Sequence[str], cwd: Path, times: int, longest: float) -> int:
     """Run, kill -9 at random moments, resume; returns how often a process was really killed."""
     rng = random.Random(times)
     killed = 0
@@ -171,28 +182,172 @@ def kill_at_random(arguments: Sequence[str], cwd: Path, times: int) -> int:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        time.sleep(rng.uniform(0.3, 7.0))
+        time.sleep(rng.uniform(0.3, longest))
         process.send_signal(signal.SIGKILL)
         killed += process.wait() == -signal.SIGKILL
     return killed
 
 
+def compare_killed_with_undisturbed(
+    arguments: Sequence[str], folder: Path, times: int, longest: float, count: int
+) -> None:
+    disturbed, undisturbed = folder / "disturbed", folder / "undisturbed"
+    for name in (disturbed, undisturbed):
+        name.mkdir()
+        (name / "their_package.py").write_text(REPLACEMENT)
+    assert kill_at_random(arguments, disturbed, times, longest) >= times // 2
+    for name in (disturbed, undisturbed):
+        done = atelier(*arguments, cwd=name, timeout=600)
+        assert done.returncode == 0, done.stderr
+    wanted = digests(undisturbed / "workspace")
+    assert len(wanted) == count
+    assert digests(disturbed / "workspace") == wanted
+    assert rows(disturbed / "workspace") == count
+
+
 @pytest.mark.parametrize(
     ("times", "total_images"), [(4, 1600), pytest.param(50, 40_000, marks=pytest.mark.slow)]
 )
-def test_killed_and_resumed_equals_undisturbed(
+def test_killed_in_training_and_resumed_equals_undisturbed(
     paintings: Path, tmp_path: Path, times: int, total_images: int
 ) -> None:
     arguments = ("run", "--resume", "--data", str(paintings), *QUICK)
     arguments = (*arguments, f"--total-images={total_images}")
-    disturbed, undisturbed = tmp_path / "disturbed", tmp_path / "undisturbed"
-    disturbed.mkdir()
-    undisturbed.mkdir()
-    assert kill_at_random(arguments, disturbed, times) >= times // 2
-    for folder in (disturbed, undisturbed):
-        done = atelier(*arguments, cwd=folder, timeout=600)
-        assert done.returncode == 0, done.stderr
-    wanted = digests(undisturbed / "workspace")
-    assert len(wanted) == 3
-    assert digests(disturbed / "workspace") == wanted
-    assert rows(disturbed / "workspace") == 3
+    compare_killed_with_undisturbed(arguments, tmp_path, times, longest=7.0, count=3)
+
+
+@pytest.mark.parametrize(
+    ("times", "count"), [(3, 12), pytest.param(20, 60, marks=pytest.mark.slow)]
+)
+def test_killed_while_images_are_made_equals_undisturbed(
+    paintings: Path, tmp_path: Path, times: int, count: int
+) -> None:
+    """The enlarger takes a quarter of a second an image, so most kills fall between two."""
+    slow = ("--component=enhancement=their_package:slow", "--generate.batch-size=1")
+    arguments = ("run", "--resume", "--data", str(paintings), *TRAINING, SHORT, *slow)
+    arguments = (*arguments, f"--count={count}")
+    compare_killed_with_undisturbed(arguments, tmp_path, times, longest=5.0, count=count)
+
+
+# ---------------------------------------------------------------- resuming
+
+
+def start(*arguments: str, cwd: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        command(*arguments), cwd=cwd, env=environment(), stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_says_how_to_go_on(
+    paintings: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    arguments = ("run", "--data", str(paintings), *QUICK, "--total-images=1000000")
+    process = start(*arguments, cwd=tmp_path)
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith("train:"):
+            process.send_signal(number)
+    assert process.wait() == 130
+    assert (
+        lines[-1] == "error: stopped; nothing that was finished is lost; `run --resume` goes on\n"
+    )
+    (state,) = tmp_path.rglob("state.safetensors")
+    assert state.stat().st_size > 1000
+
+
+def test_a_resumed_run_keeps_its_components_and_takes_a_new_budget(
+    paintings: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "their_package.py").write_text(REPLACEMENT)
+    replaced = "--component=enhancement=their_package:make"
+    begun = ("run", "--data", paintings, *QUICK, "--total-seconds=0.5", replaced)
+    assert atelier(*begun, cwd=tmp_path).returncode == 0
+    before = digests(tmp_path / "workspace")
+    longer = atelier("run", "--resume", "--total-images=2000", cwd=tmp_path)
+    assert longer.returncode == 0, longer.stderr
+    (run,) = (tmp_path / "workspace" / "runs").iterdir()
+    assert '"images_seen": 2000' in (run / "training" / "model" / "model.json").read_text()
+    shown = atelier("results", "show", "4", cwd=tmp_path)
+    assert '"enhancer": "repeat"' in shown.stdout
+    # The model is another now, so its pictures are new ones, and the old are kept beside them.
+    after = digests(tmp_path / "workspace")
+    assert len(after) == 6
+    assert before.items() <= after.items()
+
+
+def test_a_failed_start_leaves_no_run_behind(paintings: Path, tmp_path: Path) -> None:
+    for wrong in ("--data=nowhere", "--weights=nowhere.pth", "--style=night", "--resolution=96"):
+        data = () if wrong.startswith("--data") else ("--data", paintings)
+        refused = atelier("run", *data, *TRAINING[1:3], wrong, cwd=tmp_path)
+        assert refused.returncode == 1, wrong
+    assert not list(tmp_path.glob("workspace/runs/*"))
+
+
+def test_a_number_is_never_given_twice(paintings: Path, tmp_path: Path) -> None:
+    arguments = ("run", "--data", paintings, *QUICK, SHORT)
+    assert atelier(*arguments, cwd=tmp_path).returncode == 0
+    shutil.rmtree(tmp_path / "workspace" / "runs")
+    assert atelier(*arguments, "--train.seed=9", cwd=tmp_path).returncode == 0
+    (run,) = (tmp_path / "workspace" / "runs").iterdir()
+    assert run.name.startswith("0002-")
+    assert rows(tmp_path / "workspace") == 6
+
+
+def test_generate_goes_on_with_its_own_model_only(paintings: Path, tmp_path: Path) -> None:
+    training = ("train", "--data", paintings, *TRAINING, SHORT)
+    assert atelier(*training, cwd=tmp_path).returncode == 0
+    assert atelier("generate", "--count=2", "--scale=1", cwd=tmp_path).returncode == 0
+    shutil.move(tmp_path / "workspace", tmp_path / "moved")
+    moved = atelier("generate", "--resume", "--workspace=moved", cwd=tmp_path)
+    assert moved.returncode == 0, moved.stderr
+    assert (
+        atelier(
+            "train", "--resume", "--total-images=128", "--workspace=moved", cwd=tmp_path
+        ).returncode
+        == 0
+    )
+    other = atelier("generate", "--resume", "--workspace=moved", cwd=tmp_path)
+    assert other.returncode == 1
+    assert "trained further" in other.stderr
+
+
+# ---------------------------------------------------------------- files and terminals
+
+
+def test_no_picture_of_a_person_is_replaced(tmp_path: Path) -> None:
+    for place, colour in (("a", "red"), ("b", "blue")):
+        (tmp_path / "art" / place).mkdir(parents=True)
+        Image.new("RGB", (20, 20), colour).save(tmp_path / "art" / place / "same name.png")
+    own = (tmp_path / "art" / "a" / "same name.png").read_bytes()
+    plain = ("--enhancer=lanczos",)
+    assert atelier("enhance", "art", "--output=big", *plain, cwd=tmp_path).returncode == 0
+    assert len(list((tmp_path / "big").iterdir())) == 2
+    assert atelier("enhance", "art", "--output=big", *plain, cwd=tmp_path).returncode == 0
+    assert len(list((tmp_path / "big").iterdir())) == 2
+    assert atelier("enhance", "art/a", "--output=art/a", *plain, cwd=tmp_path).returncode == 0
+    assert (tmp_path / "art" / "a" / "same name.png").read_bytes() == own
+    assert len(list((tmp_path / "art" / "a").iterdir())) == 2
+
+
+def test_a_terminal_is_given_back(paintings: Path, tmp_path: Path) -> None:
+    """On a real terminal the bars end full, and the cursor is shown again."""
+    pty = pytest.importorskip("pty")
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        command("preprocess", "--data", paintings),
+        cwd=tmp_path,
+        env={name: value for name, value in environment().items() if name != "NO_COLOR"}
+        | {"TERM": "xterm"},
+        stderr=child,
+    )
+    os.close(child)
+    shown = b""
+    with contextlib.suppress(OSError):  # the end, as Linux says it
+        while piece := os.read(parent, 4096):
+            shown += piece
+    assert process.wait() == 0
+    assert shown.count(b"\x1b[?25l") == shown.count(b"\x1b[?25h") > 0
+    assert b"100%" in shown.rpartition(b"preprocess")[2]

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from tests.end_to_end.cli import environment
 from tests.end_to_end.test_documents import painting, snippet
@@ -23,11 +25,23 @@ def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def build_wheel(folder: Path) -> Path:
+    source = folder / "source"  # a copy, so that no earlier build's leftovers get into the wheel
+    for name in ("components", "interfaces", "settings"):
+        shutil.copytree(REPOSITORY / name, source / name)
+    for name in ("pipeline.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, source)
+    build = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation")
+    run(*build, "--wheel-dir", folder, source, cwd=folder)
+    (wheel,) = folder.glob("atelier-*.whl")
+    return wheel
 
 
 @pytest.fixture(scope="module")
@@ -38,17 +52,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     none of its editable installs; so Atelier itself comes from the wheel alone.
     """
     folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"  # a copy, so that no earlier build's leftovers get into the wheel
-    for name in ("components", "interfaces", "settings"):
-        shutil.copytree(REPOSITORY / name, source / name)
-    for name in ("pipeline.py", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(REPOSITORY / name, source)
-    build = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation")
-    run(*build, "--wheel-dir", folder, source, cwd=folder)
+    wheel = build_wheel(folder)
     venv.create(folder / "clean", symlinks=True)
     scripts = folder / "clean" / ("Scripts" if sys.platform == "win32" else "bin")
     python = scripts / Path(sys.executable).name
-    (wheel,) = folder.glob("atelier-*.whl")
     run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", wheel, cwd=folder)
     (site,) = (folder / "clean").rglob("site-packages")
     (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
@@ -106,3 +113,50 @@ def test_importing_the_pipeline_beside_their_settings_says_what_is_wrong(
         check=False,
     )
     assert "hides Atelier's own `settings`" in done.stderr
+
+
+ENLARGE = """
+from pathlib import Path
+import numpy as np
+from PIL import Image
+from components.enhancement import RealESRGANEnhancer, read_picture
+from components.images import float_to_pixels
+from interfaces.ies import IES
+
+picture = read_picture(Path("painting.png"))
+settings = IES(scale=4, weights=Path("compact.safetensors"))
+(enlarged,) = RealESRGANEnhancer().enhance([picture], settings)
+Image.fromarray(float_to_pixels(enlarged.images)[0]).save("large.png")
+assert enlarged.enhancement.enhancer == "compact"
+"""
+
+
+@pytest.mark.slow
+def test_a_bare_environment_enlarges_through_real_esrgan(tmp_path: Path, host: Path) -> None:
+    """Nothing is lent: the wheel brings its dependencies, and the README's line the networks."""
+    wheel = build_wheel(tmp_path)
+    venv.create(tmp_path / "bare", with_pip=True)
+    python = tmp_path / "bare" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    constraints = ("--quiet", "--constraint", REPOSITORY / "constraints.txt")
+    run(python, "-m", "pip", "install", *constraints, wheel, "wheel", cwd=tmp_path)
+    networks = ("basicsr==1.4.2", "realesrgan==0.3.0")
+    alone = ("--quiet", "--no-deps", "--no-build-isolation")
+    run(python, "-m", "pip", "install", *alone, *networks, cwd=tmp_path)
+    _save_compact_weights(host / "compact.safetensors")
+    (host / "enlarge.py").write_text(ENLARGE)
+    run(python, "enlarge.py", cwd=host)
+    with Image.open(host / "large.png") as image:
+        assert image.size == (160, 160)
+
+
+def _save_compact_weights(path: Path) -> None:
+    """A small SRVGGNetCompact, ×4, by its published names and shapes; seeded."""
+    rng = torch.Generator().manual_seed(0)
+    shapes = {"body.0": (16, 3), "body.2": (16, 16), "body.4": (48, 16)}
+    weights = {}
+    for name, (outputs, inputs) in shapes.items():
+        weights[f"{name}.weight"] = torch.randn(outputs, inputs, 3, 3, generator=rng) * 0.05
+        weights[f"{name}.bias"] = torch.zeros(outputs)
+    for name in ("body.1", "body.3"):
+        weights[f"{name}.weight"] = torch.full((16,), 0.25)
+    save_file(weights, path)
