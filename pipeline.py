@@ -557,6 +557,16 @@ def _resumed(common: Common, verb: str, name: str | None, layer: settings.Layer)
     return found
 
 
+def _begin(
+    parts: Components, common: Common, verb: str, chosen: settings.RunSettings, collection: ITDT
+) -> Run:
+    """A new run, once its settings are checked and its collection is known to be good."""
+    name = f"{chosen.train.family}-{collection.name}"
+    begun = Run.begin(_workspace(common), verb, chosen, name)
+    parts.ui.say(f"run:           {begun.folder}")
+    return begun
+
+
 @_command("collect", "preprocess", "train", "generate", "enhance", "convert")
 def run(
     *,
@@ -572,10 +582,7 @@ def run(
     with _assembled(common, chosen.components) as parts:
         check_images(parts, chosen, chosen.train.family)
         collection = collect(parts, chosen)
-        if current is None:
-            name = f"{chosen.train.family}-{collection.name}"
-            current = Run.begin(_workspace(common), "run", chosen, name)
-        parts.ui.say(f"run:           {current.folder}")
+        current = current or _begin(parts, common, "run", chosen, collection)
         with exclusive(current.folder / ".lock"):
             model = train(parts, current, collection)
             finish(parts, current, make_images(parts, current, model))
@@ -617,10 +624,7 @@ def train_command(
     chosen = current.chosen if current else _with_defaults(layer)
     with _assembled(common, chosen.components) as parts:
         collection = collect(parts, chosen)
-        if current is None:
-            name = f"{chosen.train.family}-{collection.name}"
-            current = Run.begin(_workspace(common), "train", chosen, name)
-        parts.ui.say(f"run:           {current.folder}")
+        current = current or _begin(parts, common, "train", chosen, collection)
         with exclusive(current.folder / ".lock"):
             model = train(parts, current, collection)
             current.is_finished = True
