@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, ClassVar, cast
 
 from cyclopts import App, CycloptsError, Group, Parameter
 from pathvalidate import sanitize_filename
@@ -535,8 +535,12 @@ def _assembled(
         parts.enhancement.progress = parts.ui.watch  # downloads, and tiles of large pictures
 
     class Handler(logging.Handler):
+        said: ClassVar[set[str]] = set()
+
         def emit(self, record: logging.LogRecord) -> None:
-            parts.ui.warn(record.getMessage())
+            if (message := record.getMessage()) not in self.said:  # once is enough
+                self.said.add(message)
+                parts.ui.warn(message)
 
     logging.getLogger("atelier").handlers = [Handler(logging.WARNING)]
     try:
