@@ -344,7 +344,11 @@ def test_a_record_that_another_program_wrote_as_an_attribute_is_read(tmp_path: P
 
 anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 options = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | anything,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | anything,
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(anything, inner, max_size=2),
     max_leaves=4,
 )
