@@ -28,7 +28,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, cast
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 from pathvalidate import sanitize_filename
 
 import settings
@@ -211,9 +211,12 @@ class Run:
         # A folder without run.json was never begun.
         folders = [folder for folder in folders if (folder / "run.json").exists()]
         if name is not None:
-            found = [cls.open(folder) for folder in folders if folder.name == name]
+            found = [cls.open(folder) for folder in folders if _is_named(folder, name)]
             if not found or found[0].verb != verb:
-                raise AtelierError(f"{workspace / 'runs'}: no `{verb}` run is named {name!r}")
+                there = ", ".join(folder.name for folder in folders) or "none at all"
+                raise AtelierError(
+                    f"{workspace / 'runs'}: no `{verb}` run is named {name!r}; there are {there}"
+                )
             return found[0]
         runs = [run for run in map(_open_or_none, folders) if run and run.verb == verb]
         return next((run for run in runs if not run.is_finished), runs[0] if runs else None)
@@ -240,6 +243,11 @@ class Run:
         if changed:
             self.chosen, self.is_finished = wanted, False
             self.save()
+
+
+def _is_named(folder: Path, name: str) -> bool:
+    """A run is known by its whole name or by its number."""
+    return folder.name == name or folder.name.partition("-")[0] == name
 
 
 def _open_or_none(folder: Path) -> Run | None:
@@ -554,21 +562,29 @@ def _workspace(common: Common) -> Path:
 
 
 def _resumed(common: Common, verb: str, name: str | None, layer: settings.Layer) -> Run | None:
-    """The run to go on with, what was given adopted; None where there is none of this verb."""
-    found = Run.find(_workspace(common), verb, name)
+    """The run to go on with, what was given adopted.
+
+    Where there is none, None for a `run` that is fully described, so that one command line both
+    starts and resumes; else an error.
+    """
+    workspace = _workspace(common)
+    found = Run.find(workspace, verb, name)
     if found is not None:
         found.adopt(layer)
+    elif verb != "run" or not layer:
+        raise AtelierError(f"{workspace}: no `{verb}` run here to resume; start one first")
     return found
 
 
-def _begin(
-    parts: Components, common: Common, verb: str, chosen: settings.RunSettings, collection: ITDT
-) -> Run:
+def _begin(common: Common, verb: str, chosen: settings.RunSettings, collection: ITDT) -> Run:
     """A new run, once its settings are checked and its collection is known to be good."""
     name = f"{chosen.train.family}-{collection.name}"
-    begun = Run.begin(_workspace(common), verb, chosen, name)
-    parts.ui.say(f"run:           {begun.folder}")
-    return begun
+    return Run.begin(_workspace(common), verb, chosen, name)
+
+
+def _name(ui: UserInterface, run: Run) -> None:
+    state = " (already finished)" if run.is_finished else ""
+    ui.say(f"run:           {run.folder}{state}")
 
 
 @_command("collect", "preprocess", "train", "generate", "enhance", "convert")
@@ -586,10 +602,12 @@ def run(
     with _assembled(common, chosen.components) as parts:
         check_images(parts, chosen, chosen.train.family)
         collection = collect(parts, chosen)
-        current = current or _begin(parts, common, "run", chosen, collection)
+        current = current or _begin(common, "run", chosen, collection)
+        _name(parts.ui, current)
         with exclusive(current.folder / ".lock"):
             model = train(parts, current, collection)
             finish(parts, current, make_images(parts, current, model))
+            parts.ui.say(f"training:      {current.folder / 'training'} (curves, sample grids)")
 
 
 @_command("collect")
@@ -623,12 +641,11 @@ def train_command(
     """Train a model on a collection; --resume goes on, also to a longer --total-images."""
     layer = _layer(common, given)
     current = _resumed(common, "train", run, layer) if resume or run else None
-    if resume and current is None:
-        raise AtelierError(f"{_workspace(common)}: no `train` run here to resume; start one first")
     chosen = current.chosen if current else _with_defaults(layer)
     with _assembled(common, chosen.components) as parts:
         collection = collect(parts, chosen)
-        current = current or _begin(parts, common, "train", chosen, collection)
+        current = current or _begin(common, "train", chosen, collection)
+        _name(parts.ui, current)
         with exclusive(current.folder / ".lock"):
             model = train(parts, current, collection)
             current.is_finished = True
@@ -654,8 +671,6 @@ def generate(
     layer, workspace = _layer(common, given), _workspace(common)
     current = _resumed(common, "generate", run, layer) if resume or run else None
     if current is None:
-        if resume:
-            raise AtelierError(f"{workspace}: no `generate` run here to resume; start one first")
         chosen = _with_defaults(layer)
         opened = IGME.open(find_model(workspace, model))
     else:
@@ -675,6 +690,8 @@ def generate(
             current = Run.begin(workspace, "generate", chosen, name)
             current.model, current.model_digest = opened.directory.absolute(), opened.digest
             current.save()
+        _name(parts.ui, current)
+        parts.ui.say(f"model:         {opened.directory}")
         with exclusive(current.folder / ".lock"):
             finish(parts, current, make_images(parts, current, opened))
 
@@ -682,8 +699,9 @@ def generate(
 def find_model(workspace: Path, name: str | None) -> Path:
     """A model's folder by path or by run; the newest of the workspace where no name is given."""
     if name is not None:
-        in_run = workspace / "runs" / name / "training" / "model"
-        return in_run if (in_run / "model.json").exists() else Path(name).expanduser()
+        runs = [folder for folder in workspace.glob("runs/*") if _is_named(folder, name)]
+        in_runs = [folder / "training" / "model" for folder in runs]
+        return next((f for f in in_runs if f.exists()), Path(name).expanduser())
     models = sorted((workspace / "runs").glob("[0-9]*-*/training/model/model.json"))
     if not models:
         raise AtelierError(
@@ -704,7 +722,7 @@ def enhance(
     """Enlarge any pictures, with Real-ESRGAN."""
     chosen = _with_defaults(_layer(common, given))
     with _assembled(common, chosen.components) as parts:
-        opened = _read_pictures(parts.ui, pictures, "enhance")
+        opened = _read_pictures(parts.ui, _find_pictures(pictures), "enhance")
         enlarged = parts.enhancement.enhance(opened, chosen.enhance)
         _keep_all(parts, parts.conversion.convert(enlarged, chosen.convert), output)
 
@@ -720,14 +738,17 @@ def convert(
     """Turn pictures into another file format; the record of our own goes with them."""
     chosen = _with_defaults(_layer(common, given))
     with _assembled(common, chosen.components) as parts:
-        opened = _read_pictures(parts.ui, pictures, "convert")
+        opened = _read_pictures(parts.ui, _find_pictures(pictures), "convert")
         as_they_are = parts.enhancement.enhance(opened, IES(scale=1))
         _keep_all(parts, parts.conversion.convert(as_they_are, chosen.convert), output)
 
 
-def _read_pictures(ui: UserInterface, paths: Sequence[Path], stage: str) -> Iterator[IGDT]:
+def _find_pictures(paths: Sequence[Path]) -> list[Path]:
+    return find_pictures([path.expanduser() for path in paths])
+
+
+def _read_pictures(ui: UserInterface, found: Sequence[Path], stage: str) -> Iterator[IGDT]:
     """One picture at a time; a bad file is named and passed over."""
-    found = find_pictures([path.expanduser() for path in paths])
     num_bad = 0
     for done, path in enumerate(found):
         ui.watch(ProgressEvent(stage=stage, done=done, total=len(found), note=path.name))
@@ -803,6 +824,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         app(arguments, exit_on_error=False, print_error=False)
+    except UnusedCliTokensError as error:
+        words = " ".join(error.unused_tokens or ())
+        return _fail(f"{words}: a value goes with a flag, as in --data FOLDER; see --help", code=2)
     except CycloptsError as error:
         return _fail(str(error).strip().replace("\n", " "), code=2)
     except AtelierError as error:
@@ -815,7 +839,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         can_resume = arguments[:1] and arguments[0] in ("run", "train", "generate")
         hint = f"; `{arguments[0]} --resume` goes on" if can_resume else ""
-        return _fail(f"stopped; nothing that was finished is lost{hint}", code=130)
+        print(f"stopped; nothing that was finished is lost{hint}", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -1,10 +1,15 @@
 """ICS: what a person chose for conversion. From the UI to conversion."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from interfaces.contract import Contract
+
+
+def _usual_name(value: Any) -> Any:
+    return {"jpg": "jpeg", "tif": "tiff"}.get(value, value) if isinstance(value, str) else value
+
 
 ImageFormat = Literal["png", "jpeg", "webp", "avif", "tiff"]
 
@@ -15,7 +20,9 @@ class ICS(Contract):
     Sender: user interface. Receiver: image conversion.
     """
 
-    format: ImageFormat = Field(default="png", description="File format of the results.")
+    format: Annotated[ImageFormat, BeforeValidator(_usual_name)] = Field(
+        default="png", description="File format of the results."
+    )
     quality: int = Field(
         default=92,
         ge=1,

@@ -70,13 +70,13 @@ class IGS(Contract):
         description="Leave out so many from the front: a resumed request has them already.",
     )
     style: str | None = Field(
-        default=None, description="A style of the model by name; None lets the seed choose."
+        default=None, description="A style by name, for a family that can be asked for one."
     )
     batch_size: int | None = Field(
         default=None,
         ge=1,
         le=4096,
-        description="Images handed on together; None sizes it to the memory. Changes no pixel.",
+        description="Images handed on together; sized to the memory if left out. Changes no pixel.",
     )
     device: Device = Field(default="auto", description="Where the network runs.")
     options: dict[str, Any] = Field(

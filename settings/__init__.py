@@ -107,7 +107,10 @@ def from_environment(environment: Mapping[str, str]) -> Layer:
         elif "options" in fields and option != field:
             layer.setdefault(section, {}).setdefault("options", {})[option] = value
         else:
-            raise AtelierError(f"environment variable {variable}: names no setting; unset it")
+            raise AtelierError(
+                f"environment variable {variable}: names no setting; they are named by section and "
+                "field, as ATELIER_GENERATE_COUNT"
+            )
     return layer
 
 
@@ -156,5 +159,9 @@ def validate(model: type[_Model], values: Mapping[str, Any], what: str) -> _Mode
 def _refuse_unknown_sections(layer: Layer, where: str) -> None:
     known = [*SECTIONS, "components"]
     for name, value in layer.items():
+        if name not in known and not isinstance(value, dict):
+            raise AtelierError(
+                f"{where}: {name} stands in no section; put it under one of {', '.join(known)}"
+            )
         if name not in known or not isinstance(value, dict):
             raise AtelierError(f"{where}: [{name}] is no section; there are {', '.join(known)}")

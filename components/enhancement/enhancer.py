@@ -103,9 +103,9 @@ def _check_names(settings: IES) -> None:
         raise AtelierError(
             f"enhancer: {settings.enhancer!r} is not known; choose one of {', '.join(known)}"
         )
-    if settings.enhancer == "lanczos" and settings.weights is not None:
+    if settings.enhancer != "auto" and settings.weights is not None:
         raise AtelierError(
-            f"weights: {settings.weights} was given, but the enhancer 'lanczos' takes none; "
+            f"weights: {settings.weights} was given, and the enhancer {settings.enhancer!r} named; "
             "leave one of them out"
         )
 

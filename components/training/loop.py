@@ -235,6 +235,8 @@ def _write_samples(
     seeds = range(NUM_SAMPLES)
     images = sampler.sample(seeds, [seed % num_styles for seed in seeds], family.options())
     pixels = float_to_pixels(images.numpy())
+    enlarged = max(1, 128 // pixels.shape[1])  # so that one can judge it without a magnifying glass
+    pixels = pixels.repeat(enlarged, axis=1).repeat(enlarged, axis=2)
     with replacing(run / "samples" / f"{images_seen:09d}.png") as temporary:
         contact_sheet(list(pixels), gap=2).save(temporary)
 

@@ -130,7 +130,7 @@ def test_what_a_training_leaves_behind(tmp_path: Path) -> None:
     assert IGME.open(run / "model") == model
     assert json.loads((run / "settings.json").read_text())["options"]["batch_size"] == 4
     with Image.open(run / "samples" / "000000120.png") as grid:
-        assert grid.size == (6 * (16 + 2) + 2,) * 2
+        assert grid.size == (6 * (128 + 2) + 2,) * 2
     with Image.open(run / "curves.png") as curves:
         assert curves.width > 500
     assert not list(run.rglob("*.partial*"))
