@@ -198,9 +198,18 @@ class Run:
             ) from error
 
     @classmethod
-    def begin(cls, workspace: Path, verb: str, chosen: settings.RunSettings, name: str) -> "Run":
-        """A new folder with the next number; the settings are saved before anything starts."""
+    def begin(
+        cls,
+        workspace: Path,
+        verb: str,
+        chosen: settings.RunSettings,
+        name: str,
+        model: IGME | None = None,
+    ) -> "Run":
+        """A new folder with the next number; all that fixes the run is saved before it starts."""
         run = cls(_numbered_folder(workspace, name), verb, chosen)
+        if model is not None:
+            run.model, run.model_digest = model.directory.absolute(), model.digest
         run.save()
         return run
 
@@ -687,9 +696,7 @@ def generate(
         check_images(parts, chosen, opened.family)
         if current is None:
             name = f"{opened.family}-{opened.dataset_name}"
-            current = Run.begin(workspace, "generate", chosen, name)
-            current.model, current.model_digest = opened.directory.absolute(), opened.digest
-            current.save()
+            current = Run.begin(workspace, "generate", chosen, name, opened)
         _name(parts.ui, current)
         parts.ui.say(f"model:         {opened.directory}")
         with exclusive(current.folder / ".lock"):
