@@ -6,13 +6,12 @@ Nothing here imports torch before `RealESRGANEnhancer.enhance` is called with a 
 from pathlib import Path
 
 from components.enhancement.enhancer import RealESRGANEnhancer
-from components.enhancement.official import OFFICIAL, OfficialWeights
+from components.enhancement.official import OFFICIAL
 from components.enhancement.pictures import find_pictures, read_picture
 from interfaces.iedt import Enhancer
 
 __all__ = [
     "OFFICIAL",
-    "OfficialWeights",
     "RealESRGANEnhancer",
     "create",
     "find_pictures",

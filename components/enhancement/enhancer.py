@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from components.enhancement.download import DownloadError, fetch, weights_cache
+from components.download import DownloadError, fetch, weights_cache
 from components.enhancement.official import DEFAULT_ON_CPU, DEFAULT_ON_GPU, OFFICIAL, name_of
 from components.enhancement.resampling import lanczos
 from components.enhancement.shim import MissingPackagesError

@@ -1,12 +1,8 @@
 """The one place that imports `realesrgan` and `basicsr`, which today's torchvision breaks.
 
-Two things stand in their way, and both are put right here before their first import:
-
-1. basicsr imports `rgb_to_grayscale` from `torchvision.transforms.functional_tensor`, a module that
-   torchvision removed in 0.17. A module of that name with that one function takes its place.
-2. Beside a CPU build of torch, torchvision's compiled extension may not load. Its Python side then
-   stops at "operator torchvision::nms does not exist", because it attaches shape rules to two
-   operators that nobody declared. Declaring the two schemas is enough: nothing here calls them.
+basicsr imports `rgb_to_grayscale` from `torchvision.transforms.functional_tensor`, a module that
+torchvision removed in 0.17. Before its first import, a module of that name with that one function
+takes its place. (torchvision itself may need help too: see components/vision.py.)
 """
 
 import functools
@@ -15,6 +11,7 @@ import sys
 import types
 from typing import Any
 
+from components.vision import import_torchvision
 from interfaces.errors import AtelierError
 
 INSTALL = "pip install --no-deps --no-build-isolation basicsr==1.4.2 realesrgan==0.3.0"
@@ -33,7 +30,7 @@ def network_classes() -> tuple[Any, Any]:
     Raises `MissingPackagesError` with the line that installs them where they cannot be imported.
     """
     try:
-        _import_torchvision()
+        import_torchvision()
         _restore_functional_tensor()
         rrdbnet = importlib.import_module("basicsr.archs.rrdbnet_arch").RRDBNet
         compact = importlib.import_module("realesrgan.archs.srvgg_arch").SRVGGNetCompact
@@ -42,22 +39,6 @@ def network_classes() -> tuple[Any, Any]:
             f"the Real-ESRGAN networks cannot be imported ({error}); install them: {INSTALL}"
         ) from error
     return rrdbnet, compact
-
-
-def _import_torchvision() -> None:
-    import torch
-
-    try:
-        importlib.import_module("torchvision")
-    except RuntimeError as error:
-        if "torchvision::nms" not in str(error):
-            raise
-        for operator in ("nms", "qnms"):
-            torch.library.define(
-                f"torchvision::{operator}",
-                "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-            )
-        importlib.import_module("torchvision")
 
 
 def _restore_functional_tensor() -> None:

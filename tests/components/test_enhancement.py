@@ -16,6 +16,7 @@ import torch
 from PIL import Image, ImageCms
 from safetensors.torch import save_file
 
+from components.download import DownloadError
 from components.enhancement import (
     OFFICIAL,
     RealESRGANEnhancer,
@@ -25,7 +26,6 @@ from components.enhancement import (
 )
 from components.enhancement import enhancer as enhancer_module
 from components.enhancement import shim as shim_module
-from components.enhancement.download import DownloadError
 from components.enhancement.resampling import lanczos
 from components.enhancement.runner import TiledRunner
 from components.enhancement.shim import MissingPackagesError, network_classes

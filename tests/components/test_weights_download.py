@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from components.enhancement import OFFICIAL, OfficialWeights, RealESRGANEnhancer
-from components.enhancement import download as download_module
-from components.enhancement.download import DownloadError, fetch, weights_cache
+from components import download as download_module
+from components.download import DownloadError, PublishedFile, fetch, weights_cache
+from components.enhancement import OFFICIAL, RealESRGANEnhancer
 from interfaces.errors import AtelierError
 from interfaces.ies import IES
 from interfaces.progress import ProgressEvent, silent
@@ -33,8 +33,8 @@ class Server:
     status: int = 200
     ranges: list[str | None] = field(default_factory=list)  # Range header of each request
 
-    def weights(self, content: bytes = CONTENT) -> OfficialWeights:
-        return OfficialWeights("test", self.url, hashlib.sha256(content).hexdigest())
+    def weights(self, content: bytes = CONTENT) -> PublishedFile:
+        return PublishedFile("test", self.url, hashlib.sha256(content).hexdigest())
 
 
 @pytest.fixture(autouse=True)
@@ -149,7 +149,7 @@ def test_a_refusal_is_one_line(server: Server, tmp_path: Path, status: int) -> N
 
 
 def test_no_internet_is_one_line_at_once(tmp_path: Path) -> None:
-    nobody = OfficialWeights("test", "http://127.0.0.1:9/test.pth", "0" * 64)
+    nobody = PublishedFile("test", "http://127.0.0.1:9/test.pth", "0" * 64)
     with pytest.raises(DownloadError, match="no connection") as refusal:
         fetch(nobody, tmp_path, silent)
     assert "\n" not in str(refusal.value)
@@ -162,7 +162,7 @@ def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/test.pth"
         with pytest.raises(DownloadError, match="no answer in time"):
-            fetch(OfficialWeights("test", url, "0" * 64), tmp_path, silent)
+            fetch(PublishedFile("test", url, "0" * 64), tmp_path, silent)
 
 
 def test_a_cache_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:

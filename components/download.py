@@ -1,12 +1,12 @@
-"""Official weights from upstream's release into the cache: resumed, checked, whole or not there."""
+"""Published weights into the cache: resumed, checked, whole or not there."""
 
 import logging
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.durable import replacing, sha256_of
-from components.enhancement.official import OfficialWeights
 from interfaces.errors import AtelierError
 from interfaces.progress import Progress, ProgressEvent
 
@@ -18,6 +18,20 @@ _log = logging.getLogger("atelier")
 _TIMEOUT = (10, 30)  # seconds to connect; seconds without a byte
 _ATTEMPTS = 4  # connections tried for one file; each goes on where the last one broke off
 _PIECE = 1 << 16  # bytes read at once; so many at most are lost when a connection breaks off
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """One published weights file, fixed by its digest."""
+
+    name: str  # what it holds, as its publisher calls it
+    url: str
+    sha256: str  # digest of the file, 64 hexadecimal digits
+
+    @property
+    def filename(self) -> str:
+        """Name of the file where it is published, and in the cache."""
+        return self.url.rpartition("/")[2]
 
 
 class DownloadError(AtelierError):
@@ -35,7 +49,7 @@ def weights_cache() -> Path:
     return (Path(root) if root else platformdirs.user_cache_path("atelier")) / "weights"
 
 
-def fetch(weights: OfficialWeights, cache: Path, progress: Progress) -> Path:
+def fetch(weights: PublishedFile, cache: Path, progress: Progress) -> Path:
     """The weights' file in `cache`, downloaded where it is not there yet.
 
     The digest is checked every time, of a cached file too. What a broken connection had brought
@@ -55,7 +69,7 @@ def fetch(weights: OfficialWeights, cache: Path, progress: Progress) -> Path:
         partial.unlink()
         raise DownloadError(
             f"{weights.url}: refused and removed, its SHA-256 is {digest} and not the published "
-            f"{weights.sha256}; run again, or give a trusted file as `weights`"
+            f"{weights.sha256}; run again, or give a trusted file of your own"
         )
     with replacing(path) as temporary:
         partial.replace(temporary)
@@ -72,7 +86,7 @@ def _make_folder(cache: Path) -> None:
         ) from error
 
 
-def _download(weights: OfficialWeights, partial: Path, progress: Progress) -> None:
+def _download(weights: PublishedFile, partial: Path, progress: Progress) -> None:
     """All bytes of the file into `partial`, over as many connections as it takes."""
     import requests
 
@@ -83,20 +97,19 @@ def _download(weights: OfficialWeights, partial: Path, progress: Progress) -> No
             return
         except requests.HTTPError as error:
             raise DownloadError(
-                f"{weights.url}: the server answers {error}; "
-                "try later, or give a file of your own as `weights`"
+                f"{weights.url}: the server answers {error}; try later, or give a file of your own"
             ) from error
         except requests.RequestException as error:
             # A connection that brought nothing will not bring more: offline must be known fast.
             if attempt == _ATTEMPTS or _size(partial) <= had:
                 raise DownloadError(
                     f"{weights.name}: cannot download {weights.url} ({_reason(error)}); "
-                    "connect to the internet, or give a file of your own as `weights`"
+                    "connect to the internet, or give a file of your own"
                 ) from error
             _log.warning("%s: connection lost, going on where it broke off", weights.name)
 
 
-def _transfer(weights: OfficialWeights, partial: Path, progress: Progress) -> None:
+def _transfer(weights: PublishedFile, partial: Path, progress: Progress) -> None:
     """One connection: continue `partial` where the server can, else start it anew."""
     import requests
 
