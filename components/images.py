@@ -98,3 +98,10 @@ def contact_sheet(
             Image.fromarray(tile), (gap + column * (width + gap), gap + row * (height + gap))
         )
     return sheet
+
+
+def pair_sheet(left: np.ndarray, right: np.ndarray) -> Image.Image:
+    """Pictures uint8 (N, H, W, 3), each beside its partner, enlarged enough to be judged."""
+    enlarged = max(1, 128 // left.shape[1])
+    pairs = np.concatenate([left, right], axis=2).repeat(enlarged, axis=1)
+    return contact_sheet(list(pairs.repeat(enlarged, axis=2)), columns=4)

@@ -58,6 +58,27 @@ class IPDT(Contract):
             raise AtelierError(f"{self.directory / 'labels.npy'}: a label names no style")
         return labels
 
+    def split(self, held_out_fraction: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Places of the images to learn from, and of those held out: two int64 arrays.
+
+        Each image's own digest decides, so that its place in the collection, its copies and what
+        else is there play no part.
+        """
+        drawn = np.array([int(digest[:8], 16) / 2**32 for digest in self.sources()])
+        is_held_out = drawn < held_out_fraction
+        return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
+
+    def sources(self) -> list[str]:
+        """SHA-256 of the file behind each image, in order: N of them."""
+        path = self.directory / "sources.txt"
+        try:
+            digests = path.read_text(encoding="ascii").split()
+        except (OSError, ValueError) as error:
+            raise AtelierError(f"{path}: not readable ({error}); prepare again") from error
+        if len(digests) != self.num_images:
+            raise AtelierError(f"{path}: {len(digests)} lines for {self.num_images} images")
+        return digests
+
     def _load(
         self,
         name: str,

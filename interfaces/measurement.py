@@ -1,0 +1,115 @@
+"""What a measured figure carries with it, so that it can be trusted and compared.
+
+A Fréchet distance alone says nothing: it depends on how many images were compared, how they were
+resized, by which network's features and in which arithmetic. These go with every figure.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from interfaces.contract import Seed, Sha256
+from interfaces.errors import AtelierError
+from interfaces.igs import Device
+
+Metric = Literal["frechet", "kid", "precision", "recall"]
+Features = Literal["embedded", "inception"]
+Against = Literal["training", "held-out", "all"]
+
+FID_WEIGHTS_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+"""Digest of the published Inception weights: figures of these are FIDs as papers print them."""
+
+FEW_IMAGES = 2048
+"""Under so many images a covariance of Inception's 2048 features is singular."""
+
+_NAMES: dict[Metric, str] = {
+    "frechet": "Fréchet distance",
+    "kid": "KID",
+    "precision": "precision",
+    "recall": "recall",
+}
+
+
+class Measurement(BaseModel):
+    """One figure, with its interval and all that it depends on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    metric: Metric = Field(description="'frechet' is FID where the features are published.")
+    value: FiniteFloat = Field(description="The figure.")
+    low: FiniteFloat = Field(description="Lower end of its 95 % interval.")
+    high: FiniteFloat = Field(description="Upper end of its 95 % interval.")
+    num_generated: int = Field(ge=2, description="Generated images.")
+    num_real: int = Field(ge=2, description="Real images.")
+    against: Against = Field(description="Which real images: learnt from, held out, or all.")
+    dataset_digest: Sha256 = Field(description="Digest of the prepared set of real images (IPDT).")
+    features: Features = Field(description="Whose features.")
+    features_sha256: Sha256 = Field(description="Digest of the feature network's weights.")
+    resizer: str = Field(description="How pictures are brought to the network's size.")
+    precision: str = Field(description="Arithmetic: of the features, then of the distance.")
+    style: str | None = Field(default=None, description="One style only, where it is named.")
+
+    @property
+    def has_few_images(self) -> bool:
+        """True where a Fréchet distance says more of the sample's size than of the pictures."""
+        return min(self.num_generated, self.num_real) < FEW_IMAGES
+
+    @property
+    def name(self) -> str:
+        """As people call it: 'FID' is said of the published Inception weights alone."""
+        if self.features_sha256 == FID_WEIGHTS_SHA256:
+            return "FID" if self.metric == "frechet" else _NAMES[self.metric]
+        whose = "embedded" if self.features == "embedded" else "inception, other weights"
+        return f"{_NAMES[self.metric]} ({whose})"
+
+    def line(self) -> str:
+        """The figure as a person reads it, with what it rests on."""
+        digits = 4 if self.metric != "frechet" else 2
+        text = (
+            f"{self.name}: {self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}] "
+            f"({self.num_generated} generated, {self.num_real} real {self.against}"
+            f"{f', {self.style}' if self.style else ''})"
+        )
+        if self.metric == "frechet" and self.has_few_images:
+            text += f"; biased: under {FEW_IMAGES} images"
+        return text
+
+    def check_comparable(self, other: Self) -> None:
+        """Raise `AtelierError` where the two figures were measured in unlike ways."""
+        mine, theirs = (
+            measurement.model_dump(exclude={"value", "low", "high"})
+            for measurement in (self, other)
+        )
+        unlike = [f"{k}: {v!r} and {theirs[k]!r}" for k, v in mine.items() if v != theirs[k]]
+        if unlike:
+            raise AtelierError(
+                f"two figures of {self.metric} cannot be compared ({'; '.join(unlike)}); measure "
+                "both in the same way"
+            )
+
+
+class EvaluationSettings(BaseModel):
+    """How a model's pictures are measured."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    count: int = Field(
+        default=10_000, ge=4, le=1_000_000, description="How many pictures to make and measure."
+    )
+    seed: Seed = Field(default=0, description="Seed of the first picture.")
+    against: Against = Field(
+        default="training",
+        description="Which real images: those the model learnt from, those held out, or all.",
+    )
+    features: Features = Field(
+        default="embedded",
+        description="Whose features: the project's own encoder, or Inception (published FID).",
+    )
+    inception_weights: Path | None = Field(
+        default=None, description="Inception weights of your own instead of the published ones."
+    )
+    device: Device = Field(default="auto", description="Where the networks run.")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="The family's own options when it generates."
+    )
