@@ -72,6 +72,15 @@ class IGS(Contract):
     style: str | None = Field(
         default=None, description="A style by name, for a family that can be asked for one."
     )
+    towards_style: str | None = Field(
+        default=None, description="A second style by name, to mix with `style`."
+    )
+    style_blend: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="How far towards `towards_style`: 0 is `style` alone, 1 the other alone.",
+    )
     batch_size: int | None = Field(
         default=None,
         ge=1,
@@ -79,6 +88,12 @@ class IGS(Contract):
         description="Images handed on together; sized to the memory if left out. Changes no pixel.",
     )
     device: Device = Field(default="auto", description="Where the network runs.")
+    originality: bool = Field(
+        default=True,
+        description=(
+            "Find each picture's nearest training image, where the model knows its training set."
+        ),
+    )
     options: dict[str, Any] = Field(
         default_factory=dict,
         description="The family's own options; checked by the family when generation starts.",
@@ -88,6 +103,12 @@ class IGS(Contract):
     def _seeds_are_in_range(self) -> Self:
         if self.seeds is None and self.seed + self.count > MAX_SEED + 1:
             raise ValueError(f"seed: the last of {self.count} seeds would be over {MAX_SEED}")
+        return self
+
+    @model_validator(mode="after")
+    def _mixes_two_styles(self) -> Self:
+        if self.towards_style is not None and self.style is None:
+            raise ValueError("towards_style: name the style to start from too (style)")
         return self
 
     @property

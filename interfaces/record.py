@@ -5,7 +5,7 @@ No clock and no machine stands in it, so that the same request writes the same b
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from interfaces.contract import Seed, Sha256
 
@@ -25,6 +25,23 @@ class GeneratedOrigin(_Record):
     dataset_name: str = Field(description="Name of the collection the model learnt from.")
     dataset_digest: Sha256 = Field(description="Digest of the prepared set (IPDT).")
     style: str | None = Field(default=None, description="Style asked for; None where none was.")
+    towards_style: str | None = Field(
+        default=None, description="Style mixed with it; None where none was."
+    )
+    style_blend: float | None = Field(
+        default=None, ge=0, le=1, description="Share of `towards_style`, where there is one."
+    )
+    originality: FiniteFloat | None = Field(
+        default=None,
+        ge=0,
+        description=(
+            "Distance to the nearest training image, in units of the training images' own median "
+            "distance to their nearest: about 0 is a copy, 1 as far as they are from one another."
+        ),
+    )
+    nearest_sha256: Sha256 | None = Field(
+        default=None, description="Digest of the nearest training image's file."
+    )
     options: dict[str, Any] = Field(
         default_factory=dict, description="The family's own options (IGS), with every default."
     )

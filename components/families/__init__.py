@@ -10,6 +10,7 @@ from typing import cast
 
 from components.families.paper002 import config as paper002
 from components.families.port import FamilyConfig, FamilyOptions, Method
+from components.families.r3gan import config as r3gan
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,14 @@ FAMILIES: dict[str, Family] = {
             paper002.Options,
             _PAPER002,
             is_conditional=False,
+        ),
+        Family(
+            "r3gan",
+            "R3GAN (2024): stable, varied, knows styles; the one to choose",
+            r3gan.R3GANConfig,
+            r3gan.Options,
+            "components.families.r3gan.method",
+            is_conditional=True,
         ),
     )
 }

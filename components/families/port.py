@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -32,6 +32,11 @@ class FamilyConfig(BaseModel):
 
     batch_size: int = Field(default=64, ge=1, description="Images in a batch.")
 
+    @classmethod
+    def adapted(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """Options for a training that starts from a model of this config; most are its own."""
+        return config
+
     def check_resolution(self, resolution: int) -> None:
         """Raise `ValueError` for a side of images, in pixels, that the networks cannot make."""
 
@@ -52,6 +57,10 @@ class Shape:
     """How many style labels there are."""
 
 
+Trouble = Literal["not a number", "divergence", "collapse", "over-fitting"]
+"""What can be seen to go wrong in a training; the guardian's figures say when."""
+
+
 class FamilyTrainer(Protocol):
     """One training of a family: it owns networks and optimisers, the loop owns everything else."""
 
@@ -67,6 +76,34 @@ class FamilyTrainer(Protocol):
         """
         ...
 
+    def scores(self, images: Tensor, labels: Tensor) -> Tensor | None:
+        """How real the opponent finds images (N, 3, S, S): (N,), or None where there is none."""
+        ...
+
+    def remedy(self, trouble: Trouble) -> str:
+        """Change what may help against a trouble, for the rest of the training.
+
+        Returns what was changed, in words for a person; '' where the family knows no remedy.
+        """
+        ...
+
+    def companions(self) -> dict[str, nn.Module]:
+        """Networks besides `network` that another training can start from, by name."""
+        ...
+
+    def start_from(
+        self,
+        weights: Mapping[str, Tensor],
+        companions: Mapping[str, Mapping[str, Tensor]],
+        styles: Sequence[int | None],
+    ) -> None:
+        """Take a trained model's weights as the first ones, before the first step.
+
+        `styles` has, for each style label of this training, its label there, or None where it is
+        new. Raises `ValueError` or `RuntimeError` where the networks have another shape.
+        """
+        ...
+
     def state_dict(self) -> dict[str, object]:
         """All that is needed to go on exactly: networks, optimisers, counters. Nested dicts."""
         ...
@@ -79,10 +116,11 @@ class FamilyTrainer(Protocol):
 class FamilySampler(Protocol):
     """A trained network that makes pictures."""
 
-    def sample(self, seeds: Sequence[int], labels: Sequence[int], options: FamilyOptions) -> Tensor:
+    def sample(self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions) -> Tensor:
         """One picture a seed: float32 (n, 3, S, S) in [-1, 1], on the CPU.
 
-        Each depends on its seed, label and the options alone, whatever else is in the call.
+        `styles` float32 (n, K) says how much of each style, rows summing to 1. Each picture
+        depends on its seed, its row and the options alone, whatever else is in the call.
         """
         ...
 

@@ -1,14 +1,19 @@
 """From a model's folder to batches of pictures."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from pydantic import ValidationError
+from torch import Tensor
 
 from components.checkpoints import load_weights
 from components.devices import pick_device
 from components.families import FAMILIES, Family
 from components.families.port import FamilyOptions, FamilySampler, Shape
+from components.images import float_to_pixels
+from components.metrics import Neighbours, load_features
 from interfaces.contract import explain
 from interfaces.errors import AtelierError
 from interfaces.igdt import IGDT
@@ -20,13 +25,22 @@ IN_FLIGHT_BYTES = 32 * 2**20
 """Pixels handed on together where the person does not say: bounds memory, keeps progress lively."""
 
 
+@dataclass(frozen=True)
+class Neighbour:
+    """The training image nearest to a picture, where the model knows its training set."""
+
+    originality: float | None = None
+    nearest_sha256: str | None = None
+
+
 def generate(model: IGME, settings: IGS) -> Iterator[IGDT]:
     """Check everything, then return the iterator that makes the pictures."""
     family = _family_of(model)
     options = _checked_options(family, settings)
-    label = _label_of(model, family, settings.style)
+    style = _style_of(model, family, settings)
     sampler = _load(model, family, settings.device)
-    return _batches(model, settings, sampler, options, label)
+    originality = _originality(model, settings)
+    return _batches(model, settings, sampler, options, style, originality)
 
 
 def _batches(
@@ -34,7 +48,8 @@ def _batches(
     settings: IGS,
     sampler: FamilySampler,
     options: FamilyOptions,
-    label: int | None,
+    style: Tensor | None,
+    originality: Callable[[Tensor], list[Neighbour]] | None,
 ) -> Iterator[IGDT]:
     image_bytes = 3 * 4 * model.resolution**2
     batch_size = settings.batch_size or max(1, IN_FLIGHT_BYTES // image_bytes)
@@ -44,18 +59,44 @@ def _batches(
         "dataset_name": model.dataset_name,
         "dataset_digest": model.dataset_digest,
         "style": settings.style,
+        "towards_style": settings.towards_style,
+        "style_blend": settings.style_blend if settings.towards_style else None,
         "options": options.model_dump(mode="json"),
     }
+    every_style = torch.eye(len(model.styles))
     chosen = settings.chosen_seeds
     for start in range(settings.skip, len(chosen), batch_size):
         seeds = chosen[start : start + batch_size]
         # Where no style was asked for, the seed chooses one, so that it alone fixes the picture.
-        labels = [seed % len(model.styles) if label is None else label for seed in seeds]
-        images = sampler.sample(seeds, labels, options).numpy()
+        rows = [every_style[seed % len(every_style)] if style is None else style for seed in seeds]
+        images = sampler.sample(seeds, torch.stack(rows), options)
+        found = originality(images) if originality else [Neighbour()] * len(seeds)
         origins = tuple(
-            GeneratedOrigin(seed=seed, index=n, **origin) for n, seed in enumerate(seeds, start)
+            GeneratedOrigin(seed=seed, index=n, **origin, **asdict(neighbour))
+            for n, (seed, neighbour) in enumerate(zip(seeds, found, strict=True), start)
         )
-        yield IGDT(images=images, origins=origins)
+        yield IGDT(images=images.numpy(), origins=origins)
+
+
+def _originality(model: IGME, settings: IGS) -> Callable[[Tensor], list[Neighbour]] | None:
+    """What measures originality, where the model's folder carries its training set's features."""
+    path = model.neighbours_path
+    if not settings.originality or not path.exists():
+        return None
+    neighbours = Neighbours.load(path)
+    network = load_features("embedded", device=settings.device)
+
+    def measure(images: Tensor) -> list[Neighbour]:
+        features = network.extract(float_to_pixels(images.numpy()))
+        distances, places = neighbours.nearest(features)
+        figures = neighbours.originality(distances).tolist()
+        return [
+            # Rounded, so that a file's bytes do not hang on a distance's last bits.
+            Neighbour(round(figure, 4), neighbours.source(place))
+            for figure, place in zip(figures, places.tolist(), strict=True)
+        ]
+
+    return measure
 
 
 def _family_of(model: IGME) -> Family:
@@ -74,13 +115,23 @@ def _checked_options(family: Family, settings: IGS) -> FamilyOptions:
         raise AtelierError(explain(error, f"options of {family.name}")) from error
 
 
-def _label_of(model: IGME, family: Family, style: str | None) -> int | None:
-    if style is None:
+def _style_of(model: IGME, family: Family, settings: IGS) -> Tensor | None:
+    """How much of each style (K,), its sum 1; None where none was asked for."""
+    if settings.style is None:
         return None
     if not family.is_conditional:
         raise AtelierError(
-            f"style {style!r}: a {family.name} model cannot be asked for a style; leave style out"
+            f"style {settings.style!r}: a {family.name} model cannot be asked for a style; leave "
+            "style out"
         )
+    style = torch.zeros(len(model.styles))
+    blend = settings.style_blend if settings.towards_style else 0.0
+    style[_place_of(model, settings.style)] += 1.0 - blend
+    style[_place_of(model, settings.towards_style or settings.style)] += blend
+    return style
+
+
+def _place_of(model: IGME, style: str) -> int:
     if style not in model.styles:
         raise AtelierError(
             f"style {style!r}: this model does not know it; it knows {', '.join(model.styles)}"

@@ -37,7 +37,62 @@ def test_truncation_tames(model: IGME) -> None:
 def test_the_record_holds_every_option(model: IGME) -> None:
     batch = next(create(Path()).generate(model, IGS(count=1)))
     assert batch.origins[0].kind == "generated"
-    assert batch.origins[0].options == {"truncation": 1.0}
+    assert batch.origins[0].options == {"truncation": 1.0, "towards_seed": None, "blend": 0.5}
+
+
+def test_from_one_seed_to_another_and_the_record_says_how_far(model: IGME) -> None:
+    first, second = pictures(model, seeds="3,11")
+    ways = [
+        pictures(model, seeds=3, options={"towards_seed": 11, "blend": blend})[0]
+        for blend in (0, 0.5, 1)
+    ]
+    np.testing.assert_array_equal(ways[0], first)
+    np.testing.assert_array_equal(ways[2], second)
+    assert not np.allclose(ways[1], first)
+    assert not np.allclose(ways[1], second)
+
+
+@pytest.fixture(scope="module")
+def styled(tmp_path_factory: pytest.TempPathFactory) -> IGME:
+    folder = tmp_path_factory.mktemp("styled")
+    options = {"batch_size": 4, "channels": 16, "max_channels": 16}
+    settings = TrainingSettings(
+        family="r3gan", options=options, total_images=80, ema_halflife_images=0
+    )
+    prepared = tiny_prepared(folder / "set")
+    return create_trainer(folder).train(prepared, settings, folder / "run", silent)
+
+
+def test_styles_are_mixed_by_degrees(styled: IGME) -> None:
+    first, second = (pictures(styled, count=1, style=style) for style in styled.styles)
+    ways = [
+        pictures(styled, count=1, style="style0", towards_style="style1", style_blend=blend)
+        for blend in (0, 0.5, 1)
+    ]
+    np.testing.assert_array_equal(ways[0], first)
+    np.testing.assert_array_equal(ways[2], second)
+    assert not np.array_equal(ways[1], first)
+    assert not np.array_equal(ways[1], second)
+    batch = next(
+        create(Path()).generate(styled, IGS(count=1, style="style0", towards_style="style1"))
+    )
+    assert batch.origins[0].kind == "generated"
+    assert (batch.origins[0].style, batch.origins[0].towards_style) == ("style0", "style1")
+    assert batch.origins[0].style_blend == 0.5
+
+
+def test_each_picture_knows_its_nearest_training_image(model: IGME, tmp_path: Path) -> None:
+    together = next(create(Path()).generate(model, IGS(count=5))).origins
+    alone = next(create(Path()).generate(model, IGS(seed=3, count=1))).origins[0]
+    assert alone.kind == "generated"
+    assert alone.originality is not None
+    assert alone.originality > 0
+    sources = tiny_prepared(tmp_path / "set").sources()
+    assert alone.nearest_sha256 in sources
+    assert together[3].model_copy(update={"index": 0}) == alone
+    unasked = next(create(Path()).generate(model, IGS(count=1, originality=False))).origins[0]
+    assert unasked.kind == "generated"
+    assert unasked.originality is None
 
 
 def test_an_unconditional_model_cannot_be_asked_for_a_style(model: IGME) -> None:

@@ -1,6 +1,8 @@
 """One test body, every family: whatever is in the table keeps the port's promises."""
 
+import copy
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from torch.testing import assert_close
 
 from components.checkpoints import load_state, save_state
 from components.families import FAMILIES, Family
-from components.families.port import FamilyConfig, FamilyTrainer, Shape
+from components.families.port import FamilyConfig, FamilyTrainer, Shape, Trouble
 
 CPU = torch.device("cpu")
 SHAPE = Shape(resolution=16, num_styles=2)
@@ -17,7 +19,7 @@ SHAPE = Shape(resolution=16, num_styles=2)
 TINY = {
     name: {"batch_size": 4, "generator_channels": 8, "discriminator_channels": 8}
     for name in ("dcgan", "dcgan_wi", "wgan_gp")
-}
+} | {"r3gan": {"batch_size": 4, "channels": 16, "max_channels": 16, "penalty_interval": 2}}
 
 every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda f: f.name)
 
@@ -91,18 +93,64 @@ def test_a_picture_depends_on_its_seed_alone(family: Family) -> None:
         trainer.step(*batch(step), 1)
     sampler = family.method().build_sampler(trainer.network, tiny_config(family))
     seeds = list(range(20))
-    labels = [seed % SHAPE.num_styles for seed in seeds]
-    together = sampler.sample(seeds, labels, family.options())
+    styles = torch.eye(SHAPE.num_styles)[[seed % SHAPE.num_styles for seed in seeds]]
+    together = sampler.sample(seeds, styles, family.options())
     assert together.shape == (20, 3, 16, 16)
     assert together.dtype is torch.float32
     assert together.device == CPU
     assert together.abs().max() <= 1
     assert together.std(dim=0).max() > 0
     for seed in (0, 3, 8, 19):
-        alone = sampler.sample([seed], [labels[seed]], family.options())
+        alone = sampler.sample([seed], styles[seed : seed + 1], family.options())
         assert_close(alone[0], together[seed], rtol=0, atol=0)
-    backwards = sampler.sample(seeds[::-1], labels[::-1], family.options())
+    backwards = sampler.sample(seeds[::-1], styles.flip(0), family.options())
     assert_close(backwards.flip(0), together, rtol=0, atol=0)
+
+
+@every_family
+@pytest.mark.parametrize("trouble", get_args(Trouble))
+def test_a_remedy_is_told_and_goes_with_the_state(family: Family, trouble: Trouble) -> None:
+    trainer, rng = tiny_trainer(family)
+    trainer.step(*batch(0), 1)
+    said = trainer.remedy(trouble)
+    assert said
+    saved, noise = copy.deepcopy(trainer.state_dict()), rng.get_state()
+    straight = [trainer.step(*batch(step), 1) for step in range(1, 6)]
+    resumed, rng = tiny_trainer(family, seed=1)
+    resumed.load_state_dict(saved)
+    rng.set_state(noise)
+    for step, wanted in enumerate(straight, start=1):
+        assert_close(resumed.step(*batch(step), 1), wanted, rtol=0, atol=0)
+
+
+@every_family
+def test_another_training_can_start_from_its_weights(family: Family) -> None:
+    trained, _ = tiny_trainer(family)
+    for step in range(6):
+        trained.step(*batch(step), 1)
+    fresh, _ = tiny_trainer(family, seed=1)
+    companions = {name: network.state_dict() for name, network in trained.companions().items()}
+    fresh.start_from(trained.network.state_dict(), companions, [0, 1])
+    images, labels = batch(9)
+    scores = trained.scores(images, labels)
+    if scores is not None:
+        assert_close(fresh.scores(images, labels), scores)
+    for name, tensor in fresh.network.state_dict().items():
+        assert_close(tensor, trained.network.state_dict()[name])
+
+
+@every_family
+def test_scores_leave_no_trace(family: Family) -> None:
+    trainer, noise = tiny_trainer(family)
+    trainer.step(*batch(0), 1)
+    resumed, rng = tiny_trainer(family, seed=1)
+    resumed.load_state_dict(copy.deepcopy(trainer.state_dict()))
+    rng.set_state(noise.get_state())
+    trainer.scores(*batch(1))
+    wanted = resumed.step(*batch(2), 1)
+    assert_close(trainer.step(*batch(2), 1), wanted, rtol=0, atol=0)
+    for name, tensor in trainer.companions()["discriminator"].state_dict().items():
+        assert_close(tensor, resumed.companions()["discriminator"].state_dict()[name])
 
 
 @every_family

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from components.families.port import FamilyConfig, FamilyOptions, WholeNumber
+from components.families.latent import LatentOptions
+from components.families.port import FamilyConfig, WholeNumber
 
 Activation = Literal["linear", "relu", "leaky_relu", "tanh"]
 Normalisation = Literal["none", "batch", "layer"]
@@ -126,12 +127,5 @@ class WGANGPConfig(Table2Config):
     )
 
 
-class Options(FamilyOptions):
+class Options(LatentOptions):
     """What a person may choose when such a model generates."""
-
-    truncation: float = Field(
-        default=1.0,
-        gt=0,
-        le=1,
-        description="How far latents stray from their mean: below 1 is tamer and less varied.",
-    )

@@ -13,12 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from components.families.optimisers import adam, load_optimiser
 from components.families.paper002.config import Options, Table2Config
-from components.families.port import FamilyConfig, FamilyOptions, FamilySampler, Shape
-
-# Pictures are always computed so many at a time (the rest padded): a convolution's last bits
-# depend on the batch's size, and a picture must not.
-SAMPLING_BATCH = 8
+from components.families.port import FamilyConfig, FamilyOptions, FamilySampler, Shape, Trouble
+from components.families.sampling import draw_latents, in_fixed_batches
 
 # ---------------------------------------------------------------- networks
 
@@ -169,7 +167,7 @@ def _optimiser(config: Table2Config, network: nn.Module) -> torch.optim.Optimize
     if config.optimiser == "sgd":
         return torch.optim.SGD(network.parameters(), lr=config.learning_rate)
     betas = (config.beta1, config.beta2)
-    return torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=betas)
+    return adam(network.parameters(), config.learning_rate, betas)
 
 
 class Trainer:
@@ -256,6 +254,42 @@ class Trainer:
         is_reduced = self.dtype is not torch.float32
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=is_reduced)
 
+    @torch.no_grad()
+    def scores(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The discriminator's logits or the critic's values, (N,)."""
+        self.discriminator.eval()  # looking leaves no trace in running statistics
+        scores = self.discriminator(images.contiguous(memory_format=torch.channels_last))
+        self.discriminator.train()
+        return scores
+
+    def remedy(self, trouble: Trouble) -> str:
+        """Learn slower: a tenth where numbers ran away, else half; only D where it learns by heart.
+
+        An over-fitted discriminator has no augmentation here to make its task harder.
+        """
+        factor = 0.1 if trouble in ("not a number", "divergence") else 0.5
+        names = ["discriminator"] if trouble == "over-fitting" else list(self.optimisers)
+        for name in names:
+            for group in self.optimisers[name].param_groups:
+                group["lr"] *= factor
+        rates = {name: self.optimisers[name].param_groups[0]["lr"] for name in names}
+        return "learning rate now " + ", ".join(f"{r:g} ({name})" for name, r in rates.items())
+
+    def companions(self) -> dict[str, nn.Module]:
+        """The discriminator: half of what was learnt."""
+        return {"discriminator": self.discriminator}
+
+    def start_from(
+        self,
+        weights: Mapping[str, Tensor],
+        companions: Mapping[str, Mapping[str, Tensor]],
+        styles: Sequence[int | None],
+    ) -> None:
+        """Both networks, where both are there; these know no styles."""
+        self.generator.load_state_dict(weights)
+        if "discriminator" in companions:
+            self.discriminator.load_state_dict(companions["discriminator"])
+
     def state_dict(self) -> dict[str, object]:
         """Networks, optimisers and the counter; the noise's state is the loop's."""
         return {
@@ -272,7 +306,7 @@ class Trainer:
         self.generator.load_state_dict(known["generator"])
         self.discriminator.load_state_dict(known["discriminator"])
         for name, optimiser in self.optimisers.items():
-            optimiser.load_state_dict(known["optimisers"][name])
+            load_optimiser(optimiser, known["optimisers"][name])
         self.num_steps = known["num_steps"]
         self._generator_loss = known["generator_loss"].to(self.device)
 
@@ -288,19 +322,10 @@ class Sampler:
         self.latent_dim = config.latent_dim
         self.device = next(network.parameters()).device
 
-    @torch.no_grad()
-    def sample(self, seeds: Sequence[int], labels: Sequence[int], options: FamilyOptions) -> Tensor:
-        """One picture a seed, (n, 3, S, S) in [-1, 1]; the labels play no part."""
-        truncation = cast(Options, options).truncation
-        # The latents' mean is 0, so moving towards it by ψ is a product (StyleGAN, appendix B).
-        latents = torch.stack([self._latent(seed) for seed in seeds]) * truncation
-        missing = -len(seeds) % SAMPLING_BATCH
-        padded = torch.cat([latents, latents.new_zeros(missing, self.latent_dim)]).to(self.device)
-        made = [self.network(part).float().cpu() for part in padded.split(SAMPLING_BATCH)]
-        return torch.cat(made)[: len(seeds)].clamp(-1.0, 1.0).contiguous()
-
-    def _latent(self, seed: int) -> Tensor:
-        return torch.randn(self.latent_dim, generator=torch.Generator().manual_seed(seed))
+    def sample(self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions) -> Tensor:
+        """One picture a seed, (n, 3, S, S) in [-1, 1]; the styles play no part."""
+        latents = draw_latents(seeds, self.latent_dim, cast(Options, options))
+        return in_fixed_batches(self.network, [latents], self.device)
 
 
 # ---------------------------------------------------------------- the family's door

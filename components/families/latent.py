@@ -1,0 +1,28 @@
+"""What a person may choose where pictures grow from latents: shared by all such families."""
+
+from pydantic import Field
+
+from components.families.port import FamilyOptions
+
+
+class LatentOptions(FamilyOptions):
+    """Truncation, and the way from one seed's picture to another's."""
+
+    truncation: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="How far latents stray from their mean: below 1 is tamer and less varied.",
+    )
+    towards_seed: int | None = Field(
+        default=None,
+        ge=0,
+        le=2**63 - 1,
+        description="Go from each seed's picture towards this seed's.",
+    )
+    blend: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="How far towards `towards_seed`: 0 is the seed's own picture, 1 the other's.",
+    )

@@ -1,0 +1,1 @@
+"""R3GAN: a modern GAN without tricks."""

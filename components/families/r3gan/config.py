@@ -1,0 +1,73 @@
+"""What a person may choose for R3GAN.
+
+The defaults are the paper's recipe at a size that a laptop trains: its networks for 64×64 have
+some hundred million weights, these have about two million each.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from components.families.latent import LatentOptions
+from components.families.port import FamilyConfig
+
+Augmentation = Literal["none", "flip", "light", "full"]
+
+
+class R3GANConfig(FamilyConfig):
+    """Widths of the networks, the loss's penalties and how they are annealed."""
+
+    batch_size: int = Field(default=32, ge=2, le=4096, description="Images in a batch.")
+    latent_dim: int = Field(default=64, ge=1, le=4096, description="Latent size.")
+    channels: int = Field(
+        default=48,
+        ge=16,
+        le=1024,
+        multiple_of=16,
+        description="Channels at half the images' side; each halving below doubles them.",
+    )
+    max_channels: int = Field(
+        default=256, ge=16, le=2048, multiple_of=16, description="Channels are never more than so."
+    )
+    blocks: int = Field(
+        default=1, ge=1, le=8, description="Residual blocks at each size of the features."
+    )
+    learning_rate: float = Field(
+        default=2e-4, gt=0, le=10, description="Adam's learning rate at the beginning."
+    )
+    final_learning_rate: float = Field(
+        default=6e-5, gt=0, le=10, description="Adam's learning rate after the burn-in."
+    )
+    gamma: float = Field(
+        default=0.15, ge=0, description="Weight of the R1 and R2 penalties at the beginning."
+    )
+    final_gamma: float = Field(
+        default=0.05, ge=0, description="Weight of the R1 and R2 penalties after the burn-in."
+    )
+    burn_in_images: int = Field(
+        default=700_000,
+        ge=0,
+        description="Images over which learning rate and γ go from first to final (half a cosine).",
+    )
+    penalty_interval: int = Field(
+        default=16,
+        ge=1,
+        le=64,
+        description="Penalties are taken every so many steps, and so many times as heavy.",
+    )
+    augment: Augmentation = Field(
+        default="light",
+        description=(
+            "What the discriminator sees real and generated images through: flips; light adds "
+            "shifts; full adds colour and cut-outs, for sets of a few hundred."
+        ),
+    )
+
+    def check_resolution(self, resolution: int) -> None:
+        """4×4 features are doubled until they have the images' side."""
+        if resolution < 8 or resolution & (resolution - 1):
+            raise ValueError(f"resolution {resolution}: these networks make 8, 16, 32, 64, 128 …")
+
+
+class Options(LatentOptions):
+    """What a person may choose when such a model generates."""
