@@ -7,20 +7,29 @@ By reference: a folder with `model.json` (this message, less the folder's own pl
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, Self, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
 from interfaces.contract import Contract, Seed, Sha256
 from interfaces.errors import AtelierError
 from interfaces.igs import Device
 from interfaces.ipdt import IPDT
+from interfaces.measurement import Measurement
 from interfaces.progress import Progress
 
 FREE_WHEN_RESUMED = frozenset(
     {"total_images", "total_seconds", "checkpoint_seconds", "sample_seconds", "tensorboard"}
 )
 """What may differ between a training and its continuation: how long, and how often it is saved."""
+
+
+def _none_by_name(value: Any) -> Any:
+    return None if value == "none" else value
+
+
+Origin = Annotated[Path | None, BeforeValidator(_none_by_name)]
+"""A model's folder, or None: 'none' in TOML and on the command line, which have no other word."""
 
 
 class TrainingSettings(BaseModel):
@@ -31,6 +40,13 @@ class TrainingSettings(BaseModel):
     family: str = Field(default="dcgan", min_length=1, description="Published method to train.")
     options: dict[str, Any] = Field(
         default_factory=dict, description="The family's own hyper-parameters (its Config)."
+    )
+    start_from: Origin = Field(
+        default=None,
+        description=(
+            "A trained model's folder to start from, 'shipped' for the project's own, or 'none'; "
+            "its family and the shape of its networks are taken over."
+        ),
     )
     total_images: int | None = Field(
         default=None, ge=1, description="Stop after so many images seen. Exactly repeatable."
@@ -55,11 +71,41 @@ class TrainingSettings(BaseModel):
     style_balanced: bool = Field(
         default=False, description="Draw each style equally often, however few images it has."
     )
+    held_out_fraction: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description=(
+            "Share of the images that is never learnt from: what the training is measured against "
+            "and its over-fitting is seen by. The images' own digests choose them."
+        ),
+    )
+    measure_images: int = Field(
+        default=50_000,
+        ge=0,
+        description="Images seen between two measurements of the pictures made; 0: never.",
+    )
+    measure_count: int = Field(
+        default=1000, ge=16, le=100_000, description="Pictures made for a measurement."
+    )
     checkpoint_seconds: float = Field(
         default=30.0, gt=0, description="A stopped training loses at most so many seconds."
     )
     sample_seconds: float = Field(
         default=60.0, gt=0, description="Time between sample grids and curves, seconds."
+    )
+    guardian: Literal["off", "watch", "act"] = Field(
+        default="act",
+        description=(
+            "Whether trouble (no numbers, divergence, collapse, over-fitting) is looked for, and "
+            "acted on: back to the last good state, with a remedy."
+        ),
+    )
+    guardian_images: int = Field(
+        default=5_000, ge=1, description="Images seen between two looks of the guardian."
+    )
+    guardian_tries: int = Field(
+        default=3, ge=0, le=100, description="How often the guardian goes back before it gives up."
     )
     tensorboard: bool = Field(default=False, description="Write TensorBoard event files too.")
 
@@ -81,12 +127,25 @@ class IGME(Contract):
     config: dict[str, Any] = Field(description="The family's Config: fixes the networks' shape.")
     weights_sha256: Sha256 = Field(description="Digest of weights.safetensors.")
     resolution: int = Field(ge=8, le=1024, description="Side of the images it makes, pixels.")
+    companions: dict[str, Sha256] = Field(
+        default_factory=dict,
+        description="Digests of the files of networks trained beside it: 'discriminator'.",
+    )
     styles: tuple[str, ...] = Field(min_length=1, description="Styles it learnt, in label order.")
     dataset_name: str = Field(description="Name of the collection it learnt from.")
     dataset_digest: Sha256 = Field(description="Digest of the prepared set it learnt from (IPDT).")
     images_seen: int = Field(ge=0, description="Training images shown to it, repeats counted.")
+    style_counts: tuple[int, ...] = Field(
+        default=(), description="Images it learnt from, for each of `styles`."
+    )
+    held_out_fraction: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of the set that was kept from it (IPDT.split)."
+    )
     metrics: dict[str, FiniteFloat] = Field(
         default_factory=dict, description="Figures of its training: losses, seconds."
+    )
+    measurements: tuple[Measurement, ...] = Field(
+        default=(), description="How good its pictures were found at the end of training."
     )
 
     @property
@@ -100,6 +159,15 @@ class IGME(Contract):
     def weights_path(self) -> Path:
         """The weights file."""
         return self.directory / "weights.safetensors"
+
+    @property
+    def neighbours_path(self) -> Path:
+        """Compact features of its training set, for originality; not every model has them."""
+        return self.directory / "neighbours.safetensors"
+
+    def companion_path(self, name: str) -> Path:
+        """Weights of a network that was trained beside it, for another training to start from."""
+        return self.directory / f"{name}.safetensors"
 
     def manifest(self) -> str:
         """What `model.json` holds: the message without its place, as indented JSON."""

@@ -5,7 +5,12 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch; see docs/architecture.md
 
+import hypothesis
 import pytest
+
+# A busy machine makes any one example slow; how long a test may take is not what it tests.
+hypothesis.settings.register_profile("atelier", deadline=None)
+hypothesis.settings.load_profile("atelier")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

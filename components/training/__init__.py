@@ -17,22 +17,28 @@ from interfaces.progress import Progress
 class LocalTrainer:
     """Trains on this machine, in this process. The port is `interfaces.igme.Trainer`."""
 
+    def __init__(self, cache: Path) -> None:
+        """Features of prepared sets, which measuring needs, are kept in the folder `cache`."""
+        self.cache = cache
+
     def train(
         self, prepared: IPDT, settings: TrainingSettings, run: Path, progress: Progress
     ) -> IGME:
         """Train in the folder `run`, or go on with what an earlier call left there.
 
-        Leaves `settings.json`, `state.safetensors` (to go on from), `curves.csv`, `curves.png`,
-        `samples/` and `model/`. Ctrl-C saves the state and then raises KeyboardInterrupt.
+        Leaves `settings.json`, `state.safetensors` (to go on from), `good.safetensors` (for the
+        guardian to go back to), `curves.csv`, `curves.png`, `samples/`, `measurements.jsonl`,
+        `guardian.jsonl`, `report.md`, `nearest.png` and `model/`. Ctrl-C saves the state and then
+        raises KeyboardInterrupt.
         """
         from components.training.loop import train
 
-        return train(prepared, settings, run, progress)
+        return train(prepared, settings, run, self.cache, progress)
 
 
 def create(workspace: Path) -> LocalTrainer:
     """The component as the pipeline makes it; runs lie where each call says."""
-    return LocalTrainer()
+    return LocalTrainer(workspace / "features")
 
 
 __all__ = ["LocalTrainer", "create"]

@@ -37,6 +37,11 @@ class Curves:
         self._sums, self._num_steps = {}, 0
         return True
 
+    def last(self) -> dict[str, float]:
+        """The newest row's losses and scores; empty before the first row."""
+        row = self.rows[-1] if self.rows else {}
+        return {k: v for k, v in row.items() if k not in ("images_seen", "seconds")}
+
     def state_dict(self) -> dict[str, object]:
         """Rows and the row begun, to go on exactly."""
         begun = {name: float(total) for name, total in self._sums.items()}

@@ -1,6 +1,6 @@
 """The training loop: one straight story that names no family."""
 
-import json
+import logging
 import math
 import signal
 import threading
@@ -11,95 +11,151 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
-from pydantic import ValidationError
 
 from components.checkpoints import load_state, save_state, save_weights
-from components.devices import pick_device, pick_dtype
+from components.devices import keep_freed_memory, pick_device
 from components.durable import exclusive, replacing, write_text
-from components.families import FAMILIES, Family
-from components.families.port import FamilyConfig, FamilySampler, Shape
-from components.images import contact_sheet, float_to_pixels, pixels_to_float
+from components.families import Family
+from components.families.port import FamilySampler, FamilyTrainer, Shape
+from components.images import contact_sheet, float_to_pixels
+from components.training.arithmetic import choose_dtype
+from components.training.batches import Batches
+from components.training.beginning import (
+    choose_family,
+    first_line,
+    identity,
+    save_or_compare,
+    start_from,
+    start_model,
+)
 from components.training.curves import Curves
 from components.training.ema import AveragedNetwork
+from components.training.guardian import Guardian, Sighting
 from components.training.order import ImageOrder
-from interfaces.contract import explain
+from components.training.watch import Watch, json_lines
 from interfaces.errors import AtelierError
-from interfaces.igme import FREE_WHEN_RESUMED, IGME, TrainingSettings
+from interfaces.igme import IGME, TrainingSettings
 from interfaces.ipdt import IPDT
 from interfaces.progress import Progress, ProgressEvent
+
+_log = logging.getLogger("atelier")
 
 NUM_SAMPLES = 36
 """Pictures on a sample grid; the same seeds on every grid, so that one sees them grow."""
 
 
-def train(prepared: IPDT, settings: TrainingSettings, run: Path, progress: Progress) -> IGME:
+def train(
+    prepared: IPDT, settings: TrainingSettings, run: Path, cache: Path, progress: Progress
+) -> IGME:
     """Train in the folder `run`, or go on with what lies there; see the port for the promises.
 
-    Another process that trains in the same folder is waited for.
+    Features of the prepared set are kept in `cache`. Another process that trains in the same
+    folder is waited for.
     """
     with exclusive(run / ".lock"):
         for leftover in run.glob(".*.partial*"):  # of a process that was killed while it saved
             leftover.unlink()
-        return _train(prepared, settings, run, progress)
+        return _train(prepared, settings, run, cache, progress)
 
 
-def _train(prepared: IPDT, settings: TrainingSettings, run: Path, progress: Progress) -> IGME:
+def _train(
+    prepared: IPDT, settings: TrainingSettings, run: Path, cache: Path, progress: Progress
+) -> IGME:
     # Set up, and refuse to go on with other settings than the run was begun with.
     family, config = choose_family(settings)
-    _save_or_compare(run / "settings.json", _identity(prepared, settings, config))
+    origin = start_model(settings)
+    save_or_compare(run / "settings.json", identity(prepared, settings, config, origin))
     device = pick_device(settings.device)
+    keep_freed_memory()
     rng = torch.Generator().manual_seed(settings.seed)
     shape = Shape(prepared.resolution, len(prepared.styles))
     method = family.method()
     try:
-        trainer = method.build_trainer(
-            config, shape, device, pick_dtype(settings.precision, device), rng
-        )
+        dtype = choose_dtype(settings.precision, family, config, shape, device)
+        trainer = method.build_trainer(config, shape, device, dtype, rng)
     except ValueError as error:
         raise AtelierError(f"{family.name}: {error}") from error
+    if origin is not None:
+        start_from(origin, trainer, family, prepared.styles)
     averaged = AveragedNetwork(trainer.network, settings.ema_halflife_images)
     images, labels = prepared.images(), prepared.labels()
-    order = ImageOrder(labels, settings.seed, settings.style_balanced)
-    curves = Curves()
+    training, _ = prepared.split(settings.held_out_fraction)
+    if not len(training):
+        raise AtelierError("held_out_fraction: leaves nothing to learn from; choose a smaller one")
+    batches = Batches(images, labels, device)
+    order = ImageOrder(labels[training], settings.seed, settings.style_balanced)
+    curves, guardian = Curves(), Guardian()
+    watch = Watch(prepared, settings, family, config, cache, progress)
     images_seen, seconds_before = 0, 0.0
 
-    # Resume: everything that the next step depends on.
-    state_path = run / "state.safetensors"
-    if state_path.exists():
-        state = load_state(state_path)
-        try:
-            trainer.load_state_dict(state["trainer"])
-            averaged.load_state_dict(state["averaged"])
-            rng.set_state(state["rng"])
-            curves.load_state_dict(state["curves"])
-            images_seen, seconds_before = state["images_seen"], state["seconds"]
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise AtelierError(
-                f"{state_path}: not a state of this training ({_first_line(error)}); "
-                "train in another folder"
-            ) from error
-
+    state_path, good_path = run / "state.safetensors", run / "good.safetensors"
     started = time.monotonic()
 
     def seconds() -> float:
         return seconds_before + time.monotonic() - started
 
-    def save() -> None:
+    def save(path: Path) -> None:
         state = {
             "trainer": trainer.state_dict(),
             "averaged": averaged.state_dict(),
             "rng": rng.get_state(),
             "curves": curves.state_dict(),
+            "measurements": watch.measurements,
+            "guardian": guardian.state_dict(),
             "images_seen": images_seen,
             "seconds": seconds(),
         }
-        save_state(state_path, state)
+        save_state(path, state)
+
+    def load(path: Path) -> None:
+        nonlocal images_seen, seconds_before, started
+        state = load_state(path)
+        try:
+            trainer.load_state_dict(state["trainer"])
+            averaged.load_state_dict(state["averaged"])
+            rng.set_state(state["rng"])
+            curves.load_state_dict(state["curves"])
+            watch.measurements = state["measurements"]
+            guardian.load_state_dict(state["guardian"])
+            images_seen, seconds_before = state["images_seen"], state["seconds"]
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise AtelierError(
+                f"{path}: not a state of this training ({first_line(error)}); "
+                "train in another folder"
+            ) from error
+        started = time.monotonic()
+
+    def go_back(sighting: Sighting) -> None:
+        """To the last good state, its time spent all the same; then a remedy, or give up."""
+        nonlocal seconds_before
+        seen, spent, before = images_seen, seconds(), guardian.state_dict()
+        load(good_path)
+        seconds_before = spent
+        guardian.load_state_dict(before)
+        did = f"back to {images_seen} images"
+        if guardian.may_try_again(seen, settings):
+            rng.manual_seed(settings.seed + guardian.num_tries)  # other noise than led there
+            did += f", {trainer.remedy(sighting.trouble) or 'other noise'}"
+        else:
+            did += f", given up after {settings.guardian_tries} tries"
+        _log.warning("%s", guardian.note(sighting, seen, spent, did))
+        save(good_path)  # the next time it is gone back to, the remedy counts
+        save(state_path)
 
     def show() -> None:
         curves.write(run)
+        watch.write(run)
+        write_text(run / "guardian.jsonl", json_lines(guardian.log))
         sampler = method.build_sampler(averaged.network, config)
         _write_samples(run, family, sampler, shape.num_styles, images_seen)
+
+    # Resume: everything that the next step depends on.
+    if state_path.exists():
+        load(state_path)
+    elif settings.guardian == "act":
+        save(good_path)
 
     metrics: Mapping[str, Any] = {}
     last_saved = last_shown = time.monotonic()
@@ -107,28 +163,51 @@ def _train(prepared: IPDT, settings: TrainingSettings, run: Path, progress: Prog
     with ExitStack() as stack:
         is_interrupted = stack.enter_context(_interrupt_after_this_step())
         writer = stack.enter_context(_tensorboard(run)) if settings.tensorboard else None
-        while not _is_over(settings, images_seen, seconds()):
+        while not (guardian.has_given_up or _is_over(settings, images_seen, seconds())):
             # One step.
-            chosen = order.take(images_seen, batch_size)
-            batch = torch.from_numpy(pixels_to_float(images[chosen])).to(device)
-            batch_labels = torch.from_numpy(labels[chosen]).to(device)
-            metrics = trainer.step(batch, batch_labels, settings.accumulate)
+            chosen = training[order.take(images_seen, batch_size)]
+            metrics = trainer.step(*batches.take(chosen), settings.accumulate)
             images_seen += batch_size
             averaged.update(trainer.network, batch_size, images_seen)
 
             # Tell.
+            sighting = None
             if curves.add(metrics, images_seen, seconds()):
-                _refuse_nonsense(curves.rows[-1], images_seen, run)
+                sighting = guardian.judge_losses(curves.rows)
                 if writer is not None:
                     for name, value in curves.rows[-1].items():
                         writer.add_scalar(name, value, images_seen)
             progress(_event(settings, images_seen, seconds(), curves))
 
-            # Keep.
+            # Measure the pictures, and look whether all is well.
+            if _is_due(settings.measure_images, images_seen, batch_size):
+                watch.measure(averaged.network, images_seen, seconds())
+                watch.write(run)  # at once: a search gives hopeless trials up by it
+            is_look = settings.guardian != "off" and sighting is None
+            if is_look and _is_due(settings.guardian_images, images_seen, batch_size):
+                sighting = guardian.judge_pictures(*watch.look(trainer))
+                if sighting is None and settings.guardian == "act":
+                    save(good_path)
+
+            # Act.
+            if sighting is not None and settings.guardian == "act":
+                if sighting.trouble == "over-fitting":
+                    did = trainer.remedy("over-fitting") or "no remedy is known"
+                    _log.warning("%s", guardian.note(sighting, images_seen, seconds(), did))
+                else:
+                    go_back(sighting)
+                    metrics = {}
+            elif sighting is not None and sighting.trouble == "not a number":
+                raise AtelierError(_no_number(sighting.figures, images_seen, run))
+            elif sighting is not None and settings.guardian == "watch":
+                did = "only watched"
+                _log.warning("%s", guardian.note(sighting, images_seen, seconds(), did))
+
+            # Keep; never a state that is no number any more.
             now = time.monotonic()
-            if is_interrupted() or now - last_saved >= settings.checkpoint_seconds:
-                _refuse_nonsense(metrics, images_seen, run)  # a good state is not overwritten
-                save()
+            is_due = is_interrupted() or now - last_saved >= settings.checkpoint_seconds
+            if is_due and not _broken(metrics):
+                save(state_path)
                 last_saved = time.monotonic()
             if is_interrupted():
                 raise KeyboardInterrupt
@@ -137,53 +216,51 @@ def _train(prepared: IPDT, settings: TrainingSettings, run: Path, progress: Prog
                 last_shown = time.monotonic()
 
     # Finish: the state first, so that a longer budget can go on from here.
-    _refuse_nonsense(metrics, images_seen, run)
-    save()
-    show()
-    return _export(run, prepared, family, config, averaged, images_seen, seconds(), curves)
-
-
-def choose_family(settings: TrainingSettings) -> tuple[Family, FamilyConfig]:
-    """The family by name and its checked config. Raises `AtelierError` for either at fault."""
-    if settings.family not in FAMILIES:
-        raise AtelierError(f"family {settings.family!r}: unknown; there are {', '.join(FAMILIES)}")
-    family = FAMILIES[settings.family]
-    try:
-        return family, family.config.model_validate(settings.options)
-    except ValidationError as error:
-        raise AtelierError(explain(error, f"options of {family.name}")) from error
-
-
-def _identity(prepared: IPDT, settings: TrainingSettings, config: FamilyConfig) -> dict[str, Any]:
-    """What a training is, by name: what it learns from, how, and from which seed."""
-    chosen = settings.model_dump(mode="json", exclude={*FREE_WHEN_RESUMED, "options"})
-    return chosen | {"dataset_digest": prepared.digest, "options": config.model_dump(mode="json")}
-
-
-def _save_or_compare(path: Path, identity: dict[str, Any]) -> None:
-    if not path.exists():
-        write_text(path, json.dumps(identity, indent=2) + "\n")
-        return
-    try:
-        before = _flat(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, AttributeError) as error:
-        raise AtelierError(f"{path}: damaged ({error}); train in another folder") from error
-    now = _flat(identity)
-    differences = [
-        f"{name} was {before.get(name)!r}, is now {value!r}"
-        for name, value in now.items()
-        if before.get(name) != value
-    ]
-    if differences:
+    if broken := _broken(metrics):
+        if settings.guardian != "act":
+            raise AtelierError(_no_number(broken, images_seen, run))
+        go_back(Sighting("not a number", broken))
+    if guardian.has_given_up and not images_seen:
+        write_text(run / "guardian.jsonl", json_lines(guardian.log))
         raise AtelierError(
-            f"{path.parent}: was begun with other settings ({'; '.join(differences)}); "
-            "go on with the same, or train in another folder"
+            f"{run}: given up, {settings.guardian_tries} remedies did not help and there was no "
+            "good state yet; guardian.jsonl says what was seen; try a much lower learning_rate"
         )
+    save(state_path)
+    if settings.measure_images and not watch.has_measured(images_seen):
+        watch.measure(averaged.network, images_seen, seconds())
+    show()
+    model = IGME(
+        directory=run / "model",
+        family=family.name,
+        config=config.model_dump(mode="json"),
+        weights_sha256=save_weights(run / "model" / "weights.safetensors", averaged.state_dict()),
+        companions=_save_companions(run / "model", trainer),
+        resolution=prepared.resolution,
+        styles=prepared.styles,
+        dataset_name=prepared.name,
+        dataset_digest=prepared.digest,
+        images_seen=images_seen,
+        style_counts=tuple(np.bincount(labels[training], minlength=shape.num_styles).tolist()),
+        held_out_fraction=settings.held_out_fraction,
+        metrics={"training_seconds": round(seconds(), 1)} | curves.last(),
+        measurements=watch.newest,
+    )
+    watch.save_neighbours(model.neighbours_path)
+    write_text(model.directory / "model.json", model.manifest())
+    watch.report(run, model, averaged.network, guardian.log)
+    return model
 
 
-def _flat(identity: dict[str, Any]) -> dict[str, Any]:
-    """The family's options among the other settings, each by its own name."""
-    return {name: v for name, v in identity.items() if name != "options"} | identity["options"]
+def _save_companions(directory: Path, trainer: FamilyTrainer) -> dict[str, str]:
+    """Networks for another training to start from, at half precision: enough to begin with."""
+    return {
+        name: save_weights(
+            directory / f"{name}.safetensors",
+            {key: value.half() for key, value in network.state_dict().items()},
+        )
+        for name, network in trainer.companions().items()
+    }
 
 
 def _is_over(settings: TrainingSettings, images_seen: int, seconds: float) -> bool:
@@ -214,62 +291,35 @@ def _event(
     )
 
 
-def _refuse_nonsense(metrics: Mapping[str, Any], images_seen: int, run: Path) -> None:
-    """NaN never passes without a word; the state saved before it is whole."""
-    broken = [name for name, value in metrics.items() if not math.isfinite(value)]
-    if broken:
-        raise AtelierError(
-            f"{run}: {', '.join(broken)} is no number any more after {images_seen} images; "
-            "train again with a lower learning_rate"
-        )
+def _is_due(interval: int, images_seen: int, batch_size: int) -> bool:
+    """Whether this batch went past a multiple of the interval; 0 is never."""
+    return interval > 0 and images_seen // interval > (images_seen - batch_size) // interval
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def _broken(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The scalars that are no numbers any more."""
+    found = {name: float(value) for name, value in metrics.items()}
+    return {name: value for name, value in found.items() if not math.isfinite(value)}
+
+
+def _no_number(figures: Mapping[str, float], images_seen: int, run: Path) -> str:
+    return (
+        f"{run}: {', '.join(figures)} is no number any more after {images_seen} images; "
+        "train again with a lower learning_rate, or let the guardian act"
+    )
 
 
 def _write_samples(
     run: Path, family: Family, sampler: FamilySampler, num_styles: int, images_seen: int
 ) -> None:
     """The sample grid: the same seeds each time, styles in turn."""
-    seeds = range(NUM_SAMPLES)
-    images = sampler.sample(seeds, [seed % num_styles for seed in seeds], family.options())
+    styles = torch.eye(num_styles)[[seed % num_styles for seed in range(NUM_SAMPLES)]]
+    images = sampler.sample(range(NUM_SAMPLES), styles, family.options())
     pixels = float_to_pixels(images.numpy())
     enlarged = max(1, 128 // pixels.shape[1])  # so that one can judge it without a magnifying glass
     pixels = pixels.repeat(enlarged, axis=1).repeat(enlarged, axis=2)
     with replacing(run / "samples" / f"{images_seen:09d}.png") as temporary:
         contact_sheet(list(pixels), gap=2).save(temporary)
-
-
-def _export(
-    run: Path,
-    prepared: IPDT,
-    family: Family,
-    config: FamilyConfig,
-    averaged: AveragedNetwork,
-    images_seen: int,
-    seconds: float,
-    curves: Curves,
-) -> IGME:
-    """Write the model's folder: the averaged weights, and the message that vouches for them."""
-    directory = run / "model"
-    digest = save_weights(directory / "weights.safetensors", averaged.state_dict())
-    last = curves.rows[-1] if curves.rows else {}
-    losses = {name: value for name, value in last.items() if name not in ("images_seen", "seconds")}
-    model = IGME(
-        directory=directory,
-        family=family.name,
-        config=config.model_dump(mode="json"),
-        weights_sha256=digest,
-        resolution=prepared.resolution,
-        styles=prepared.styles,
-        dataset_name=prepared.name,
-        dataset_digest=prepared.digest,
-        images_seen=images_seen,
-        metrics={"training_seconds": round(seconds, 1)} | losses,
-    )
-    write_text(directory / "model.json", model.manifest())
-    return model
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from components.checkpoints import load_state, load_weights, save_state
+from components.families import FAMILIES
 from components.training import create
 from components.training.curves import Curves
 from components.training.ema import AveragedNetwork
@@ -23,6 +24,7 @@ from components.training.order import ImageOrder
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.progress import ProgressEvent, silent
+from tests.families.test_every_family import TINY as TINY_FAMILIES
 from tests.helpers import tiny_prepared
 
 TINY = {"batch_size": 4, "generator_channels": 8, "discriminator_channels": 8}
@@ -37,13 +39,17 @@ def weights(model: IGME) -> dict[str, torch.Tensor]:
     return load_weights(model.weights_path, model.weights_sha256)
 
 
-@pytest.mark.parametrize("family", ["dcgan", "dcgan_wi", "wgan_gp"])
+@pytest.mark.parametrize("family", list(FAMILIES))
 def test_stopped_and_resumed_equals_straight(family: str, tmp_path: Path) -> None:
     prepared, trainer = tiny_prepared(tmp_path / "set"), create(tmp_path)
-    straight = trainer.train(prepared, settings(family), tmp_path / "straight", silent)
-    short = settings(family, total_images=52)
+    straight = trainer.train(
+        prepared, settings(family, options=TINY_FAMILIES[family]), tmp_path / "straight", silent
+    )
+    short = settings(family, options=TINY_FAMILIES[family], total_images=52)
     trainer.train(prepared, short, tmp_path / "resumed", silent)
-    resumed = trainer.train(prepared, settings(family), tmp_path / "resumed", silent)
+    resumed = trainer.train(
+        prepared, settings(family, options=TINY_FAMILIES[family]), tmp_path / "resumed", silent
+    )
     for name, tensor in weights(straight).items():
         assert_close(weights(resumed)[name], tensor, rtol=0, atol=0)
     assert resumed.digest == straight.digest
@@ -97,10 +103,10 @@ def test_a_resolution_the_family_cannot_make_is_refused(tmp_path: Path) -> None:
         create(tmp_path).train(prepared, settings(), tmp_path / "run", silent)
 
 
-def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
-    wild = settings(
-        "wgan_gp", options=TINY | {"learning_rate": 10, "optimiser": "sgd"}, total_images=8000
-    )
+@pytest.mark.parametrize("guardian", ["off", "watch"])
+def test_a_loss_that_is_no_number_stops_the_training(guardian: str, tmp_path: Path) -> None:
+    options = TINY | {"learning_rate": 10, "optimiser": "sgd"}
+    wild = settings("wgan_gp", options=options, total_images=8000, guardian=guardian)
     with pytest.raises(AtelierError, match=r"no number any more.*learning_rate"):
         create(tmp_path).train(tiny_prepared(tmp_path / "set"), wild, tmp_path / "run", silent)
 
@@ -120,7 +126,7 @@ def test_a_time_budget_ends_the_training(tmp_path: Path) -> None:
         tiny_prepared(tmp_path / "set"), short, tmp_path / "r", events.append
     )
     assert model.images_seen >= 4
-    assert events[-1].unit == "seconds"
+    assert [event for event in events if event.stage == "train"][-1].unit == "seconds"
     assert model.metrics["training_seconds"] >= 0.5
 
 

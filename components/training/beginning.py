@@ -1,0 +1,102 @@
+"""How a training begins: its family, the model it starts from, and what it may be resumed with."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from components.checkpoints import load_weights
+from components.durable import write_text
+from components.families import FAMILIES, Family
+from components.families.port import FamilyConfig, FamilyTrainer
+from components.shipped import find_shipped
+from interfaces.contract import explain
+from interfaces.errors import AtelierError
+from interfaces.igme import FREE_WHEN_RESUMED, IGME, TrainingSettings
+from interfaces.ipdt import IPDT
+
+
+def start_model(settings: TrainingSettings) -> IGME | None:
+    """The model that the training starts from, if any."""
+    if settings.start_from is None:
+        return None
+    return IGME.open(find_shipped(settings.start_from))
+
+
+def start_from(origin: IGME, trainer: FamilyTrainer, family: Family, styles: Sequence[str]) -> None:
+    """Put a trained model's weights into a fresh trainer; styles of the same name go on."""
+    if origin.family != family.name:
+        raise AtelierError(
+            f"{origin.directory}: a {origin.family} model; a {family.name} training cannot start "
+            "from it"
+        )
+    weights = load_weights(origin.weights_path, origin.weights_sha256)
+    companions = {
+        name: {k: v.float() for k, v in load_weights(origin.companion_path(name), digest).items()}
+        for name, digest in origin.companions.items()
+    }
+    places = [origin.styles.index(style) if style in origin.styles else None for style in styles]
+    try:
+        trainer.start_from(weights, companions, places)
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise AtelierError(
+            f"{origin.directory}: its networks have another shape than this training's "
+            f"({first_line(error)}); leave the options of the networks out"
+        ) from error
+
+
+def choose_family(settings: TrainingSettings) -> tuple[Family, FamilyConfig]:
+    """The family by name and its checked config. Raises `AtelierError` for either at fault."""
+    if settings.family not in FAMILIES:
+        raise AtelierError(f"family {settings.family!r}: unknown; there are {', '.join(FAMILIES)}")
+    family = FAMILIES[settings.family]
+    try:
+        return family, family.config.model_validate(settings.options)
+    except ValidationError as error:
+        raise AtelierError(explain(error, f"options of {family.name}")) from error
+
+
+def identity(
+    prepared: IPDT, settings: TrainingSettings, config: FamilyConfig, origin: IGME | None
+) -> dict[str, Any]:
+    """What a training is, by name: what it learns from and starts from, how, from which seed."""
+    chosen = settings.model_dump(mode="json", exclude={*FREE_WHEN_RESUMED, "options"})
+    return chosen | {
+        "start_from": origin.digest if origin else None,
+        "dataset_digest": prepared.digest,
+        "options": config.model_dump(mode="json"),
+    }
+
+
+def save_or_compare(path: Path, identity: dict[str, Any]) -> None:
+    """Save what a training is, or raise `AtelierError` that names each difference."""
+    if not path.exists():
+        write_text(path, json.dumps(identity, indent=2) + "\n")
+        return
+    try:
+        before = _flat(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, AttributeError) as error:
+        raise AtelierError(f"{path}: damaged ({error}); train in another folder") from error
+    now = _flat(identity)
+    differences = [
+        f"{name} was {before.get(name)!r}, is now {value!r}"
+        for name, value in now.items()
+        if before.get(name) != value
+    ]
+    if differences:
+        raise AtelierError(
+            f"{path.parent}: was begun with other settings ({'; '.join(differences)}); "
+            "go on with the same, or train in another folder"
+        )
+
+
+def _flat(identity: dict[str, Any]) -> dict[str, Any]:
+    """The family's options among the other settings, each by its own name."""
+    return {name: v for name, v in identity.items() if name != "options"} | identity["options"]
+
+
+def first_line(error: Exception) -> str:
+    """An error's text up to the first line's end."""
+    return str(error).partition("\n")[0]

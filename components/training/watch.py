@@ -1,0 +1,261 @@
+"""What a training sees of itself: how good its pictures are, how they spread, what it covers."""
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from components.durable import replacing, write_text
+from components.families import Family
+from components.families.port import FamilyConfig, FamilyTrainer
+from components.images import float_to_pixels, pair_sheet, pixels_to_float
+from components.metrics import (
+    FeatureNetwork,
+    Neighbours,
+    load_features,
+    measure,
+    reference_features,
+)
+from components.metrics.distances import FEWEST_IMAGES, recall, spread
+from interfaces.errors import AtelierError
+from interfaces.igme import IGME, TrainingSettings
+from interfaces.ipdt import IPDT
+from interfaces.measurement import Measurement
+from interfaces.progress import Progress
+
+_log = logging.getLogger("atelier")
+
+NUM_LOOKED_AT = 256
+"""Pictures of each kind at which the guardian looks."""
+
+MOST_MEASURED_AGAINST = 5_000
+"""Real images of a measurement during training: KID's work grows with their square."""
+
+NUM_PAIRS = 24
+FEWEST_OF_A_STYLE = 8
+
+
+def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows as JSON Lines."""
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+class Watch:
+    """Measures a training's pictures by the embedded encoder's features.
+
+    Everything is drawn from fixed seeds, so that watching changes nothing of what is watched.
+    """
+
+    def __init__(
+        self,
+        prepared: IPDT,
+        settings: TrainingSettings,
+        family: Family,
+        config: FamilyConfig,
+        cache: Path,
+        progress: Progress,
+    ) -> None:
+        self.prepared = prepared
+        self.settings = settings
+        self.family = family
+        self.config = config
+        self.cache = cache
+        self.progress = progress
+        self.labels = prepared.labels()
+        self.training, self.held_out = prepared.split(settings.held_out_fraction)
+        self.measurements: list[dict[str, Any]] = []
+
+    @cached_property
+    def network(self) -> FeatureNetwork:
+        """The embedded encoder."""
+        return load_features("embedded", device=self.settings.device)
+
+    @cached_property
+    def real(self) -> Tensor:
+        """Features of every image of the prepared set, (N, F)."""
+        return reference_features(self.prepared, self.network, self.cache, self.progress)
+
+    @cached_property
+    def _real_spread(self) -> float:
+        return spread(self.real[self.training])
+
+    def measure(self, network: nn.Module, images_seen: int, seconds: float) -> None:
+        """Fréchet distance, KID, precision and recall against what was learnt from.
+
+        Under four pictures nothing can be measured, and nothing is.
+        """
+        if len(self.training) < FEWEST_IMAGES:
+            return
+        places = self.training
+        if len(places) > MOST_MEASURED_AGAINST:
+            places = _evenly(places, MOST_MEASURED_AGAINST)
+        found = measure(
+            self._features_of(network, self._styles(self.settings.measure_count)),
+            self.real[places],
+            network=self.network,
+            against="training",
+            dataset_digest=self.prepared.digest,
+        )
+        row = {"images_seen": images_seen, "seconds": round(seconds, 1)}
+        dumped = [measurement.model_dump(mode="json") for measurement in found]
+        self.measurements.append(row | {"measurements": dumped})
+
+    def has_measured(self, images_seen: int) -> bool:
+        """Whether the newest measurement is of this moment."""
+        return bool(self.measurements) and self.measurements[-1]["images_seen"] == images_seen
+
+    @property
+    def newest(self) -> tuple[Measurement, ...]:
+        """The newest measurement's figures."""
+        if not self.measurements:
+            return ()
+        return tuple(map(Measurement.model_validate, self.measurements[-1]["measurements"]))
+
+    def look(self, trainer: FamilyTrainer) -> tuple[float, float | None]:
+        """The pictures' spread as a share of the real ones', and the figure of over-fitting."""
+        pictures, styles = self._pictures(trainer.network, self._styles(NUM_LOOKED_AT))
+        trainer.network.train()
+        features = self.network.extract(float_to_pixels(pictures.numpy()))
+        share = spread(features) / max(self._real_spread, 1e-12)
+        return share, self._over_fitting(trainer, pictures, styles)
+
+    def _over_fitting(
+        self, trainer: FamilyTrainer, pictures: Tensor, styles: Tensor
+    ) -> float | None:
+        if len(self.held_out) < NUM_LOOKED_AT // 4:
+            return None
+        device = next(trainer.network.parameters()).device
+        made = trainer.scores(pictures.to(device), styles.argmax(dim=1).to(device))
+        learnt, unseen = (
+            self._scores_of(trainer, _evenly(places, NUM_LOOKED_AT), device)
+            for places in (self.training, self.held_out)
+        )
+        if made is None or learnt is None or unseen is None:
+            return None
+        gap = learnt.mean() - made.mean()
+        return float((learnt.mean() - unseen.mean()) / gap) if gap > 0 else None
+
+    def _scores_of(
+        self, trainer: FamilyTrainer, places: np.ndarray, device: torch.device
+    ) -> Tensor | None:
+        images = torch.from_numpy(pixels_to_float(self.prepared.images()[places])).to(device)
+        return trainer.scores(images, torch.from_numpy(self.labels[places]).to(device))
+
+    def _styles(self, count: int) -> Tensor:
+        """A style a picture (count, K), in the proportions of what was learnt from."""
+        labels = self.labels[_evenly(self.training[self._by_style], count)]
+        return torch.eye(len(self.prepared.styles))[torch.from_numpy(labels)]
+
+    @cached_property
+    def _by_style(self) -> np.ndarray:
+        return np.argsort(self.labels[self.training], kind="stable")
+
+    def _pictures(self, network: nn.Module, styles: Tensor) -> tuple[Tensor, Tensor]:
+        sampler = self.family.method().build_sampler(network, self.config)
+        return sampler.sample(range(len(styles)), styles, self.family.options()), styles
+
+    def _features_of(self, network: nn.Module, styles: Tensor) -> Tensor:
+        pictures, _ = self._pictures(network, styles)
+        return self.network.extract(float_to_pixels(pictures.numpy()))
+
+    def save_neighbours(self, path: Path) -> None:
+        """Compact features of what was learnt from, for originality; none of too few pictures."""
+        sources = self.prepared.sources()
+        digests = [sources[place] for place in self.training]
+        try:
+            Neighbours.fit(self.real[self.training], digests).save(path)
+        except AtelierError as error:
+            _log.warning("originality will not be told: %s", error)
+
+    def write(self, run: Path) -> None:
+        """`measurements.jsonl`."""
+        write_text(run / "measurements.jsonl", json_lines(self.measurements))
+
+    def report(self, run: Path, model: IGME, network: nn.Module, log: list[dict[str, Any]]) -> None:
+        """`report.md` and `nearest.png`: how good, which styles are covered, how original."""
+        styles = self._styles(self.settings.measure_count)
+        pictures, _ = self._pictures(network, styles)
+        pixels = float_to_pixels(pictures.numpy())
+        features = self.network.extract(pixels)
+        lines = [
+            f"# {model.family}, learnt from {model.dataset_name}",
+            "",
+            f"{model.images_seen} images seen, {len(self.training)} learnt from, "
+            f"{len(self.held_out)} held out.",
+            "",
+            "## How good",
+            "",
+            *(f"- {measurement.line()}" for measurement in model.measurements),
+            "",
+            "By the features of the embedded encoder: to compare trainings with one another, no "
+            "published FID.",
+            "",
+            "## Styles",
+            "",
+            "Coverage is the share of a style's pictures that lie among the generated ones "
+            "(recall); a style far below the others was not learnt.",
+            "",
+            "| style | pictures learnt from | generated | coverage |",
+            "|---|---|---|---|",
+            *self._coverage(features, styles.argmax(dim=1).numpy()),
+            "",
+            "## Originality",
+            "",
+            self._originality(run, model, pixels, features),
+            "",
+            "## The guardian",
+            "",
+            *(
+                f"- after {row['images_seen']} images: {row['saw']} {row['figures']}; {row['did']}"
+                for row in log
+            ),
+        ]
+        if not log:
+            lines.append("Saw no trouble." if self.settings.guardian != "off" else "Was off.")
+        write_text(run / "report.md", "\n".join(lines) + "\n")
+
+    def _originality(self, run: Path, model: IGME, made: np.ndarray, features: Tensor) -> str:
+        """A sentence for the report; the least original beside their nearest as a picture."""
+        if not model.neighbours_path.exists():
+            return "Too few different pictures were learnt from to say."
+        neighbours = Neighbours.load(model.neighbours_path)
+        distances, places = neighbours.nearest(features)
+        figures = neighbours.originality(distances).numpy()
+        least = np.argsort(figures)[:NUM_PAIRS]
+        real = self.prepared.images()[self.training[places.numpy()[least]]]
+        with replacing(run / "nearest.png") as temporary:
+            pair_sheet(made[least], real).save(temporary)
+        return (
+            "1 is as far from the nearest training picture as those are from one another. Of "
+            f"{len(figures)} pictures: median {np.median(figures):.2f}, least "
+            f"{figures.min():.2f}. `nearest.png` shows the {len(least)} least original, each "
+            "beside its nearest."
+        )
+
+    def _coverage(self, features: Tensor, made_labels: np.ndarray) -> list[str]:
+        rows = []
+        for label, style in enumerate(self.prepared.styles):
+            places = self.training[self.labels[self.training] == label]
+            # A family that knows no styles may make any style with any seed.
+            is_asked_for = made_labels == label if self.family.is_conditional else slice(None)
+            made = features[is_asked_for]
+            few = min(len(places), len(made)) < FEWEST_OF_A_STYLE
+            share = "too few" if few else f"{self._recall(places, made):.2f}"
+            rows.append(f"| {style} | {len(places)} | {len(made)} | {share} |")
+        return rows
+
+    def _recall(self, places: np.ndarray, made: Tensor) -> float:
+        # As many of either, or the one with more would cover more for that alone.
+        count = min(len(places), len(made))
+        return recall(made[:count], self.real[_evenly(places, count)]).value
+
+
+def _evenly(places: np.ndarray, count: int) -> np.ndarray:
+    """`count` of the places, evenly spaced; each repeated where there are fewer."""
+    return places[np.linspace(0, len(places) - 1, count).round().astype(np.int64)]
