@@ -25,29 +25,35 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 from pathvalidate import sanitize_filename
 
 import settings
-from components.conversion import read_record
+from components.conversion import animate, read_record, strip
 from components.durable import exclusive, replacing, sha256_of, write_bytes, write_text
 from components.enhancement import OFFICIAL, RealESRGANEnhancer, find_pictures, read_picture
+from components.experiments import compare, evaluate, search
 from components.families import FAMILIES
 from components.images import contact_sheet
+from components.shipped import SHIPPED, find_shipped
 from components.training_store import report_lines
 from components.ui import flags_of, with_flags
 from interfaces.errors import AtelierError
+from interfaces.experiments import SearchSettings
+from interfaces.ics import ICS
 from interfaces.iedt import Enhancer
 from interfaces.ies import IES
 from interfaces.igdt import IGDT, ImageGenerator
 from interfaces.igme import FREE_WHEN_RESUMED, IGME, Trainer
-from interfaces.igs import format_seeds
+from interfaces.igs import IGS, format_seeds
 from interfaces.iodt import IODT, Converter, ResultQuery, ResultsStore, StoredResult
 from interfaces.ipdt import Preprocessor
 from interfaces.itdt import ITDT, TrainingStore
+from interfaces.measurement import EvaluationSettings
 from interfaces.progress import ProgressEvent
 from interfaces.ui import Choices, UserInterface
 
@@ -294,7 +300,7 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _chosen(layer: settings.Layer) -> settings.RunSettings:
     """Checked settings, the families' own among them, whose paths hold from any folder."""
-    chosen = settings.resolve(layer)
+    chosen = settings.resolve(_take_over(layer))
     _check_family(chosen)
     collect, enhance = chosen.collect, chosen.enhance
     if Path(collect.data).expanduser().exists():
@@ -307,6 +313,23 @@ def _chosen(layer: settings.Layer) -> settings.RunSettings:
         weights = enhance.weights.expanduser().absolute()
         enhance = enhance.model_copy(update={"weights": weights})
     return chosen.model_copy(update={"collect": collect, "enhance": enhance})
+
+
+def _take_over(layer: settings.Layer) -> settings.Layer:
+    """Family, networks and resolution of the model that a training starts from, where it names one.
+
+    What was given besides stands over them.
+    """
+    start = layer.get("train", {}).get("start_from")
+    if start is None or start == "none":
+        return layer
+    origin = IGME.open(find_shipped(Path(start)))
+    train: settings.Layer = {"family": origin.family}
+    if layer["train"].get("family", origin.family) == origin.family:
+        train["options"] = FAMILIES[origin.family].config.adapted(origin.config)
+    if Path(start) != Path(SHIPPED):
+        layer = settings.merge(layer, {"train": {"start_from": str(origin.directory.absolute())}})
+    return settings.merge({"preprocess": {"resolution": origin.resolution}, "train": train}, layer)
 
 
 def _check_family(chosen: settings.RunSettings) -> None:
@@ -501,6 +524,10 @@ _RESUME = Annotated[
     ),
 ]
 _RUN = Annotated[str | None, Parameter(group=_COMMON, help="The run to go on with, by its name.")]
+_MODEL = Annotated[
+    str | None,
+    Parameter(group=_COMMON, help="A model's folder, or a run by name; else the newest model."),
+]
 _PICTURES = Annotated[
     list[Path], Parameter(group=_COMMON, negative=(), help="Image files and folders of them.")
 ]
@@ -517,8 +544,10 @@ def _command(*sections: str, group: App = app) -> Callable[[Command], Command]:
     options = {
         "train": {name: family.config for name, family in FAMILIES.items()},
         "generate": {name: family.options for name, family in FAMILIES.items()},
+        "evaluate": {name: family.options for name, family in FAMILIES.items()},
     }
-    models = settings.SECTIONS | {"find": ResultQuery}
+    others = {"find": ResultQuery, "evaluate": EvaluationSettings, "search": SearchSettings}
+    models = settings.SECTIONS | others
     names = {("train", "family"): FAMILIES, ("enhance", "enhancer"): OFFICIAL}
     flags = flags_of(
         {name: models[name] for name in sections}, options, settings.load_preset("default"), names
@@ -667,10 +696,7 @@ def train_command(
 @_command("generate", "enhance", "convert")
 def generate(
     *,
-    model: Annotated[
-        str | None,
-        Parameter(group=_COMMON, help="A model's folder, or a run by name; else the newest model."),
-    ] = None,
+    model: _MODEL = None,
     resume: _RESUME = False,
     run: _RUN = None,
     common: Common = Common(),
@@ -716,6 +742,160 @@ def find_model(workspace: Path, name: str | None) -> Path:
             "with --model"
         )
     return models[-1].parent
+
+
+@_command("generate", "enhance")
+def interpolate(
+    *,
+    between: Annotated[
+        str, Parameter(group=_COMMON, help="Seeds to go through, as 3,7,12 or 0-4; at least two.")
+    ],
+    frames: Annotated[
+        int, Parameter(group=_COMMON, help="Pictures from each seed to the next.")
+    ] = 12,
+    format: Annotated[
+        Literal["webp", "gif"], Parameter(group=_COMMON, help="Format of the animation.")
+    ] = "webp",
+    frames_per_second: Annotated[
+        float, Parameter(group=_COMMON, help="How fast the animation runs.")
+    ] = 12.0,
+    model: _MODEL = None,
+    common: Common = Common(),
+    given: settings.Layer,
+) -> None:
+    """Go from one seed's picture to another's: an animation, and all its frames on one sheet."""
+    workspace, layer = _workspace(common), _layer(common, given)
+    asked = {"seeds": between, "originality": False}
+    chosen = _with_defaults(settings.merge(layer, {"generate": asked}))
+    seeds = chosen.generate.chosen_seeds
+    if len(seeds) < 2 or frames < 1 or frames_per_second <= 0:
+        raise AtelierError("interpolate: give two seeds or more, and frames, as --between 3,7")
+    opened = IGME.open(find_model(workspace, model))
+    with _assembled(common, chosen.components) as parts:
+        check_images(parts, chosen, opened.family)
+        generated = _frames(parts, opened, chosen.generate, frames)
+        enlarged = parts.enhancement.enhance(generated, chosen.enhance)
+        made = list(parts.conversion.convert(enlarged, ICS(format="png")))
+        name = f"{opened.digest[:8]}-{'-'.join(map(str, seeds[:6]))}"
+        folder = workspace / "interpolations"
+        write_bytes(folder / f"{name}.{format}", animate(made, format, frames_per_second))
+        write_bytes(folder / f"{name}-frames.png", strip(made, columns=frames))
+        parts.ui.say(f"animation:     {folder / f'{name}.{format}'}")
+        parts.ui.say(f"all frames:    {folder / f'{name}-frames.png'}")
+
+
+def _frames(parts: Components, model: IGME, request: IGS, frames: int) -> Iterator[IGDT]:
+    """Batches of one picture each, from seed to seed; the last seed's own picture ends them."""
+    seeds = request.chosen_seeds
+    steps = [
+        (seed, {"towards_seed": following, "blend": n / frames})
+        for seed, following in pairwise(seeds)
+        for n in range(frames)
+    ]
+    steps.append((seeds[-1], {}))
+    for done, (seed, options) in enumerate(steps):
+        parts.ui.watch(ProgressEvent(stage="interpolate", done=done, total=len(steps)))
+        changes = {"seeds": (seed,), "options": request.options | options}
+        yield from parts.generation.generate(model, request.model_copy(update=changes))
+    parts.ui.watch(ProgressEvent(stage="interpolate", done=len(steps), total=len(steps)))
+
+
+@_command("collect", "evaluate")
+def evaluate_command(
+    *, model: _MODEL = None, common: Common = Common(), given: settings.Layer
+) -> None:
+    """Measure a model's pictures: Fréchet distance, KID, precision, recall, originality."""
+    workspace, layer = _workspace(common), _layer(common, given)
+    asked = settings.validate(EvaluationSettings, layer.pop("evaluate", {}), "evaluate")
+    opened = IGME.open(find_model(workspace, model))
+    layer = settings.merge(layer, {"preprocess": {"resolution": opened.resolution}})
+    chosen = _with_defaults(layer)
+    folder = workspace / "evaluations" / f"{opened.digest[:12]}-{asked.features}-{asked.against}"
+    with _assembled(common, chosen.components) as parts:
+        collection = collect(parts, chosen)
+        prepared = parts.preprocessing.preprocess(collection, chosen.preprocess, parts.ui.watch)
+        parts.ui.say(f"model:         {opened.directory}")
+        features = workspace / "features"
+        found = evaluate(
+            parts.generation, opened, prepared, asked, folder, features, parts.ui.watch
+        )
+        for measurement in found:
+            parts.ui.say(measurement.line())
+        parts.ui.say(f"in full:       {folder}")
+
+
+@_command("collect", "preprocess", "train")
+def compare_command(
+    presets: Annotated[
+        list[str],
+        Parameter(group=_COMMON, negative=(), help="Presets to compare, by name or TOML file."),
+    ],
+    *,
+    name: Annotated[
+        str | None,
+        Parameter(group=_COMMON, help="The comparison's folder; else the collection's name."),
+    ] = None,
+    common: Common = Common(),
+    given: settings.Layer,
+) -> None:
+    """Train several presets under one budget: paper 002's Table 3 and Figs. 3 and 4.
+
+    The same command again goes on where it was stopped.
+    """
+    layer = _layer(common, given)
+    entries = {preset: _with_budget_of(layer, settings.load_preset(preset)) for preset in presets}
+    first = next(iter(entries.values()))
+    with _assembled(common, first.components) as parts:
+        collection = collect(parts, first)
+        watch = parts.ui.watch
+        prepared = parts.preprocessing.preprocess(collection, first.preprocess, watch)
+        folder = _named_folder(common, "comparisons", name or collection.name)
+        rows = [(Path(preset).stem, chosen.train) for preset, chosen in entries.items()]
+        compare(parts.training, prepared, rows, folder, watch)
+        parts.ui.say((folder / "table3.md").read_text(encoding="utf-8"))
+        parts.ui.say(f"comparison:    {folder}")
+
+
+def _with_budget_of(layer: settings.Layer, preset: settings.Layer) -> settings.RunSettings:
+    """A preset under what was given, whose budget takes the place of the preset's own."""
+    if {"total_images", "total_seconds"} & layer.get("train", {}).keys():
+        for field in ("total_images", "total_seconds"):
+            preset.get("train", {}).pop(field, None)
+    return _with_defaults(settings.merge(preset, layer))
+
+
+def _named_folder(common: Common, kind: str, name: str) -> Path:
+    folder = _workspace(common) / kind / sanitize_filename(name, platform="universal")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@_command("collect", "preprocess", "train", "search")
+def search_command(
+    *,
+    name: Annotated[
+        str | None,
+        Parameter(group=_COMMON, help="The study's folder; else the collection's name."),
+    ] = None,
+    common: Common = Common(),
+    given: settings.Layer,
+) -> None:
+    """Look for good hyper-parameters in paper 002's Table 2, within a time budget.
+
+    The same command again goes on with the study; a longer --search.total-seconds with it too.
+    """
+    layer = _layer(common, given)
+    asked = settings.validate(SearchSettings, layer.pop("search", {}), "search")
+    chosen = _with_defaults(settings.merge({"train": {"family": "wgan_gp"}}, layer))
+    with _assembled(common, chosen.components) as parts:
+        collection = collect(parts, chosen)
+        watch = parts.ui.watch
+        prepared = parts.preprocessing.preprocess(collection, chosen.preprocess, watch)
+        folder = _named_folder(common, "searches", name or collection.name)
+        with exclusive(folder / ".lock"):
+            search(parts.training, prepared, chosen.train, asked, folder, watch)
+        parts.ui.say((folder / "report.md").read_text(encoding="utf-8"))
+        parts.ui.say(f"study:         {folder}")
 
 
 @_command("enhance", "convert")

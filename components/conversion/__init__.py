@@ -9,6 +9,7 @@ read_record(path)  # what the file says of itself
 
 from pathlib import Path
 
+from components.conversion.animation import animate, strip
 from components.conversion.converter import ImageConverter
 from components.conversion.reading import read_record
 
@@ -18,4 +19,4 @@ def create(workspace: Path) -> ImageConverter:
     return ImageConverter()
 
 
-__all__ = ["ImageConverter", "create", "read_record"]
+__all__ = ["ImageConverter", "animate", "create", "read_record", "strip"]

@@ -199,7 +199,7 @@ def with_flags(command: Callable[..., Any], flags: Iterable[Flag]) -> Callable[.
 def _parameter(flag: Flag) -> inspect.Parameter:
     long = "--" + flag.name.replace("_", "-")
     meaning = Parameter(
-        name=(long,),
+        name=(long, _ALIASES[flag.name]) if flag.name in _ALIASES else (long,),
         help=flag.help,
         group=Group(flag.group, sort_key=_GROUP_ORDER.get(flag.group.split(",")[0], 9)),
         negative=() if not flag.is_switch else None,
@@ -215,6 +215,9 @@ def _parameter(flag: Flag) -> inspect.Parameter:
     )
 
 
+# A flag that reads better than its field's name, where Python keeps the word for itself.
+_ALIASES = {"start_from": "--from"}
+
 _GROUP_ORDER = {
     "Collect": 1,
     "Preprocess": 2,
@@ -222,7 +225,9 @@ _GROUP_ORDER = {
     "Generate": 4,
     "Enhance": 5,
     "Convert": 6,
-    "Several stages at once": 7,
+    "Evaluate": 7,
+    "Search": 7,
+    "Several stages at once": 8,
 }
 
 

@@ -1,0 +1,16 @@
+"""Experiments: several trainings one after another, and what they teach.
+
+    from components.experiments import compare, search
+
+    rows = compare(trainer, prepared, [("dcgan", settings), …], folder, silent)
+    outcome = search(trainer, prepared, base, SearchSettings(), folder, silent)
+
+A shared room: the trainer is handed in, by its port. Torch, Optuna and matplotlib are imported by
+the first call, not by this door.
+"""
+
+from components.experiments.comparison import ComparisonRow, compare
+from components.experiments.evaluation import evaluate
+from components.experiments.search import SearchOutcome, search
+
+__all__ = ["ComparisonRow", "SearchOutcome", "compare", "evaluate", "search"]
