@@ -324,6 +324,8 @@ def _take_over(layer: settings.Layer) -> settings.Layer:
     if start is None or start == "none":
         return layer
     origin = IGME.open(find_shipped(Path(start)))
+    if origin.family not in FAMILIES:
+        raise AtelierError(f"{start}: a {origin.family} model, a family that is not known here")
     train: settings.Layer = {"family": origin.family}
     if layer["train"].get("family", origin.family) == origin.family:
         train["options"] = FAMILIES[origin.family].config.adapted(origin.config)
@@ -526,7 +528,10 @@ _RESUME = Annotated[
 _RUN = Annotated[str | None, Parameter(group=_COMMON, help="The run to go on with, by its name.")]
 _MODEL = Annotated[
     str | None,
-    Parameter(group=_COMMON, help="A model's folder, or a run by name; else the newest model."),
+    Parameter(
+        group=_COMMON,
+        help="A model's folder, a run by name, or 'shipped'; else the newest model, else shipped.",
+    ),
 ]
 _PICTURES = Annotated[
     list[Path], Parameter(group=_COMMON, negative=(), help="Image files and folders of them.")
@@ -730,18 +735,16 @@ def generate(
 
 
 def find_model(workspace: Path, name: str | None) -> Path:
-    """A model's folder by path or by run; the newest of the workspace where no name is given."""
+    """A model's folder by path or by run; 'shipped' is the project's own.
+
+    Where no name is given: the newest of the workspace, and the project's own where it has none.
+    """
     if name is not None:
         runs = [folder for folder in workspace.glob("runs/*") if _is_named(folder, name)]
         in_runs = [folder / "training" / "model" for folder in runs]
-        return next((f for f in in_runs if f.exists()), Path(name).expanduser())
+        return next((f for f in in_runs if f.exists()), find_shipped(Path(name)))
     models = sorted((workspace / "runs").glob("[0-9]*-*/training/model/model.json"))
-    if not models:
-        raise AtelierError(
-            f"{workspace}: no model here yet; train one with `train`, or name a model's folder "
-            "with --model"
-        )
-    return models[-1].parent
+    return models[-1].parent if models else find_shipped(Path(SHIPPED))
 
 
 @_command("generate", "enhance")

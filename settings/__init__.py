@@ -130,16 +130,16 @@ def merge(*layers: Layer) -> Layer:
 def with_defaults(layer: Layer) -> Layer:
     """What was given, over `default.toml`.
 
-    The default's hyper-parameters and the model it starts from are those of its own family, and its
-    budget is for whoever names none: they give way where a family, a model to start from or a
-    budget is named.
+    The model that the default starts from is of the default's own family, and its budget is for
+    whoever names none: they give way where a family, a model or a budget is named.
     """
     default = load_preset("default")
     given: Layer = layer.get("train", {})
     train: Layer = default["train"]
-    if "family" in given or "start_from" in given:
-        for name in ("family", "options", "start_from"):
-            train.pop(name, None)
+    if "family" in given:
+        train.pop("start_from")
+    if given.get("start_from", "none") != "none":
+        train.pop("family")  # it is that model's
     if "total_images" in given or "total_seconds" in given:
         train.pop("total_seconds")
     return merge(default, layer)

@@ -21,10 +21,12 @@ def test_every_preset_that_ships_is_valid() -> None:
 
 def test_the_default_gives_way_to_a_family_and_a_budget() -> None:
     small = settings.resolve(settings.with_defaults({})).train
-    assert small.options
+    assert small.start_from == Path("shipped")
     assert small.total_seconds
+    scratch = settings.resolve(settings.with_defaults({"train": {"start_from": "none"}})).train
+    assert (scratch.family, scratch.start_from) == (small.family, None)
     wgan_gp = settings.resolve(settings.with_defaults({"train": {"family": "wgan_gp"}})).train
-    assert not wgan_gp.options
+    assert wgan_gp.start_from is None
     assert wgan_gp.total_seconds == small.total_seconds
     paper = settings.resolve(settings.with_defaults(settings.load_preset("papers/wgan_gp"))).train
     assert paper.total_seconds is None
@@ -104,7 +106,7 @@ def test_every_field_has_a_flag_and_every_flag_a_field() -> None:
 def test_the_help_shows_the_default_that_holds() -> None:
     default = settings.load_preset("default")
     flags = {flag.name: flag for flag in flags_of(settings.SECTIONS, {}, default, {})}
-    assert "default dcgan_wi" in flags["family"].help
+    assert "default r3gan" in flags["family"].help
     assert "default 200" in flags["total_seconds"].help
 
 

@@ -13,6 +13,7 @@ from tests.helpers import REPOSITORY
 
 # A run that takes seconds: few pictures, tiny networks, plain resampling.
 TRAINING = (
+    "--family=dcgan_wi",
     "--train.options.batch-size=8",
     "--generator-channels=4",
     "--discriminator-channels=4",

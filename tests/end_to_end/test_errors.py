@@ -30,7 +30,7 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
         (("generate", "--count", "0"), "generate.count"),
         (("generate", "--cuont", "3"), "--count"),
         (("genrate",), "generate"),
-        (("generate",), "no model here yet; train one"),
+        (("generate", "--model", "nowhere"), "no model here (model.json is missing)"),
         (("generate", "--model", "nowhere"), "no model here"),
         (("run", "--data", "nowhere"), "nowhere"),
         (("run", "--preset", "nowhere"), "nowhere"),

@@ -39,7 +39,7 @@ def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 @given(st.floats(-20, 20), st.floats(-20, 20))
 def test_the_loss_is_log_1_plus_exp_of_the_difference(better: float, worse: float) -> None:
-    found = relativistic_loss(torch.tensor([better]).double(), torch.tensor([worse]).double())
+    found = relativistic_loss(*torch.tensor([[better], [worse]], dtype=torch.float64))
     assert_close(found.item(), math.log1p(math.exp(worse - better)))
 
 
@@ -83,13 +83,20 @@ def test_penalties_are_taken_every_so_many_steps_and_so_many_times_as_heavy() ->
 
 def test_rates_are_annealed_along_half_a_cosine() -> None:
     network = trainer(
-        learning_rate=4e-4, final_learning_rate=2e-4, gamma=2, final_gamma=1, burn_in_images=100
+        learning_rate=4e-4,
+        final_learning_rate=2e-4,
+        gamma=2,
+        final_gamma=1,
+        burn_in_images=100,
+        discriminator_rate=3,
     )
     expected = {0: (4e-4, 2.0), 50: (3e-4, 1.5), 100: (2e-4, 1.0), 900: (2e-4, 1.0)}
     for images_seen, (rate, gamma) in expected.items():
         network.images_seen = images_seen
         assert network._anneal(4) == pytest.approx(gamma)
-        assert network.optimisers["generator"].param_groups[0]["lr"] == pytest.approx(rate)
+        for name, times in (("generator", 1), ("discriminator", 3)):
+            found = network.optimisers[name].param_groups[0]["lr"]
+            assert found == pytest.approx(times * rate)
 
 
 def test_two_halves_accumulated_are_one_whole() -> None:

@@ -4,7 +4,7 @@ The defaults are the paper's recipe at a size that a laptop trains: its networks
 some hundred million weights, these have about two million each.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -38,6 +38,12 @@ class R3GANConfig(FamilyConfig):
     final_learning_rate: float = Field(
         default=6e-5, gt=0, le=10, description="Adam's learning rate after the burn-in."
     )
+    discriminator_rate: float = Field(
+        default=2.0,
+        gt=0,
+        le=100,
+        description="The discriminator's learning rate in units of the generator's.",
+    )
     gamma: float = Field(
         default=0.15, ge=0, description="Weight of the R1 and R2 penalties at the beginning."
     )
@@ -62,6 +68,18 @@ class R3GANConfig(FamilyConfig):
             "shifts; full adds colour and cut-outs, for sets of a few hundred."
         ),
     )
+
+    @classmethod
+    def adapted(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """The model's own networks; slow steps and strong augmentation, as small sets need."""
+        return config | {
+            "learning_rate": 1e-4,
+            "final_learning_rate": 5e-5,
+            "gamma": 0.5,
+            "final_gamma": 0.2,
+            "burn_in_images": 50_000,
+            "augment": "full",
+        }
 
     def check_resolution(self, resolution: int) -> None:
         """4×4 features are doubled until they have the images' side."""

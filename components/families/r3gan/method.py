@@ -230,10 +230,13 @@ class Trainer:
         config = self.config
         done = min(1.0, self.images_seen / config.burn_in_images) if config.burn_in_images else 1.0
         left = 0.5 + 0.5 * math.cos(math.pi * done)
-        for optimiser in self.optimisers.values():
+        rate = _between(config.final_learning_rate, config.learning_rate, left)
+        rate *= self.learning_rate_scale
+        # Two time scales: Heusel et al. 2017, arXiv 1706.08500.
+        rates = {"generator": rate, "discriminator": rate * config.discriminator_rate}
+        for name, optimiser in self.optimisers.items():
             for group in optimiser.param_groups:
-                rate = _between(config.final_learning_rate, config.learning_rate, left)
-                group["lr"] = rate * self.learning_rate_scale
+                group["lr"] = rates[name]
         return _between(config.final_gamma, config.gamma, left) * self.gamma_scale
 
     def _discriminator_step(
