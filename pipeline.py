@@ -35,10 +35,12 @@ from pathvalidate import sanitize_filename
 import settings
 from components.conversion import animate, read_record, strip
 from components.durable import exclusive, replacing, sha256_of, write_bytes, write_text
-from components.enhancement import OFFICIAL, RealESRGANEnhancer, find_pictures, read_picture
+from components.enhancement import RealESRGANEnhancer, find_pictures, read_picture
+from components.enhancement import names as enhancer_names
 from components.experiments import compare, evaluate, search
 from components.families import FAMILIES
 from components.images import contact_sheet
+from components.pipelining import overlapped
 from components.shipped import SHIPPED, find_shipped
 from components.training_store import report_lines
 from components.ui import flags_of, with_flags
@@ -300,7 +302,7 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _chosen(layer: settings.Layer) -> settings.RunSettings:
     """Checked settings, the families' own among them, whose paths hold from any folder."""
-    chosen = settings.resolve(_take_over(layer))
+    chosen = settings.resolve(layer)
     _check_family(chosen)
     collect, enhance = chosen.collect, chosen.enhance
     if Path(collect.data).expanduser().exists():
@@ -316,22 +318,37 @@ def _chosen(layer: settings.Layer) -> settings.RunSettings:
 
 
 def _take_over(layer: settings.Layer) -> settings.Layer:
-    """Family, networks and resolution of the model that a training starts from, where it names one.
+    """Family, networks and resolution of the model that a training starts from.
 
-    What was given besides stands over them.
+    That is the one that was given, else the default's. What was given besides stands over them, but
+    another family or resolution is refused.
     """
-    start = layer.get("train", {}).get("start_from")
+    given: settings.Layer = layer.get("train", {})
+    start = settings.with_defaults(layer)["train"].get("start_from", "none")
     if start is None or start == "none":
         return layer
     origin = IGME.open(find_shipped(Path(start)))
     if origin.family not in FAMILIES:
         raise AtelierError(f"{start}: a {origin.family} model, a family that is not known here")
-    train: settings.Layer = {"family": origin.family}
-    if layer["train"].get("family", origin.family) == origin.family:
-        train["options"] = FAMILIES[origin.family].config.adapted(origin.config)
-    if Path(start) != Path(SHIPPED):
-        layer = settings.merge(layer, {"train": {"start_from": str(origin.directory.absolute())}})
-    return settings.merge({"preprocess": {"resolution": origin.resolution}, "train": train}, layer)
+    if given.get("family", origin.family) != origin.family:
+        raise AtelierError(
+            f"train.family: {start} is a {origin.family} model; leave family out, or start from "
+            "'none'"
+        )
+    resolution = layer.get("preprocess", {}).get("resolution", origin.resolution)
+    if str(resolution) != str(origin.resolution):
+        raise AtelierError(
+            f"preprocess.resolution: {start} makes pictures of {origin.resolution} pixels; leave "
+            "resolution out, or start from 'none'"
+        )
+    is_shipped = Path(start) == Path(SHIPPED)
+    taken = {
+        "family": origin.family,
+        "options": FAMILIES[origin.family].config.adapted(origin.config),
+    }
+    place = {"start_from": SHIPPED if is_shipped else str(origin.directory.absolute())}
+    below = {"preprocess": {"resolution": origin.resolution}, "train": taken}
+    return settings.merge(below, layer, {"train": place})
 
 
 def _check_family(chosen: settings.RunSettings) -> None:
@@ -401,7 +418,10 @@ def make_images(parts: Components, run: Run, model: IGME) -> list[StoredResult]:
         )
         generated = parts.generation.generate(model, missing)
         enlarged = parts.enhancement.enhance(generated, choices.enhance)
-        for image in parts.conversion.convert(enlarged, choices.convert):
+        # Encoding and storing take turns with the next batch's enlargement, beside it.
+        for image in overlapped(
+            enlarged, lambda some: parts.conversion.convert(some, choices.convert)
+        ):
             parts.results_store.keep(image, run.name)
             done += 1
             parts.ui.watch(ProgressEvent(stage="make images", done=done, total=len(seeds)))
@@ -551,9 +571,8 @@ def _command(*sections: str, group: App = app) -> Callable[[Command], Command]:
         "generate": {name: family.options for name, family in FAMILIES.items()},
         "evaluate": {name: family.options for name, family in FAMILIES.items()},
     }
-    others = {"find": ResultQuery, "evaluate": EvaluationSettings, "search": SearchSettings}
-    models = settings.SECTIONS | others
-    names = {("train", "family"): FAMILIES, ("enhance", "enhancer"): OFFICIAL}
+    models = settings.SECTIONS | settings.COMMANDS | {"find": ResultQuery}
+    names = {("train", "family"): FAMILIES, ("enhance", "enhancer"): enhancer_names()}
     flags = flags_of(
         {name: models[name] for name in sections}, options, settings.load_preset("default"), names
     )
@@ -573,7 +592,7 @@ def _layer(common: Common, given: settings.Layer) -> settings.Layer:
 
 
 def _with_defaults(layer: settings.Layer) -> settings.RunSettings:
-    return _chosen(settings.with_defaults(layer))
+    return _chosen(settings.with_defaults(_take_over(layer)))
 
 
 @contextmanager
@@ -799,6 +818,11 @@ def _frames(parts: Components, model: IGME, request: IGS, frames: int) -> Iterat
     for done, (seed, options) in enumerate(steps):
         parts.ui.watch(ProgressEvent(stage="interpolate", done=done, total=len(steps)))
         changes = {"seeds": (seed,), "options": request.options | options}
+        if request.style is None and options and FAMILIES[model.family].is_conditional:
+            # Each seed has a style of its own then: it is gone through too, or the way would jump.
+            styles = (model.styles[n % len(model.styles)] for n in (seed, options["towards_seed"]))
+            changes |= dict(zip(("style", "towards_style"), styles, strict=True))
+            changes["style_blend"] = options["blend"]
         yield from parts.generation.generate(model, request.model_copy(update=changes))
     parts.ui.watch(ProgressEvent(stage="interpolate", done=len(steps), total=len(steps)))
 
@@ -813,12 +837,13 @@ def evaluate_command(
     opened = IGME.open(find_model(workspace, model))
     layer = settings.merge(layer, {"preprocess": {"resolution": opened.resolution}})
     chosen = _with_defaults(layer)
-    folder = workspace / "evaluations" / f"{opened.digest[:12]}-{asked.features}-{asked.against}"
     with _assembled(common, chosen.components) as parts:
         collection = collect(parts, chosen)
         prepared = parts.preprocessing.preprocess(collection, chosen.preprocess, parts.ui.watch)
         parts.ui.say(f"model:         {opened.directory}")
         features = workspace / "features"
+        measured = (opened.digest[:12], prepared.digest[:8], asked.features, asked.against)
+        folder = workspace / "evaluations" / "-".join(measured)
         found = evaluate(
             parts.generation, opened, prepared, asked, folder, features, parts.ui.watch
         )
@@ -848,6 +873,12 @@ def compare_command(
     layer = _layer(common, given)
     entries = {preset: _with_budget_of(layer, settings.load_preset(preset)) for preset in presets}
     first = next(iter(entries.values()))
+    for preset, chosen in entries.items():
+        if (chosen.collect, chosen.preprocess) != (first.collect, first.preprocess):
+            raise AtelierError(
+                f"preset {preset}: names another collection or resolution than the first; compare "
+                "on one, as with --data and --resolution"
+            )
     with _assembled(common, first.components) as parts:
         collection = collect(parts, first)
         watch = parts.ui.watch
@@ -895,8 +926,7 @@ def search_command(
         watch = parts.ui.watch
         prepared = parts.preprocessing.preprocess(collection, chosen.preprocess, watch)
         folder = _named_folder(common, "searches", name or collection.name)
-        with exclusive(folder / ".lock"):
-            search(parts.training, prepared, chosen.train, asked, folder, watch)
+        search(parts.training, prepared, chosen.train, asked, folder, watch)
         parts.ui.say((folder / "report.md").read_text(encoding="utf-8"))
         parts.ui.say(f"study:         {folder}")
 
@@ -914,7 +944,8 @@ def enhance(
     with _assembled(common, chosen.components) as parts:
         opened = _read_pictures(parts.ui, _find_pictures(pictures), "enhance")
         enlarged = parts.enhancement.enhance(opened, chosen.enhance)
-        _keep_all(parts, parts.conversion.convert(enlarged, chosen.convert), output)
+        made = overlapped(enlarged, lambda some: parts.conversion.convert(some, chosen.convert))
+        _keep_all(parts, made, output)
 
 
 @_command("convert")

@@ -1,9 +1,9 @@
 """IEDT: enlarged images. From enhancement to conversion."""
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol, Self, runtime_checkable
 
-from pydantic import Field
+from pydantic import Field, FiniteFloat, model_validator
 
 from interfaces.batch import ImageBatch
 from interfaces.ies import IES
@@ -18,6 +18,19 @@ class IEDT(ImageBatch):
     """
 
     enhancement: EnhancementRecord = Field(description="How the batch was enlarged.")
+    drift: tuple[Annotated[FiniteFloat, Field(ge=0)], ...] = Field(
+        default=(),
+        description=(
+            "How far enlargement moved each picture, in levels of 255: root mean square of what "
+            "the picture, reduced back, differs from the one that came; empty where not measured."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _one_drift_an_image(self) -> Self:
+        if self.drift and len(self.drift) != len(self):
+            raise ValueError(f"{len(self)} images but {len(self.drift)} drifts")
+        return self
 
 
 @runtime_checkable

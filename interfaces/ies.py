@@ -8,6 +8,18 @@ from pydantic import Field
 from interfaces.contract import Contract, WholeNumber
 from interfaces.igs import Device
 
+Route = Literal[
+    "auto",
+    "float32",
+    "float16",
+    "bfloat16",
+    "compiled",
+    "compiled-bfloat16",
+    "openvino",
+    "openvino-bfloat16",
+]
+"""How a network is computed: with which arithmetic, by torch, its compiler or OpenVINO."""
+
 
 class IES(Contract):
     """Interface of Enhancing Settings: how much larger, by which network.
@@ -23,13 +35,22 @@ class IES(Contract):
         default="auto",
         min_length=1,
         description=(
-            "A Real-ESRGAN network by its published name, 'lanczos' for plain resampling, or "
-            "'auto': the network that suits the device, and lanczos (with a warning) where its "
-            "weights cannot be had."
+            "A Real-ESRGAN network by its published name, 'embedded' for the project's own, "
+            "'lanczos' for plain resampling, or 'auto': the network that suits the device, and "
+            "what needs no download (with a warning) where its weights cannot be had."
         ),
     )
     weights: Path | None = Field(
         default=None, description="A weights file (.pth, .safetensors) of your own."
+    )
+    denoise: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description=(
+            "How much realesr-general-x4v3 removes noise and grain: 1 is all it can, 0 keeps them "
+            "as its twin realesr-general-wdn-x4v3 does; between them, the two networks are mixed."
+        ),
     )
     strength: float = Field(
         default=1.0,
@@ -38,9 +59,20 @@ class IES(Contract):
         description="Share of the network's picture against a plain resampling: 1 is all network.",
     )
     tile_pixels: int = Field(
-        default=256,
+        default=1024,
         ge=32,
         le=4096,
-        description="Side of the tiles that a larger picture is cut into, in input pixels.",
+        description=(
+            "Largest side of the tiles that a larger picture is cut into, in input pixels; they "
+            "are smaller where memory is short."
+        ),
+    )
+    route: Route = Field(
+        default="auto",
+        description=(
+            "How the network is computed. 'auto' measures once on this machine and takes the "
+            "fastest that moves no pixel by more than 1 level of 255 from float32; the others "
+            "insist, and 'openvino' wants that package."
+        ),
     )
     device: Device = Field(default="auto", description="Where the network runs.")

@@ -87,9 +87,16 @@ class ResultQuery(BaseModel):
     )
     first_seed: Seed | None = Field(default=None, description="Seed not below this.")
     last_seed: Seed | None = Field(default=None, description="Seed not above this.")
-    limit: int = Field(
-        default=100, ge=1, le=1_000_000, description="At most so many, newest first."
+    most_drift: float | None = Field(
+        default=None, ge=0, description="Moved by enlargement by at most so many levels of 255."
     )
+    least_originality: float | None = Field(
+        default=None, ge=0, description="At least so far from the nearest training image."
+    )
+    sort_by: Literal["newest", "drift", "originality"] = Field(
+        default="newest", description="Newest first, or the least drift or originality first."
+    )
+    limit: int = Field(default=100, ge=1, le=1_000_000, description="At most so many.")
 
 
 @runtime_checkable
@@ -104,7 +111,7 @@ class ResultsStore(Protocol):
         ...
 
     def find(self, query: ResultQuery) -> list[StoredResult]:
-        """The results that fit, newest first."""
+        """The results that fit, in the order that `query.sort_by` names."""
         ...
 
     def get(self, result_id: int) -> StoredResult:

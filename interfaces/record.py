@@ -75,6 +75,17 @@ class EnhancementRecord(_Record):
     strength: float = Field(
         ge=0, le=1, description="Share of the network in the blend with plain resampling."
     )
+    denoise: float = Field(
+        default=1.0, ge=0, le=1, description="Share of the network against its noisy twin."
+    )
+    twin_sha256: Sha256 | None = Field(
+        default=None, description="Digest of the twin's weights file, where one was mixed in."
+    )
+    route: str | None = Field(
+        default=None,
+        min_length=1,
+        description="How the network was computed: 'float32', 'openvino'; None where none was.",
+    )
 
 
 class Record(_Record):
@@ -84,6 +95,11 @@ class Record(_Record):
     software: str = Field(description="Program and version that made the file.")
     origin: Origin = Field(description="The model and seed, or the file, it came from.")
     enhancement: EnhancementRecord = Field(description="How it was enlarged.")
+    drift: FiniteFloat | None = Field(
+        default=None,
+        ge=0,
+        description="How far enlargement moved it, in levels of 255 (IEDT); None: not measured.",
+    )
     conversion: dict[str, Any] = Field(description="How it was encoded (ICS).")
     is_ai_generated: bool = Field(
         description="True where a model made the picture; False where it only enlarged a file."

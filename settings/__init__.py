@@ -13,12 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from interfaces.contract import explain
 from interfaces.errors import AtelierError
+from interfaces.experiments import SearchSettings
 from interfaces.ics import ICS
 from interfaces.ies import IES
 from interfaces.igme import TrainingSettings
 from interfaces.igs import IGS
 from interfaces.ipdt import PreprocessingSettings
 from interfaces.itdt import CollectionSettings
+from interfaces.measurement import EvaluationSettings
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -64,6 +66,13 @@ SECTIONS: dict[str, type[BaseModel]] = {
 }
 
 
+COMMANDS: dict[str, type[BaseModel]] = {
+    "evaluate": EvaluationSettings,
+    "search": SearchSettings,
+}
+"""Sections that are no part of a run, but of a command of their own."""
+
+
 def preset_names() -> list[str]:
     """The presets that come with the project, by the names `load_preset` takes."""
     files = PRESETS.rglob("*.toml")
@@ -101,7 +110,8 @@ def from_environment(environment: Mapping[str, str]) -> Layer:
             continue
         section, _, field = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("_")
         option = field.removeprefix("options_")
-        fields = SECTIONS[section].model_fields if section in SECTIONS else {}
+        known = SECTIONS | COMMANDS
+        fields = known[section].model_fields if section in known else {}
         if field in fields:
             layer.setdefault(section, {})[field] = value
         elif "options" in fields and option != field:
@@ -130,13 +140,14 @@ def merge(*layers: Layer) -> Layer:
 def with_defaults(layer: Layer) -> Layer:
     """What was given, over `default.toml`.
 
-    The model that the default starts from is of the default's own family, and its budget is for
-    whoever names none: they give way where a family, a model or a budget is named.
+    The model that the default starts from has its own family and resolution, and its budget is for
+    whoever names none: they give way where another family, resolution, model or budget is named.
     """
     default = load_preset("default")
     given: Layer = layer.get("train", {})
     train: Layer = default["train"]
-    if "family" in given:
+    wanted = layer.get("preprocess", {}).get("resolution", default["preprocess"]["resolution"])
+    if "family" in given or str(wanted) != str(default["preprocess"]["resolution"]):
         train.pop("start_from")
     if given.get("start_from", "none") != "none":
         train.pop("family")  # it is that model's
@@ -146,8 +157,12 @@ def with_defaults(layer: Layer) -> Layer:
 
 
 def resolve(layer: Layer) -> RunSettings:
-    """Check a merged layer. Raises `AtelierError` that names each field at fault."""
-    return validate(RunSettings, layer, "settings")
+    """Check a merged layer, less what is of other commands.
+
+    Raises `AtelierError` that names each field at fault.
+    """
+    of_a_run = {name: table for name, table in layer.items() if name not in COMMANDS}
+    return validate(RunSettings, of_a_run, "settings")
 
 
 def validate(model: type[_Model], values: Mapping[str, Any], what: str) -> _Model:
@@ -159,7 +174,7 @@ def validate(model: type[_Model], values: Mapping[str, Any], what: str) -> _Mode
 
 
 def _refuse_unknown_sections(layer: Layer, where: str) -> None:
-    known = [*SECTIONS, "components"]
+    known = [*SECTIONS, *COMMANDS, "components"]
     for name, value in layer.items():
         if name not in known and not isinstance(value, dict):
             raise AtelierError(

@@ -6,7 +6,12 @@ import sys
 
 from tests.helpers import REPOSITORY
 
-SHARED_ROOMS = {"components.durable", "components.families", "components.images"}
+SHARED_ROOMS = {
+    "components.durable",
+    "components.families",
+    "components.images",
+    "components.pipelining",
+}
 
 
 def test_the_pipeline_reaches_behind_no_door() -> None:

@@ -70,6 +70,7 @@ def _record(batch: IEDT, place: int, foreign: ElementTree.Element | None, settin
         conversion=settings.model_dump(mode="json", exclude={"schema_version"}),
         is_ai_generated=isinstance(origin, GeneratedOrigin) or declared == GENERATED,
         source=None if foreign is None else _source(foreign),
+        drift=batch.drift[place] if batch.drift else None,
     )
 
 

@@ -6,7 +6,7 @@ Nothing here imports torch before `RealESRGANEnhancer.enhance` is called with a 
 from pathlib import Path
 
 from components.enhancement.enhancer import RealESRGANEnhancer
-from components.enhancement.official import OFFICIAL
+from components.enhancement.official import OFFICIAL, names
 from components.enhancement.pictures import find_pictures, read_picture
 from interfaces.iedt import Enhancer
 
@@ -15,6 +15,7 @@ __all__ = [
     "RealESRGANEnhancer",
     "create",
     "find_pictures",
+    "names",
     "read_picture",
 ]
 

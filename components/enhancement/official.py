@@ -1,15 +1,23 @@
-"""The official Real-ESRGAN networks by their published names, and where to get their weights.
+"""The networks that have a name: where to get their weights, and under which licence.
 
 Upstream publishes no digests, so each one here is quoted from a public package registry that pins
-the same release files: the Arch User Repository, package `python-realesrgan` 0.3.0-1, PKGBUILD
-(github.com/archlinux/aur, branch python-realesrgan). No published digest, no entry.
-All are BSD-3-Clause, ×4.
+the same release files (`DIGESTS`). No published digest, no entry.
 """
+
+from pathlib import Path
 
 from components.download import PublishedFile
 
 _RELEASES = "https://github.com/xinntao/Real-ESRGAN/releases/download"
 
+LICENCE = "BSD-3-Clause"
+"""Of every file in `OFFICIAL`, by its publisher (github.com/xinntao/Real-ESRGAN, LICENSE)."""
+
+DIGESTS = (
+    "Arch User Repository, package python-realesrgan 0.3.0-1, PKGBUILD "
+    "(github.com/archlinux/aur, branch python-realesrgan)"
+)
+"""Where every digest in `OFFICIAL` is published."""
 
 OFFICIAL = {
     weights.name: weights
@@ -29,6 +37,11 @@ OFFICIAL = {
             f"{_RELEASES}/v0.2.5.0/realesr-general-x4v3.pth",
             "8dc7edb9ac80ccdc30c3a5dca6616509367f05fbc184ad95b731f05bece96292",
         ),
+        PublishedFile(  # its twin, which leaves noise and grain as they are
+            "realesr-general-wdn-x4v3",
+            f"{_RELEASES}/v0.2.5.0/realesr-general-wdn-x4v3.pth",
+            "1641f8c4464b9f097c9fdda5589273713f67cf59f3d909e0bd688f0cee269dca",
+        ),
         PublishedFile(  # SRVGGNetCompact, 16 layers: line art, fastest
             "realesr-animevideov3",
             f"{_RELEASES}/v0.2.5.0/realesr-animevideov3.pth",
@@ -40,7 +53,27 @@ OFFICIAL = {
 DEFAULT_ON_CPU = "realesr-general-x4v3"
 DEFAULT_ON_GPU = "realesrgan-x4plus"
 
+DENOISED, WITH_NOISE = "realesr-general-x4v3", "realesr-general-wdn-x4v3"
+"""The twins between which `IES.denoise` goes."""
+
+EMBEDDED = "embedded"
+EMBEDDED_FILE = Path(__file__).parents[1] / "shipped" / "enlarger.safetensors"
+"""This project's own compact network (MIT), which needs no download."""
+
+
+def names() -> list[str]:
+    """Names of the networks that can be asked for; 'embedded' where its file is there."""
+    return [*([EMBEDDED] if EMBEDDED_FILE.is_file() else []), *OFFICIAL]
+
 
 def name_of(sha256: str) -> str | None:
     """Published name of the weights with this digest; None where they are nobody's official."""
     return next((w.name for w in OFFICIAL.values() if w.sha256 == sha256), None)
+
+
+def twin_of(path: Path) -> Path:
+    """Where the twin of a person's own copy lies: beside it, under upstream's naming.
+
+    Named so by upstream's `inference_realesrgan.py`. It need not be there.
+    """
+    return path.with_name(path.name.replace(DENOISED, WITH_NOISE))

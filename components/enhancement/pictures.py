@@ -32,6 +32,14 @@ SUFFIXES = frozenset({
 # fmt: on
 """Endings, in lower case, of what counts as a picture inside a folder."""
 
+# fmt: off
+UNREADABLE_SUFFIXES = frozenset({
+    ".heic", ".heif", ".psd", ".pdf", ".svg", ".eps", ".jxl", ".cr2", ".cr3", ".nef", ".arw",
+    ".dng",
+})
+# fmt: on
+"""Endings of pictures in formats that are not read: named inside a folder, not passed over."""
+
 MAX_PIXELS = 100_000_000
 """A larger picture is refused before it is decoded: enlarged, it would not fit into memory."""
 
@@ -69,6 +77,7 @@ _DESCRIPTIVE_TAGS = frozenset(
 def find_pictures(paths: Iterable[Path]) -> list[Path]:
     """The files named, and every picture in the folders named, at any depth, in order of name.
 
+    Pictures in formats that `read_picture` refuses are among them, so that they are not missed.
     A file that was named is taken whatever its ending; inside a folder the ending decides, and
     hidden files and folders are passed over. Nothing comes twice. Raises `AtelierError` where a
     path is not there, or where there is no picture at all.
@@ -95,7 +104,8 @@ def _pictures_inside(folder: Path) -> list[Path]:
         found += [
             Path(place, name)
             for name in names
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+            if not name.startswith(".")
+            and Path(name).suffix.lower() in SUFFIXES | UNREADABLE_SUFFIXES
         ]
     return sorted(found)
 
@@ -105,6 +115,9 @@ def read_picture(path: Path) -> IGDT:
 
     Raises `AtelierError` for a file that cannot be read, is no picture, is damaged or too large.
     """
+    suffix = path.suffix.lower()
+    if suffix in UNREADABLE_SUFFIXES:
+        raise AtelierError(f"{path}: {suffix} files are not read; save it as PNG, TIFF or JPEG")
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -1,143 +1,206 @@
-"""Runs a network over pictures of any size: in tiles, in bounded memory, one after another.
+"""Runs a network over pictures of any size: many small ones at once, large ones in tiles.
 
-Pictures run one at a time although they come in batches. A convolution may use another algorithm,
-and so round otherwise, for another batch size. On CPUs, float32 pictures in a batch differed from
-single ones in the last bits with channels first, and with channels last where oneDNN has no AVX2;
-that is a whole level of 255 for some pixels after rounding. One at a time, a picture cannot depend
-on its neighbours, on any device. Batches would have saved a fifth to a quarter of the time.
+One forward pass always takes a batch of one fixed shape, the last one padded: a convolution rounds
+otherwise for another batch size, so a picture would depend on its company. How large a batch is
+follows from the picture's own size, the route's choice and the memory, never from how many there
+are.
+
+Neighbouring tiles overlap. Beside a cut edge a tile differs from the whole picture as far as a
+pixel's influence reaches (`influence.py`): that band is dropped, and over a further `FEATHER`
+pixels one tile fades into the next.
 """
 
 import itertools
 import logging
-from collections.abc import Iterator
-from typing import NamedTuple
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from components.enhancement.engines import Forward
+from components.enhancement.influence import measured_context
+from components.enhancement.memory import free_memory, is_out_of_memory
 from components.enhancement.weights import SCALE, Network
 from interfaces.errors import AtelierError
 from interfaces.progress import Progress, ProgressEvent
 
 _log = logging.getLogger("atelier")
 
+FEATHER = 8  # input pixels over which one tile fades into the next
+
 _SMALLEST_TILE = 16  # pixels; where not even that fits, smaller tiles will not help
 
-
-class _Region(NamedTuple):
-    """A rectangle of the input, pixels; bottom and right are past its end."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-
-    @property
-    def side(self) -> int:
-        return max(self.bottom - self.top, self.right - self.left)
-
-    def split(self, tile: int) -> "Iterator[_Region]":
-        """Cut into the fewest nearly equal parts of at most `tile` pixels a side."""
-        rows = _cuts(self.top, self.bottom, tile)
-        columns = _cuts(self.left, self.right, tile)
-        for top, bottom in itertools.pairwise(rows):
-            for left, right in itertools.pairwise(columns):
-                yield _Region(top, left, bottom, right)
+# Bytes at the peak for one input pixel in float32, measured (benchmarks/RESULTS.md); a network
+# that is not known is taken for the hungriest.
+_BYTES_PER_PIXEL = {"SRVGGNetCompact": 1_200, "RRDBNet": 17_000}
+_SHARE_OF_FREE_MEMORY = 0.25
 
 
-def _cuts(start: int, end: int, tile: int) -> list[int]:
-    parts = -(-(end - start) // tile)
-    return [start + (end - start) * part // parts for part in range(parts + 1)]
+@dataclass(frozen=True)
+class _Axis:
+    """Tiles along one side of a picture: all of one length, the first and last at its ends."""
+
+    starts: Sequence[int]  # input pixels
+    length: int  # input pixels
+    weights: Sequence[np.ndarray]  # float32 (SCALE · length,) for each; they sum to 1 everywhere
+
+
+def _axis(total: int, core: int, context: int) -> _Axis:
+    """The fewest tiles of at most `core` pixels, and the overlap, that cover `total` pixels."""
+    overlap = 2 * context + FEATHER
+    if total <= core + overlap:
+        return _Axis([0], total, [np.ones(total * SCALE, np.float32)])
+    count = math.ceil((total - overlap) / core)
+    length = math.ceil((total - overlap) / count) + overlap
+    starts = [round(n * (total - length) / (count - 1)) for n in range(count)]
+    ramps = [_ramp(length, context, n > 0, n < count - 1) for n in range(count)]
+    whole = np.zeros(total * SCALE)
+    for start, ramp in zip(starts, ramps, strict=True):
+        whole[start * SCALE :][: len(ramp)] += ramp
+    weights = [
+        (ramp / whole[start * SCALE :][: len(ramp)]).astype(np.float32)
+        for start, ramp in zip(starts, ramps, strict=True)
+    ]
+    return _Axis(starts, length, weights)
+
+
+def _ramp(length: int, context: int, cut_before: bool, cut_behind: bool) -> np.ndarray:
+    """0 beside a cut edge, rising over `FEATHER` to 1; 1 up to the picture's own edge."""
+    position = (np.arange(length * SCALE) + 0.5) / SCALE  # input pixels from the tile's start
+    rising = np.clip((position - context) / FEATHER, 0, 1)
+    ramp = np.ones(length * SCALE)
+    if cut_before:
+        ramp = np.minimum(ramp, rising)
+    if cut_behind:
+        ramp = np.minimum(ramp, rising[::-1])
+    return ramp
 
 
 class TiledRunner:
-    """A network on a device, over tiles that shrink when memory runs out."""
+    """A network on a device, over batches and tiles that shrink when memory runs out."""
 
     def __init__(
-        self, network: Network, device: torch.device, tile_pixels: int, progress: Progress
+        self,
+        network: Network,
+        forward: Forward,
+        device: torch.device,
+        tile_pixels: int,
+        pixels_at_once: int,
+        progress: Progress,
     ) -> None:
-        # Channels last is 1.2 to 2 times as fast in oneDNN's convolutions.
-        self._memory_format = (
-            torch.channels_last if device.type == "cpu" else torch.contiguous_format
-        )
-        self._module = network.module.to(device)
-        self._module.to(memory_format=self._memory_format)  # pyright: ignore[reportCallIssue]
-        self._context = network.context
+        self._network = network
+        self._forward = forward
         self._device = device
         self._tile = tile_pixels
+        self._pixels_at_once = pixels_at_once
         self._progress = progress
+        self._context: int | None = None
+        self._num_whole = 0  # pictures that the last pass has finished
 
-    def enlarge(self, picture: np.ndarray) -> np.ndarray:
-        """float32 RGB (3, H, W) in [0, 1] => float32 (3, 4H, 4W) in [0, 1].
+    def enlarge(self, pictures: np.ndarray) -> np.ndarray:
+        """float32 RGB (N, 3, H, W) in [0, 1] => float32 (N, 3, 4H, 4W) in [0, 1].
 
-        A picture wider or higher than a tile is cut into tiles. Each is run with the pixels around
-        it that its result depends on, and only its own part is kept, so there is no seam.
-        Raises `AtelierError` where even a small tile does not fit into memory.
+        Raises `AtelierError` where even a small tile does not fit into memory, and where the
+        network gives what are not numbers. When memory runs out, batches, then tiles are halved
+        and the pictures that are not whole yet begun anew.
         """
-        _, height, width = picture.shape
-        canvas = np.empty((3, height * SCALE, width * SCALE), np.float32)
-        pending = list(_Region(0, 0, height, width).split(self._tile))
+        count, _, height, width = pictures.shape
+        canvas = np.empty((count, 3, height * SCALE, width * SCALE), np.float32)
         done = 0
-        while pending:
-            region = pending[0]
+        while done < count:
             try:
-                self._fill(canvas, picture, region)
+                self._fill(canvas[done:], pictures[done:])
+                done = count
             except (MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
-                self._shrink(region)
-                pending = [part for region in pending for part in region.split(self._tile)]
-                continue
-            pending.pop(0)
-            done += 1
-            if done + len(pending) > 1:
-                total = done + len(pending)
-                self._progress(ProgressEvent(stage="enlarge", done=done, total=total, unit="tiles"))
-        return canvas
+                done += self._num_whole
+                self._shrink(height, width)
+        # Weights of overlapping tiles sum to one but for the last bit.
+        return np.clip(canvas, 0, 1, out=canvas)
 
-    def _fill(self, canvas: np.ndarray, picture: np.ndarray, region: _Region) -> None:
-        """Run one tile with its surroundings and put its own part on the canvas."""
-        _, height, width = picture.shape
-        top, left = max(region.top - self._context, 0), max(region.left - self._context, 0)
-        bottom = min(region.bottom + self._context, height)
-        right = min(region.right + self._context, width)
-        enlarged = self._forward(torch.from_numpy(picture[None, :, top:bottom, left:right].copy()))
-        rows = slice((region.top - top) * SCALE, (region.bottom - top) * SCALE)
-        columns = slice((region.left - left) * SCALE, (region.right - left) * SCALE)
-        canvas[
-            :,
-            region.top * SCALE : region.bottom * SCALE,
-            region.left * SCALE : region.right * SCALE,
-        ] = enlarged[0, :, rows, columns].numpy()
+    def _fill(self, canvas: np.ndarray, pictures: np.ndarray) -> None:
+        """All tiles of all pictures, in order; `_num_whole` counts the pictures that are done."""
+        self._num_whole = 0
+        rows, columns = self._axes(*pictures.shape[2:])
+        tiles = list(itertools.product(range(len(rows.starts)), range(len(columns.starts))))
+        jobs = [(n, row, column) for n in range(len(pictures)) for row, column in tiles]
+        batch_size = self._batch_size(rows.length, columns.length)
+        for start in range(0, len(jobs), batch_size):
+            group = jobs[start : start + batch_size]
+            batch = np.zeros((batch_size, 3, rows.length, columns.length), np.float32)
+            for place, (n, row, column) in enumerate(group):
+                top, left = rows.starts[row], columns.starts[column]
+                batch[place] = pictures[n, :, top : top + rows.length, left : left + columns.length]
+            enlarged = self._run(batch)
+            for tile, (n, row, column) in zip(enlarged, group, strict=False):
+                _lay(canvas[n], tile, rows, columns, row, column)
+            done = start + len(group)
+            self._num_whole = done // len(tiles)
+            if len(tiles) > 1:
+                event = ProgressEvent(stage="enlarge", done=done, total=len(jobs), unit="tiles")
+                self._progress(event)
 
-    @torch.inference_mode()
-    def _forward(self, tile: Tensor) -> Tensor:
-        enlarged = self._module(tile.to(self._device, memory_format=self._memory_format))
+    def _axes(self, height: int, width: int) -> tuple[_Axis, _Axis]:
+        affordable = self._affordable_side()
+        if max(height, width) <= min(self._tile, affordable):
+            return _axis(height, self._tile, 0), _axis(width, self._tile, 0)
+        if self._context is None:
+            self._context = measured_context(self._network, self._forward, self._device)
+        overlap = 2 * self._context + FEATHER
+        core = max(min(self._tile, affordable - overlap), _SMALLEST_TILE)
+        return _axis(height, core, self._context), _axis(width, core, self._context)
+
+    def _affordable_side(self) -> int:
+        """Side of the largest tile, with all that surrounds it, for the memory that is free."""
+        hungriest = max(_BYTES_PER_PIXEL.values())
+        bytes_per_pixel = _BYTES_PER_PIXEL.get(self._network.architecture, hungriest)
+        affordable = free_memory(self._device) * _SHARE_OF_FREE_MEMORY / bytes_per_pixel
+        return math.isqrt(int(affordable))
+
+    def _batch_size(self, height: int, width: int) -> int:
+        at_once = min(self._pixels_at_once, self._affordable_side() ** 2)
+        return max(1, at_once // (height * width))
+
+    def _run(self, batch: np.ndarray) -> np.ndarray:
+        enlarged = self._forward(torch.from_numpy(batch)).clamp(0, 1)
         # NaN survives clamping, so it is caught here and never becomes a black picture.
-        enlarged = enlarged.clamp(0, 1).cpu()
         if not torch.isfinite(enlarged).all():
             raise AtelierError("the network's result holds values that are not numbers; use others")
-        return enlarged
+        return enlarged.numpy()
 
-    def _shrink(self, region: _Region) -> None:
-        tile = min(self._tile, region.side) // 2
-        if tile < _SMALLEST_TILE:
-            raise AtelierError(
-                f"{self._device}: not enough memory to enlarge even {region.side} pixels at once; "
-                "close other programs or choose another device"
-            )
-        _log.warning("%s: out of memory, going on with tiles of %d pixels", self._device, tile)
-        self._tile = tile
+    def _shrink(self, height: int, width: int) -> None:
+        """Half of what was tried: pictures at once, and where it was one, the tile's side."""
+        rows, columns = self._axes(height, width)
+        batch_size = self._batch_size(rows.length, columns.length)
+        if batch_size > 1:
+            self._pixels_at_once = batch_size // 2 * rows.length * columns.length
+            what = f"batches of {batch_size // 2}"
+        else:
+            self._tile = min(self._tile, max(height, width)) // 2
+            if self._tile < _SMALLEST_TILE:
+                raise AtelierError(
+                    f"{self._device}: not enough memory to enlarge even {2 * self._tile} pixels at "
+                    "once; close other programs or choose another device"
+                )
+            what = f"tiles of {self._tile} pixels"
+        _log.warning("%s: out of memory, going on with %s", self._device, what)
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """CUDA has a class for it; MPS and the CPU allocator only have words."""
-    words = str(error).lower()
-    return (
-        isinstance(error, MemoryError | torch.OutOfMemoryError)
-        or "out of memory" in words
-        or "can't allocate memory" in words
-    )
+def _lay(
+    canvas: np.ndarray, tile: np.ndarray, rows: _Axis, columns: _Axis, row: int, column: int
+) -> None:
+    """Add a tile (3, h, w) to its picture's canvas (3, H, W), weighted where tiles overlap."""
+    if len(rows.starts) == len(columns.starts) == 1:
+        canvas[:] = tile
+        return
+    if row == column == 0:
+        canvas[:] = 0
+    top, left = rows.starts[row] * SCALE, columns.starts[column] * SCALE
+    height, width = tile.shape[1:]
+    weights = rows.weights[row][:, None] * columns.weights[column]
+    canvas[:, top : top + height, left : left + width] += tile * weights

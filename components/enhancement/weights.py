@@ -11,17 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from components.enhancement.shim import network_classes
+from components.vision import import_torchvision
 from interfaces.errors import AtelierError
 
 SCALE = 4  # every network used here enlarges each side by four
-
-# Pixels around a point that its RRDBNet output visibly depends on. In theory the radius is 15
-# convolutions a block, about 350 pixels; in effect contributions die off far sooner, since every
-# residual branch is scaled by 0.2. With 23 blocks of seeded (He) weights, tiled and untiled results
-# differ by 7 levels of 255 at 4 pixels, 0.2 at 8 and 0.0003 at 16. Trained weights reach further
-# (the compact network's: 2.6 levels at 16 pixels, 0.2 at 24), hence three times what random ones
-# need; x4plus itself was not at hand to be measured.
-_RRDBNET_CONTEXT = 48
 
 
 @dataclass(frozen=True)
@@ -31,29 +24,58 @@ class Network:
     module: nn.Module
     architecture: str  # name of the class: 'RRDBNet', 'SRVGGNetCompact'
     sha256: str  # digest of the weights file
-    context: int  # input pixels around a tile that its output may depend on visibly
+    reach: int | None = None  # input pixels around a point that it can depend on; None: unknown
+    twin_sha256: str | None = None  # digest of the twin that was mixed in
+    share: float = 1.0  # of its own weights against the twin's
+
+    @property
+    def identity(self) -> str:
+        """Digest of all that its results depend on."""
+        return hashlib.sha256(f"{self.sha256} {self.twin_sha256} {self.share}".encode()).hexdigest()
 
 
-def load_network(path: Path) -> Network:
+def load_network(path: Path, twin: Path | None = None, share: float = 1.0) -> Network:
     """Read a `.pth` or `.safetensors` file without running anything in it.
 
-    Raises `AtelierError` for a file that is missing, damaged, holds code, holds values that are
-    not numbers, or belongs to no network known here.
+    With a `twin`, every weight is `share` times its own and `1 - share` times the twin's (Wang et
+    al., "ESRGAN", 2018, section 3.4: network interpolation). Raises `AtelierError` for a file that
+    is missing, damaged, holds code, holds values that are not numbers, belongs to no network known
+    here, or to another than its twin.
     """
+    state, sha256 = _read(path)
+    twin_sha256 = None
+    if twin is not None:
+        other, twin_sha256 = _read(twin)
+        state = _mix(state, other, share, f"{path}, {twin}")
+    module, reach = _build(state, path)
+    return Network(
+        module=module,
+        architecture=getattr(module, "architecture", type(module).__name__),
+        sha256=sha256,
+        reach=reach,
+        twin_sha256=twin_sha256,
+        share=share,
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], str]:
+    """The file's tensors, and its digest."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise AtelierError(
             f"{path}: cannot read the weights ({error.strerror}); check the path"
         ) from error
-    state = _state_dict(_parse(path, data), path)
-    module, context = _build(state, path)
-    return Network(
-        module=module,
-        architecture=type(module).__name__,
-        sha256=hashlib.sha256(data).hexdigest(),
-        context=context,
-    )
+    return _state_dict(_parse(path, data), path), hashlib.sha256(data).hexdigest()
+
+
+def _mix(
+    state: dict[str, Tensor], other: dict[str, Tensor], share: float, where: str
+) -> dict[str, Tensor]:
+    shapes = [{name: value.shape for name, value in each.items()} for each in (state, other)]
+    if shapes[0] != shapes[1]:
+        raise AtelierError(f"{where}: of different networks, so they cannot be mixed; give twins")
+    return {name: torch.lerp(other[name], value, share) for name, value in state.items()}
 
 
 def _parse(path: Path, data: bytes) -> Any:
@@ -76,12 +98,14 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     if isinstance(content, Mapping):
         content = content.get("params_ema", content.get("params", content))
     is_state = isinstance(content, Mapping) and all(
-        isinstance(name, str) and isinstance(value, Tensor) and value.is_floating_point()
-        for name, value in content.items()
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
     )
     if not is_state:
         raise AtelierError(f"{path}: holds no network weights; give a Real-ESRGAN weights file")
-    state = {name: value.to(torch.float32) for name, value in content.items()}
+    state = {
+        name: value.to(torch.float32) if value.is_floating_point() else value
+        for name, value in content.items()
+    }
     for name, value in state.items():
         if not torch.isfinite(value).all():
             raise AtelierError(
@@ -90,25 +114,67 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _build(state: dict[str, Tensor], path: Path) -> tuple[nn.Module, int]:
-    """The network that these tensors fit, loaded, and the context it needs."""
-    build = {"conv_first.weight": _rrdbnet, "body.0.weight": _compact}
+def _build(state: dict[str, Tensor], path: Path) -> tuple[nn.Module, int | None]:
+    """The network that these tensors fit, loaded, and its reach."""
+    build = {"body.0.rdb1.conv1.weight": _rrdbnet, "body.0.weight": _compact}
     make = next((make for key, make in build.items() if key in state), None)
     if make is None:
-        raise AtelierError(
-            f"{path}: of no known network; RRDBNet and SRVGGNetCompact of Real-ESRGAN are"
-        )
+        return _foreign(state, path), None
     try:
         # On the meta device nothing is initialised: no time, no memory, no random numbers drawn.
         with torch.device("meta"):
-            module, context = make(state)
+            module, reach = make(state)
         module.load_state_dict(state, assign=True)
     except (KeyError, RuntimeError, ValueError, IndexError) as error:
         raise AtelierError(
             f"{path}: resembles Real-ESRGAN's networks but fits none that enlarges RGB by {SCALE}; "
             "give weights of a ×4 RRDBNet or SRVGGNetCompact"
         ) from error
-    return module.eval().requires_grad_(False), context
+    return module.eval().requires_grad_(False), reach
+
+
+class _Padded(nn.Module):
+    """A network of spandrel's, fed with the sizes that it can take."""
+
+    def __init__(self, descriptor: Any) -> None:
+        super().__init__()
+        self.architecture = str(descriptor.architecture.name)
+        self.network = descriptor.model
+        self._sizes = descriptor.size_requirements
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        below, right = self._sizes.get_padding(width, height)[::-1]
+        x = nn.functional.pad(x, (0, right, 0, below), mode="replicate")
+        return self.network(x)[..., : height * SCALE, : width * SCALE]
+
+
+def _foreign(state: dict[str, Tensor], path: Path) -> nn.Module:
+    """Any other architecture that `spandrel`, an optional package, knows from its tensors."""
+    try:
+        import_torchvision()
+        import spandrel
+    except ImportError as error:
+        raise AtelierError(
+            f"{path}: of no known network; RRDBNet and SRVGGNetCompact of Real-ESRGAN are, others "
+            "want spandrel (pip install spandrel)"
+        ) from error
+    try:
+        with torch.random.fork_rng(devices=[]):  # it initialises what it then overwrites
+            found = spandrel.ModelLoader().load_from_state_dict(state)
+    except Exception as error:  # its readers raise nearly anything on tensors of other shapes
+        raise AtelierError(
+            f"{path}: of no network known here or to spandrel ({type(error).__name__}); give "
+            "weights of a network that enlarges pictures"
+        ) from error
+    if not isinstance(found, spandrel.ImageModelDescriptor) or (
+        (found.scale, found.input_channels, found.output_channels) != (SCALE, 3, 3)
+    ):
+        raise AtelierError(
+            f"{path}: a network of {found.architecture.name} that does not enlarge RGB by {SCALE}; "
+            "give one that does"
+        )
+    return _Padded(found).eval().requires_grad_(False)
 
 
 def _rrdbnet(state: dict[str, Tensor]) -> tuple[nn.Module, int]:
@@ -125,7 +191,8 @@ def _rrdbnet(state: dict[str, Tensor]) -> tuple[nn.Module, int]:
         num_block=len(blocks),
         num_grow_ch=state["body.0.rdb1.conv1.weight"].shape[0],
     )
-    return module, _RRDBNET_CONTEXT
+    # 15 convolutions a block, the two around the body, and 4 behind it, 3 of them on finer grids.
+    return module, 15 * len(blocks) + 4
 
 
 def _compact(state: dict[str, Tensor]) -> tuple[nn.Module, int]:

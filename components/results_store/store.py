@@ -22,7 +22,7 @@ from interfaces.errors import AtelierError
 from interfaces.iodt import IODT, ResultQuery, StoredResult
 from interfaces.record import FileOrigin, GeneratedOrigin, Record
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 DATABASE = "results.sqlite"
 
 _SCHEMA = """
@@ -44,12 +44,24 @@ CREATE TABLE IF NOT EXISTS results (
     enhancer TEXT NOT NULL,
     scale INTEGER NOT NULL,
     record TEXT NOT NULL,           -- JSON
+    drift REAL,                     -- levels of 255; NULL where it was not measured
+    originality REAL,               -- NULL where the model did not know its training set
     UNIQUE (run, sha256)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS results_by_seed ON results (seed);
 CREATE INDEX IF NOT EXISTS results_by_model ON results (model_digest, seed);
 CREATE INDEX IF NOT EXISTS results_by_family ON results (family, style);
 """
+
+# From one version to the next; what is new is read out of the records, which hold everything.
+_UPGRADES = {
+    1: """
+ALTER TABLE results ADD COLUMN drift REAL;
+ALTER TABLE results ADD COLUMN originality REAL;
+UPDATE results SET drift = json_extract(record, '$.drift'),
+    originality = json_extract(record, '$.origin.originality');
+"""
+}
 
 _COLUMNS_OF_A_RESULT = ("id", "sha256", "media_type", "width", "height", "run", "kept_at")
 
@@ -62,6 +74,14 @@ _CONDITIONS = {
     "model_digest": "model_digest BETWEEN :model_digest AND :model_digest || 'g'",
     "first_seed": "seed >= :first_seed",
     "last_seed": "seed <= :last_seed",
+    "most_drift": "drift <= :most_drift",
+    "least_originality": "originality >= :least_originality",
+}
+
+_ORDERS = {
+    "newest": "id DESC",
+    "drift": "drift IS NULL, drift, id DESC",
+    "originality": "originality IS NULL, originality, id DESC",
 }
 
 _FAILURES = {
@@ -110,12 +130,16 @@ class LocalResultsStore:
             return self._result(row)
 
     def find(self, query: ResultQuery) -> list[StoredResult]:
-        """The results that fit, newest first. A file that was deleted on disk is still listed."""
+        """The results that fit, as they are to be sorted; where a figure is not known, last.
+
+        A file that was deleted on disk is still listed.
+        """
         if not self._database.exists():
             return []
         given = query.model_dump(include=set(_CONDITIONS), exclude_none=True)
         where = " AND ".join(_CONDITIONS[name] for name in given) or "TRUE"
-        statement = f"SELECT * FROM results WHERE {where} ORDER BY id DESC LIMIT :limit"
+        order = _ORDERS[query.sort_by]
+        statement = f"SELECT * FROM results WHERE {where} ORDER BY {order} LIMIT :limit"
         with self._connect() as database:
             rows = database.execute(statement, given | {"limit": query.limit}).fetchall()
         return [self._result(row) for row in rows]
@@ -157,11 +181,22 @@ class LocalResultsStore:
             # Whoever waited here for another process finds its work done, and does nothing.
             script = f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;"
             database.executescript(script)
+        elif version in _UPGRADES:
+            self._upgrade(database)
         elif version != SCHEMA_VERSION:
             raise AtelierError(
                 f"{self._database}: written by a newer version of Atelier (schema {version}, this "
                 f"one knows {SCHEMA_VERSION}); update Atelier"
             )
+
+    def _upgrade(self, database: sqlite3.Connection) -> None:
+        """Bring an older database up to this version: all of it, or none where it is killed."""
+        with exclusive(self._folder / ".upgrade-lock"):
+            # Whoever waited here for another process finds its work done.
+            (version,) = database.execute("PRAGMA user_version").fetchone()
+            for old in range(version, SCHEMA_VERSION):
+                script = f"BEGIN IMMEDIATE;{_UPGRADES[old]}PRAGMA user_version = {old + 1};COMMIT;"
+                database.executescript(script)
 
     def _free_place(self, database: sqlite3.Connection, image: IODT, run: str) -> str:
         """Where the image goes: its seed or name; a digest and a number keep others apart.
@@ -234,6 +269,8 @@ def _insert(database: sqlite3.Connection, image: IODT, run: str, place: str) -> 
         "scale": image.record.enhancement.scale,
         # In ASCII, which also holds what UTF-8 cannot: lone surrogates.
         "record": json.dumps(image.record.model_dump(mode="json")),
+        "drift": image.record.drift,
+        "originality": generated and generated.originality,
     }
     names, marks = ", ".join(columns), ", ".join(f":{name}" for name in columns)
     database.execute(f"INSERT INTO results ({names}) VALUES ({marks})", columns)

@@ -9,10 +9,13 @@ import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from safetensors.torch import save_file
 
@@ -25,7 +28,11 @@ from components.enhancement import (
     read_picture,
 )
 from components.enhancement import enhancer as enhancer_module
+from components.enhancement import routes as routes_module
+from components.enhancement import runner as runner_module
 from components.enhancement import shim as shim_module
+from components.enhancement.drift import drift
+from components.enhancement.engines import ROUTES, build
 from components.enhancement.resampling import lanczos
 from components.enhancement.runner import TiledRunner
 from components.enhancement.shim import MissingPackagesError, network_classes
@@ -35,7 +42,7 @@ from interfaces.batch import Carried
 from interfaces.errors import AtelierError
 from interfaces.ies import IES
 from interfaces.igdt import IGDT
-from interfaces.progress import silent
+from interfaces.progress import Progress, ProgressEvent, silent
 from tests.helpers import REPOSITORY, make_file_origin, make_igdt, shared
 
 LEVEL = 1 / 255
@@ -73,6 +80,12 @@ def save(network: torch.nn.Module, path: Path, key: str | None = "params") -> Pa
     state = network.state_dict()
     torch.save({key: state} if key else state, path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def _torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where OpenVINO is installed, converting would take most of the time; see test_routes.py."""
+    monkeypatch.setattr(routes_module, "has_openvino", lambda: False)
 
 
 @pytest.fixture
@@ -126,7 +139,7 @@ def test_compact_is_recognised_from_its_weights(
     original = seeded_compact(num_conv, num_feat)
     loaded = load_network(save(original, tmp_path / "x.pth"))
     assert loaded.architecture == "SRVGGNetCompact"
-    assert loaded.context == num_conv + 2
+    assert loaded.reach == num_conv + 2
     x = torch.from_numpy(picture(11, 9))[None]
     with torch.inference_mode():
         assert torch.equal(loaded.module(x), original(x))
@@ -235,23 +248,40 @@ def test_hostile_weights_are_refused_in_one_line_before_a_batch_is_taken(
 # --- the runner ----------------------------------------------------------------------------------
 
 
+def run(
+    network: Network,
+    tile: int,
+    pictures: np.ndarray,
+    progress: Progress = silent,
+    pixels_at_once: int = 4096,
+) -> np.ndarray:
+    """Pictures (N, 3, H, W) or one (3, H, W), through the runner in float32."""
+    forward = build(ROUTES["float32"], network, CPU)
+    runner = TiledRunner(network, forward, CPU, tile, pixels_at_once, progress)
+    result = runner.enlarge(pictures.reshape(-1, *pictures.shape[-3:]))
+    return result.reshape(*pictures.shape[:-2], *result.shape[-2:])
+
+
 def _deviation(network: Network, height: int, width: int, tile: int) -> float:
     """Largest difference between tiled and untiled, in levels of 255."""
     x = picture(height, width)
-    whole = TiledRunner(network, CPU, 10_000, silent).enlarge(x)
-    tiled = TiledRunner(network, CPU, tile, silent).enlarge(x)
+    events: list[ProgressEvent] = []
+    whole = run(network, 10_000, x, events.append)
+    assert not events  # it was not cut
+    tiled = run(network, tile, x, events.append)
+    assert events[-1].total is not None and events[-1].total >= 4
     assert tiled.shape == (3, 4 * height, 4 * width)
     assert tiled.min() >= 0 and tiled.max() <= 1
     assert whole.std() > 0.1
     return float(np.abs(tiled - whole).max()) / LEVEL
 
 
-@pytest.mark.parametrize("height,width,tile", [(97, 61, 32), (131, 89, 48), (33, 150, 32)])
+@pytest.mark.parametrize("height,width,tile", [(127, 113, 32), (131, 149, 48), (33, 251, 32)])
 def test_compact_has_no_seams(height: int, width: int, tile: int) -> None:
     assert _deviation(load_network(general()), height, width, tile) < 0.01
 
 
-@pytest.mark.parametrize("height,width,tile", [(97, 61, 32), (131, 89, 48)])
+@pytest.mark.parametrize("height,width,tile", [(127, 113, 32), (131, 149, 48)])
 def test_rrdbnet_has_no_seams(tmp_path: Path, height: int, width: int, tile: int) -> None:
     network = load_network(save(seeded_rrdbnet(num_block=6), tmp_path / "x.pth"))
     assert _deviation(network, height, width, tile) < 0.1
@@ -260,13 +290,13 @@ def test_rrdbnet_has_no_seams(tmp_path: Path, height: int, width: int, tile: int
 @pytest.mark.slow
 def test_rrdbnet_of_full_depth_has_no_seams(tmp_path: Path) -> None:
     deep = seeded_rrdbnet(num_block=23, num_feat=64, num_grow_ch=32)
-    assert _deviation(load_network(save(deep, tmp_path / "x.pth")), 131, 89, 48) < 1
+    assert _deviation(load_network(save(deep, tmp_path / "x.pth")), 131, 109, 48) < 1
 
 
 def test_seams_would_be_seen(tmp_path: Path) -> None:
     """The measure above notices too little context."""
     network = load_network(save(seeded_rrdbnet(num_block=6), tmp_path / "x.pth"))
-    blind = Network(network.module, network.architecture, network.sha256, context=1)
+    blind = Network(network.module, network.architecture, network.sha256, reach=1)
     assert _deviation(blind, 97, 61, 32) > 1
 
 
@@ -292,6 +322,94 @@ def test_a_picture_does_not_depend_on_its_batch() -> None:
     assert np.array_equal(apart, in_batches_of(5))
     assert np.array_equal(apart, in_batches_of(16))
     assert np.array_equal(apart[::-1], enlarge(batch_of(pictures[::-1].copy()), settings))
+
+
+def test_many_at_once_are_the_same_bytes_as_one(compact_file: Path) -> None:
+    """Eight pictures a pass, of which one alone fills an eighth."""
+    network = load_network(compact_file)
+    pictures = np.stack([picture(24, 20, seed) for seed in range(11)])
+    together = run(network, 64, pictures, pixels_at_once=8 * 24 * 20)
+    for place in (0, 7, 10):
+        alone = run(network, 64, pictures[place], pixels_at_once=8 * 24 * 20)
+        assert np.array_equal(alone, together[place])
+    one_by_one = run(network, 64, pictures, pixels_at_once=1)
+    np.testing.assert_allclose(together, one_by_one, atol=LEVEL / 100)
+
+
+class _FailsOnce(torch.nn.Module):
+    """Runs out of memory at the n-th forward pass, and never again."""
+
+    def __init__(self, network: torch.nn.Module, place: int) -> None:
+        super().__init__()
+        self.network, self.place, self.calls = network, place, 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        if self.calls == self.place:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.network(x)
+
+
+def test_memory_that_runs_out_at_the_third_tile_changes_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    network = seeded_compact()
+    pictures = np.stack([picture(90, 70, seed) for seed in range(2)])
+    whole = run(Network(network, "", "", 5), 200, pictures)
+    failing = Network(_FailsOnce(network, 3), "", "", 5)
+    with caplog.at_level(logging.WARNING, "atelier"):
+        result = run(failing, 40, pictures)
+    np.testing.assert_allclose(result, whole, atol=LEVEL / 10)
+    assert [record.message for record in caplog.records] == [
+        "cpu: out of memory, going on with tiles of 20 pixels"
+    ]
+
+
+def test_memory_that_runs_out_in_a_batch_halves_the_batch(caplog: pytest.LogCaptureFixture) -> None:
+    network = seeded_compact()
+    pictures = np.stack([picture(20, 20, seed) for seed in range(9)])
+    whole = run(Network(network, "", "", 5), 64, pictures, pixels_at_once=8 * 400)
+    failing = Network(_FailsOnce(network, 2), "", "", 5)
+    with caplog.at_level(logging.WARNING, "atelier"):
+        result = run(failing, 64, pictures, pixels_at_once=8 * 400)
+    np.testing.assert_allclose(result, whole, atol=LEVEL / 100)
+    assert "batches of 4" in caplog.text
+
+
+def test_little_memory_means_small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner_module, "free_memory", lambda _: 64 * 64 * 4 * 17_000)
+    network, x = seeded_compact(), picture(150, 130)
+    events: list[ProgressEvent] = []
+    tiled = run(Network(network, "", "", 5), 4096, x, events.append)
+    assert len(events) > 4
+    monkeypatch.undo()
+    np.testing.assert_allclose(tiled, run(Network(network, "", "", 5), 4096, x), atol=LEVEL / 10)
+
+
+def test_tiles_end_at_once_when_they_are_cancelled() -> None:
+    def stop(event: ProgressEvent) -> None:
+        seen.append(event)
+        raise KeyboardInterrupt
+
+    seen: list[ProgressEvent] = []
+    with pytest.raises(KeyboardInterrupt):
+        run(Network(seeded_compact(), "", "", 5), 32, picture(150, 130), stop)
+    assert [event.done for event in seen] == [1]
+
+
+@given(st.integers(1, 400), st.integers(16, 128), st.integers(0, 40))
+def test_tiles_cover_a_side_and_their_weights_sum_to_one(
+    total: int, core: int, context: int
+) -> None:
+    axis = runner_module._axis(total, core, context)
+    summed = np.zeros(total * 4)
+    for place, (start, weights) in enumerate(zip(axis.starts, axis.weights, strict=True)):
+        assert 0 <= start <= total - axis.length
+        assert len(weights) == 4 * axis.length
+        summed[4 * start : 4 * (start + axis.length)] += weights
+        if place:  # nothing of the band beside a cut edge
+            assert (weights[: 4 * context] == 0).all()
+    np.testing.assert_allclose(summed, 1, atol=1e-6)
 
 
 class _SmallMemory(torch.nn.Module):
@@ -321,26 +439,26 @@ def test_when_memory_runs_out_smaller_tiles_give_the_same_picture(
 ) -> None:
     network = seeded_compact()
     x = picture(90, 70)
-    whole = TiledRunner(Network(network, "", "", 5), CPU, 200, silent).enlarge(x)
+    whole = run(Network(network, "", "", 5), 200, x)
     small = Network(_SmallMemory(network, 40 * 40, error), "", "", 5)
     events = []
     with caplog.at_level(logging.WARNING, "atelier"):
-        result = TiledRunner(small, CPU, 200, events.append).enlarge(x)
+        result = run(small, 200, x, events.append)
     np.testing.assert_allclose(result, whole, atol=LEVEL / 10)
     assert "out of memory" in caplog.text
-    assert events[-1].done == events[-1].total == len(events)
+    assert events[-1].done == events[-1].total
 
 
 def test_when_no_tile_fits_it_says_so() -> None:
     hopeless = Network(_SmallMemory(seeded_compact(), 0, MemoryError()), "", "", 5)
     with pytest.raises(AtelierError, match="not enough memory"):
-        TiledRunner(hopeless, CPU, 64, silent).enlarge(picture(20, 20))
+        run(hopeless, 64, picture(20, 20))
 
 
 def test_another_error_is_not_taken_for_memory() -> None:
     broken = Network(_SmallMemory(seeded_compact(), 0, RuntimeError("shapes differ")), "", "", 5)
     with pytest.raises(RuntimeError, match="shapes differ"):
-        TiledRunner(broken, CPU, 64, silent).enlarge(picture(20, 20))
+        run(broken, 64, picture(20, 20))
 
 
 def test_a_result_that_is_no_number_is_an_error_not_a_black_picture() -> None:
@@ -348,7 +466,7 @@ def test_a_result_that_is_no_number_is_an_error_not_a_black_picture() -> None:
     network.body[0].bias.data[:] = 3e38
     network.body[0].weight.data[:] = 3e38
     with pytest.raises(AtelierError, match="not numbers"):
-        TiledRunner(Network(network, "", "", 5), CPU, 64, silent).enlarge(picture(8, 8))
+        run(Network(network, "", "", 5), 64, picture(8, 8))
 
 
 def test_a_picture_too_large_for_memory_is_refused_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -402,6 +520,36 @@ def test_alpha_is_resampled_and_carried_blocks_pass(compact_file: Path) -> None:
     np.testing.assert_allclose(result.alpha, lanczos(alpha, 4, 0, 1))
     assert result.carried == carried
     assert result.origins == origins
+
+
+# --- drift ---------------------------------------------------------------------------------------
+
+
+def test_what_only_repeats_pixels_has_no_drift() -> None:
+    images = np.stack([picture(7, 5, seed) for seed in range(3)]) * 2 - 1
+    repeated = images.repeat(4, axis=2).repeat(4, axis=3)
+    assert drift(images, repeated) == (0, 0, 0)
+
+
+def test_a_shift_of_one_level_is_a_drift_of_one() -> None:
+    images = np.full((2, 3, 5, 4), -0.5, np.float32)
+    moved = images.repeat(4, axis=2).repeat(4, axis=3)
+    moved[1] += 2 * LEVEL
+    moved[1, :, ::2] += 0.25  # detail inside each square, which leaves its mean
+    moved[1, :, 1::2] -= 0.25
+    assert drift(images, moved) == (0, 1)
+
+
+def test_each_picture_tells_how_far_it_was_moved(compact_file: Path) -> None:
+    batch = batch_of(np.stack([picture(9, 7, seed) for seed in range(3)]))
+    (plain,) = RealESRGANEnhancer().enhance([batch], IES(enhancer="lanczos"))
+    (moved,) = RealESRGANEnhancer().enhance([batch], IES(weights=compact_file))
+    (same,) = RealESRGANEnhancer().enhance([batch], IES(scale=1))
+    assert same.drift == (0, 0, 0)
+    assert len(moved.drift) == len(plain.drift) == 3
+    reduced = moved.images.reshape(3, 3, 9, 4, 7, 4).mean(axis=(3, 5))
+    apart = np.sqrt(((reduced - batch.images) ** 2).mean(axis=(1, 2, 3))) * 127.5
+    np.testing.assert_allclose(moved.drift, apart, atol=1e-3)
 
 
 # --- which enhancer ------------------------------------------------------------------------------
@@ -491,6 +639,27 @@ def test_official_files_are_fixed_by_digest_and_named_as_upstream_names_them() -
         assert weights.url.startswith("https://github.com/xinntao/Real-ESRGAN/releases/download/v")
         assert weights.filename.endswith(".pth")
     assert len({weights.sha256 for weights in OFFICIAL.values()}) == len(OFFICIAL)
+
+
+def test_a_check_before_a_run_loads_the_weights_but_once(
+    monkeypatch: pytest.MonkeyPatch, compact_file: Path
+) -> None:
+    loaded: list[Path] = []
+
+    def load(path: Path, *others: Any) -> Network:
+        loaded.append(path)
+        return load_network(path, *others)
+
+    monkeypatch.setattr("components.enhancement.weights.load_network", load)
+    enhancer, settings = RealESRGANEnhancer(), IES(weights=compact_file)
+    enhancer.enhance([], settings)
+    list(enhancer.enhance([make_igdt(1, 8)], settings))
+    assert loaded == [compact_file]
+    list(enhancer.enhance([make_igdt(1, 8)], settings.model_copy(update={"scale": 16})))
+    save(seeded_compact(num_conv=4), compact_file)  # another file under the same name
+    (changed,) = enhancer.enhance([make_igdt(1, 8)], settings)
+    assert len(loaded) == 3
+    assert changed.enhancement.weights_sha256 == load_network(compact_file).sha256
 
 
 def test_batches_are_taken_one_at_a_time(compact_file: Path) -> None:
@@ -675,14 +844,21 @@ def test_a_bad_file_is_named_in_one_line(tmp_path: Path, kind: str) -> None:
 
 
 def test_folders_are_searched(tmp_path: Path) -> None:
-    names = ["b/Z.JPG", "b/a.Png", "c.webp", "notes.txt", ".hidden.png", "b/.git/x.png"]
+    names = ["b/Z.JPG", "b/a.Png", "c.webp", "d.HEIC", "notes.txt", ".hidden.png", "b/.git/x.png"]
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "b" / "loop").symlink_to(tmp_path, target_is_directory=True)
     found = find_pictures([tmp_path / "notes.txt", tmp_path, tmp_path / "c.webp"])
-    expected = ["notes.txt", "b/Z.JPG", "b/a.Png", "c.webp"]
+    expected = ["notes.txt", "b/Z.JPG", "b/a.Png", "c.webp", "d.HEIC"]
     assert found == [tmp_path / name for name in expected]
+
+
+@pytest.mark.parametrize("name", ["x.heic", "x.PSD", "x.pdf"])
+def test_a_format_that_is_not_read_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"anything")
+    with pytest.raises(AtelierError, match=rf"{name}: \{Path(name).suffix.lower()} files are not"):
+        read_picture(tmp_path / name)
 
 
 def test_nothing_found_is_an_error(tmp_path: Path) -> None:

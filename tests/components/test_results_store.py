@@ -305,6 +305,9 @@ queries = st.builds(
     model_digest=st.none() | st.sampled_from(["a", "ab", "abf", "f", "ff", "b", "a" * 64]),
     first_seed=st.none() | st.integers(0, 5) | st.just(2**63 - 1),
     last_seed=st.none() | st.integers(0, 5) | st.just(2**63 - 1),
+    most_drift=st.none() | st.sampled_from([0.0, 1.5, 4.0]),
+    least_originality=st.none() | st.sampled_from([0.0, 0.5, 1.0]),
+    sort_by=st.sampled_from(["newest", "drift", "originality"]),
     limit=st.integers(1, 30),
 )
 
@@ -314,15 +317,32 @@ def _fits(result: StoredResult, query: ResultQuery) -> bool:
     if query.run not in (None, result.run):
         return False
     origin = result.record.origin
+    drift = result.record.drift
+    if query.most_drift is not None and (drift is None or drift > query.most_drift):
+        return False
     if origin.kind == "file":
-        return query.model_dump(exclude={"run", "limit"}, exclude_none=True) == {}
+        elsewhere = {"run", "most_drift", "sort_by", "limit"}
+        return query.model_dump(exclude=elsewhere, exclude_none=True) == {}
+    least, originality = query.least_originality, origin.originality
     return (
-        query.family in (None, origin.family)
+        (least is None or (originality is not None and originality >= least))
+        and query.family in (None, origin.family)
         and query.style in (None, origin.style)
         and origin.model_digest.startswith(query.model_digest or "")
         and (query.first_seed is None or origin.seed >= query.first_seed)
         and (query.last_seed is None or origin.seed <= query.last_seed)
     )
+
+
+def _order(result: StoredResult, query: ResultQuery) -> tuple[bool, float]:
+    """What a query sorts by, in Python: unknown figures last; the newest first among equals."""
+    if query.sort_by == "newest":
+        return (False, 0.0)
+    origin = result.record.origin
+    figure = result.record.drift
+    if query.sort_by == "originality":
+        figure = origin.originality if origin.kind == "generated" else None
+    return (figure is None, figure or 0.0)
 
 
 def test_find_gives_what_a_plain_filter_gives(store: LocalResultsStore) -> None:
@@ -337,9 +357,11 @@ def test_find_gives_what_a_plain_filter_gives(store: LocalResultsStore) -> None:
                     "style": drawn.choice([None, "waves", "Хвилі", "%", ""]),
                     "model_digest": drawn.choice(["a" * 64, "ab" * 32, "abf" + "0" * 61, "f" * 64]),
                     "seed": drawn.choice([0, 1, 2, 3, 4, 2**63 - 1]),
+                    "originality": drawn.choice([None, 0.0, 0.5, 0.9, 1.2]),
                 }
             )
-            record = make_record().model_copy(update={"origin": origin})
+            drift = drawn.choice([None, 0.0, 1.5, 3.0, 9.5])
+            record = make_record().model_copy(update={"origin": origin, "drift": drift})
             image = make_iodt(number).model_copy(update={"record": record})
         all_kept.append(store.keep(image, drawn.choice(["", "a", "A", "b"])))
 
@@ -347,9 +369,30 @@ def test_find_gives_what_a_plain_filter_gives(store: LocalResultsStore) -> None:
     @given(queries)
     def agrees(query: ResultQuery) -> None:
         fitting = [result for result in reversed(all_kept) if _fits(result, query)]
+        fitting.sort(key=lambda result: _order(result, query))
         assert store.find(query) == fitting[: query.limit]
 
     agrees()
+
+
+def test_a_database_of_the_first_version_is_brought_up_to_date(
+    store: LocalResultsStore, tmp_path: Path
+) -> None:
+    record = make_record()
+    origin = record.origin.model_copy(update={"originality": 0.7})
+    image = make_iodt(1).model_copy(
+        update={"record": record.model_copy(update={"origin": origin, "drift": 2.5})}
+    )
+    kept = store.keep(image, "run")
+    with sqlite3.connect(tmp_path / "results" / "results.sqlite") as database:
+        database.execute("ALTER TABLE results DROP COLUMN drift")
+        database.execute("ALTER TABLE results DROP COLUMN originality")
+        database.execute("PRAGMA user_version = 1")
+    again = create(tmp_path)
+    assert again.find(ResultQuery(most_drift=2.5, least_originality=0.7)) == [kept]
+    assert again.find(ResultQuery(most_drift=2.4)) == []
+    with sqlite3.connect(tmp_path / "results" / "results.sqlite") as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (2,)
 
 
 def test_a_lost_database_is_filled_again_without_doubling(

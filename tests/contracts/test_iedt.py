@@ -30,13 +30,19 @@ enhancements = st.builds(
     is_fallback=st.booleans(),
     scale=st.sampled_from([1, 4, 16]),
     strength=st.floats(0, 1),
+    denoise=st.floats(0, 1),
+    twin_sha256=st.none() | digests,
+    route=st.none() | words,
 )
 
 
 @st.composite
 def enlarged_batches(draw: st.DrawFn) -> IEDT:
     """Any valid batch, with any valid word on how it was enlarged."""
-    return IEDT(**dict(draw(batches())), enhancement=draw(enhancements))
+    batch = draw(batches())
+    figures = st.floats(0, 255)
+    drift = st.just(()) | st.tuples(*[figures] * len(batch))
+    return IEDT(**dict(batch), enhancement=draw(enhancements), drift=draw(drift))
 
 
 @given(enlarged_batches())
@@ -61,12 +67,30 @@ def test_bytes_round_trip(batch: IEDT) -> None:
         ("strength", 1.1),
         ("strength", float("nan")),
         ("is_fallback", "maybe"),
+        ("denoise", 1.1),
+        ("twin_sha256", "abc"),
+        ("route", ""),
         ("device", "cpu"),
     ],
 )
 def test_the_enhancement_is_closed_and_checked(field: str, value: object) -> None:
     with pytest.raises(ValidationError):
         EnhancementRecord(**(make_enhancement().model_dump() | {field: value}))
+
+
+@pytest.mark.parametrize("drift", [(1.0,), (1.0, 2.0, 3.0), (1.0, -0.5), (1.0, float("nan"))])
+def test_drift_is_one_figure_an_image_or_none_at_all(drift: tuple[float, ...]) -> None:
+    batch = dict(make_igdt(2, 4))
+    assert IEDT(**batch, enhancement=make_enhancement()).drift == ()
+    assert IEDT(**batch, enhancement=make_enhancement(), drift=(0.0, 3.5)).drift == (0.0, 3.5)
+    with pytest.raises(ValidationError, match="drift"):
+        IEDT(**batch, enhancement=make_enhancement(), drift=drift)
+
+
+def test_a_record_from_before_there_were_routes_is_still_read() -> None:
+    old = {"enhancer": "lanczos", "weights_sha256": None, "scale": 4, "strength": 1.0}
+    record = EnhancementRecord.model_validate(old)
+    assert (record.route, record.denoise, record.twin_sha256) == (None, 1.0, None)
 
 
 def test_an_enlarged_batch_says_how_it_was_enlarged() -> None:

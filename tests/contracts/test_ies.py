@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from interfaces.errors import AtelierError
 from interfaces.iedt import IEDT, Enhancer
-from interfaces.ies import IES
+from interfaces.ies import IES, Route
 from interfaces.igdt import IGDT
 from tests.helpers import make_igdt
 
@@ -24,6 +25,8 @@ settings = st.builds(
     enhancer=st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
     weights=st.none() | st.sampled_from([Path("mine.pth"), Path("/папка/x y.safetensors")]),
     strength=st.floats(0, 1),
+    denoise=st.floats(0, 1),
+    route=st.sampled_from(get_args(Route)),
     tile_pixels=st.integers(32, 4096),
     device=st.sampled_from(["auto", "cpu", "cuda", "mps"]),
 )
@@ -52,6 +55,10 @@ def test_round_trips(chosen: IES) -> None:
         ("strength", -0.01),
         ("strength", 1.01),
         ("strength", float("nan")),
+        ("denoise", -0.01),
+        ("denoise", 1.01),
+        ("denoise", float("nan")),
+        ("route", "float64"),
         ("tile_pixels", 31),
         ("tile_pixels", 4097),
         ("tile_pixels", 64.5),

@@ -1,0 +1,184 @@
+"""Which route is the best for a network on this machine: measured once, and remembered."""
+
+import functools
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from components.devices import has_bfloat16_vectors, pick_dtype
+from components.enhancement.engines import (
+    ROUTES,
+    Forward,
+    Route,
+    build,
+    check_route,
+    has_openvino,
+)
+from components.enhancement.remembering import remembered
+from components.enhancement.weights import Network
+from interfaces.errors import AtelierError
+
+_log = logging.getLogger("atelier")
+
+VISIBLE = 1
+"""Levels of 255: a route that moves any rounded pixel further from float32 is not taken unasked."""
+
+SMALLEST_GAIN = 1.05
+"""A route, or a larger batch, is taken where it is so many times as fast as the simpler one."""
+
+SIDE = 64  # pixels of the pictures that are measured with: the size that is generated
+_BATCHES = {"cpu": (1, 4), "cuda": (1, 4, 16), "mps": (1, 4)}  # pictures in one forward pass
+_ROUNDS = 3
+_PATIENCE = 0.5  # seconds a picture, beyond which a network counts as slow
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A route, and how many pixels one forward pass takes best."""
+
+    route: Route
+    pixels_at_once: int
+    deviation: float  # largest, from float32, in levels of 255, over the pictures of the probe
+
+
+def choose(asked: str, network: Network, device: torch.device) -> Choice:
+    """The route for a network: the one that was asked for, or with 'auto' the best.
+
+    Best is the fastest of those that deviate invisibly from float32 with these very weights
+    (`VISIBLE`), over four drawn pictures. The answer is kept in the person's cache. Routes that
+    want half a minute of compiling are never tried unasked: they gained too little.
+    """
+    if asked != "auto":
+        check_route(ROUTES[asked], device)
+    routes = list(_candidates(device)) if asked == "auto" else [ROUTES[asked]]
+    names = [route.name for route in routes]
+    answer = remembered(
+        "routes",
+        device,
+        [network.identity, names, VISIBLE, SMALLEST_GAIN],
+        lambda: _measure(routes, network, device),
+    )
+    return Choice(ROUTES[answer["route"]], answer["pixels_at_once"], answer["deviation"])
+
+
+def _candidates(device: torch.device) -> Iterator[Route]:
+    """Routes worth measuring, the simplest first."""
+    yield ROUTES["float32"]
+    if device.type != "cpu":
+        yield ROUTES["float16"]
+    reduced = has_bfloat16_vectors(device) or pick_dtype("auto", device) is torch.bfloat16
+    if reduced:
+        yield ROUTES["bfloat16"]
+    if device.type == "cpu" and has_openvino():
+        yield ROUTES["openvino"]
+        if reduced:
+            yield ROUTES["openvino-bfloat16"]
+
+
+def _measure(routes: list[Route], network: Network, device: torch.device) -> dict[str, Any]:
+    batches = _BATCHES[device.type]
+    exact = build(ROUTES["float32"], network, device)
+    pictures = torch.from_numpy(probe_pictures(max(batches)))
+    exact(pictures[:1])  # the first is the warm-up
+    if _seconds(exact, pictures[:1]) > _PATIENCE:
+        # Of slow networks one picture fills a processor already, and a few show the deviation.
+        pictures, batches = pictures[:2], (1,)
+    reference = _levels(exact, pictures)
+    usable: dict[str, Forward] = {}
+    deviations: dict[str, float] = {}
+    for route in routes:
+        try:
+            forward = exact if route.name == "float32" else build(route, network, device)
+        except AtelierError as error:
+            if len(routes) == 1:
+                raise
+            _log.info("%s", error)
+            continue
+        deviation = float((_levels(forward, pictures) - reference).abs().max())
+        deviations[route.name] = deviation
+        if deviation <= VISIBLE or len(routes) == 1:
+            usable[route.name] = forward
+    seconds = _time(usable, pictures, batches)
+    name, batch = _best(seconds)
+    _log.info(
+        "%s: %s, %d pictures at once (seconds a picture: %s; levels from float32: %s)",
+        network.architecture,
+        name,
+        batch,
+        {f"{name} {batch}": round(took, 4) for (name, batch), took in seconds.items()},
+        deviations,
+    )
+    return {
+        "route": name,
+        "pixels_at_once": batch * SIDE * SIDE,
+        "deviation": deviations[name],
+        "deviations": deviations,
+    }
+
+
+def _time(
+    usable: dict[str, Forward], pictures: Tensor, batches: tuple[int, ...]
+) -> dict[tuple[str, int], float]:
+    """Seconds a picture of each (route, batch): the best of alternating rounds.
+
+    The best and not the middle one, since whatever else the machine does only ever slows it down.
+    """
+    spent: dict[tuple[str, int], list[float]] = {
+        (name, batch): [] for name in usable for batch in batches
+    }
+    for _ in range(_ROUNDS):
+        for (name, batch), times in spent.items():
+            times.append(_seconds(usable[name], pictures[:batch]) / batch)
+    return {pair: min(times) for pair, times in spent.items()}
+
+
+def _seconds(forward: Forward, pictures: Tensor) -> float:
+    begun = time.perf_counter()
+    forward(pictures)
+    return time.perf_counter() - begun
+
+
+def _best(seconds: dict[tuple[str, int], float]) -> tuple[str, int]:
+    """The fastest, but of two about as fast the one that comes first: simpler, or smaller."""
+    best = next(iter(seconds))
+    for pair, took in seconds.items():
+        if took * SMALLEST_GAIN < seconds[best]:
+            best = pair
+    return best
+
+
+def _levels(forward: Forward, pictures: Tensor) -> Tensor:
+    """Rounded results, one picture at a time."""
+    results = [forward(pictures[place : place + 1]) for place in range(len(pictures))]
+    return (torch.cat(results).clamp(0, 1) * 255).round()
+
+
+@functools.cache
+def probe_pictures(count: int, side: int = SIDE) -> np.ndarray:
+    """Drawn pictures to measure with, float32 (count, 3, side, side) in [0, 1].
+
+    Their spectrum falls as that of natural pictures does (amplitude about 1/frequency: Field, 1987,
+    "Relations between the statistics of natural images …"), with hard edges and grain on top.
+    """
+    rng = np.random.default_rng(0)
+    rows, columns = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]
+    frequency = np.maximum(np.hypot(rows, columns), 1 / side)
+    spectrum = np.fft.rfft2(rng.standard_normal((count, 3, side, side))) / frequency
+    ground = np.fft.irfft2(spectrum, (side, side))
+    ground = 0.5 + 0.18 * ground / ground.std(axis=(1, 2, 3), keepdims=True)
+    y, x = np.mgrid[:side, :side] / side
+    for picture in ground:
+        for _ in range(6):
+            angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.8)
+            beyond = np.cos(angle) * x + np.sin(angle) * y > offset * (
+                np.cos(angle) + np.sin(angle)
+            )
+            picture += beyond * rng.uniform(-0.2, 0.2, (3, 1, 1))
+    grain = 0.02 * rng.standard_normal(ground.shape)
+    return np.clip(ground + grain, 0, 1).astype(np.float32)
