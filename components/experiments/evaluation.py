@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from components.durable import replacing, write_text
 from components.families import FAMILIES
 from components.images import float_to_pixels, pair_sheet
+from interfaces.contract import explain
 from interfaces.errors import AtelierError
 from interfaces.igdt import ImageGenerator
 from interfaces.igme import IGME
@@ -42,7 +44,7 @@ def evaluate(
     if prepared.resolution != model.resolution:
         raise AtelierError(
             f"{prepared.name} was prepared at {prepared.resolution} pixels, the model makes "
-            f"{model.resolution}; give --resolution {model.resolution}"
+            f"{model.resolution}; prepare it at {model.resolution}"
         )
     network = load_features(
         settings.features, settings.inception_weights, settings.device, progress
@@ -51,10 +53,11 @@ def evaluate(
     held_out_fraction = model.held_out_fraction
     places = rows(prepared, settings.against, held_out_fraction)
     counts = np.bincount(prepared.labels()[places], minlength=len(prepared.styles))
-    made = [
-        _pictures(generator, model, request, progress)
-        for request in _requests(model, prepared.styles, counts, settings)
-    ]
+    try:
+        requests = _requests(model, prepared.styles, counts, settings)
+    except ValidationError as error:
+        raise AtelierError(explain(error, "evaluate")) from error
+    made = [_pictures(generator, model, request, progress) for request in requests]
     pixels = np.concatenate([part for part, _ in made])
     features = network.extract(pixels, progress)
     found = list(
@@ -87,13 +90,15 @@ def _requests(
 ) -> list[IGS]:
     """What to ask the generator for: each style its share, and seeds that follow one another."""
     common = {"device": settings.device, "options": settings.options}
-    known = [style for style in styles if style in model.styles]
-    if not FAMILIES[model.family].is_conditional:
+    # A family that is not in the table is the generator's to know, or to name as unknown.
+    if model.family not in FAMILIES or not FAMILIES[model.family].is_conditional:
         return [IGS(count=settings.count, seed=settings.seed, **common)]
+    compared = [style for style, count in zip(styles, counts, strict=True) if count]
+    known = [style for style in compared if style in model.styles]
     if not known:
         raise AtelierError(
-            f"the model knows {', '.join(model.styles)} and the collection has "
-            f"{', '.join(styles)}: no style in common to compare"
+            f"the model knows {', '.join(model.styles)} and the pictures compared with have "
+            f"{', '.join(compared)}: no style in common to compare"
         )
     shares = np.array([counts[styles.index(style)] for style in known], dtype=float)
     ends = np.rint(np.cumsum(shares) / shares.sum() * settings.count).astype(int)
@@ -140,6 +145,8 @@ def _write_nearest(
         for n, near in enumerate(nearest)
         if near is not None and near[1] in place_of
     )[:NUM_PAIRS]
+    # Of an earlier evaluation, it would not belong to these figures.
+    (folder / "nearest.png").unlink(missing_ok=True)
     if pairs:
         made, real = (np.array([pair[n] for pair in pairs]) for n in (1, 2))
         with replacing(folder / "nearest.png") as temporary:

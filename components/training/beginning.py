@@ -42,8 +42,9 @@ def start_from(origin: IGME, trainer: FamilyTrainer, family: Family, styles: Seq
         trainer.start_from(weights, companions, places)
     except (KeyError, ValueError, RuntimeError) as error:
         raise AtelierError(
-            f"{origin.directory}: its networks have another shape than this training's "
-            f"({first_line(error)}); leave the options of the networks out"
+            f"{origin.directory}: its networks, for {origin.resolution} pixels, have another shape "
+            f"than this training's ({_first_difference(error)}); leave the options of the "
+            "networks and the resolution out"
         ) from error
 
 
@@ -58,13 +59,26 @@ def choose_family(settings: TrainingSettings) -> tuple[Family, FamilyConfig]:
         raise AtelierError(explain(error, f"options of {family.name}")) from error
 
 
+def precision_of(path: Path, settings: TrainingSettings) -> str:
+    """The arithmetic that a training was begun with, so that 'auto' never changes on the way."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["arithmetic"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return settings.precision  # a new one; what else is wrong there, comparing will say
+
+
 def identity(
-    prepared: IPDT, settings: TrainingSettings, config: FamilyConfig, origin: IGME | None
+    prepared: IPDT,
+    settings: TrainingSettings,
+    config: FamilyConfig,
+    origin: IGME | None,
+    arithmetic: str,
 ) -> dict[str, Any]:
     """What a training is, by name: what it learns from and starts from, how, from which seed."""
     chosen = settings.model_dump(mode="json", exclude={*FREE_WHEN_RESUMED, "options"})
     return chosen | {
         "start_from": origin.digest if origin else None,
+        "arithmetic": arithmetic,
         "dataset_digest": prepared.digest,
         "options": config.model_dump(mode="json"),
     }
@@ -95,6 +109,12 @@ def save_or_compare(path: Path, identity: dict[str, Any]) -> None:
 def _flat(identity: dict[str, Any]) -> dict[str, Any]:
     """The family's options among the other settings, each by its own name."""
     return {name: v for name, v in identity.items() if name != "options"} | identity["options"]
+
+
+def _first_difference(error: Exception) -> str:
+    """What does not fit, of the many lines that torch says about weights; the first only names."""
+    lines = str(error).splitlines()
+    return lines[min(1, len(lines) - 1)].strip().partition(": copying")[0][:120]
 
 
 def first_line(error: Exception) -> str:

@@ -26,6 +26,7 @@ from components.training.beginning import (
     choose_family,
     first_line,
     identity,
+    precision_of,
     save_or_compare,
     start_from,
     start_model,
@@ -66,14 +67,17 @@ def _train(
     # Set up, and refuse to go on with other settings than the run was begun with.
     family, config = choose_family(settings)
     origin = start_model(settings)
-    save_or_compare(run / "settings.json", identity(prepared, settings, config, origin))
     device = pick_device(settings.device)
     keep_freed_memory()
     rng = torch.Generator().manual_seed(settings.seed)
     shape = Shape(prepared.resolution, len(prepared.styles))
     method = family.method()
     try:
-        dtype = choose_dtype(settings.precision, family, config, shape, device)
+        precision = precision_of(run / "settings.json", settings)
+        dtype = choose_dtype(precision, family, config, shape, device)
+        arithmetic = str(dtype).removeprefix("torch.")
+        begun = identity(prepared, settings, config, origin, arithmetic)
+        save_or_compare(run / "settings.json", begun)
         trainer = method.build_trainer(config, shape, device, dtype, rng)
     except ValueError as error:
         raise AtelierError(f"{family.name}: {error}") from error

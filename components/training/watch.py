@@ -83,6 +83,8 @@ class Watch:
 
     @cached_property
     def _real_spread(self) -> float:
+        if len(self.training) < 2:
+            return 0.0  # one picture lies apart from none
         return spread(self.real[self.training])
 
     def measure(self, network: nn.Module, images_seen: int, seconds: float) -> None:

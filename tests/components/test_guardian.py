@@ -35,6 +35,7 @@ def settings(**changes: object) -> TrainingSettings:
         "total_images": 240,
         "guardian_images": 40,
         "measure_images": 0,
+        "measure_count": 64,
         "held_out_fraction": 0.0,
     }
     return TrainingSettings.model_validate(chosen | changes)

@@ -31,7 +31,8 @@ TINY = {"batch_size": 4, "generator_channels": 8, "discriminator_channels": 8}
 
 
 def settings(family: str = "dcgan", **changes: object) -> TrainingSettings:
-    chosen = {"family": family, "options": TINY, "total_images": 120} | changes
+    chosen = {"family": family, "options": TINY, "total_images": 120, "measure_count": 64}
+    chosen |= changes
     return TrainingSettings.model_validate(chosen)
 
 
