@@ -20,15 +20,18 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 _SIXTEEN_BIT_MODES = {"I;16", "I;16L", "I;16B", "I;16N", "I"}
 
 
-def open_upright(data: bytes) -> Image.Image:
+def open_upright(data: bytes, max_pixels: int | None = None) -> Image.Image:
     """An image file => its first frame, turned as its EXIF orientation says, in its own mode.
 
     Raises what Pillow raises: `UnidentifiedImageError` where it is no image, `OSError` and
-    others where it is damaged.
+    others where it is damaged; `ValueError`, before a pixel is decoded, where it is too large.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd EXIF and palettes are worth no word to a person
         image = Image.open(io.BytesIO(data))
+        if max_pixels is not None and image.width * image.height > max_pixels:
+            size = f"{image.width:,} x {image.height:,}"
+            raise ValueError(f"is {size} pixels; at most {max_pixels:,} in all are read")
         image.load()
         return ImageOps.exif_transpose(image)
 
@@ -45,11 +48,16 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return _sixteen_bit_to_grey(image).convert("RGB")
     if image.mode == "F":
         return Image.fromarray(to_grey_levels(np.asarray(image))).convert("RGB")
-    if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info:
+    if is_transparent(image):
         layered = image.convert("RGBA")
         paper = Image.new("RGBA", layered.size, "white")
         return Image.alpha_composite(paper, layered).convert("RGB")
     return image.convert("RGB")
+
+
+def is_transparent(image: Image.Image) -> bool:
+    """Whether the image has an opacity of its own, which a conversion to RGB would lose."""
+    return image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info
 
 
 def _sixteen_bit_to_grey(image: Image.Image) -> Image.Image:

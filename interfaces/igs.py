@@ -1,5 +1,6 @@
 """IGS: what a person chose for generation. From the UI to generation."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
@@ -81,6 +82,22 @@ class IGS(Contract):
         le=1,
         description="How far towards `towards_style`: 0 is `style` alone, 1 the other alone.",
     )
+    prompt: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=2000,
+        description="What the pictures shall show, in words, for a family that reads them.",
+    )
+    sketch: Path | None = Field(
+        default=None, description="A drawing that the pictures keep to, for a family that can."
+    )
+    source: Path | None = Field(
+        default=None, description="A picture to rework, for a family that can."
+    )
+    mask: Path | None = Field(
+        default=None,
+        description="Where `source` is made anew: white is new, black is kept; of the same shape.",
+    )
     batch_size: int | None = Field(
         default=None,
         ge=1,
@@ -109,6 +126,12 @@ class IGS(Contract):
     def _mixes_two_styles(self) -> Self:
         if self.towards_style is not None and self.style is None:
             raise ValueError("towards_style: name the style to start from too (style)")
+        return self
+
+    @model_validator(mode="after")
+    def _masks_a_source(self) -> Self:
+        if self.mask is not None and self.source is None:
+            raise ValueError("mask: name the picture it belongs to as well (source)")
         return self
 
     @property

@@ -14,6 +14,14 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class InputRecord(_Record):
+    """A person's own file that a picture was made from."""
+
+    role: Literal["sketch", "source", "mask"] = Field(description="What it was taken as (IGS).")
+    name: str = Field(min_length=1, description="File name, without folders.")
+    sha256: Sha256 = Field(description="Digest of the file as it was read.")
+
+
 class GeneratedOrigin(_Record):
     """The picture was made by a model: model digest and seed fix it."""
 
@@ -41,6 +49,10 @@ class GeneratedOrigin(_Record):
     )
     nearest_sha256: Sha256 | None = Field(
         default=None, description="Digest of the nearest training image's file."
+    )
+    prompt: str | None = Field(default=None, description="The words asked for; None: none were.")
+    inputs: tuple[InputRecord, ...] = Field(
+        default=(), description="The person's files it was made from: sketch, source, mask."
     )
     options: dict[str, Any] = Field(
         default_factory=dict, description="The family's own options (IGS), with every default."

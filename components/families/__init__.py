@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import cast
 
 from components.families.paper002 import config as paper002
-from components.families.port import FamilyConfig, FamilyOptions, Method
+from components.families.port import FamilyConfig, FamilyOptions, InputKind, Method
 from components.families.r3gan import config as r3gan
 
 
@@ -24,6 +24,10 @@ class Family:
     method_module: str
     is_conditional: bool
     """True where a style can be asked for by name."""
+    takes: frozenset[InputKind] = frozenset()
+    """What its pictures can be made from besides a seed; its sampler is a `GuidedSampler` then."""
+    needs: frozenset[InputKind] = frozenset()
+    """What of that it cannot do without."""
 
     def method(self) -> Method:
         """The family's networks, trainer and sampler. Imports torch."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -121,6 +121,36 @@ class FamilySampler(Protocol):
 
         `styles` float32 (n, K) says how much of each style, rows summing to 1. Each picture
         depends on its seed, its row and the options alone, whatever else is in the call.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What pictures are made from besides a seed; None where it was not given."""
+
+    prompt: str | None = None
+    sketch: Tensor | None = None
+    """Float32 (1, S, S) in [0, 1] at the model's resolution: 1 where something is drawn."""
+    source: Tensor | None = None
+    """A picture: float32 (3, H, W) in [-1, 1], of any size."""
+    mask: Tensor | None = None
+    """Float32 (1, H, W) in [0, 1], of the source's size: 1 where it is made anew."""
+
+
+InputKind = Literal["prompt", "sketch", "source", "mask"]
+INPUT_KINDS: tuple[InputKind, ...] = get_args(InputKind)
+
+
+class GuidedSampler(FamilySampler, Protocol):
+    """A sampler that can be given more than a seed: a drawing, a picture, words."""
+
+    def sample_from(
+        self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions, inputs: Inputs
+    ) -> Tensor:
+        """As `sample`, made from the inputs; the pictures may have the source's size.
+
+        Raises `ValueError` for inputs that it cannot work with.
         """
         ...
 

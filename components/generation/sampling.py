@@ -1,8 +1,10 @@
 """From a model's folder to batches of pictures."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from pydantic import ValidationError
@@ -11,7 +13,8 @@ from torch import Tensor
 from components.checkpoints import load_weights
 from components.devices import pick_device
 from components.families import FAMILIES, Family
-from components.families.port import FamilyOptions, FamilySampler, Shape
+from components.families.port import FamilyOptions, FamilySampler, GuidedSampler, Shape
+from components.generation.inputs import read_inputs
 from components.images import float_to_pixels
 from components.metrics import Neighbours, load_features
 from interfaces.contract import explain
@@ -38,21 +41,13 @@ def generate(model: IGME, settings: IGS) -> Iterator[IGDT]:
     family = _family_of(model)
     options = _checked_options(family, settings)
     style = _style_of(model, family, settings)
+    inputs, files = read_inputs(model, family, settings)
     sampler = _load(model, family, settings.device)
+    sample = partial(sampler.sample, options=options)
+    if family.takes:
+        guided = cast(GuidedSampler, sampler)
+        sample = partial(guided.sample_from, options=options, inputs=inputs)
     originality = _originality(model, settings)
-    return _batches(model, settings, sampler, options, style, originality)
-
-
-def _batches(
-    model: IGME,
-    settings: IGS,
-    sampler: FamilySampler,
-    options: FamilyOptions,
-    style: Tensor | None,
-    originality: Callable[[Tensor], list[Neighbour]] | None,
-) -> Iterator[IGDT]:
-    image_bytes = 3 * 4 * model.resolution**2
-    batch_size = settings.batch_size or max(1, IN_FLIGHT_BYTES // image_bytes)
     origin = {
         "family": model.family,
         "model_digest": model.digest,
@@ -61,21 +56,54 @@ def _batches(
         "style": settings.style,
         "towards_style": settings.towards_style,
         "style_blend": settings.style_blend if settings.towards_style else None,
+        "prompt": settings.prompt,
+        "inputs": files,
         "options": options.model_dump(mode="json"),
     }
+    return _batches(model, settings, sample, origin, style, originality)
+
+
+def _batches(
+    model: IGME,
+    settings: IGS,
+    sample: Callable[[Sequence[int], Tensor], Tensor],
+    origin: dict[str, Any],
+    style: Tensor | None,
+    originality: Callable[[Tensor], list[Neighbour]] | None,
+) -> Iterator[IGDT]:
+    image_bytes = 3 * 4 * model.resolution**2
+    batch_size = settings.batch_size or max(1, IN_FLIGHT_BYTES // image_bytes)
     every_style = torch.eye(len(model.styles))
     chosen = settings.chosen_seeds
     for start in range(settings.skip, len(chosen), batch_size):
         seeds = chosen[start : start + batch_size]
         # Where no style was asked for, the seed chooses one, so that it alone fixes the picture.
         rows = [every_style[seed % len(every_style)] if style is None else style for seed in seeds]
-        images = sampler.sample(seeds, torch.stack(rows), options)
+        images = _made(sample, seeds, torch.stack(rows), model)
         found = originality(images) if originality else [Neighbour()] * len(seeds)
         origins = tuple(
             GeneratedOrigin(seed=seed, index=n, **origin, **asdict(neighbour))
             for n, (seed, neighbour) in enumerate(zip(seeds, found, strict=True), start)
         )
         yield IGDT(images=images.numpy(), origins=origins)
+
+
+def _made(
+    sample: Callable[[Sequence[int], Tensor], Tensor],
+    seeds: Sequence[int],
+    styles: Tensor,
+    model: IGME,
+) -> Tensor:
+    """The family's pictures; what it cannot do comes as one line for a person."""
+    try:
+        return sample(seeds, styles)
+    except ValueError as error:
+        raise AtelierError(f"{model.family}: {error}") from error
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise AtelierError(
+            f"{model.family}: the memory does not suffice; ask for smaller pictures, or choose "
+            "another --device"
+        ) from error
 
 
 def _originality(model: IGME, settings: IGS) -> Callable[[Tensor], list[Neighbour]] | None:

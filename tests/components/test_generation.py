@@ -1,17 +1,23 @@
 """Generation: what our own does beyond the port."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from components.checkpoints import save_weights
+from components.families import FAMILIES, Family
+from components.families.port import FamilyConfig, FamilyOptions
 from components.generation import create
 from components.training import create as create_trainer
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.igs import IGS
 from interfaces.progress import silent
-from tests.helpers import tiny_prepared
+from tests.components import echo_family
+from tests.helpers import digest, tiny_prepared
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +115,99 @@ def test_a_config_that_does_not_fit_the_weights_is_refused(model: IGME) -> None:
     other = model.model_copy(update={"config": model.config | {"latent_dim": 7}})
     with pytest.raises(AtelierError, match="do not belong together"):
         create(Path()).generate(other, IGS())
+
+
+@pytest.fixture
+def echo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> IGME:
+    """A model of a family that takes everything and needs a source."""
+    family = Family(
+        "echo",
+        "shows what it was given",
+        FamilyConfig,
+        FamilyOptions,
+        "tests.components.echo_family",
+        is_conditional=False,
+        takes=frozenset({"prompt", "source", "mask"}),
+        needs=frozenset({"source"}),
+    )
+    monkeypatch.setitem(FAMILIES, "echo", family)
+    echo_family.Sampler.seen.clear()
+    return IGME(
+        directory=tmp_path,
+        family="echo",
+        config={},
+        weights_sha256=save_weights(tmp_path / "weights.safetensors", {}),
+        resolution=16,
+        styles=("all",),
+        dataset_name="none",
+        dataset_digest=digest("none"),
+        images_seen=0,
+    )
+
+
+def painted(path: Path, mode: str, size: tuple[int, int], colour: object) -> Path:
+    Image.new(mode, size, colour).save(path)  # pyright: ignore[reportArgumentType]
+    return path
+
+
+def test_a_source_reaches_the_family_as_it_is_and_the_record_names_it(
+    echo: IGME, tmp_path: Path
+) -> None:
+    source = painted(tmp_path / "source.png", "RGB", (24, 20), (255, 0, 51))
+    mask = painted(tmp_path / "mask.png", "L", (24, 20), 255)
+    settings = IGS(seeds=(0, 10), prompt="a tree", source=source, mask=mask)
+    (batch,) = create(tmp_path).generate(echo, settings)
+    assert batch.images.shape == (2, 3, 20, 24)
+    np.testing.assert_allclose(batch.images[0, :, 7, 7], [1, -1, -0.6], atol=1e-6)
+    assert not batch.images[1].any()
+    (inputs,) = echo_family.Sampler.seen
+    assert inputs.prompt == "a tree"
+    assert inputs.mask is not None
+    assert inputs.mask.shape == (1, 20, 24)
+    assert bool((inputs.mask == 1).all())
+    origin = batch.origins[0]
+    assert origin.kind == "generated"
+    assert origin.prompt == "a tree"
+    assert [(file.role, file.name, file.sha256) for file in origin.inputs] == [
+        (path.stem, path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in (source, mask)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "source: a echo model needs one"),
+        ({"sketch": "source.png"}, "sketch: a echo model has no use for one"),
+        ({"source": "absent.png"}, "absent.png: cannot be read"),
+        ({"source": "text.png"}, "text.png: not an image"),
+        ({"source": "cut.png"}, "cut.png: "),
+        ({"source": "source.png", "mask": "small.png"}, "mask: is 8x8 pixels, its source 24x20"),
+        ({"source": "source.png", "prompt": "impossible"}, "echo: this cannot be drawn"),
+    ],
+)
+def test_unusable_inputs_are_one_line(
+    echo: IGME, tmp_path: Path, given: dict[str, str], message: str
+) -> None:
+    painted(tmp_path / "source.png", "RGB", (24, 20), "red")
+    painted(tmp_path / "small.png", "L", (8, 8), 255)
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "source.png").read_bytes()[:60])
+    files = {k: v if k == "prompt" else str(tmp_path / v) for k, v in given.items()}
+    with pytest.raises(AtelierError, match=message) as caught:
+        list(create(tmp_path).generate(echo, IGS.model_validate(files)))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_oversized_source_is_refused_before_it_is_decoded(
+    echo: IGME, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.generation.inputs.MAX_PIXELS", 400)
+    source = painted(tmp_path / "source.png", "RGB", (24, 20), "red")
+    with pytest.raises(AtelierError, match=r"is 24 x 20 pixels; at most 400"):
+        create(tmp_path).generate(echo, IGS(source=source))
+
+
+def test_a_family_without_inputs_refuses_them(model: IGME) -> None:
+    with pytest.raises(AtelierError, match="prompt: a wgan_gp model has no use for one"):
+        create(Path()).generate(model, IGS(prompt="a tree"))

@@ -39,6 +39,8 @@ seed_tuples = st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=20, uniqu
         {"batch_size": 0},
         {"skip": -1},
         {"device": "tpu"},
+        {"prompt": ""},
+        {"mask": "mask.png"},
         {"schema_version": 2},
         {"unknown": 1},
     ],

@@ -1,0 +1,94 @@
+"""What a person gives beside a seed: words, a drawing, a picture and its mask."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from components.families import Family
+from components.families.port import INPUT_KINDS, Inputs
+from components.images import is_transparent, open_upright, pixels_to_float, to_rgb
+from interfaces.errors import AtelierError
+from interfaces.igme import IGME
+from interfaces.igs import IGS
+from interfaces.record import InputRecord
+
+MAX_PIXELS = 100_000_000
+"""A larger file is refused before it is decoded."""
+
+
+def read_inputs(
+    model: IGME, family: Family, settings: IGS
+) -> tuple[Inputs, tuple[InputRecord, ...]]:
+    """What the settings name, read and checked, and what the record says of the files.
+
+    Raises `AtelierError` where the family cannot use one or lacks one, or a file is no such thing.
+    """
+    given = [kind for kind in INPUT_KINDS if getattr(settings, kind) is not None]
+    if unused := [kind for kind in given if kind not in family.takes]:
+        raise AtelierError(f"{unused[0]}: a {family.name} model has no use for one; leave it out")
+    if missing := sorted(family.needs.difference(given)):
+        raise AtelierError(f"{missing[0]}: a {family.name} model needs one; name it")
+    planes: dict[str, Tensor] = {}
+    records: list[InputRecord] = []
+    for role, read in _READERS.items():
+        if role in given:
+            path: Path = getattr(settings, role)
+            data = _bytes_of(path)
+            sha256 = hashlib.sha256(data).hexdigest()
+            records.append(InputRecord(role=role, name=path.name, sha256=sha256))
+            planes[role] = _checked(path, data, read, model.resolution)
+    if "mask" in planes and planes["mask"].shape[1:] != planes["source"].shape[1:]:
+        sizes = ("x".join(str(side) for side in planes[role].shape[:0:-1]) for role in _MASKING)
+        raise AtelierError(f"mask: is {' pixels, its source '.join(sizes)}; make them one size")
+    return Inputs(prompt=settings.prompt, **planes), tuple(records)
+
+
+_MASKING = ("mask", "source")
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.expanduser().read_bytes()
+    except OSError as error:
+        raise AtelierError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _checked(
+    path: Path, data: bytes, read: Callable[[Image.Image, int], Tensor], side: int
+) -> Tensor:
+    """Decode a file that may be anything; what is wrong with it comes as one line."""
+    try:
+        return read(open_upright(data, MAX_PIXELS), side)
+    except UnidentifiedImageError as error:
+        raise AtelierError(f"{path}: not an image of a known format") from error
+    except Exception as error:  # decoders raise nearly anything on damaged bytes
+        raise AtelierError(f"{path}: {error}") from error
+
+
+def _sketch(image: Image.Image, side: int) -> Tensor:
+    from components.families.drawing import clean_sketch
+
+    layered = (image if is_transparent(image) else to_rgb(image)).convert("RGBA")
+    return torch.as_tensor(clean_sketch(np.asarray(layered), side))
+
+
+def _source(image: Image.Image, side: int) -> Tensor:
+    return torch.from_numpy(pixels_to_float(np.asarray(to_rgb(image))[None])[0])
+
+
+def _mask(image: Image.Image, side: int) -> Tensor:
+    levels = np.asarray(to_rgb(image).convert("L"), dtype=np.float32)
+    return torch.from_numpy(levels / 255)[None]
+
+
+_READERS: dict[Literal["sketch", "source", "mask"], Callable[[Image.Image, int], Tensor]] = {
+    "sketch": _sketch,
+    "source": _source,
+    "mask": _mask,
+}
