@@ -36,10 +36,10 @@ class R3GANConfig(FamilyConfig):
         default=2e-4, gt=0, le=10, description="Adam's learning rate at the beginning."
     )
     final_learning_rate: float = Field(
-        default=6e-5, gt=0, le=10, description="Adam's learning rate after the burn-in."
+        default=1e-5, gt=0, le=10, description="Adam's learning rate after the burn-in."
     )
     discriminator_rate: float = Field(
-        default=2.0,
+        default=1.0,
         gt=0,
         le=100,
         description="The discriminator's learning rate in units of the generator's.",
@@ -51,7 +51,7 @@ class R3GANConfig(FamilyConfig):
         default=0.05, ge=0, description="Weight of the R1 and R2 penalties after the burn-in."
     )
     burn_in_images: int = Field(
-        default=700_000,
+        default=650_000,
         ge=0,
         description="Images over which learning rate and γ go from first to final (half a cosine).",
     )
