@@ -50,7 +50,7 @@ from interfaces.iedt import Enhancer
 from interfaces.ies import IES
 from interfaces.igdt import IGDT, ImageGenerator
 from interfaces.igme import IGME, Trainer
-from interfaces.igs import IGS, format_seeds
+from interfaces.igs import IGS, INPUT_FILES, format_seeds
 from interfaces.iodt import IODT, Converter, ResultQuery, ResultsStore, StoredResult
 from interfaces.ipdt import Preprocessor
 from interfaces.itdt import ITDT, TrainingStore
@@ -167,7 +167,7 @@ def _chosen(layer: settings.Layer) -> settings.RunSettings:
         weights = enhance.weights.expanduser().absolute()
         enhance = enhance.model_copy(update={"weights": weights})
     generate = chosen.generate
-    named = {role: getattr(generate, role) for role in ("sketch", "source", "mask")}
+    named = {role: getattr(generate, role) for role in INPUT_FILES}
     files = {role: path.expanduser().absolute() for role, path in named.items() if path}
     generate = generate.model_copy(update=files)
     return chosen.model_copy(update={"collect": collect, "generate": generate, "enhance": enhance})
@@ -214,6 +214,8 @@ def _check_family(chosen: settings.RunSettings) -> None:
         return  # a replaced trainer may know other families
     if name not in FAMILIES:
         raise AtelierError(f"train.family: {name!r} is unknown; there are {', '.join(FAMILIES)}")
+    if not FAMILIES[name].is_trainable:
+        raise AtelierError(f"train.family: {name} comes trained; `adopt` takes such a model in")
     config = settings.validate(FAMILIES[name].config, train.options, "train.options")
     try:
         config.check_resolution(chosen.preprocess.resolution)
@@ -243,8 +245,11 @@ def collect(parts: Components, chosen: settings.RunSettings) -> ITDT:
 def check_images(parts: Components, chosen: settings.RunSettings, family: str) -> None:
     """What generation and enhancement would refuse is refused before a model is trained for it."""
     if family in FAMILIES and "generation" not in chosen.components:
-        options = chosen.generate.options
-        settings.validate(FAMILIES[family].options, options, "generate.options")
+        request = chosen.generate
+        settings.validate(FAMILIES[family].options, request.options, "generate.options")
+        given = [kind for kind in (*INPUT_FILES, "prompt") if getattr(request, kind) is not None]
+        if reason := FAMILIES[family].why_not(given):
+            raise AtelierError(f"generate.{reason}")
         if chosen.generate.style is not None and not FAMILIES[family].is_conditional:
             raise AtelierError(
                 f"generate.style: a {family} model cannot be asked for a style; leave it out"
@@ -269,6 +274,8 @@ def make_images(parts: Components, run: Run, model: IGME) -> list[StoredResult]:
     if done < len(seeds):
         side = model.resolution * choices.enhance.scale
         batch_size = max(1, IN_FLIGHT_BYTES // (3 * 4 * side**2))
+        if choices.generate.source is not None:
+            batch_size = 1  # what is made may be as large as the source
         missing = choices.generate.model_copy(
             update={"skip": done, "batch_size": choices.generate.batch_size or batch_size}
         )
@@ -423,7 +430,7 @@ Command = Callable[..., None]
 def _command(*sections: str, group: App = app) -> Callable[[Command], Command]:
     """Register a command whose flags are the fields of these sections of the settings."""
     options = {
-        "train": {name: family.config for name, family in FAMILIES.items()},
+        "train": {name: f.config for name, f in FAMILIES.items() if f.is_trainable},
         "generate": {name: family.options for name, family in FAMILIES.items()},
         "evaluate": {name: family.options for name, family in FAMILIES.items()},
     }
@@ -466,9 +473,12 @@ def _assembled(
         def emit(self, record: logging.LogRecord) -> None:
             if (message := record.getMessage()) not in self.said:  # once is enough
                 self.said.add(message)
-                parts.ui.warn(message)
+                show = parts.ui.warn if record.levelno >= logging.WARNING else parts.ui.say
+                show(message)
 
-    logging.getLogger("atelier").handlers = [Handler(logging.WARNING)]
+    log = logging.getLogger("atelier")
+    log.handlers = [Handler()]
+    log.setLevel(logging.INFO)
     try:
         yield parts
     finally:

@@ -1,13 +1,17 @@
 """IGS: what a person chose for generation. From the UI to generation."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from interfaces.contract import MAX_SEED, Contract, Seed
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+
+InputFile = Literal["sketch", "source", "towards_source", "mask"]
+INPUT_FILES: tuple[InputFile, ...] = get_args(InputFile)
+"""The fields of IGS that name a person's own file."""
 
 MAX_IMAGES = 1_000_000
 
@@ -94,6 +98,9 @@ class IGS(Contract):
     source: Path | None = Field(
         default=None, description="A picture to rework, for a family that can."
     )
+    towards_source: Path | None = Field(
+        default=None, description="A second picture, to go towards from `source` by `blend`."
+    )
     mask: Path | None = Field(
         default=None,
         description="Where `source` is made anew: white is new, black is kept; of the same shape.",
@@ -129,9 +136,10 @@ class IGS(Contract):
         return self
 
     @model_validator(mode="after")
-    def _masks_a_source(self) -> Self:
-        if self.mask is not None and self.source is None:
-            raise ValueError("mask: name the picture it belongs to as well (source)")
+    def _goes_with_a_source(self) -> Self:
+        for name in ("mask", "towards_source"):
+            if getattr(self, name) is not None and self.source is None:
+                raise ValueError(f"{name}: name the picture it goes with as well (source)")
         return self
 
     @property

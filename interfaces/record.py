@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from interfaces.contract import Seed, Sha256
+from interfaces.igs import InputFile
 
 
 class _Record(BaseModel):
@@ -17,7 +18,7 @@ class _Record(BaseModel):
 class InputRecord(_Record):
     """A person's own file that a picture was made from."""
 
-    role: Literal["sketch", "source", "mask"] = Field(description="What it was taken as (IGS).")
+    role: InputFile = Field(description="What it was taken as (IGS).")
     name: str = Field(min_length=1, description="File name, without folders.")
     sha256: Sha256 = Field(description="Digest of the file as it was read.")
 
@@ -52,7 +53,7 @@ class GeneratedOrigin(_Record):
     )
     prompt: str | None = Field(default=None, description="The words asked for; None: none were.")
     inputs: tuple[InputRecord, ...] = Field(
-        default=(), description="The person's files it was made from: sketch, source, mask."
+        default=(), description="The person's files it was made from: a sketch, a source."
     )
     options: dict[str, Any] = Field(
         default_factory=dict, description="The family's own options (IGS), with every default."

@@ -36,5 +36,5 @@ def remembered(
     try:
         write_text(path, json.dumps(answer) + "\n")
     except OSError as error:  # it is measured again the next time
-        _log.info("%s: cannot be kept (%s)", path, error)
+        _log.debug("%s: cannot be kept (%s)", path, error)
     return answer

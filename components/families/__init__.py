@@ -4,13 +4,25 @@ To add one, write its folder, add its line here and a preset in `settings/`; see
 docs/adding-a-family.md.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import import_module
 from typing import cast
 
+from components.families.cyclegan import config as cyclegan
 from components.families.paper002 import config as paper002
-from components.families.port import FamilyConfig, FamilyOptions, InputKind, Method
+from components.families.port import (
+    INPUT_KINDS,
+    FamilyConfig,
+    FamilyOptions,
+    InputKind,
+    Method,
+)
 from components.families.r3gan import config as r3gan
+from components.families.sketch_diffusion import config as sketch_diffusion
+from components.families.stable_diffusion import config as stable_diffusion
+from components.families.stylegan2 import config as stylegan2
+from components.families.vae import config as vae
 
 
 @dataclass(frozen=True)
@@ -28,6 +40,19 @@ class Family:
     """What its pictures can be made from besides a seed; its sampler is a `GuidedSampler` then."""
     needs: frozenset[InputKind] = frozenset()
     """What of that it cannot do without."""
+    is_trainable: bool = True
+    """False where models come trained, and are adopted."""
+
+    def why_not(self, given: Collection[str]) -> str:
+        """Why its pictures cannot be made from these kinds of inputs; '' where they can."""
+        for kind in INPUT_KINDS:
+            # Words can choose a style where nobody reads them otherwise.
+            is_read = kind in self.takes or (kind == "prompt" and self.is_conditional)
+            if kind in given and not is_read:
+                return f"{kind}: a {self.name} model has no use for one; leave it out"
+            if kind in self.needs and kind not in given:
+                return f"{kind}: a {self.name} model needs one; name it"
+        return ""
 
     def method(self) -> Method:
         """The family's networks, trainer and sampler. Imports torch."""
@@ -70,6 +95,53 @@ FAMILIES: dict[str, Family] = {
             r3gan.Options,
             "components.families.r3gan.method",
             is_conditional=True,
+        ),
+        Family(
+            "sketch_diffusion",
+            "Sketch-guided diffusion (paper 004, and better): keeps a drawing, and still varies",
+            sketch_diffusion.SketchDiffusionConfig,
+            sketch_diffusion.Options,
+            "components.families.sketch_diffusion.method",
+            is_conditional=True,
+            takes=frozenset({"sketch"}),
+        ),
+        Family(
+            "stylegan2",
+            "StyleGAN2-ADA (2020): control by layers, finds a picture in w; published networks",
+            stylegan2.StyleGAN2Config,
+            stylegan2.Options,
+            "components.families.stylegan2.method",
+            is_conditional=True,
+            takes=frozenset({"source"}),
+        ),
+        Family(
+            "stable_diffusion",
+            "Stable Diffusion and its kin: from words, pictures and masks; adopted, not trained",
+            stable_diffusion.StableDiffusionConfig,
+            stable_diffusion.Options,
+            "components.families.stable_diffusion.method",
+            is_conditional=False,
+            takes=frozenset({"prompt", "source", "mask"}),
+            is_trainable=False,
+        ),
+        Family(
+            "vae",
+            "Variational autoencoder: quick and soft; encodes a picture, varies and blends it",
+            vae.VAEConfig,
+            vae.Options,
+            "components.families.vae.method",
+            is_conditional=True,
+            takes=frozenset({"source", "towards_source"}),
+        ),
+        Family(
+            "cyclegan",
+            "CycleGAN (2017): turns a picture of one style into another, learnt without pairs",
+            cyclegan.CycleGANConfig,
+            cyclegan.Options,
+            "components.families.cyclegan.method",
+            is_conditional=True,
+            takes=frozenset({"source"}),
+            needs=frozenset({"source"}),
         ),
     )
 }

@@ -134,11 +134,13 @@ class Inputs:
     """Float32 (1, S, S) in [0, 1] at the model's resolution: 1 where something is drawn."""
     source: Tensor | None = None
     """A picture: float32 (3, H, W) in [-1, 1], of any size."""
+    towards_source: Tensor | None = None
+    """A second picture, of any size, for a family that goes from one to another."""
     mask: Tensor | None = None
     """Float32 (1, H, W) in [0, 1], of the source's size: 1 where it is made anew."""
 
 
-InputKind = Literal["prompt", "sketch", "source", "mask"]
+InputKind = Literal["prompt", "sketch", "source", "towards_source", "mask"]
 INPUT_KINDS: tuple[InputKind, ...] = get_args(InputKind)
 
 

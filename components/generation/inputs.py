@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from components.families.port import INPUT_KINDS, Inputs
 from components.images import is_transparent, open_upright, pixels_to_float, to_rgb
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME
-from interfaces.igs import IGS
+from interfaces.igs import IGS, InputFile
 from interfaces.record import InputRecord
 
 MAX_PIXELS = 100_000_000
@@ -30,10 +29,8 @@ def read_inputs(
     Raises `AtelierError` where the family cannot use one or lacks one, or a file is no such thing.
     """
     given = [kind for kind in INPUT_KINDS if getattr(settings, kind) is not None]
-    if unused := [kind for kind in given if kind not in family.takes]:
-        raise AtelierError(f"{unused[0]}: a {family.name} model has no use for one; leave it out")
-    if missing := sorted(family.needs.difference(given)):
-        raise AtelierError(f"{missing[0]}: a {family.name} model needs one; name it")
+    if reason := family.why_not(given):
+        raise AtelierError(reason)
     planes: dict[str, Tensor] = {}
     records: list[InputRecord] = []
     for role, read in _READERS.items():
@@ -87,8 +84,9 @@ def _mask(image: Image.Image, side: int) -> Tensor:
     return torch.from_numpy(levels / 255)[None]
 
 
-_READERS: dict[Literal["sketch", "source", "mask"], Callable[[Image.Image, int], Tensor]] = {
+_READERS: dict[InputFile, Callable[[Image.Image, int], Tensor]] = {
     "sketch": _sketch,
     "source": _source,
+    "towards_source": _source,
     "mask": _mask,
 }

@@ -1,5 +1,6 @@
 """From a model's folder to batches of pictures."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from components.checkpoints import load_weights
 from components.devices import pick_device
 from components.families import FAMILIES, Family
 from components.families.port import FamilyOptions, FamilySampler, GuidedSampler, Shape
+from components.families.text import nearest_style
 from components.generation.inputs import read_inputs
 from components.images import float_to_pixels
 from components.metrics import Neighbours, load_features
@@ -23,6 +25,8 @@ from interfaces.igdt import IGDT
 from interfaces.igme import IGME
 from interfaces.igs import IGS
 from interfaces.record import GeneratedOrigin
+
+_log = logging.getLogger("atelier")
 
 IN_FLIGHT_BYTES = 32 * 2**20
 """Pixels handed on together where the person does not say: bounds memory, keeps progress lively."""
@@ -40,6 +44,7 @@ def generate(model: IGME, settings: IGS) -> Iterator[IGDT]:
     """Check everything, then return the iterator that makes the pictures."""
     family = _family_of(model)
     options = _checked_options(family, settings)
+    settings = _with_style_in_words(model, family, settings)
     style = _style_of(model, family, settings)
     inputs, files = read_inputs(model, family, settings)
     sampler = _load(model, family, settings.device)
@@ -60,19 +65,23 @@ def generate(model: IGME, settings: IGS) -> Iterator[IGDT]:
         "inputs": files,
         "options": options.model_dump(mode="json"),
     }
-    return _batches(model, settings, sample, origin, style, originality)
+    side = model.resolution
+    pixels = side**2 if inputs.source is None else max(side**2, inputs.source[0].numel())
+    batch_size = settings.batch_size or max(1, IN_FLIGHT_BYTES // (3 * 4 * pixels))
+    if style is None and inputs.source is not None:
+        style = torch.full((len(model.styles),), 1 / len(model.styles))  # the source has its own
+    return _batches(model, settings, batch_size, sample, origin, style, originality)
 
 
 def _batches(
     model: IGME,
     settings: IGS,
+    batch_size: int,
     sample: Callable[[Sequence[int], Tensor], Tensor],
     origin: dict[str, Any],
     style: Tensor | None,
     originality: Callable[[Tensor], list[Neighbour]] | None,
 ) -> Iterator[IGDT]:
-    image_bytes = 3 * 4 * model.resolution**2
-    batch_size = settings.batch_size or max(1, IN_FLIGHT_BYTES // image_bytes)
     every_style = torch.eye(len(model.styles))
     chosen = settings.chosen_seeds
     for start in range(settings.skip, len(chosen), batch_size):
@@ -143,6 +152,23 @@ def _checked_options(family: Family, settings: IGS) -> FamilyOptions:
         raise AtelierError(explain(error, f"options of {family.name}")) from error
 
 
+def _with_style_in_words(model: IGME, family: Family, settings: IGS) -> IGS:
+    """Where a family knows styles but no language, the style that the words name, if they do."""
+    if settings.prompt is None or "prompt" in family.takes or not family.is_conditional:
+        return settings
+    if settings.style is not None:
+        raise AtelierError("prompt: this model reads a style in it and no more; leave one out")
+    found = nearest_style(settings.prompt, model.styles)
+    if found is None:
+        raise AtelierError(
+            f"prompt {settings.prompt!r}: names none of the styles that this model knows; it knows "
+            f"{', '.join(model.styles)}"
+        )
+    style, sentence = found
+    _log.info("%s; this model understands no more of the words", sentence)
+    return settings.model_copy(update={"style": style})
+
+
 def _style_of(model: IGME, family: Family, settings: IGS) -> Tensor | None:
     """How much of each style (K,), its sum 1; None where none was asked for."""
     if settings.style is None:
@@ -181,4 +207,7 @@ def _load(model: IGME, family: Family, device_name: str) -> FamilySampler:
             f"{model.directory}: its description and its weights do not belong together "
             f"({reason}); copy the model again"
         ) from error
-    return method.build_sampler(network.to(pick_device(device_name)), config)
+    try:
+        return method.build_sampler(network.to(pick_device(device_name)), config)
+    except ValueError as error:
+        raise AtelierError(f"{model.directory}: {error}") from error

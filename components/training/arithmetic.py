@@ -55,7 +55,7 @@ def _remember(path: Path, gain: float) -> None:
     try:
         write_text(path, json.dumps({"times_as_fast": round(gain, 3)}) + "\n")
     except OSError as error:  # it is measured again the next time
-        _log.info("%s: cannot be kept (%s)", path, error)
+        _log.debug("%s: cannot be kept (%s)", path, error)
 
 
 def _measure(family: Family, config: FamilyConfig, shape: Shape, device: torch.device) -> float:

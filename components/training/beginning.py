@@ -53,6 +53,8 @@ def choose_family(settings: TrainingSettings) -> tuple[Family, FamilyConfig]:
     if settings.family not in FAMILIES:
         raise AtelierError(f"family {settings.family!r}: unknown; there are {', '.join(FAMILIES)}")
     family = FAMILIES[settings.family]
+    if not family.is_trainable:
+        raise AtelierError(f"family {family.name}: comes trained; `adopt` takes such a model in")
     try:
         return family, family.config.model_validate(settings.options)
     except ValidationError as error:

@@ -8,11 +8,13 @@ from typing import Any
 
 from components.durable import replacing, write_text
 
-# Fig. 3 and Fig. 4 of paper 002: title, and the columns drawn with their names.
-FIGURES = (
-    ("Losses", {"generator_loss": "generator", "discriminator_loss": "discriminator"}),
-    ("Scores", {"real_score": "real images", "fake_score": "generated images"}),
-)
+SCORES = {"real_score": "real images", "fake_score": "generated images"}
+
+
+def losses_of(row: Mapping[str, float]) -> dict[str, float]:
+    """A family's losses under the names that a person reads: {'generator': 0.9}."""
+    names = [name for name in row if name == "loss" or name.endswith("_loss")]
+    return {name.removesuffix("_loss"): row[name] for name in names}
 
 
 class Curves:
@@ -69,10 +71,17 @@ class Curves:
 
         figure = Figure(figsize=(11, 4), layout="constrained")
         kimg = [row["images_seen"] / 1000 for row in self.rows]
-        for axes, (title, columns) in zip(figure.subplots(1, 2), FIGURES, strict=True):
-            for column, label in columns.items():
-                if column in self.rows[0]:
-                    axes.plot(kimg, [row[column] for row in self.rows], label=label, linewidth=1)
+        # Fig. 3 and Fig. 4 of paper 002; a family without an opponent has no scores.
+        panels = {
+            "Losses": [losses_of(row) for row in self.rows],
+            "Scores": [{SCORES[k]: row[k] for k in SCORES if k in row} for row in self.rows],
+        }
+        drawn = {title: rows for title, rows in panels.items() if rows[0]}
+        for axes, (title, rows) in zip(
+            figure.subplots(1, len(drawn), squeeze=False)[0], drawn.items(), strict=True
+        ):
+            for label in rows[0]:
+                axes.plot(kimg, [row[label] for row in rows], label=label, linewidth=1)
             axes.set(title=title, xlabel="images seen, thousands")
             axes.grid(alpha=0.3)
             axes.legend()

@@ -19,7 +19,7 @@ from components.devices import keep_freed_memory, pick_device
 from components.durable import exclusive, replacing, write_text
 from components.families import Family
 from components.families.port import FamilySampler, FamilyTrainer, Shape
-from components.images import contact_sheet, float_to_pixels
+from components.images import contact_sheet, float_to_pixels, pair_sheet
 from components.training.arithmetic import choose_dtype
 from components.training.batches import Batches
 from components.training.beginning import (
@@ -31,10 +31,11 @@ from components.training.beginning import (
     start_from,
     start_model,
 )
-from components.training.curves import Curves
+from components.training.curves import Curves, losses_of
 from components.training.ema import AveragedNetwork
 from components.training.guardian import Guardian, Sighting
 from components.training.order import ImageOrder
+from components.training.sources import FromTheSet
 from components.training.watch import Watch, json_lines
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME, TrainingSettings
@@ -152,8 +153,7 @@ def _train(
         curves.write(run)
         watch.write(run)
         write_text(run / "guardian.jsonl", json_lines(guardian.log))
-        sampler = method.build_sampler(averaged.network, config)
-        _write_samples(run, family, sampler, shape.num_styles, images_seen)
+        _write_samples(run, family, watch.sampler(averaged.network), shape.num_styles, images_seen)
 
     # Resume: everything that the next step depends on.
     if state_path.exists():
@@ -276,11 +276,7 @@ def _is_over(settings: TrainingSettings, images_seen: int, seconds: float) -> bo
 def _event(
     settings: TrainingSettings, images_seen: int, seconds: float, curves: Curves
 ) -> ProgressEvent:
-    losses = [
-        f"{column.removesuffix('_loss')} {curves.rows[-1][column]:.3f}"
-        for column in ("generator_loss", "discriminator_loss")
-        if curves.rows and column in curves.rows[-1]
-    ]
+    losses = [f"{name} {value:.3f}" for name, value in losses_of(curves.last()).items()]
     note = ", ".join([f"{images_seen} images", *losses])
     if settings.total_images is not None:
         return ProgressEvent(
@@ -320,10 +316,15 @@ def _write_samples(
     styles = torch.eye(num_styles)[[seed % num_styles for seed in range(NUM_SAMPLES)]]
     images = sampler.sample(range(NUM_SAMPLES), styles, family.options())
     pixels = float_to_pixels(images.numpy())
-    enlarged = max(1, 128 // pixels.shape[1])  # so that one can judge it without a magnifying glass
-    pixels = pixels.repeat(enlarged, axis=1).repeat(enlarged, axis=2)
+    if isinstance(sampler, FromTheSet):  # each beside what it was made from
+        sources = sampler.sources(range(NUM_SAMPLES), styles)
+        sheet = pair_sheet(float_to_pixels(sources.numpy()), pixels)
+    else:
+        enlarged = max(1, 128 // pixels.shape[1])  # to be judged without a magnifying glass
+        pixels = pixels.repeat(enlarged, axis=1).repeat(enlarged, axis=2)
+        sheet = contact_sheet(list(pixels), gap=2)
     with replacing(run / "samples" / f"{images_seen:09d}.png") as temporary:
-        contact_sheet(list(pixels), gap=2).save(temporary)
+        sheet.save(temporary)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,7 +13,12 @@ from torch import Tensor, nn
 
 from components.durable import replacing, write_text
 from components.families import Family
-from components.families.port import FamilyConfig, FamilyTrainer
+from components.families.port import (
+    FamilyConfig,
+    FamilySampler,
+    FamilyTrainer,
+    GuidedSampler,
+)
 from components.images import float_to_pixels, pair_sheet, pixels_to_float
 from components.metrics import (
     FeatureNetwork,
@@ -23,6 +28,7 @@ from components.metrics import (
     reference_features,
 )
 from components.metrics.distances import FEWEST_IMAGES, recall, spread
+from components.training.sources import FromTheSet
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.ipdt import IPDT
@@ -159,8 +165,15 @@ class Watch:
         return np.argsort(self.labels[self.training], kind="stable")
 
     def _pictures(self, network: nn.Module, styles: Tensor) -> tuple[Tensor, Tensor]:
-        sampler = self.family.method().build_sampler(network, self.config)
+        sampler = self.sampler(network)
         return sampler.sample(range(len(styles)), styles, self.family.options()), styles
+
+    def sampler(self, network: nn.Module) -> FamilySampler:
+        """Of seeds; pictures of the set are the sources of a family that needs one."""
+        sampler = self.family.method().build_sampler(network, self.config)
+        if "source" in self.family.needs:
+            return FromTheSet(cast(GuidedSampler, sampler), self.prepared, self.training)
+        return sampler
 
     def _features_of(self, network: nn.Module, styles: Tensor) -> Tensor:
         pictures, _ = self._pictures(network, styles)

@@ -211,3 +211,19 @@ def test_an_oversized_source_is_refused_before_it_is_decoded(
 def test_a_family_without_inputs_refuses_them(model: IGME) -> None:
     with pytest.raises(AtelierError, match="prompt: a wgan_gp model has no use for one"):
         create(Path()).generate(model, IGS(prompt="a tree"))
+
+
+def test_words_choose_the_style_of_a_model_that_knows_no_language(
+    styled: IGME, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "atelier")
+    (batch,) = create(Path()).generate(styled, IGS(count=1, prompt="something in style1"))
+    assert "style 'style1', because" in caplog.text
+    origin = batch.origins[0]
+    assert origin.kind == "generated"
+    assert (origin.style, origin.prompt) == ("style1", "something in style1")
+    np.testing.assert_array_equal(batch.images, pictures(styled, count=1, style="style1"))
+    with pytest.raises(AtelierError, match="names none of the styles"):
+        create(Path()).generate(styled, IGS(prompt="qwertz"))
+    with pytest.raises(AtelierError, match="leave one out"):
+        create(Path()).generate(styled, IGS(prompt="in style1", style="style0"))

@@ -1,0 +1,1 @@
+"""CycleGAN: turns pictures of one style into another, learnt without pairs."""

@@ -1,0 +1,86 @@
+"""What a person may choose for CycleGAN.
+
+The defaults are the paper's recipe with half its channels and batches of eight: a size that a
+laptop trains at 64×64. The paper has 64 channels, a batch of one, and nine blocks from 256×256 on.
+"""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from components.families.port import FamilyConfig, FamilyOptions
+
+
+class CycleGANConfig(FamilyConfig):
+    """Which two styles, widths of the networks, weights of the losses, and the learning rate."""
+
+    batch_size: int = Field(
+        default=8, ge=1, le=4096, description="Images in a batch, those of both styles together."
+    )
+    first_style: int = Field(
+        default=0, ge=0, description="Label of one of the two styles, counted from 0."
+    )
+    second_style: int = Field(
+        default=1, ge=0, description="Label of the other; images of further styles are passed over."
+    )
+    channels: int = Field(
+        default=32, ge=4, le=512, description="Channels of the generators at the images' own size."
+    )
+    blocks: int = Field(
+        default=6,
+        ge=1,
+        le=32,
+        description="Residual blocks of a generator; the paper has 6 at 128 pixels, 9 at 256.",
+    )
+    discriminator_channels: int = Field(
+        default=32, ge=4, le=512, description="Channels of the discriminators' first layer."
+    )
+    discriminator_layers: int = Field(
+        default=3,
+        ge=1,
+        le=6,
+        description="Halvings in a discriminator: with 3 it judges patches of 70×70, with 2 34×34.",
+    )
+    lambda_cycle: float = Field(
+        default=10.0, ge=0, le=1000, description="Weight of the way there and back."
+    )
+    lambda_identity: float = Field(
+        default=0.5,
+        ge=0,
+        le=100,
+        description="Weight, in units of `lambda_cycle`, of leaving the other style as it is.",
+    )
+    pool_size: int = Field(
+        default=50,
+        ge=0,
+        le=10_000,
+        description="Earlier generated images kept for each discriminator; 0: only the newest.",
+    )
+    learning_rate: float = Field(default=2e-4, gt=0, le=10, description="Adam's learning rate.")
+    constant_images: int = Field(
+        default=0, ge=0, description="Images before the learning rate begins to fall."
+    )
+    decay_images: int = Field(
+        default=0,
+        ge=0,
+        description="Images over which it then falls to 0, in a straight line; 0: it stays.",
+    )
+
+    @model_validator(mode="after")
+    def _styles_differ(self) -> Self:
+        if self.first_style == self.second_style:
+            raise ValueError("second_style: must be another one than first_style")
+        return self
+
+    def check_resolution(self, resolution: int) -> None:
+        """Any size of which a discriminator keeps a patch."""
+        least = max(8, 3 * 2**self.discriminator_layers)
+        if resolution < least:
+            raise ValueError(
+                f"resolution {resolution}: at least {least} for {self.discriminator_layers} "
+                "discriminator_layers"
+            )
+
+
+class Options(FamilyOptions):
+    """Nothing: the source and the style asked for say all."""

@@ -1,0 +1,184 @@
+"""What a person may choose for sketch-guided diffusion.
+
+The defaults are a network of eight million weights for 64×64, which a laptop trains in hours.
+"""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from components.families.port import FamilyConfig, FamilyOptions
+
+Conditioning = Literal["none", "noised_image", "radius_mask", "guided"]
+Schedule = Literal["sixteen", "continuous"]
+SamplerName = Literal["ddim", "ddpm", "dpmpp_2m"]
+
+INTENSITIES = 16
+"""Noise intensities of paper 004: 0 replaces the picture wholly, 15 is the weakest."""
+
+
+class SketchDiffusionConfig(FamilyConfig):
+    """The network's sizes, its noise, and how it is shown a drawing."""
+
+    batch_size: int = Field(default=32, ge=1, le=4096, description="Images in a batch.")
+    conditioning: Conditioning = Field(
+        default="guided",
+        description=(
+            "How a drawing is followed: none (the paper's baseline), noised_image (begin with the "
+            "drawing under noise), radius_mask (the paper's method), guided (strokes shown to the "
+            "network, ours)."
+        ),
+    )
+    schedule: Schedule = Field(
+        default="sixteen",
+        description="Noise that is learnt: the paper's sixteen intensities, or all between them.",
+    )
+    patch: int = Field(
+        default=2, ge=1, le=8, description="Side of the squares that the network sees as one pixel."
+    )
+    channels: int = Field(
+        default=64,
+        ge=16,
+        le=1024,
+        multiple_of=16,
+        description="Channels at the largest features; each halving below doubles them.",
+    )
+    max_channels: int = Field(
+        default=256, ge=16, le=2048, multiple_of=16, description="Channels are never more than so."
+    )
+    blocks: int = Field(
+        default=2, ge=1, le=8, description="Residual blocks at each size, down and up again."
+    )
+    smallest: int = Field(
+        default=8, ge=2, le=64, description="Side of the smallest features, where attention is."
+    )
+    learning_rate: float = Field(
+        default=8e-4, gt=0, le=1, description="Adam's learning rate at the beginning."
+    )
+    final_learning_rate: float = Field(
+        default=5e-5, gt=0, le=1, description="Adam's learning rate at the end of its way down."
+    )
+    warm_up_images: int = Field(
+        default=1_000, ge=0, description="Images over which the learning rate rises to its first."
+    )
+    anneal_images: int = Field(
+        default=1_000_000,
+        ge=1,
+        description="Images over which it goes from first to final (half a cosine).",
+    )
+    style_dropout: float = Field(
+        default=0.1, ge=0, le=1, description="Share of images that are learnt without their style."
+    )
+    sketch_dropout: float = Field(
+        default=0.15,
+        ge=0,
+        le=1,
+        description="Share of images that are learnt without their strokes.",
+    )
+    min_radius: float = Field(
+        default=1.0, ge=0, le=512, description="Smallest radius in training, pixels."
+    )
+    max_radius: float = Field(
+        default=12.0, ge=0, le=512, description="Largest radius in training, pixels."
+    )
+    fewest_lines: float = Field(
+        default=0.4,
+        ge=0,
+        le=1,
+        description="guided: of a picture's lines, at least about this share is shown in training.",
+    )
+    flip: bool = Field(default=True, description="Mirror images left to right at random.")
+
+    @model_validator(mode="after")
+    def _radii_are_in_order(self) -> Self:
+        if self.min_radius > self.max_radius:
+            raise ValueError("min_radius: is over max_radius")
+        return self
+
+    @property
+    def takes_strokes(self) -> bool:
+        """Whether strokes are taken from the pictures that are learnt."""
+        return self.conditioning in ("radius_mask", "guided")
+
+    def check_resolution(self, resolution: int) -> None:
+        """Patches, then halvings down to `smallest`, which must come out even."""
+        side, left = divmod(resolution, self.patch)
+        while side > self.smallest and side % 2 == 0:
+            side //= 2
+        if left or side > self.smallest or side < 2:
+            raise ValueError(
+                f"resolution {resolution}: patches of {self.patch}, then halvings, must lead to "
+                f"features of at most {self.smallest}×{self.smallest}"
+            )
+
+
+class Options(FamilyOptions):
+    """What a person may choose when such a model generates.
+
+    Radii are in pixels at the training resolution, so they grow with it: what 7 is at 64×64, 14 is
+    at 128×128, and an eighth of the side always.
+    """
+
+    steps: int = Field(
+        default=16, ge=1, le=1000, description="Evaluations of the network from noise to picture."
+    )
+    sampler: SamplerName = Field(
+        default="ddim",
+        description=(
+            "ddim and dpmpp_2m (second order: fewer steps) add no noise on the way; ddpm does."
+        ),
+    )
+    guidance: float = Field(
+        default=1.0, ge=0, le=20, description="How strongly the style is followed; 1: as learnt."
+    )
+    sketch_guidance: float = Field(
+        default=1.0,
+        ge=0,
+        le=20,
+        description="guided: how strongly the strokes are followed; 1: as learnt.",
+    )
+    radius: float | None = Field(
+        default=None,
+        ge=0,
+        le=512,
+        description=(
+            "How far from the drawing, in pixels at the training resolution; radius_mask: noise is "
+            "laid so far around it (7 if left out); guided: lines may stray so far (3 if left out)."
+        ),
+    )
+    intensity: float | None = Field(
+        default=None,
+        ge=0,
+        le=15,
+        description=(
+            "Noise over the drawing: 0 replaces it wholly, 15 is the weakest; noised_image (8 if "
+            "left out) and radius_mask (0 if left out)."
+        ),
+    )
+
+    def for_drawing(self, conditioning: Conditioning) -> tuple[float, float]:
+        """Radius and intensity under a conditioning.
+
+        Raises `ValueError` for what was chosen and has no meaning there.
+        """
+        known: dict[Conditioning, dict[str, float]] = {
+            "none": {},
+            "noised_image": {"intensity": 8.0},
+            "radius_mask": {"radius": 7.0, "intensity": 0.0},
+            "guided": {"radius": 3.0},
+        }
+        defaults = known[conditioning]
+        chosen = {"radius": self.radius, "intensity": self.intensity}
+        for name, value in chosen.items():
+            if value is not None and name not in defaults:
+                raise ValueError(
+                    f"{name}: has no meaning for a model of conditioning {conditioning!r}; "
+                    "leave it out"
+                )
+        if conditioning != "guided" and self.sketch_guidance != 1.0:
+            raise ValueError(
+                f"sketch_guidance: has no meaning for a model of conditioning {conditioning!r}; "
+                "leave it out"
+            )
+        found = defaults | {name: value for name, value in chosen.items() if value is not None}
+        return found.get("radius", 0.0), found.get("intensity", 0.0)

@@ -1,0 +1,518 @@
+"""Sketch-guided diffusion, read top to bottom: noise, drawings, trainer, samplers.
+
+Reference: paper 004, whose sentences are quoted where a piece follows them. Noise is laid as
+x_t = (1-t) x0 + t ε (the straight path of Liu, Gong, Liu 2022, arXiv 2209.03003, and Lipman et al.
+2022, arXiv 2210.02747). The paper does not say how it lays noise; on this path alone «0 means that
+the picture is wholly replaced» holds exactly: its intensity k is t = 1 - k/16.
+
+The four conditionings of the config:
+
+- `none`: «random noise … laid over the input picture with a random level of intensity». Pictures
+  are made «from a random set of noises», and a drawing is refused.
+- `noised_image`: trained as `none`, to the bit. Begins with the drawing «with noises laid over it
+  of decreasing intensity», at the one chosen; this is SDEdit (Meng et al. 2021, arXiv 2108.01073).
+- `radius_mask`: the paper's method, see `masked`. «Instead of the usual laying of random noises …
+  masks of noises with a randomly chosen radius and varying intensity were used, while the other
+  stages of training stayed unchanged.»
+- `guided`: ours. Noise everywhere, so that everything can vary; the strokes are shown to the
+  network as two further channels, see `hints_of`.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from components.families import drawing
+from components.families.augment import augment
+from components.families.optimisers import adam, load_optimiser
+from components.families.port import (
+    FamilyConfig,
+    FamilyOptions,
+    GuidedSampler,
+    Inputs,
+    Shape,
+    Trouble,
+)
+from components.families.sampling import SAMPLING_BATCH
+from components.families.sketch_diffusion.config import (
+    INTENSITIES,
+    Options,
+    SamplerName,
+    Schedule,
+    SketchDiffusionConfig,
+)
+from components.families.sketch_diffusion.network import Denoiser, estimate, initialise
+
+LEAST_NOISE = 1e-3
+LARGEST_GRADIENT = 1.0
+WARP_CELLS = 4
+"""Cells along a side between which lines are displaced independently."""
+
+# ---------------------------------------------------------------- noise
+
+
+def noise_of(intensity: float) -> float:
+    """The paper's intensity, 0 (wholly replaced) to 15 (weakest) => t, 1 to 1/16."""
+    return 1 - intensity / INTENSITIES
+
+
+def add_noise(images: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """(1-t) x0 + t ε: images and noise (N, 3, S, S), t (N,)."""
+    return torch.lerp(images, noise, t[:, None, None, None])
+
+
+def draw_noise_levels(count: int, schedule: Schedule, rng: torch.Generator) -> Tensor:
+    """t (count,) on the CPU, of the sixteen or of all in (0, 1], each equally likely.
+
+    «With a random level of intensity»; evenly spread over the batch behind one random start, which
+    makes the loss less noisy and leaves each image's own chance as it was.
+    """
+    spread = (torch.arange(count) + torch.rand((), generator=rng)) / count
+    spread = (spread + torch.rand((), generator=rng)) % 1.0
+    if schedule == "sixteen":
+        return 1 - (spread * INTENSITIES).floor().clamp_max(INTENSITIES - 1) / INTENSITIES
+    return (1 - spread).clamp_min(LEAST_NOISE)
+
+
+def noise_levels(start: float, steps: int, schedule: Schedule) -> list[float]:
+    """From `start` down to 0, evenly: what a sampler goes through.
+
+    `steps` is for the whole way from 1; a part of it takes its share, rounded up. Raises
+    `ValueError` where only the sixteen intensities were learnt and others would be needed.
+    """
+    count = max(1, math.ceil(steps * start))
+    if schedule == "continuous":
+        return np.linspace(start, 0, count + 1).tolist()
+    first = start * INTENSITIES
+    if first != round(first):
+        raise ValueError("intensity: this model learnt the whole ones from 0 to 15 alone")
+    if steps > INTENSITIES:
+        raise ValueError(f"steps: this model learnt {INTENSITIES} intensities, so no more steps")
+    return (np.linspace(first, 0, count + 1).round() / INTENSITIES).tolist()
+
+
+# ---------------------------------------------------------------- drawings
+
+
+def masked(noisy: Tensor, mask: Tensor, constant: Tensor) -> Tensor:
+    """«First a background of … constant noise, on it a mask of random noise».
+
+    `noisy` (N, 3, S, S) where `mask` (N, 1, S, S) is 1, the constant noise (3, S, S) elsewhere. The
+    paper is silent on what lies under the random noise; we lay it over the picture, by the
+    intensity, since otherwise its «varying intensity» would have no meaning. Outside, nothing of
+    the picture can be known, and the network gives its mean: «if the radius is small, the result
+    is less detailed».
+    """
+    return torch.where(mask > 0, noisy, constant)
+
+
+def mask_within(distances: Tensor, radius: Tensor) -> Tensor:
+    """«Around every pixel of the input picture within the radius»: 1 there, (N, 1, S, S)."""
+    return (distances <= radius[:, None, None, None]).float()
+
+
+def hints_of(distances: Tensor, radius: Tensor) -> Tensor:
+    """Distances (N, 1, S, S) from drawn pixels and radii (N,) => what the network is shown.
+
+    (N, 2, S, S) in [0, 1]: the lines themselves, with soft edges, and how near they are, which
+    falls to 0 just beyond the radius: the paper's mask with a soft edge, and by its slope the
+    radius.
+    """
+    lines = (1.5 - distances).clamp(0, 1)
+    near = (1 - distances / (radius[:, None, None, None] + 1)).clamp(0, 1)
+    return torch.cat([lines, near], dim=1)
+
+
+def displaced(distances: Tensor, radius: Tensor, rng: torch.Generator) -> Tensor:
+    """Lines moved smoothly, at no place farther than the radius, by draws from `rng`.
+
+    A person's line is not where the picture's is. So the network learns that pictures' lines lie
+    within the radius of those shown: a small one keeps them, a large one takes them as a wish.
+    """
+    count, _, side, _ = distances.shape
+    draws = torch.randn(count, 2, WARP_CELLS + 1, WARP_CELLS + 1, generator=rng) * 0.6
+    moves = F.interpolate(draws, (side, side), mode="bicubic", align_corners=True)
+    moves = moves / moves.norm(dim=1, keepdim=True).clamp_min(1)
+    moves = moves.permute(0, 2, 3, 1) * radius[:, None, None, None] * (2 / side)
+    grid = F.affine_grid(torch.eye(2, 3).expand(count, -1, -1), [count, 1, side, side], False)
+    return F.grid_sample(distances, grid + moves, padding_mode="border", align_corners=False)
+
+
+# ---------------------------------------------------------------- trainer
+
+
+class Trainer:
+    """One denoiser; each step takes noise away from one batch."""
+
+    def __init__(
+        self,
+        config: SketchDiffusionConfig,
+        shape: Shape,
+        device: torch.device,
+        dtype: torch.dtype,
+        rng: torch.Generator,
+    ) -> None:
+        self.config = config
+        self.num_styles = shape.num_styles
+        self.device = device
+        self.dtype = dtype
+        self.rng = rng
+        self.denoiser = Denoiser(config, shape)
+        initialise(self.denoiser, rng)
+        self.denoiser.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: nn.Module = self.denoiser
+        self.optimiser = adam(self.denoiser.parameters(), config.learning_rate, betas=(0.9, 0.99))
+        self.images_seen = 0
+        self.learning_rate_scale = 1.0  # what the remedies have changed
+
+    def step(self, images: Tensor, labels: Tensor, accumulate: int) -> dict[str, Tensor]:
+        """One update; the loss is the squared error of x0 in units of the linear estimate's."""
+        self._anneal()
+        if self.config.flip:
+            images = augment(images, "flip", self.rng)
+        mask, hints = self._strokes(images)
+        t = draw_noise_levels(len(images), self.config.schedule, self.rng).to(self.device)
+        noise = torch.randn(images.shape, generator=self.rng).to(self.device)
+        noisy = add_noise(images, noise, t)
+        if self.config.conditioning == "radius_mask":
+            noisy = masked(noisy, mask, self.denoiser.noise)
+        styles = F.one_hot(labels, self.num_styles).float() * self._kept(
+            len(labels), self.config.style_dropout
+        )
+        batch = (images, noisy, t, styles, mask, hints)
+        self.optimiser.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.device)
+        for part in zip(*(rows.chunk(accumulate) for rows in batch), strict=True):
+            loss = self._loss(*part) / accumulate
+            loss.backward()
+            total += loss.detach()
+        nn.utils.clip_grad_norm_(self.denoiser.parameters(), LARGEST_GRADIENT)
+        self.optimiser.step()
+        self.images_seen += len(images)
+        return {"generator_loss": total}  # the name that the curves and the guardian know
+
+    def _loss(
+        self, images: Tensor, noisy: Tensor, t: Tensor, styles: Tensor, mask: Tensor, hints: Tensor
+    ) -> Tensor:
+        is_reduced = self.dtype is not torch.float32
+        with torch.autocast(self.device.type, dtype=self.dtype, enabled=is_reduced):
+            found = self.denoiser(noisy, t, styles, mask, hints)
+        _, c_out, _ = estimate(1 + mask * (t[:, None, None, None] - 1))
+        return ((found - images) / c_out).square().mean()
+
+    def _anneal(self) -> None:
+        """Up from nothing over the first images, then down along half a cosine."""
+        config = self.config
+        left = 0.5 + 0.5 * math.cos(math.pi * min(1.0, self.images_seen / config.anneal_images))
+        rate = config.final_learning_rate + left * (
+            config.learning_rate - config.final_learning_rate
+        )
+        if self.images_seen < config.warm_up_images:
+            rate *= (self.images_seen + config.batch_size) / (
+                config.warm_up_images + config.batch_size
+            )
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * self.learning_rate_scale
+
+    def _strokes(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The mask of noise (N, 1, S, S) and hints (N, 0 or 2, S, S), from the images' own lines.
+
+        «Masks of noises with a randomly chosen radius»: uniform between the config's two. Some
+        images are learnt without, so that the network also works without a drawing.
+        """
+        count, _, side, _ = images.shape
+        everywhere = torch.ones(count, 1, side, side, device=self.device)
+        nothing = images.new_zeros(count, self.denoiser.num_hints, side, side)
+        config = self.config
+        if not config.takes_strokes:
+            return everywhere, nothing
+        radius = torch.rand(count, generator=self.rng)
+        radius = config.min_radius + radius * (config.max_radius - config.min_radius)
+        strokes = drawing.strokes_of_pictures(images.cpu().numpy())
+        is_drawn = torch.from_numpy(strokes.any(axis=(1, 2, 3)))[:, None, None, None]
+        kept = self._kept(count, config.sketch_dropout)[:, :, None, None] * is_drawn.to(self.device)
+        if config.conditioning == "radius_mask":
+            near = mask_within(torch.from_numpy(drawing.distances(strokes)), radius)
+            return torch.where(kept > 0, near.to(self.device), everywhere), nothing
+        least = np.float32(config.fewest_lines)
+        shares = least + (1 - least) * self._draw(count)
+        strokes = drawing.leave_out(strokes, shares, self._draw(count, 64))
+        far = displaced(torch.from_numpy(drawing.distances(strokes)), radius, self.rng)
+        return everywhere, hints_of(far, radius).to(self.device) * kept
+
+    def _draw(self, *shape: int) -> drawing.Floats:
+        return torch.rand(shape, generator=self.rng).numpy()
+
+    def _kept(self, count: int, dropout: float) -> Tensor:
+        """1 or, for a random share, 0: (count, 1)."""
+        return (torch.rand(count, 1, generator=self.rng) >= dropout).float().to(self.device)
+
+    def scores(self, images: Tensor, labels: Tensor) -> Tensor | None:
+        """None: there is no opponent."""
+        return None
+
+    def remedy(self, trouble: Trouble) -> str:
+        """Slower, whatever the trouble."""
+        self.learning_rate_scale *= 0.5
+        return f"learning rate × {self.learning_rate_scale:g}"
+
+    def companions(self) -> dict[str, nn.Module]:
+        """None: all that was learnt is in the network."""
+        return {}
+
+    def start_from(
+        self,
+        weights: Mapping[str, Tensor],
+        companions: Mapping[str, Mapping[str, Tensor]],
+        styles: Sequence[int | None],
+    ) -> None:
+        """The network; a style that is new to it begins as the mean of those it knows."""
+        table = weights["style.weight"]  # (EMBEDDING, styles)
+        columns = [table.mean(dim=1) if place is None else table[:, place] for place in styles]
+        self.denoiser.load_state_dict({**weights, "style.weight": torch.stack(columns, dim=1)})
+
+    def state_dict(self) -> dict[str, object]:
+        """Network, optimiser and counters; the noise's state is the loop's."""
+        return {
+            "network": self.denoiser.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "images_seen": self.images_seen,
+            "learning_rate_scale": self.learning_rate_scale,
+        }
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Go on from `state_dict()`."""
+        known = cast(Mapping[str, Any], state)
+        self.denoiser.load_state_dict(known["network"])
+        load_optimiser(self.optimiser, known["optimiser"])
+        self.images_seen = known["images_seen"]
+        self.learning_rate_scale = known["learning_rate_scale"]
+
+
+# ---------------------------------------------------------------- samplers
+
+
+def ddim_step(x: Tensor, x0: Tensor, t: float, s: float, noise: Tensor | None = None) -> Tensor:
+    """From noise t to noise s < t, given an estimate of x0.
+
+    Song, Meng, Ermon 2020, arXiv 2010.02502, eq. 12, for α = 1-t and σ = t: without `noise` its
+    η = 0 (DDIM), with it η = 1, which is ancestral sampling (DDPM).
+    """
+    predicted = (x - (1 - t) * x0) / t
+    if noise is None or s == 0:
+        return (1 - s) * x0 + s * predicted
+    kept = s**2 * (1 - t) / (t * (1 - s))  # of the old noise; the new one fills its variance up
+    return (1 - s) * x0 + kept * predicted + math.sqrt(s**2 - kept**2) * noise
+
+
+def dpmpp_2m_step(
+    x: Tensor, x0: Tensor, t: float, s: float, before: tuple[Tensor, float]
+) -> Tensor:
+    """DPM-Solver++(2M): Lu et al. 2022, arXiv 2211.01095, algorithm 2.
+
+    `before` is the last step's estimate of x0 and its t. First order where the half log-SNR
+    λ = log((1-t)/t) is infinite: after t = 1, and into s = 0.
+    """
+    earlier, first = before
+    if s == 0 or first == 1:
+        return ddim_step(x, x0, t, s)
+    half_log_snr = [math.log((1 - level) / level) for level in (first, t, s)]
+    ratio = (half_log_snr[2] - half_log_snr[1]) / (half_log_snr[1] - half_log_snr[0]) / 2
+    return s / t * x + ((1 - s) - (1 - t) * s / t) * (x0 + ratio * (x0 - earlier))
+
+
+def run_sampler(
+    name: SamplerName,
+    denoise: Callable[[Tensor, float], Tensor],
+    x: Tensor,
+    levels: Sequence[float],
+    draw: Callable[[], Tensor],
+) -> Tensor:
+    """From x at the first level to the last one, 0.
+
+    `denoise(x, t)` estimates x0; `draw()` gives fresh noise of x's shape, for ddpm alone.
+    """
+    before: tuple[Tensor, float] | None = None
+    for t, s in pairwise(levels):
+        x0 = denoise(x, t)
+        if name == "ddpm":
+            x = ddim_step(x, x0, t, s, draw() if s > 0 else None)
+        elif name == "dpmpp_2m" and before is not None:
+            x = dpmpp_2m_step(x, x0, t, s, before)
+        else:
+            x = ddim_step(x, x0, t, s)
+        before = x0, t
+    return x
+
+
+@dataclass(frozen=True)
+class Start:
+    """What all pictures of a call begin with; the rows of a drawing are one, shared."""
+
+    t: float
+    """Noise over the drawing; 1 where there is none."""
+    picture: Tensor
+    """(1, 3, S, S) in [-1, 1]: what lies under the noise."""
+    mask: Tensor
+    """(1, 1, S, S): 1 where noise is random."""
+    hints: Tensor
+    """(1, 0 or 2, S, S)."""
+    sketch_guidance: float = 1.0
+
+
+class Sampler:
+    """Seeds, and perhaps a drawing => pictures."""
+
+    def __init__(self, network: nn.Module, config: SketchDiffusionConfig) -> None:
+        self.network = cast(Denoiser, network.eval())
+        self.config = config
+        self.device = next(network.parameters()).device
+        self.side = self.network.noise.shape[-1]
+
+    def sample(self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions) -> Tensor:
+        """One picture a seed from noise alone, (n, 3, S, S) in [-1, 1]."""
+        chosen = cast(Options, options)
+        if {chosen.radius, chosen.intensity} != {None} or chosen.sketch_guidance != 1:
+            raise ValueError("radius, intensity and sketch_guidance: only with a sketch")
+        side = self.side
+        nothing = torch.zeros(1, self.network.num_hints, side, side)
+        blank = torch.zeros(1, 3, side, side)
+        return self._sample(
+            seeds, styles, chosen, Start(1.0, blank, torch.ones(1, 1, side, side), nothing)
+        )
+
+    def sample_from(
+        self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions, inputs: Inputs
+    ) -> Tensor:
+        """As `sample`, from `inputs.sketch`, which is drawn in black on white.
+
+        A drawing that is a picture itself may be given as `inputs.source` (3, S, S) instead; its
+        lines are found as in training. Raises `ValueError` for a drawing of another size or without
+        lines, and for options that the model's conditioning gives no meaning.
+        """
+        if inputs.sketch is None and inputs.source is None:
+            return self.sample(seeds, styles, options)
+        picture, strokes = self._drawing(inputs)
+        chosen = cast(Options, options)
+        start = self._start(picture, strokes, chosen)
+        return self._sample(seeds, styles, chosen, start)
+
+    def _drawing(self, inputs: Inputs) -> tuple[Tensor, np.ndarray]:
+        """The drawing as a picture (1, 3, S, S) and its strokes (1, 1, S, S)."""
+        given = inputs.sketch if inputs.source is None else inputs.source
+        assert given is not None
+        if given.shape[1:] != (self.side, self.side):
+            raise ValueError(
+                f"the drawing has {given.shape[2]}×{given.shape[1]} pixels; "
+                f"this model works at {self.side}×{self.side}"
+            )
+        picture = given.float().cpu()[None]
+        if inputs.source is None:
+            strokes = (picture >= 0.5).float().numpy()
+            picture = (1 - 2 * picture).expand(1, 3, -1, -1)
+        else:
+            strokes = drawing.strokes_of_pictures(picture.numpy())
+        if not strokes.any():
+            raise ValueError("the sketch is empty; draw dark lines on light paper")
+        return picture, strokes
+
+    def _start(self, picture: Tensor, strokes: np.ndarray, options: Options) -> Start:
+        conditioning = self.config.conditioning
+        if conditioning == "none":
+            raise ValueError(
+                "this model was trained without drawings (conditioning none); leave the sketch out"
+            )
+        radius, intensity = options.for_drawing(conditioning)
+        distances = torch.from_numpy(drawing.distances(strokes))
+        mask = torch.ones_like(distances)
+        hints = picture.new_zeros(1, self.network.num_hints, self.side, self.side)
+        if conditioning == "radius_mask":
+            mask = mask_within(distances, torch.tensor([radius]))
+        elif conditioning == "guided":
+            hints = hints_of(distances, torch.tensor([radius]))
+        return Start(noise_of(intensity), picture, mask, hints, options.sketch_guidance)
+
+    @torch.no_grad()
+    def _sample(
+        self, seeds: Sequence[int], styles: Tensor, options: Options, start: Start
+    ) -> Tensor:
+        levels = noise_levels(start.t, options.steps, self.config.schedule)
+        parts = [
+            self._batch(seeds[at : at + SAMPLING_BATCH], rows, options, start, levels)
+            for at, rows in zip(
+                range(0, len(seeds), SAMPLING_BATCH), styles.split(SAMPLING_BATCH), strict=True
+            )
+        ]
+        return torch.cat(parts).clamp(-1.0, 1.0).contiguous()
+
+    def _batch(
+        self,
+        seeds: Sequence[int],
+        styles: Tensor,
+        options: Options,
+        start: Start,
+        levels: Sequence[float],
+    ) -> Tensor:
+        """Always as many at a time, the rest padded: see `SAMPLING_BATCH`."""
+        draws = [torch.Generator().manual_seed(seed) for seed in seeds]
+        missing = SAMPLING_BATCH - len(seeds)
+
+        def draw() -> Tensor:
+            made = [torch.randn(3, self.side, self.side, generator=rng) for rng in draws]
+            made += [torch.zeros(3, self.side, self.side)] * missing
+            return torch.stack(made).to(self.device, memory_format=torch.channels_last)
+
+        def rows(tensor: Tensor) -> Tensor:
+            return tensor.to(self.device).expand(SAMPLING_BATCH, -1, -1, -1)
+
+        style = torch.cat([styles, styles.new_zeros(missing, styles.shape[1])]).to(self.device)
+        mask, hints = rows(start.mask), rows(start.hints)
+
+        def denoise(x: Tensor, t: float) -> Tensor:
+            if self.config.conditioning == "radius_mask":
+                x = masked(x, mask, self.network.noise)
+            level = torch.full((SAMPLING_BATCH,), t, device=self.device)
+            x0 = found = self.network(x, level, style, mask, hints)
+            # Classifier-free guidance: Ho, Salimans 2022, arXiv 2207.12598, eq. 6, for style and
+            # strokes apart: away from what each alone would lack.
+            if options.guidance != 1:
+                without = self.network(x, level, torch.zeros_like(style), mask, hints)
+                x0 = x0 + (options.guidance - 1) * (found - without)
+            if start.sketch_guidance != 1:
+                without = self.network(x, level, style, mask, torch.zeros_like(hints))
+                x0 = x0 + (start.sketch_guidance - 1) * (found - without)
+            return x0.clamp(-1, 1)
+
+        x = torch.lerp(rows(start.picture), draw(), start.t)
+        return run_sampler(options.sampler, denoise, x, levels, draw).cpu()[: len(seeds)]
+
+
+# ---------------------------------------------------------------- the family's door
+
+
+def build_trainer(
+    config: FamilyConfig,
+    shape: Shape,
+    device: torch.device,
+    dtype: torch.dtype,
+    rng: torch.Generator,
+) -> Trainer:
+    """A fresh trainer, first weights drawn from `rng`."""
+    return Trainer(cast(SketchDiffusionConfig, config), shape, device, dtype, rng)
+
+
+def build_network(config: FamilyConfig, shape: Shape) -> nn.Module:
+    """The denoiser, its weights still to be loaded."""
+    return Denoiser(cast(SketchDiffusionConfig, config), shape)
+
+
+def build_sampler(network: nn.Module, config: FamilyConfig) -> GuidedSampler:
+    """A sampler over a denoiser on its device."""
+    return Sampler(network, cast(SketchDiffusionConfig, config))

@@ -1,0 +1,195 @@
+"""The U-Net that cleans pictures of noise, told of style, intensity and strokes.
+
+Ronneberger, Fischer, Brox 2015, arXiv 1505.04597, with residual blocks modulated by the noise as
+Ho, Jain, Abbeel 2020 (arXiv 2006.11239) and Dhariwal, Nichol 2021 (arXiv 2105.05233) have it. What
+is ours is for CPUs: patches of 2×2 pixels (four times fewer positions), one normalisation a block,
+over channels (in channels_last a tenth of a convolution's time, group normalisation a half), skips
+that are added, halving by averages (a stride of 2 is thirty times slower in bfloat16's backward),
+and attention at the smallest features alone.
+"""
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from components.families.port import Shape
+from components.families.sketch_diffusion.config import SketchDiffusionConfig
+
+EMBEDDING = 256
+FREQUENCIES = 16
+HEAD = 64
+
+PICTURE_STD = 0.5
+"""Of pixels in [-1, 1], for the estimate that the network improves on."""
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalisation of each position's channels (Ba, Kiros, Hinton 2016, 1607.06450)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, C, H, W) => the same shape."""
+        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Block(nn.Module):
+    """x + f(x, e): two 3×3 convolutions, the first's channels scaled and shifted by e."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(channels)
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.modulation = nn.Linear(EMBEDDING, 2 * channels)
+        self.last = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
+        """(N, C, H, W) and (N, EMBEDDING) => (N, C, H, W)."""
+        scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
+        inner = self.first(F.silu(self.norm(features)))
+        return features + self.last(F.silu(torch.addcmul(shift, inner, 1 + scale)))
+
+
+class Attention(nn.Module):
+    """x + attention over all positions (Vaswani et al. 2017, arXiv 1706.03762)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.heads = max(1, channels // HEAD)
+        self.norm = ChannelNorm(channels)
+        self.inputs = nn.Conv2d(channels, 3 * channels, 1)
+        self.last = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
+        """(N, C, H, W) => the same shape; the embedding is not used."""
+        height, width = features.shape[2:]
+        positions = self.inputs(self.norm(features)).flatten(2).transpose(1, 2)  # (N, HW, 3C)
+        split = positions.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        found = F.scaled_dot_product_attention(*split.unbind(0))  # (N, heads, HW, C/heads)
+        found = found.permute(0, 2, 1, 3).flatten(2)  # (N, HW, C)
+        found = found.unflatten(1, (height, width)).permute(0, 3, 1, 2)  # channels last as it is
+        return features + self.last(found)
+
+
+class Denoiser(nn.Module):
+    """A picture under noise => the picture, as its mean over all that it may be.
+
+    The target is x0, through a linear estimate: for pictures of standard deviation σ around 0, the
+    best linear guess at x0 from (1-t) x0 + t ε is c_skip times it, and errs by c_out. The network
+    gives that error in units of c_out, so that its target has variance 1 at every intensity (the
+    reasoning of Karras et al. 2022, arXiv 2206.00364, section 5, for this path). Why x0: the
+    paper's mask replaces pixels by a constant, from which no velocity and no noise can be told but
+    x0 can; clamping and guidance need it as well. Why not bare: at weak noise the network would
+    have to copy its input, which the skip does for it.
+    """
+
+    noise: Tensor
+
+    def __init__(self, config: SketchDiffusionConfig, shape: Shape) -> None:
+        super().__init__()
+        config.check_resolution(shape.resolution)
+        self.patch = config.patch
+        self.num_hints = 2 if config.conditioning == "guided" else 0
+        side = shape.resolution // config.patch
+        halvings = max(0, math.ceil(math.log2(side / config.smallest)))
+        widths = [min(config.channels * 2**n, config.max_channels) for n in range(halvings + 1)]
+
+        def blocks(width: int) -> nn.ModuleList:
+            return nn.ModuleList(Block(width) for _ in range(config.blocks))
+
+        self.style = nn.Linear(shape.num_styles, EMBEDDING, bias=False)
+        self.level = nn.Linear(2 * FREQUENCIES, EMBEDDING)
+        self.embedding = nn.Linear(EMBEDDING, EMBEDDING)
+        area = config.patch**2
+        self.stem = nn.Conv2d((3 + self.num_hints) * area, widths[0], 3, padding=1)
+        self.down = nn.ModuleList(blocks(width) for width in widths)
+        self.narrow = nn.ModuleList(
+            nn.Conv2d(wide, next_wide, 1) for wide, next_wide in pairwise(widths)
+        )
+        self.middle = nn.ModuleList([Attention(widths[-1]), *blocks(widths[-1])])
+        self.middle.append(Attention(widths[-1]))
+        self.skips = nn.ModuleList(nn.Conv2d(width, width, 1) for width in widths[:-1])
+        self.widen = nn.ModuleList(
+            nn.Conv2d(next_wide, wide, 1) for wide, next_wide in pairwise(widths)
+        )
+        self.up = nn.ModuleList(blocks(width) for width in widths[:-1])
+        # Without a normalisation, which would take each position's amplitude: the noise must get
+        # through to be taken away.
+        self.last = nn.Conv2d(widths[0], 3 * area, 3, padding=1)
+        # Paper 004: «a background of evenly spread constant noise». One draw for all pictures; it
+        # goes with the weights, since a number generator's promises end with its version.
+        draw = torch.Generator().manual_seed(0)
+        noise = torch.randn(3, shape.resolution, shape.resolution, generator=draw)
+        self.register_buffer("noise", noise)
+
+    def forward(
+        self, noisy: Tensor, t: Tensor, styles: Tensor, mask: Tensor, hints: Tensor
+    ) -> Tensor:
+        """Pictures under noise => estimates of x0 (N, 3, S, S), float32.
+
+        `noisy` (N, 3, S, S) is (1-t) x0 + t ε where `mask` (N, 1, S, S) is 1, `t` (N,) in (0, 1];
+        elsewhere it holds nothing of x0. `styles` (N, K): rows summing to 1, or 0 for any style.
+        `hints` (N, H, S, S): what is shown of the strokes, all 0 for none; H is 0 or 2.
+        """
+        level = 1 + mask * (t[:, None, None, None] - 1)
+        c_skip, c_out, c_in = estimate(level)
+        inputs = torch.cat([noisy * c_in, hints], dim=1)
+        return c_skip * noisy + c_out * self._improve(inputs, t, styles).float()
+
+    def _improve(self, inputs: Tensor, t: Tensor, styles: Tensor) -> Tensor:
+        embedding = F.silu(self.level(waves(t)) + self.style(styles))
+        embedding = F.silu(self.embedding(embedding))
+        features = F.pixel_unshuffle(inputs, self.patch)
+        features = self.stem(features.contiguous(memory_format=torch.channels_last))
+        kept: list[Tensor] = []
+        for place, blocks in enumerate(self.down):
+            if place > 0:
+                features = F.avg_pool2d(self.narrow[place - 1](features), 2)
+            for block in blocks:  # type: ignore[union-attr]
+                features = block(features, embedding)
+            kept.append(features)
+        for block in self.middle:
+            features = block(features, embedding)
+        for place in reversed(range(len(self.up))):
+            features = F.interpolate(self.widen[place](features), scale_factor=2)
+            features = features + self.skips[place](kept[place])
+            for block in self.up[place]:  # type: ignore[union-attr]
+                features = block(features, embedding)
+        return F.pixel_shuffle(self.last(features), self.patch)
+
+
+def estimate(t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """c_skip, c_out, c_in at noise t in (0, 1]: the best linear guess, its error, unit variance."""
+    variance = ((1 - t) * PICTURE_STD).square() + t.square()
+    return (
+        (1 - t) * PICTURE_STD**2 / variance,
+        t * PICTURE_STD * variance.rsqrt(),
+        variance.rsqrt(),
+    )
+
+
+def waves(t: Tensor) -> Tensor:
+    """Noise (N,) in [0, 1] => sines and cosines (N, 2·FREQUENCIES)."""
+    angles = t[:, None] * torch.arange(1, FREQUENCIES + 1, device=t.device) * math.pi
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def initialise(network: Denoiser, rng: torch.Generator) -> None:
+    """First weights from `rng`: He normal, biases 0, a unit Gaussian for each style.
+
+    Every residual branch, every modulation and the output begin at 0: the network begins as the
+    linear estimate, its blocks as the identity.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            fan_in = module.weight[0].numel()
+            nn.init.normal_(module.weight, 0.0, 1 / math.sqrt(fan_in), generator=rng)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    nn.init.normal_(network.style.weight, generator=rng)
+    for module in network.modules():
+        if isinstance(module, Block | Attention | Denoiser):
+            nn.init.zeros_(module.last.weight)
+        if isinstance(module, Block):
+            nn.init.zeros_(module.modulation.weight)

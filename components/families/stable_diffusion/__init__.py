@@ -1,0 +1,1 @@
+"""Stable Diffusion and its kin: published pipelines, adopted as they are."""

@@ -1,0 +1,132 @@
+"""Adaptive augmentation: Karras et al. 2020, "Training GANs with limited data", arXiv 2006.06676.
+
+Each transform is applied with a probability p, which follows the over-fitting that is seen. Taken
+from its appendix B: pixel moves, geometry and colour, in that order. What is ours: geometry is
+resampled bilinearly in one go (the paper filters with wavelets against aliasing).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+SCALE_DEVIATION = 0.2
+SHIFT = 0.125
+BRIGHTNESS_DEVIATION = 0.2
+CONTRAST_DEVIATION = 0.5
+SATURATION_DEVIATION = 1.0
+
+
+def adjusted(p: float, mean_sign: float, target: float, images: int, full_images: int) -> float:
+    """p after `images` more: up where E[sign D(x)] is over its target, else down (eq. 1, sec. 3.1).
+
+    Going from 0 to 1 takes `full_images`; p stays in [0, 1].
+    """
+    step = math.copysign(images / full_images, mean_sign - target) if mean_sign != target else 0.0
+    return min(1.0, max(0.0, p + step))
+
+
+def augment(images: Tensor, p: float, rng: torch.Generator) -> Tensor:
+    """Images (N, 3, S, S) float32, each transformed with probability p, by draws from `rng`.
+
+    p = 0 gives the images themselves. Gradients pass once (not twice) through the geometry.
+    """
+    if p == 0:
+        return images
+    moves, colours = _geometry(images, p, rng), _colour(len(images), p, rng)
+    is_moved = (moves != torch.eye(3)).flatten(1).any(dim=1)
+    theta = moves[:, :2].to(images.device)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    moved = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    images = torch.where(is_moved.to(images.device)[:, None, None, None], moved, images)
+    colours = colours.to(images.device)
+    mixed = torch.einsum("nij,njhw->nihw", colours[:, :3, :3], images)
+    is_tinted = (colours != torch.eye(4, device=images.device)).flatten(1).any(dim=1)
+    tinted = mixed + colours[:, :3, 3, None, None]
+    return torch.where(is_tinted[:, None, None, None], tinted, images)
+
+
+class _Draws:
+    """Draws for N images, each replaced by its neutral value with probability 1 - p."""
+
+    def __init__(self, count: int, p: float, rng: torch.Generator) -> None:
+        self.count, self.p, self.rng = count, p, rng
+
+    def _sometimes(self, values: Tensor, neutral: float, p: float | None) -> Tensor:
+        chosen = torch.rand(self.count, generator=self.rng) < (self.p if p is None else p)
+        return torch.where(chosen, values, torch.tensor(neutral))
+
+    def uniform(self, low: float, high: float, neutral: float, p: float | None = None) -> Tensor:
+        values = torch.rand(self.count, generator=self.rng) * (high - low) + low
+        return self._sometimes(values, neutral, p)
+
+    def normal(self, deviation: float) -> Tensor:
+        return self._sometimes(torch.randn(self.count, generator=self.rng) * deviation, 0.0, None)
+
+    def whole(self, below: int) -> Tensor:
+        values = torch.randint(below, (self.count,), generator=self.rng).float()
+        return self._sometimes(values, 0.0, None)
+
+
+def _geometry(images: Tensor, p: float, rng: torch.Generator) -> Tensor:
+    """From where in the image each picture's points are taken: (N, 3, 3), sides being [-1, 1]."""
+    draws = _Draws(len(images), p, rng)
+    pixels = images.shape[-1]
+    # Pixel moves. The draws are as likely as their inverses, so no matrix needs inverting.
+    matrix = _scaling(1 - 2 * draws.whole(2), torch.ones(len(images)))
+    matrix = matrix @ _rotation(draws.whole(4) * (math.pi / 2))
+    shifts = [(draws.uniform(-SHIFT, SHIFT, 0.0) * pixels).round() / pixels for _ in range(2)]
+    matrix = matrix @ _translation(*shifts)
+    # Geometry. Two rotations: each by the root, so that p is the chance of any.
+    once = 1 - math.sqrt(1 - p)
+    scale = draws.normal(SCALE_DEVIATION).exp2()
+    matrix = matrix @ _scaling(scale, scale)
+    matrix = matrix @ _rotation(draws.uniform(-math.pi, math.pi, 0.0, once))
+    stretch = draws.normal(SCALE_DEVIATION).exp2()
+    matrix = matrix @ _scaling(stretch, 1 / stretch)
+    matrix = matrix @ _rotation(draws.uniform(-math.pi, math.pi, 0.0, once))
+    return matrix @ _translation(draws.normal(SHIFT), draws.normal(SHIFT))
+
+
+def _colour(count: int, p: float, rng: torch.Generator) -> Tensor:
+    """What is done to (R, G, B, 1): (N, 4, 4)."""
+    draws = _Draws(count, p, rng)
+    brightness = draws.normal(BRIGHTNESS_DEVIATION)
+    contrast = draws.normal(CONTRAST_DEVIATION).exp2()
+    is_flipped = draws.whole(2)
+    hue = draws.uniform(-math.pi, math.pi, 0.0)
+    saturation = draws.normal(SATURATION_DEVIATION).exp2()
+
+    grey = torch.full((3, 3), 1 / 3)  # onto the axis v = (1, 1, 1)/√3: v vᵀ
+    cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
+    colour = torch.eye(3) - grey
+    turned = hue.cos()[:, None, None] * colour + hue.sin()[:, None, None] * cross  # Rodrigues
+    linear = (1 - 2 * is_flipped)[:, None, None] * grey + saturation[:, None, None] * turned
+    linear = torch.where(
+        ((is_flipped == 0) & (hue == 0) & (saturation == 1))[:, None, None], torch.eye(3), linear
+    )
+    linear = contrast[:, None, None] * linear
+    matrix = torch.eye(4).repeat(count, 1, 1)
+    matrix[:, :3, :3] = linear
+    matrix[:, :3, 3] = linear @ torch.ones(3) * brightness[:, None]
+    return matrix
+
+
+def _scaling(x: Tensor, y: Tensor) -> Tensor:
+    return torch.diag_embed(torch.stack([x, y, torch.ones_like(x)], dim=1))
+
+
+def _rotation(angle: Tensor) -> Tensor:
+    matrix = torch.eye(3).repeat(len(angle), 1, 1)
+    matrix[:, 0, 0] = matrix[:, 1, 1] = angle.cos()
+    matrix[:, 1, 0] = angle.sin()
+    matrix[:, 0, 1] = -angle.sin()
+    return matrix
+
+
+def _translation(x: Tensor, y: Tensor) -> Tensor:
+    """By shares of the side; a side is 2 long."""
+    matrix = torch.eye(3).repeat(len(x), 1, 1)
+    matrix[:, 0, 2], matrix[:, 1, 2] = 2 * x, 2 * y
+    return matrix

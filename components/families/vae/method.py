@@ -1,0 +1,357 @@
+"""The variational autoencoder, read top to bottom: networks, losses, trainer, sampler.
+
+References: Kingma, Welling 2014, arXiv 1312.6114 (the bound, also paper 003, section 1.3:
+log p(x) ≥ E[log p(x|z)] - KL(q(z|x) || p(z))); Higgins et al. 2017, "beta-VAE" (its weight β);
+Kingma et al. 2016, arXiv 1606.04934, appendix C.8 (free bits); Rybkin, Daniilidis, Levine 2021,
+arXiv 2006.13202 ("σ-VAE": the likelihood's width in closed form).
+
+Paper 003 leaves p(x|z) open. With a width of 1 the squared error of an image counts for little
+beside the KL divergence, and all pictures come out alike; the width that makes the data most likely
+is the error itself, and then the two halves balance without a weight to search for.
+
+The decoder is told the style, the encoder is not: z holds what the style does not say, and a
+picture can be painted anew in another style.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from components.families.latent import LatentOptions
+from components.families.optimisers import adam, load_optimiser
+from components.families.port import (
+    FamilyConfig,
+    FamilyOptions,
+    GuidedSampler,
+    Inputs,
+    Shape,
+    Trouble,
+)
+from components.families.sampling import draw_latents, in_fixed_batches, slerp
+from components.families.vae.config import Options, VAEConfig
+
+STYLE_DIM = 32
+WIDEST_LOG_VAR = 10.0
+"""e^±10: farther the posterior cannot go, so that a bad step is no overflow."""
+
+# ---------------------------------------------------------------- networks
+
+
+class ResidualBlock(nn.Module):
+    """x + f(x), f two 3×3 convolutions that begin as nothing."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, C, H, W) => the same shape."""
+        return features + self.second(F.silu(self.first(F.silu(features))))
+
+
+def _widths(config: VAEConfig, resolution: int) -> list[int]:
+    """Channels at sides S/2, S/4, … 4: doubled at each, never over the maximum."""
+    halvings = int(math.log2(resolution / 8))
+    return [min(config.channels * 2**n, config.max_channels) for n in range(halvings + 1)]
+
+
+class Encoder(nn.Module):
+    """Images (N, 3, S, S) => mu and log_var of q(z|x), (N, latent_dim) each."""
+
+    def __init__(self, config: VAEConfig, resolution: int) -> None:
+        super().__init__()
+        widths = _widths(config, resolution)
+        layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, stride=2, padding=1)]
+        for number, width in enumerate(widths):
+            if number > 0:
+                layers += [nn.AvgPool2d(2), nn.Conv2d(widths[number - 1], width, 1)]
+            layers += [ResidualBlock(width) for _ in range(config.blocks)]
+        self.stages = nn.Sequential(*layers)
+        self.posterior = nn.Linear(widths[-1] * 16, 2 * config.latent_dim)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Float32, whatever the layers compute in."""
+        features = F.silu(self.stages(images)).flatten(1)
+        mu, log_var = self.posterior(features).float().chunk(2, dim=1)
+        return mu, log_var.clamp(-WIDEST_LOG_VAR, WIDEST_LOG_VAR)
+
+
+class Decoder(nn.Module):
+    """z (N, latent_dim) and styles (N, K) => the mean of p(x|z), (N, 3, S, S), about [-1, 1]."""
+
+    def __init__(self, config: VAEConfig, shape: Shape) -> None:
+        super().__init__()
+        widths = _widths(config, shape.resolution)[::-1]
+        widths.append(max(8, widths[-1] // 2))  # at S itself
+        self.style = nn.Linear(shape.num_styles, STYLE_DIM, bias=False)
+        self.start = nn.Linear(config.latent_dim + STYLE_DIM, widths[0] * 16)
+        layers: list[nn.Module] = []
+        for number, width in enumerate(widths):
+            if number > 0:
+                layers.append(nn.Conv2d(widths[number - 1], width, 1))
+                layers.append(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))
+            layers += [ResidualBlock(width) for _ in range(config.blocks)]
+        self.stages = nn.Sequential(*layers)
+        self.to_rgb = nn.Conv2d(widths[-1], 3, 3, padding=1)
+
+    def forward(self, z: Tensor, styles: Tensor) -> Tensor:
+        """Rows of `styles` sum to 1."""
+        features = self.start(torch.cat([z, self.style(styles)], dim=1)).unflatten(1, (-1, 4, 4))
+        features = features.contiguous(memory_format=torch.channels_last)
+        return self.to_rgb(F.silu(self.stages(features)))
+
+
+class VAE(nn.Module):
+    """Both halves: a model is worth keeping for what it makes and for what it encodes."""
+
+    def __init__(self, config: VAEConfig, shape: Shape) -> None:
+        super().__init__()
+        config.check_resolution(shape.resolution)
+        self.encoder = Encoder(config, shape.resolution)
+        self.decoder = Decoder(config, shape)
+        self.resolution = shape.resolution
+
+
+def initialise(network: nn.Module, rng: torch.Generator) -> None:
+    """First weights from `rng`: He normal; blocks begin as the identity, q(z|x) near N(0, 1)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            deviation = 1 / math.sqrt(module.weight[0].numel())
+            nn.init.normal_(module.weight, 0.0, deviation, generator=rng)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    for module in network.modules():
+        if isinstance(module, ResidualBlock):
+            nn.init.zeros_(module.second.weight)
+        elif isinstance(module, Encoder):
+            module.posterior.weight.data.mul_(0.1)
+        elif isinstance(module, Decoder):
+            nn.init.normal_(module.style.weight, generator=rng)  # a unit Gaussian for each style
+
+
+# ---------------------------------------------------------------- losses
+
+
+def reconstruction_loss(images: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """-log p(x|z) in nats an image, p(x|z) = N(mean, σ²), and the σ used.
+
+    σ² is the mean squared error of the batch: σ-VAE, eq. 5, the width under which these images
+    are most likely. Its own derivative is zero there, so it is taken as a number.
+    """
+    error = (images - mean).square()
+    variance = error.detach().mean().clamp(min=1e-6)  # a collection of one grey picture
+    nats = (error / variance + (2 * math.pi * variance).log()) / 2
+    return nats.sum(dim=(1, 2, 3)).mean(), variance.sqrt()
+
+
+def kl_divergence(mu: Tensor, log_var: Tensor) -> Tensor:
+    """KL(N(mu, e^log_var) || N(0, 1)) of each latent number: 1312.6114, appendix B, (N, D)."""
+    return (mu.square() + log_var.exp() - log_var - 1) / 2
+
+
+def with_free_bits(divergence: Tensor, free_bits: float) -> Tensor:
+    """Σ_j max(λ, E_x[KL_j]): 1606.04934, eq. 15, a group for each latent number; (N, D) => ()."""
+    return divergence.mean(dim=0).clamp(min=free_bits).sum()
+
+
+# ---------------------------------------------------------------- trainer
+
+
+class Trainer:
+    """One update a step, of the bound with one draw of z an image."""
+
+    def __init__(
+        self,
+        config: VAEConfig,
+        shape: Shape,
+        device: torch.device,
+        dtype: torch.dtype,
+        rng: torch.Generator,
+    ) -> None:
+        self.config = config
+        self.num_styles = shape.num_styles
+        self.device = device
+        self.dtype = dtype
+        self.rng = rng
+        self.vae = VAE(config, shape)
+        initialise(self.vae, rng)
+        self.vae.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: nn.Module = self.vae
+        self.optimiser = adam(self.vae.parameters(), config.learning_rate, betas=(0.9, 0.999))
+        self.beta = config.beta
+
+    def step(self, images: Tensor, labels: Tensor, accumulate: int) -> dict[str, Tensor]:
+        """`loss`, `reconstruction_loss` and `kl_divergence` in nats an image, and `sigma`."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        styles = F.one_hot(labels, self.num_styles).float()
+        noise = torch.randn(len(images), self.config.latent_dim, generator=self.rng)
+        self.optimiser.zero_grad(set_to_none=True)
+        sums: dict[str, Tensor] = {}
+        for part in zip(
+            images.chunk(accumulate),
+            styles.chunk(accumulate),
+            noise.to(self.device).chunk(accumulate),
+            strict=True,
+        ):
+            found = self._losses(*part)
+            (found["loss"] / accumulate).backward()
+            for name, value in found.items():
+                sums[name] = sums.get(name, 0.0) + value.detach() / accumulate
+        self.optimiser.step()
+        return sums
+
+    def _losses(self, images: Tensor, styles: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        with torch.autocast(
+            self.device.type, dtype=self.dtype, enabled=self.dtype is not torch.float32
+        ):
+            mu, log_var = self.vae.encoder(images)
+            z = mu + (log_var / 2).exp() * noise
+            mean = self.vae.decoder(z, styles).float()
+        reconstruction, sigma = reconstruction_loss(images, mean)
+        divergence = kl_divergence(mu, log_var)
+        loss = reconstruction + self.beta * with_free_bits(divergence, self.config.free_bits)
+        return {
+            "loss": loss,
+            "reconstruction_loss": reconstruction,
+            "kl_divergence": divergence.sum(dim=1).mean(),
+            "sigma": sigma,
+        }
+
+    def scores(self, images: Tensor, labels: Tensor) -> None:
+        """None: it has no opponent."""
+
+    def remedy(self, trouble: Trouble) -> str:
+        """Another balance where pictures are alike or learnt by heart; else learn slower."""
+        if trouble in ("collapse", "over-fitting"):
+            self.beta *= 0.5 if trouble == "collapse" else 2.0
+            return f"β now {self.beta:g}"
+        for group in self.optimiser.param_groups:
+            group["lr"] *= 0.1
+        return f"learning rate now {self.optimiser.param_groups[0]['lr']:g}"
+
+    def companions(self) -> dict[str, nn.Module]:
+        """None: the network is both halves already."""
+        return {}
+
+    def start_from(
+        self,
+        weights: Mapping[str, Tensor],
+        companions: Mapping[str, Mapping[str, Tensor]],
+        styles: Sequence[int | None],
+    ) -> None:
+        """Both halves; a style that is new to them begins as the mean of those they know."""
+        table = weights["decoder.style.weight"]  # (STYLE_DIM, styles)
+        columns = [table.mean(dim=1) if place is None else table[:, place] for place in styles]
+        known = {**weights, "decoder.style.weight": torch.stack(columns, dim=1)}
+        self.vae.load_state_dict(known)
+
+    def state_dict(self) -> dict[str, object]:
+        """Network, optimiser and β; the noise's state is the loop's."""
+        return {
+            "vae": self.vae.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "beta": self.beta,
+        }
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Go on from `state_dict()`."""
+        known = cast(Mapping[str, Any], state)
+        self.vae.load_state_dict(known["vae"])
+        load_optimiser(self.optimiser, known["optimiser"])
+        self.beta = known["beta"]
+
+
+# ---------------------------------------------------------------- sampler
+
+
+class Sampler:
+    """Seeds, or a picture and seeds => pictures, through networks in evaluation mode."""
+
+    def __init__(self, network: VAE, config: VAEConfig) -> None:
+        self.network = network.eval()
+        self.latent_dim = config.latent_dim
+        self.device = next(network.parameters()).device
+
+    def sample(self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions) -> Tensor:
+        """One picture a seed, (n, 3, S, S) in [-1, 1], from the prior."""
+        latents = draw_latents(seeds, self.latent_dim, cast(Options, options))
+        return self._decode(latents, styles)
+
+    def sample_from(
+        self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions, inputs: Inputs
+    ) -> Tensor:
+        """The source, as the model sees it, varied by each seed or on the way to another picture.
+
+        A row of `styles` with as much of each style asks for none: the style that explains the
+        source best is taken then.
+        """
+        if inputs.source is None:
+            return self.sample(seeds, styles, options)
+        chosen = cast(Options, options)
+        mu, log_var, style = self._seen(inputs.source)
+        noise = draw_latents(seeds, self.latent_dim, LatentOptions())
+        latents = mu + chosen.spread * (log_var / 2).exp() * noise
+        second = inputs.towards_source
+        if second is not None:
+            end, _, end_style = self._seen(second)
+            latents = slerp(latents, end, chosen.blend)
+            style = torch.lerp(style, end_style, chosen.blend)
+        elif chosen.towards_seed is not None:
+            end = draw_latents([chosen.towards_seed], self.latent_dim, LatentOptions())[0]
+            latents = slerp(latents, end, chosen.blend)
+        asks_for_none = styles.amax(dim=1, keepdim=True) == styles.amin(dim=1, keepdim=True)
+        return self._decode(latents * chosen.truncation, torch.where(asks_for_none, style, styles))
+
+    def _decode(self, latents: Tensor, styles: Tensor) -> Tensor:
+        return in_fixed_batches(self.network.decoder, [latents, styles], self.device)
+
+    @torch.no_grad()
+    def _seen(self, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A picture (3, H, W) => its mu and log_var (latent_dim,), and its likeliest style (K,)."""
+        picture = square(source, self.network.resolution)
+        mu, log_var = (half[0].cpu() for half in self.network.encoder(picture.to(self.device)))
+        every_style = torch.eye(self.network.decoder.style.in_features)
+        made = self._decode(mu.expand(len(every_style), -1), every_style)
+        errors = (made - picture).square().mean(dim=(1, 2, 3))
+        return mu, log_var, every_style[errors.argmin()]
+
+
+def square(source: Tensor, side: int) -> Tensor:
+    """The middle of a picture (3, H, W), as training pictures were cut: (1, 3, side, side)."""
+    height, width = source.shape[1:]
+    cut = min(height, width)
+    top, left = (height - cut) // 2, (width - cut) // 2
+    middle = source[None, :, top : top + cut, left : left + cut].cpu().float()
+    if cut == side:
+        return middle
+    resized = F.interpolate(middle, (side, side), mode="bicubic", antialias=True)
+    return resized.clamp(-1.0, 1.0)
+
+
+# ---------------------------------------------------------------- the family's door
+
+
+def build_trainer(
+    config: FamilyConfig,
+    shape: Shape,
+    device: torch.device,
+    dtype: torch.dtype,
+    rng: torch.Generator,
+) -> Trainer:
+    """A fresh trainer, first weights drawn from `rng`."""
+    return Trainer(cast(VAEConfig, config), shape, device, dtype, rng)
+
+
+def build_network(config: FamilyConfig, shape: Shape) -> nn.Module:
+    """Encoder and decoder, their weights still to be loaded."""
+    return VAE(cast(VAEConfig, config), shape)
+
+
+def build_sampler(network: nn.Module, config: FamilyConfig) -> GuidedSampler:
+    """A sampler over both halves on their device."""
+    return Sampler(cast(VAE, network), cast(VAEConfig, config))

@@ -1,0 +1,41 @@
+"""Pictures of the set as sources, for a family that makes nothing from a seed alone."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from components.families.port import FamilyOptions, GuidedSampler, Inputs
+from components.images import pixels_to_float
+from interfaces.ipdt import IPDT
+
+
+class FromTheSet:
+    """A sampler of seeds over one that needs a source: each seed draws a picture of the set.
+
+    Of another style than the one asked for, where there is one: what a family turns shows there.
+    """
+
+    def __init__(self, sampler: GuidedSampler, prepared: IPDT, places: np.ndarray) -> None:
+        self.sampler = sampler
+        self.images = prepared.images()
+        self.labels = prepared.labels()[places]
+        self.places = places
+
+    def sample(self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions) -> Tensor:
+        """Each seed's picture of the set, made anew, (n, 3, S, S)."""
+        made = [
+            self.sampler.sample_from([seed], row[None], options, Inputs(source=source))
+            for seed, row, source in zip(seeds, styles, self.sources(seeds, styles), strict=True)
+        ]
+        return torch.cat(made)
+
+    def sources(self, seeds: Sequence[int], styles: Tensor) -> Tensor:
+        """What `sample` starts from, (n, 3, S, S) in [-1, 1]."""
+        drawn = [self._drawn(*pair) for pair in zip(seeds, styles.argmax(dim=1), strict=True)]
+        return torch.from_numpy(pixels_to_float(self.images[drawn]))
+
+    def _drawn(self, seed: int, label: Tensor) -> int:
+        others = self.places[self.labels != int(label)]
+        return int(np.random.default_rng(seed).choice(others if len(others) else self.places))

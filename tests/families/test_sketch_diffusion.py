@@ -1,0 +1,431 @@
+"""Sketch-guided diffusion: noise and samplers against closed forms, masks, batches, resuming."""
+
+import copy
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
+from torch import Tensor
+from torch.testing import assert_close
+
+from components.families import drawing
+from components.families.port import Inputs, Shape
+from components.families.sketch_diffusion.config import Options, SketchDiffusionConfig
+from components.families.sketch_diffusion.method import (
+    Sampler,
+    Trainer,
+    add_noise,
+    build_sampler,
+    ddim_step,
+    displaced,
+    draw_noise_levels,
+    hints_of,
+    mask_within,
+    masked,
+    noise_levels,
+    noise_of,
+    run_sampler,
+)
+from components.families.sketch_diffusion.network import Denoiser, estimate
+
+CPU = torch.device("cpu")
+SIDE = 16
+SHAPE = Shape(resolution=SIDE, num_styles=2)
+TINY = {"batch_size": 4, "channels": 16, "max_channels": 32, "blocks": 1, "smallest": 4}
+CONDITIONINGS = ("none", "noised_image", "radius_mask", "guided")
+every_drawn = pytest.mark.parametrize("conditioning", CONDITIONINGS[1:])
+
+
+def trainer(seed: int = 0, **changes: object) -> Trainer:
+    config = SketchDiffusionConfig.model_validate(TINY | changes)
+    return Trainer(config, SHAPE, CPU, torch.float32, torch.Generator().manual_seed(seed))
+
+
+def trained_sampler(conditioning: str, steps: int = 3, **changes: object) -> Sampler:
+    """Of a network that is no longer the linear estimate which it begins as."""
+    trained = trainer(conditioning=conditioning, warm_up_images=0, learning_rate=2e-3, **changes)
+    for step in range(steps):
+        trained.step(*batch(step), 1)
+    return build_sampler(trained.network, trained.config)  # type: ignore[return-value]
+
+
+def batch(seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Line drawings: black lines across white paper."""
+    rng = torch.Generator().manual_seed(seed)
+    images = torch.ones(4, 3, SIDE, SIDE)
+    for image, place in zip(images, torch.randint(2, SIDE - 2, (4,), generator=rng), strict=True):
+        image[:, place] = -1
+    return images, torch.tensor([0, 1, 0, 1])
+
+
+def cross() -> Tensor:
+    sketch = torch.zeros(1, SIDE, SIDE)
+    sketch[0, 8, 3:13] = sketch[0, 3:13, 8] = 1
+    return sketch
+
+
+def all_styles(count: int) -> Tensor:
+    return torch.eye(2)[[seed % 2 for seed in range(count)]]
+
+
+# ---------------------------------------------------------------- noise
+
+
+def test_intensity_0_replaces_the_picture_wholly_and_15_is_the_weakest() -> None:
+    images, noise = torch.ones(16, 3, 4, 4), torch.zeros(16, 3, 4, 4)
+    t = torch.tensor([noise_of(k) for k in range(16)])
+    left = add_noise(images, noise, t)[:, 0, 0, 0]
+    assert_close(left, torch.arange(16) / 16)  # of the picture, k sixteenths are left
+
+
+@given(st.floats(1e-3, 1.0))
+def test_the_linear_estimate_is_the_regression_on_the_noisy_picture(t: float) -> None:
+    """cov(x0, x_t)/var(x_t), the error's deviation and 1/deviation, for x0 of deviation 1/2."""
+    variance = (1 - t) ** 2 / 4 + t**2
+    slope = (1 - t) / 4 / variance
+    error = math.sqrt(1 / 4 - slope * (1 - t) / 4)
+    found = torch.stack(estimate(torch.tensor(t, dtype=torch.float64)))
+    wanted = torch.tensor([slope, error, variance**-0.5], dtype=torch.float64)
+    assert_close(found, wanted, rtol=1e-5, atol=1e-7)
+
+
+def test_sixteen_intensities_are_learnt_each_as_often_and_a_continuum_evenly() -> None:
+    rng = torch.Generator().manual_seed(0)
+    drawn = torch.cat([draw_noise_levels(8, "sixteen", rng) for _ in range(1000)])
+    counts = torch.bincount((drawn * 16).long(), minlength=17)
+    assert drawn.mul(16).frac().abs().max() == 0
+    assert counts[0] == 0
+    assert (counts[1:] - 500).abs().max() < 120
+    spread = torch.cat([draw_noise_levels(8, "continuous", rng) for _ in range(1000)])
+    assert 0 < spread.min() < 0.01
+    assert 0.99 < spread.max() <= 1
+    assert_close(spread.sort().values, torch.linspace(0, 1, 8000), atol=0.02, rtol=0)
+
+
+@given(st.integers(1, 16), st.integers(0, 15))
+def test_a_sampler_goes_down_the_sixteen_by_whole_ones(steps: int, intensity: int) -> None:
+    levels = noise_levels(noise_of(intensity), steps, "sixteen")
+    assert levels[0] == noise_of(intensity)
+    assert levels[-1] == 0
+    assert levels == sorted(set(levels), reverse=True)
+    assert all((16 * level).is_integer() for level in levels)
+    assert len(levels) - 1 == math.ceil(steps * noise_of(intensity))
+
+
+def test_what_was_not_learnt_is_refused() -> None:
+    with pytest.raises(ValueError, match="steps"):
+        noise_levels(1.0, 17, "sixteen")
+    with pytest.raises(ValueError, match="intensity"):
+        noise_levels(noise_of(2.5), 8, "sixteen")
+    assert len(noise_levels(noise_of(2.5), 100, "continuous")) > 16
+
+
+# ---------------------------------------------------------------- samplers
+
+
+def gaussian(deviation: float) -> Callable[[Tensor, float], Tensor]:
+    """The true mean of x0 given x_t, for x0 of N(0, deviation²)."""
+
+    def denoise(x: Tensor, t: float) -> Tensor:
+        return (1 - t) * deviation**2 / ((1 - t) ** 2 * deviation**2 + t**2) * x
+
+    return denoise
+
+
+def error_of(name: str, steps: int) -> float:
+    """Of the deterministic samplers: the path's true end is deviation · x, for any x."""
+    levels = noise_levels(1.0, steps, "continuous")
+    x = torch.ones(1, dtype=torch.float64)
+    found = run_sampler(name, gaussian(0.3), x, levels, lambda: x)  # type: ignore[arg-type]
+    return abs(float(found) - 0.3)
+
+
+def test_ddim_converges_in_first_order_and_dpm_solver_faster() -> None:
+    assert error_of("ddim", 512) < 2e-3
+    assert error_of("ddim", 64) / error_of("ddim", 128) == pytest.approx(2, rel=0.1)
+    assert error_of("dpmpp_2m", 64) < error_of("ddim", 64) / 5
+    assert error_of("dpmpp_2m", 256) / error_of("dpmpp_2m", 512) > 3
+
+
+def test_ddpm_ends_with_the_distribution_that_was_learnt() -> None:
+    rng = torch.Generator().manual_seed(0)
+
+    def draw() -> Tensor:
+        return torch.randn(40_000, generator=rng, dtype=torch.float64)
+
+    levels = noise_levels(1.0, 200, "continuous")
+    found = run_sampler("ddpm", gaussian(0.3), draw(), levels, draw)
+    assert found.mean().abs() < 0.01
+    assert float(found.std()) == pytest.approx(0.3, rel=0.03)
+
+
+@given(st.floats(0.05, 1.0), st.floats(0.0, 0.95))
+def test_steps_keep_the_noise_exactly_where_x0_is_known(t: float, share: float) -> None:
+    """x_s is (1-s) x0 + s ε: the very ε without, a variance of s² with fresh noise."""
+    s = share * t
+    x0, noise = torch.tensor(0.7, dtype=torch.float64), torch.tensor(-1.3, dtype=torch.float64)
+    x = (1 - t) * x0 + t * noise
+    assert_close(ddim_step(x, x0, t, s), (1 - s) * x0 + s * noise)
+    kept, fresh = (
+        float(ddim_step(x + d, x0, t, s, f) - ddim_step(x, x0, t, s, f0)) / scale
+        for d, f, f0, scale in (
+            (torch.tensor(t, dtype=torch.float64), noise, noise, 1.0),
+            (torch.zeros((), dtype=torch.float64), noise + 1, noise, 1.0),
+        )
+    )
+    assert kept**2 + fresh**2 == pytest.approx(s**2, abs=1e-12)
+
+
+# ---------------------------------------------------------------- drawings
+
+
+@given(st.integers(0, 10_000), st.floats(0, 8))
+def test_the_mask_is_what_lies_within_the_radius(seed: int, radius: float) -> None:
+    strokes = np.random.default_rng(seed).random((1, 1, SIDE, SIDE)) < 0.03
+    strokes[0, 0, 5, 5] = True
+    wanted = ndimage.distance_transform_edt(~strokes[0, 0]) <= np.float32(radius)
+    found = torch.from_numpy(drawing.distances(strokes.astype(np.float32)))
+    mask = mask_within(found, torch.tensor([radius]))
+    np.testing.assert_array_equal(mask[0, 0].numpy(), wanted)
+
+
+def test_noise_is_random_within_the_mask_and_constant_outside() -> None:
+    mask = torch.zeros(2, 1, 8, 8)
+    mask[0, 0, :4] = 1
+    noisy, constant = torch.randn(2, 3, 8, 8), torch.randn(3, 8, 8)
+    found = masked(noisy, mask, constant)
+    assert_close(found[0, :, :4], noisy[0, :, :4])
+    assert_close(found[0, :, 4:], constant[:, 4:])
+    assert_close(found[1], constant)
+
+
+def test_the_constant_noise_is_the_same_for_every_training() -> None:
+    config = SketchDiffusionConfig.model_validate(TINY)
+    assert_close(Denoiser(config, SHAPE).noise, trainer(seed=5).denoiser.noise, rtol=0, atol=0)
+
+
+def test_hints_are_the_lines_and_a_slope_that_ends_beyond_the_radius() -> None:
+    distances = torch.arange(8.0).view(1, 1, 1, 8)
+    lines, near = hints_of(distances, torch.tensor([3.0]))[0, :, 0]
+    assert_close(lines, torch.tensor([1, 0.5, 0, 0, 0, 0, 0, 0]))
+    assert_close(near, torch.tensor([1, 0.75, 0.5, 0.25, 0, 0, 0, 0]))
+
+
+@pytest.mark.parametrize("radius", [0.0, 1.0, 4.0])
+def test_lines_are_displaced_by_no_more_than_the_radius(radius: float) -> None:
+    """Far from a long line the distance grows by the rows, so it tells how far each place moved."""
+    rows = torch.arange(float(SIDE))[:, None].expand(SIDE, SIDE)
+    distances = rows.expand(64, 1, SIDE, SIDE)
+    moved = displaced(distances, torch.full((64,), radius), torch.Generator().manual_seed(0))
+    change = (moved - distances).abs().max()
+    assert change <= radius + 1e-4
+    assert change > 0.8 * radius or not radius
+
+
+def test_some_are_learnt_without_strokes_the_others_with_their_own() -> None:
+    mine = trainer(conditioning="guided", sketch_dropout=0.5, fewest_lines=1.0, max_radius=1.0)
+    images, _ = batch()
+    shown = torch.cat([mine._strokes(images)[1] for _ in range(50)])
+    is_shown = shown.amax(dim=(1, 2, 3)) > 0
+    assert 0.35 < is_shown.float().mean() < 0.65
+    lines = shown[is_shown][:, 0] > 0.9
+    near = ndimage.binary_dilation(
+        drawing.strokes_of_pictures(images.numpy())[:, 0] > 0, np.ones((1, 5, 5))
+    )
+    wanted = torch.from_numpy(near).repeat(50, 1, 1)[is_shown]
+    assert lines.any()
+    assert not (lines & ~wanted).any()
+
+
+# ---------------------------------------------------------------- the network and its training
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_the_network_begins_as_the_linear_estimate(conditioning: str) -> None:
+    mine = trainer(conditioning=conditioning)
+    noisy, t = torch.randn(4, 3, SIDE, SIDE), torch.tensor([1.0, 0.5, 0.25, 1 / 16])
+    mask = torch.ones(4, 1, SIDE, SIDE)
+    hints = torch.zeros(4, mine.denoiser.num_hints, SIDE, SIDE)
+    found = mine.denoiser(noisy, t, torch.zeros(4, 2), mask, hints)
+    assert_close(found, estimate(t[:, None, None, None])[0] * noisy)
+
+
+def test_two_halves_accumulated_are_one_whole() -> None:
+    whole, halves = trainer(), trainer()
+    for network, parts in ((whole, 1), (halves, 2)):
+        network.step(*batch(), parts)
+    for mine, theirs in zip(halves.denoiser.parameters(), whole.denoiser.parameters(), strict=True):
+        assert_close(mine.grad, theirs.grad, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_stopped_and_resumed_it_is_the_same_to_the_bit(conditioning: str) -> None:
+    straight = trainer(conditioning=conditioning)
+    straight.step(*batch(0), 1)
+    saved = copy.deepcopy(straight.state_dict())
+    resumed = trainer(seed=7, conditioning=conditioning)
+    resumed.load_state_dict(saved)
+    resumed.rng.set_state(straight.rng.get_state())
+    for step in range(1, 4):
+        assert_close(resumed.step(*batch(step), 1), straight.step(*batch(step), 1), rtol=0, atol=0)
+    for name, tensor in resumed.network.state_dict().items():
+        assert_close(tensor, straight.network.state_dict()[name], rtol=0, atol=0)
+
+
+def test_none_and_noised_image_are_the_same_training() -> None:
+    losses = []
+    for conditioning in ("none", "noised_image"):
+        mine = trainer(conditioning=conditioning)
+        losses.append([mine.step(*batch(step), 1)["generator_loss"] for step in range(3)])
+    assert_close(losses[0], losses[1], rtol=0, atol=0)
+
+
+def test_the_learning_rate_rises_and_then_falls_along_half_a_cosine() -> None:
+    mine = trainer(
+        learning_rate=4e-4, final_learning_rate=2e-4, warm_up_images=10, anneal_images=100
+    )
+    rates = {}
+    for seen in (0, 50, 100, 900):
+        mine.images_seen = seen
+        mine._anneal()
+        rates[seen] = mine.optimiser.param_groups[0]["lr"]
+    assert rates[0] < 2e-4
+    assert rates[50] == pytest.approx(3e-4)
+    assert rates[100] == rates[900] == pytest.approx(2e-4)
+    mine.remedy("divergence")
+    mine._anneal()
+    assert mine.optimiser.param_groups[0]["lr"] == pytest.approx(1e-4)
+
+
+# ---------------------------------------------------------------- pictures
+
+
+@every_drawn
+@pytest.mark.parametrize("name", ["ddim", "ddpm", "dpmpp_2m"])
+def test_a_picture_is_the_same_alone_and_in_a_batch_of_25(conditioning: str, name: str) -> None:
+    sampler = trained_sampler(conditioning)
+    options = Options.model_validate({"steps": 4, "sampler": name, "guidance": 2.0})
+    inputs = Inputs(sketch=cross())
+    together = sampler.sample_from(range(25), all_styles(25), options, inputs)
+    assert together.std(dim=0).max() > 0
+    for seed in (0, 7, 8, 24):
+        alone = sampler.sample_from(
+            [seed], all_styles(25)[seed : seed + 1], options, Inputs(sketch=cross())
+        )
+        assert_close(alone[0], together[seed], rtol=0, atol=0)
+
+
+def test_under_full_noise_a_drawing_has_no_influence() -> None:
+    """Paper 004, Figs. 7 and 8; under less it has."""
+    sampler = trained_sampler("noised_image")
+    drawn, other = Inputs(sketch=cross()), Inputs(sketch=cross().roll(3, dims=2))
+    full, less = Options(intensity=0), Options(intensity=8)
+    nothing = sampler.sample(range(4), all_styles(4), Options())
+    assert_close(sampler.sample_from(range(4), all_styles(4), full, drawn), nothing)
+    one, two = (sampler.sample_from(range(4), all_styles(4), less, i) for i in (drawn, other))
+    assert (one - two).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("conditioning", ["radius_mask", "guided"])
+def test_drawing_radius_style_and_guidance_have_an_influence(conditioning: str) -> None:
+    sampler = trained_sampler(conditioning, steps=8, sketch_dropout=0.2)
+    styles = torch.eye(2)[[0, 0]]
+
+    def pictures(sketch: Tensor, styles: Tensor = styles, **options: float) -> Tensor:
+        chosen = Options.model_validate({"steps": 4, "radius": 3} | options)
+        return sampler.sample_from([1, 2], styles, chosen, Inputs(sketch=sketch))
+
+    plain = pictures(cross())
+    others = {
+        "drawing": pictures(cross().roll(4, dims=1)),
+        "radius": pictures(cross(), radius=1),
+        "style": pictures(cross(), styles.flip(1)),
+        "guidance": pictures(cross(), guidance=4.0),
+    }
+    if conditioning == "guided":
+        others["sketch_guidance"] = pictures(cross(), sketch_guidance=4.0)
+    else:
+        others["intensity"] = pictures(cross(), intensity=6)
+    for name, other in others.items():
+        assert (plain - other).abs().max() > 1e-3, name
+
+
+def test_a_drawing_given_as_a_picture_is_as_good_as_its_strokes() -> None:
+    sampler = trained_sampler("guided")
+    sketch = cross()
+    picture = (1 - 2 * sketch).expand(3, -1, -1)
+    options = Options(steps=2)
+    one, two = (
+        sampler.sample_from([3], all_styles(1), options, inputs)
+        for inputs in (Inputs(sketch=sketch), Inputs(source=picture))
+    )
+    assert_close(one, two, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("conditioning", "options", "sketch", "reason"),
+    [
+        ("none", {}, cross(), "conditioning none"),
+        ("noised_image", {"radius": 3}, cross(), "radius: has no meaning"),
+        ("guided", {"intensity": 3}, cross(), "intensity: has no meaning"),
+        ("radius_mask", {"sketch_guidance": 2}, cross(), "sketch_guidance: has no meaning"),
+        ("guided", {}, torch.zeros(1, SIDE, SIDE), "empty"),
+        ("guided", {}, torch.ones(1, 8, 8), "8×8 pixels"),
+        ("guided", {"radius": 3}, None, "only with a sketch"),
+    ],
+)
+def test_what_has_no_meaning_is_refused(
+    conditioning: str, options: dict[str, float], sketch: Tensor | None, reason: str
+) -> None:
+    mine = trainer(conditioning=conditioning)
+    sampler = build_sampler(mine.network, mine.config)
+    with pytest.raises(ValueError, match=reason):
+        sampler.sample_from(
+            [0], all_styles(1), Options.model_validate(options), Inputs(sketch=sketch)
+        )
+
+
+@pytest.mark.parametrize(("resolution", "is_good"), [(16, True), (96, True), (15, False)])
+def test_sizes_that_patches_and_halvings_cannot_make_are_refused(
+    resolution: int, is_good: bool
+) -> None:
+    config = SketchDiffusionConfig.model_validate(TINY | {"smallest": 12})
+    if is_good:
+        Denoiser(config, Shape(resolution, 1))
+    else:
+        with pytest.raises(ValueError, match="resolution"):
+            config.check_resolution(resolution)
+
+
+def test_taught_a_handful_of_drawings_it_keeps_a_sketch_better_than_noise_does() -> None:
+    mine = trainer(
+        conditioning="guided",
+        batch_size=16,
+        learning_rate=3e-3,
+        warm_up_images=0,
+        flip=False,
+        fewest_lines=1.0,
+        max_radius=1.0,
+    )
+    rng = torch.Generator().manual_seed(3)
+    for _ in range(120):
+        images = torch.ones(16, 3, SIDE, SIDE)
+        places = torch.randint(2, SIDE - 2, (16, 2), generator=rng).tolist()
+        for image, (row, column) in zip(images, places, strict=True):
+            image[:, row] = image[:, :, column] = -1
+        mine.step(images, torch.zeros(16, dtype=torch.int64), 1)
+    sampler = build_sampler(mine.network, mine.config)
+    sketch = torch.zeros(1, SIDE, SIDE)
+    sketch[0, 5] = sketch[0, :, 11] = 1
+    style = torch.eye(2)[[0] * 8]
+    drawn = sampler.sample_from(range(8), style, Options(radius=1), Inputs(sketch=sketch))
+    free = sampler.sample(range(8), style, Options())
+    wanted = 1 - 2 * sketch
+    kept, free_error = ((pictures - wanted).abs().mean() for pictures in (drawn, free))
+    assert kept < 0.5 * free_error
+    assert free_error > 0.15
