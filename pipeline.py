@@ -30,8 +30,10 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 from pathvalidate import sanitize_filename
+from pydantic import BaseModel
 
 import settings
+from components.adoption import Adoptable, Adoption, adopt
 from components.conversion import animate, read_record, strip
 from components.durable import exclusive, replacing, sha256_of, write_bytes
 from components.enhancement import RealESRGANEnhancer, find_pictures, read_picture
@@ -427,6 +429,10 @@ _OUTPUT = Annotated[
 Command = Callable[..., None]
 
 
+def _help_of(model: type[BaseModel], field: str) -> str:
+    return model.model_fields[field].description or ""
+
+
 def _command(*sections: str, group: App = app) -> Callable[[Command], Command]:
     """Register a command whose flags are the fields of these sections of the settings."""
     options = {
@@ -620,14 +626,15 @@ def generate(
 
 
 def find_model(workspace: Path, name: str | None) -> Path:
-    """A model's folder by path or by run; 'shipped' is the project's own.
+    """A model's folder by path, by run or as it was adopted; 'shipped' is the project's own.
 
     Where no name is given: the newest of the workspace, and the project's own where it has none.
     """
     if name is not None:
         runs = [folder for folder in workspace.glob("runs/*") if is_named(folder, name)]
-        in_runs = [folder / "training" / "model" for folder in runs]
-        return next((f for f in in_runs if f.exists()), find_shipped(Path(name)))
+        here = [folder / "training" / "model" for folder in runs]
+        here += [folder for folder in workspace.glob("models/*") if folder.name == name]
+        return next((f for f in here if f.exists()), find_shipped(Path(name)))
     models = sorted((workspace / "runs").glob("[0-9]*-*/training/model/model.json"))
     return models[-1].parent if models else find_shipped(Path(SHIPPED))
 
@@ -691,6 +698,53 @@ def _frames(parts: Components, model: IGME, request: IGS, frames: int) -> Iterat
             changes["style_blend"] = options["blend"]
         yield from parts.generation.generate(model, request.model_copy(update=changes))
     parts.ui.watch(ProgressEvent(stage="interpolate", done=len(steps), total=len(steps)))
+
+
+@app.command(name="adopt")
+def adopt_command(
+    sources: Annotated[
+        list[str],
+        Parameter(group=_COMMON, negative=(), help=_help_of(Adoption, "sources")),
+    ],
+    *,
+    name: Annotated[
+        str | None, Parameter(group=_COMMON, help="Its name here; else the file's or folder's.")
+    ] = None,
+    family: Annotated[
+        Adoptable, Parameter(group=_COMMON, help=_help_of(Adoption, "family"))
+    ] = "auto",
+    styles: Annotated[
+        str | None, Parameter(group=_COMMON, help=_help_of(Adoption, "styles") + " As a,b,c.")
+    ] = None,
+    revision: Annotated[
+        str | None, Parameter(group=_COMMON, help=_help_of(Adoption, "revision"))
+    ] = None,
+    variant: Annotated[
+        str | None, Parameter(group=_COMMON, help=_help_of(Adoption, "variant"))
+    ] = None,
+    allow_pickles: Annotated[
+        bool, Parameter(group=_COMMON, negative=(), help=_help_of(Adoption, "allow_pickles"))
+    ] = False,
+    common: Common = Common(),
+) -> None:
+    """Take in a model that was trained elsewhere, for `generate --model NAME`."""
+    given = {
+        "sources": sources,
+        "family": family,
+        "styles": styles.split(",") if styles else (),
+        "revision": revision,
+        "variant": variant,
+        "allow_pickles": allow_pickles,
+    }
+    wanted = settings.validate(Adoption, given, "adopt")
+    chosen_name = sanitize_filename(name or Path(sources[0]).stem, platform="universal")
+    folder = _workspace(common) / "models" / chosen_name
+    if (folder / "model.json").exists():
+        raise AtelierError(f"{folder}: a model of that name is here already; give it a --name")
+    with _assembled(common) as parts:
+        model = adopt(wanted, folder)
+        parts.ui.say(f"model:         {folder} ({model.family}, {model.resolution} pixels)")
+        parts.ui.say(f"make pictures: generate --model {chosen_name}")
 
 
 @_command("collect", "evaluate")

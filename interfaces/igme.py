@@ -133,7 +133,9 @@ class IGME(Contract):
     )
     styles: tuple[str, ...] = Field(min_length=1, description="Styles it learnt, in label order.")
     dataset_name: str = Field(description="Name of the collection it learnt from.")
-    dataset_digest: Sha256 = Field(description="Digest of the prepared set it learnt from (IPDT).")
+    dataset_digest: Sha256 | None = Field(
+        description="Digest of the prepared set it learnt from (IPDT); None: learnt elsewhere."
+    )
     images_seen: int = Field(ge=0, description="Training images shown to it, repeats counted.")
     style_counts: tuple[int, ...] = Field(
         default=(), description="Images it learnt from, for each of `styles`."

@@ -32,7 +32,9 @@ class GeneratedOrigin(_Record):
     family: str = Field(min_length=1, description="Published method: 'wgan_gp'.")
     model_digest: Sha256 = Field(description="Digest of the model: family, config and weights.")
     dataset_name: str = Field(description="Name of the collection the model learnt from.")
-    dataset_digest: Sha256 = Field(description="Digest of the prepared set (IPDT).")
+    dataset_digest: Sha256 | None = Field(
+        description="Digest of the prepared set (IPDT); None: the model learnt elsewhere."
+    )
     style: str | None = Field(default=None, description="Style asked for; None where none was.")
     towards_style: str | None = Field(
         default=None, description="Style mixed with it; None where none was."
