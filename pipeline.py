@@ -20,11 +20,13 @@ import signal
 import sqlite3
 import sys
 import webbrowser
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import cached_property
 from importlib import import_module
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 
@@ -34,7 +36,7 @@ from pydantic import BaseModel
 
 import settings
 from components.adoption import Adoptable, Adoption, adopt
-from components.conversion import animate, read_record, strip
+from components.conversion import MEDIA_TYPES, animate, read_record, strip
 from components.durable import exclusive, replacing, sha256_of, write_bytes
 from components.enhancement import RealESRGANEnhancer, find_pictures, read_picture
 from components.enhancement import names as enhancer_names
@@ -53,11 +55,12 @@ from interfaces.ies import IES
 from interfaces.igdt import IGDT, ImageGenerator
 from interfaces.igme import IGME, Trainer
 from interfaces.igs import IGS, INPUT_FILES, format_seeds
-from interfaces.iodt import IODT, Converter, ResultQuery, ResultsStore, StoredResult
+from interfaces.iodt import IODT, SUFFIXES, Converter, ResultQuery, ResultsStore, StoredResult
 from interfaces.ipdt import Preprocessor
 from interfaces.itdt import ITDT, TrainingStore
 from interfaces.measurement import EvaluationSettings
 from interfaces.progress import ProgressEvent
+from interfaces.record import EnhancementRecord, FileOrigin, Record
 from interfaces.ui import Choices, UserInterface
 
 try:
@@ -859,13 +862,10 @@ def enhance(
     common: Common = Common(),
     given: settings.Layer,
 ) -> None:
-    """Enlarge any pictures, with Real-ESRGAN."""
+    """Enlarge any pictures, with Real-ESRGAN; what is there already is passed over."""
     chosen = _with_defaults(_layer(common, given))
     with _assembled(common, chosen.components) as parts:
-        opened = _read_pictures(parts.ui, _find_pictures(pictures), "enhance")
-        enlarged = parts.enhancement.enhance(opened, chosen.enhance)
-        made = overlapped(enlarged, lambda some: parts.conversion.convert(some, chosen.convert))
-        _keep_all(parts, made, output)
+        _Errand(parts, "enhance", chosen.enhance, chosen.convert, output).run(pictures)
 
 
 @_command("convert")
@@ -879,48 +879,141 @@ def convert(
     """Turn pictures into another file format; the record of our own goes with them."""
     chosen = _with_defaults(_layer(common, given))
     with _assembled(common, chosen.components) as parts:
-        opened = _read_pictures(parts.ui, _find_pictures(pictures), "convert")
-        as_they_are = parts.enhancement.enhance(opened, IES(scale=1))
-        _keep_all(parts, parts.conversion.convert(as_they_are, chosen.convert), output)
+        _Errand(parts, "convert", IES(scale=1), chosen.convert, output).run(pictures)
 
 
-def _find_pictures(paths: Sequence[Path]) -> list[Path]:
-    return find_pictures([path.expanduser() for path in paths])
+class _Errand:
+    """A person's own pictures: read, worked on, and each kept in its place.
 
+    The place is in the folder `output`, under the same sub-folders as the picture came from, else
+    in the results store. What is there already is not made again, and no other file is replaced.
+    """
 
-def _read_pictures(ui: UserInterface, found: Sequence[Path], stage: str) -> Iterator[IGDT]:
-    """One picture at a time; a bad file is named and passed over."""
-    num_bad = 0
-    for done, path in enumerate(found):
-        ui.watch(ProgressEvent(stage=stage, done=done, total=len(found), note=path.name))
+    def __init__(
+        self, parts: Components, stage: str, enhance: IES, convert: ICS, output: Path | None
+    ) -> None:
+        self._parts = parts
+        self._stage = stage
+        self._enhance = enhance
+        self._convert = convert
+        self._output = output.expanduser() if output else None
+        self._taken: set[str] = set()  # places in `output`, without case: some disks know none
+        self._places: deque[Path] = deque()  # of the pictures on their way, in their order
+        self._num_bad = self._num_there = 0
+
+    def run(self, pictures: Sequence[Path]) -> None:
+        """Work on the files and folders named. Raises `AtelierError` where none can be read."""
+        found = find_pictures([path.expanduser() for path in pictures])
+        found = {
+            path: inside for path, inside in found.items() if not self._is_own_result(path, inside)
+        }
+        enlarged = self._parts.enhancement.enhance(self._read(found), self._enhance)
+        images = overlapped(
+            enlarged, lambda some: self._parts.conversion.convert(some, self._convert)
+        )
+        kept = [self._keep(image) for image in images]
+        where = self._output or (kept[-1].parent if kept else "the results store")
+        self._parts.ui.say(f"images:        {len(kept)} in {where}")
+        if self._num_there:
+            self._parts.ui.say(f"passed over:   {self._num_there} that were there already")
+        if self._num_bad:
+            self._parts.ui.warn(f"{self._num_bad} of {len(found)} could not be read; see above")
+
+    def _read(self, found: Mapping[Path, Path]) -> Iterator[IGDT]:
+        """One picture at a time; a bad file is named and passed over."""
+        ui, total = self._parts.ui, len(found)
+        for done, (path, inside) in enumerate(found.items()):
+            ui.watch(ProgressEvent(stage=self._stage, done=done, total=total, note=path.name))
+            try:
+                place = self._free_place(path, inside)
+                picture = None if place is None else read_picture(path)
+            except AtelierError as error:
+                ui.warn(str(error))
+                self._num_bad += 1
+                continue
+            if place is None or picture is None:
+                self._num_there += 1
+                continue
+            self._taken.add(str(place).casefold())
+            self._places.append(place)
+            yield picture
+        ui.watch(ProgressEvent(stage=self._stage, done=total, total=total))
+        if found and self._num_bad == total:
+            raise AtelierError(
+                "none of these could be read as a picture; name image files or folders"
+            )
+
+    def _keep(self, image: IODT) -> Path:
+        place = self._places.popleft()
+        if self._output is None:
+            return self._parts.results_store.keep(image, "").path
+        write_bytes(place, image.data)
+        return place
+
+    def _free_place(self, path: Path, inside: Path) -> Path | None:
+        """The first name that nothing has; None where this picture's result has it."""
+        origin = _file_origin(path)
+        if self._output is None:
+            return None if (origin.name, origin.sha256) in self._stored else path
+        suffix = SUFFIXES[MEDIA_TYPES[self._convert.format]]
+        for number in count(1):
+            name = f"{path.stem}{f'-{number}' if number > 1 else ''}{suffix}"
+            place = self._output / inside / name
+            if str(place).casefold() in self._taken:
+                continue
+            if not place.exists():
+                return place
+            if self._is_result(place, origin):
+                self._taken.add(str(place).casefold())
+                return None
+        raise AssertionError("numbers do not end")
+
+    @cached_property
+    def _stored(self) -> set[tuple[str, str]]:
+        """Name and digest of the files whose results are in the store."""
+        of_no_run = self._parts.results_store.find(ResultQuery(run="", limit=1_000_000))
+        origins = (r.record.origin for r in of_no_run if r.path.exists() and self._fits(r.record))
+        return {(origin.name, origin.sha256) for origin in origins if origin.kind == "file"}
+
+    def _is_own_result(self, path: Path, inside: Path) -> bool:
+        """Whether a picture is only met because the folder written to lies in the one read."""
+        if self._output is None or not path.resolve().is_relative_to(self._output.resolve()):
+            return False
+        named = path.parents[len(inside.parts)].resolve()
+        return not named.is_relative_to(self._output.resolve()) or self._is_result(path)
+
+    def _is_result(self, path: Path, origin: FileOrigin | None = None) -> bool:
+        """Whether a file is what these settings give, of this picture or of any."""
         try:
-            yield read_picture(path)
-        except AtelierError as error:
-            ui.warn(str(error))
-            num_bad += 1
-    ui.watch(ProgressEvent(stage=stage, done=len(found), total=len(found)))
-    if num_bad == len(found):
-        raise AtelierError("none of these could be read as a picture; name image files or folders")
+            record = read_record(path)
+        except AtelierError:
+            return False  # anybody's
+        return (origin is None or record.origin == origin) and self._fits(record)
+
+    def _fits(self, record: Record) -> bool:
+        asked, done = self._enhance, record.enhancement
+        is_encoded_so = record.conversion == self._convert.model_dump(
+            mode="json", exclude={"schema_version"}
+        )
+        is_computed_so = asked.route == "auto" or done.route in (None, asked.route)
+        if self._planned is None:
+            return is_encoded_so and done.scale == asked.scale
+        is_enlarged_so = done.model_copy(update={"route": None}) == self._planned
+        return is_encoded_so and is_computed_so and is_enlarged_so
+
+    @cached_property
+    def _planned(self) -> EnhancementRecord | None:
+        """What the enhancer will say of its work; None where a stranger's is in its place."""
+        enhancer = self._parts.enhancement
+        is_ours = isinstance(enhancer, RealESRGANEnhancer)
+        return enhancer.planned(self._enhance) if is_ours else None
 
 
-def _keep_all(parts: Components, images: Iterator[IODT], output: Path | None) -> None:
-    folder = output.expanduser() if output else None
-    places = [_keep_one(parts.results_store, image, folder) for image in images]
-    if places:
-        parts.ui.say(f"images:        {len(places)} in {places[-1].parent}")
-
-
-def _keep_one(store: ResultsStore, image: IODT, folder: Path | None) -> Path:
-    """Into the store, or into a folder under the picture's own name; no other file is replaced."""
-    if folder is None:
-        return store.keep(image, "").path
-    origin = image.record.origin
-    stem = Path(origin.name).stem if origin.kind == "file" else f"{origin.seed:06d}"
-    path = folder / f"{stem}{image.suffix}"
-    if path.exists() and sha256_of(path) != image.sha256:
-        path = folder / f"{stem}-{image.sha256[:8]}{image.suffix}"
-    write_bytes(path, image.data)
-    return path
+def _file_origin(path: Path) -> FileOrigin:
+    try:
+        return FileOrigin(name=path.name, sha256=sha256_of(path))
+    except OSError as error:
+        raise AtelierError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 @_command("find", group=results_app)

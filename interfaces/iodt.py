@@ -15,7 +15,7 @@ from interfaces.record import Record
 
 MediaType = Literal["image/png", "image/jpeg", "image/webp", "image/avif", "image/tiff"]
 
-_SUFFIXES: dict[MediaType, str] = {
+SUFFIXES: dict[MediaType, str] = {
     "image/png": ".png",
     "image/jpeg": ".jpg",
     "image/webp": ".webp",
@@ -40,7 +40,7 @@ class IODT(Contract):
     @property
     def suffix(self) -> str:
         """What the file's name ends in: '.png'."""
-        return _SUFFIXES[self.media_type]
+        return SUFFIXES[self.media_type]
 
     @model_validator(mode="after")
     def _digest_holds(self) -> Self:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from components.conversion.animation import animate, strip
 from components.conversion.converter import ImageConverter
+from components.conversion.encoding import MEDIA_TYPES
 from components.conversion.reading import read_record
 
 
@@ -19,4 +20,4 @@ def create(workspace: Path) -> ImageConverter:
     return ImageConverter()
 
 
-__all__ = ["ImageConverter", "animate", "create", "read_record", "strip"]
+__all__ = ["MEDIA_TYPES", "ImageConverter", "animate", "create", "read_record", "strip"]

@@ -30,11 +30,11 @@ class ImageConverter:
         """Encode every image of every batch, in order, each with its record inside.
 
         What a person's own file held goes with it: alpha (JPEG shows white there), 16 bits (PNG
-        and TIFF), grey, ICC profile where it fits the colours written, EXIF, XMP, and a PNG's texts
-        into a PNG. A file that Atelier or another program had marked as AI-generated stays so, and
-        its record becomes the new record's `source`. Metadata that cannot be read, or is too long
-        for the format, is left out with a warning. Raises `AtelierError` for a picture that the
-        format cannot hold.
+        and TIFF), grey, ICC profile where it fits the colours written, EXIF, pixels an inch, XMP,
+        and a PNG's texts into a PNG. A file that Atelier or another program had marked as
+        AI-generated stays so, and its record becomes the new record's `source`. Metadata that
+        cannot be read, or is too long for the format, is left out with a warning. Raises
+        `AtelierError` for a picture that the format cannot hold.
         """
         for batch in batches:
             for place in range(len(batch)):

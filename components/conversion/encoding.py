@@ -20,6 +20,7 @@ MEDIA_TYPES: dict[str, MediaType] = {
     "avif": "image/avif",
     "tiff": "image/tiff",
 }
+"""What the bytes of a format are, by its name in ICS."""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -42,6 +43,8 @@ def _save(image: Image.Image, settings: ICS, metadata: Metadata) -> bytes:
     options: dict[str, object] = {"icc_profile": metadata.icc_profile}
     if metadata.exif is not None:
         options["exif"] = metadata.exif
+    if metadata.dpi is not None and settings.format in ("png", "jpeg"):
+        options["dpi"] = metadata.dpi
     if settings.format == "png":
         options["pnginfo"] = _png_info(metadata)
     else:
@@ -117,6 +120,9 @@ _DESCRIPTIVE = {
     ExifTags.Base.XPAuthor,
     ExifTags.Base.XPKeywords,
     ExifTags.Base.XPSubject,
+    ExifTags.Base.XResolution,
+    ExifTags.Base.YResolution,
+    ExifTags.Base.ResolutionUnit,
 }
 
 

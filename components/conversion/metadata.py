@@ -17,6 +17,8 @@ _log = logging.getLogger("atelier")
 XMP_KEYWORD = "XML:com.adobe.xmp"
 """The name of the text chunk where a PNG has its XMP."""
 
+_INCH = 2  # EXIF's unit of resolution, the one that pictures come with here
+
 # A segment of a JPEG is 65535 bytes: its length (2), for XMP a name (29), then the block.
 _MAX_EXIF_BYTES = {"jpeg": 65_533}
 _MAX_XMP_BYTES = {"jpeg": 65_504}
@@ -29,6 +31,7 @@ class Metadata:
     xmp: bytes
     icc_profile: bytes | None = None
     exif: bytes | None = None
+    dpi: tuple[float, float] | None = None  # pixels an inch, across and down, as EXIF has them
     text: dict[str, str] = field(default_factory=dict)
 
 
@@ -55,10 +58,12 @@ def fitting(
 
     The profile must describe the colours that are written, so a grey one goes with grey alone.
     """
+    exif = _fitting_exif(carried.exif, file_format, record.origin)
     return Metadata(
         xmp=_fitting_xmp(record, foreign, file_format),
         icc_profile=_fitting_profile(carried.icc_profile, is_grey=is_grey),
-        exif=_fitting_exif(carried.exif, file_format, record.origin),
+        exif=exif,
+        dpi=None if exif is None else _dpi_in(readable_exif(exif)),
         text=_fitting_text(carried.text, record.origin) if file_format == "png" else {},
     )
 
@@ -115,6 +120,16 @@ def _fitting_exif(block: bytes | None, file_format: ImageFormat, origin: Origin)
         _leave_out("EXIF metadata", origin, f"too long for a {file_format} file")
         return None
     return packed if len(exif) else None
+
+
+def _dpi_in(exif: Image.Exif) -> tuple[float, float] | None:
+    """Pixels an inch, for the formats that have a place of their own for them."""
+    tags = (ExifTags.Base.XResolution, ExifTags.Base.YResolution)
+    is_by_inch = exif.get(ExifTags.Base.ResolutionUnit) == _INCH
+    if not is_by_inch or not all(tag in exif for tag in tags):
+        return None
+    across, down = (float(exif[tag]) for tag in tags)
+    return (across, down)
 
 
 def _fitting_text(text: dict[str, str], origin: Origin) -> dict[str, str]:

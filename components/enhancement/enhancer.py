@@ -76,6 +76,14 @@ class RealESRGANEnhancer:
         plan = self._plan(settings)
         return (self._enlarge(batch, plan, settings) for batch in batches)
 
+    def planned(self, settings: IES) -> EnhancementRecord:
+        """What the record of a picture enlarged with these settings says, but for the route.
+
+        For whoever asks whether a picture was made so already. Finds and loads the weights, as
+        `enhance` does.
+        """
+        return self._plan(settings).record.model_copy(update={"route": None})
+
     def _enlarge(self, batch: IGDT, plan: _Plan, settings: IES) -> IEDT:
         _check_size(batch, settings.scale)
         if plan.network is not None and plan.runner is None and settings.strength > 0:

@@ -4,7 +4,8 @@ Every picture comes upright. What cannot go on unchanged:
 
 - CMYK and Lab colours become RGB, through the file's own profile where it has one. The profile
   describes colours that are no longer there, so it is not carried; untagged RGB means sRGB.
-- EXIF loses what enlargement makes false: the size in pixels and the thumbnail.
+- EXIF loses what enlargement makes false: the size in pixels and the thumbnail. Pixels an inch
+  stay as they were, wherever the file said them, and travel in the EXIF block.
 - Of an animation the first frame is taken.
 - 16-bit CMYK and floating point files are read with 8 bits; `Carried.bit_depth` says so.
 """
@@ -35,7 +36,7 @@ SUFFIXES = frozenset({
 # fmt: off
 UNREADABLE_SUFFIXES = frozenset({
     ".heic", ".heif", ".psd", ".pdf", ".svg", ".eps", ".jxl", ".cr2", ".cr3", ".nef", ".arw",
-    ".dng",
+    ".dng", ".psb", ".xcf", ".kra", ".exr",
 })
 # fmt: on
 """Endings of pictures in formats that are not read: named inside a folder, not passed over."""
@@ -49,8 +50,14 @@ _ALPHA_MODES = {"RGBA", "LA", "PA"}
 _BITS_PER_SAMPLE, _SAMPLE_FORMAT, _PHOTOMETRIC = 258, 339, 262  # TIFF tags
 _UNSIGNED, _RGB = 1, 2  # their values
 
+_INCH, _CENTIMETRE = 2, 3  # EXIF's units of resolution; 1 is none at all
+_PER_INCH = {_INCH: 1.0, _CENTIMETRE: 2.54}
+_JFIF_UNITS = {1, 2}  # in which a JPEG's own density is one, and not a mere ratio
+_MAX_RESOLUTION = 100_000.0  # pixels an inch, beyond any printer or scanner
+_ON_THE_SIDE = {5, 6, 7, 8}  # EXIF orientations that swap width and height
+
 # EXIF shares its first directory with TIFF. Only what describes the picture goes on; how a TIFF
-# lies in its file (strips, compression, bits …) and the resolution belong to that file.
+# lies in its file (strips, compression, bits …) belongs to that file.
 _DESCRIPTIVE_TAGS = frozenset(
     {
         ExifTags.Base.ImageDescription,
@@ -74,26 +81,29 @@ _DESCRIPTIVE_TAGS = frozenset(
 )
 
 
-def find_pictures(paths: Iterable[Path]) -> list[Path]:
+def find_pictures(paths: Iterable[Path]) -> dict[Path, Path]:
     """The files named, and every picture in the folders named, at any depth, in order of name.
 
-    Pictures in formats that `read_picture` refuses are among them, so that they are not missed.
-    A file that was named is taken whatever its ending; inside a folder the ending decides, and
-    hidden files and folders are passed over. Nothing comes twice. Raises `AtelierError` where a
-    path is not there, or where there is no picture at all.
+    Each with the folder that it lies in, as seen from the folder that was named: '.' for what lies
+    in that folder itself, and for a file that was named. Pictures in formats that `read_picture`
+    refuses are among them, so that they are not missed. A file that was named is taken whatever
+    its ending; inside a folder the ending decides, and hidden files and folders are passed over.
+    Nothing comes twice. Raises `AtelierError` where a path is not there, or where there is no
+    picture at all.
     """
     paths = list(paths)
-    found: dict[Path, None] = {}
+    found: dict[Path, Path] = {}
     for path in paths:
         if path.is_dir():
-            found.update(dict.fromkeys(_pictures_inside(path)))
+            for picture in _pictures_inside(path):
+                found.setdefault(picture, picture.parent.relative_to(path))
         elif path.exists():
-            found[path] = None
+            found.setdefault(path, Path())
         else:
             raise AtelierError(f"{path}: there is no such file or folder")
     if not found:
         raise AtelierError(f"{', '.join(map(str, paths)) or 'no path'}: no picture found there")
-    return list(found)
+    return found
 
 
 def _pictures_inside(folder: Path) -> list[Path]:
@@ -142,10 +152,12 @@ def _decode(path: Path, data: bytes) -> IGDT:
             )
         is_png = header.format == "PNG"
         is_deep = _has_16_bit_colours(header, data)
+        orientation = header.getexif().get(ExifTags.Base.Orientation, 1)
         # OpenCV, which reads deep colours, turns a TIFF upright itself but not a PNG.
-        turn = header.getexif().get(ExifTags.Base.Orientation, 1) if is_deep and is_png else 1
+        turn = orientation if is_deep and is_png else 1
+        resolution = _resolution(header, orientation)
         # A TIFF's EXIF lies among its own tags, which are lost with the file.
-        tiff_exif = _exif(header.getexif()) if header.format == "TIFF" else None
+        tiff_exif = _exif(header.getexif(), resolution) if header.format == "TIFF" else None
     image = open_upright(data)
     colours, alpha = _deep_planes(data, turn) if is_deep else _planes(image)
     profile = image.info.get("icc_profile")
@@ -155,7 +167,7 @@ def _decode(path: Path, data: bytes) -> IGDT:
         bit_depth=16 if is_deep or image.mode in _SIXTEEN_BIT_GREYS else 8,
         mode=image.mode,
         icc_profile=profile if has_profile else None,
-        exif=tiff_exif or _exif(image.getexif()),
+        exif=tiff_exif or _exif(image.getexif(), resolution),
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
         text=_text_chunks(image) if is_png else {},
     )
@@ -189,7 +201,7 @@ def _deep_planes(data: bytes, orientation: int) -> tuple[np.ndarray, np.ndarray 
 
 def _turn(samples: np.ndarray, orientation: int) -> np.ndarray:
     """(H, W, C) as it lies in the file => upright, for the eight EXIF orientations."""
-    if orientation in {5, 6, 7, 8}:
+    if orientation in _ON_THE_SIDE:
         samples = samples.swapaxes(0, 1)
     if orientation in {3, 4, 7, 8}:
         samples = samples[::-1]
@@ -237,7 +249,29 @@ def _text_chunks(image: Image.Image) -> dict[str, str]:
     }
 
 
-def _exif(exif: Image.Exif) -> bytes | None:
+def _resolution(header: Image.Image, orientation: int) -> tuple[float, float] | None:
+    """Pixels an inch of the upright picture, across and down; None where its file says nothing."""
+    exif = header.getexif()
+    tags = (ExifTags.Base.XResolution, ExifTags.Base.YResolution)
+    # Of a JPEG without a density Pillow says 72 all the same, of such a TIFF 1.
+    is_said = {
+        "JPEG": header.info.get("jfif_unit") in _JFIF_UNITS,
+        "TIFF": tags[0] in exif,
+    }
+    found = header.info.get("dpi") if is_said.get(header.format or "", True) else None
+    try:
+        if found is None:
+            per_inch = _PER_INCH[exif.get(ExifTags.Base.ResolutionUnit, _INCH)]
+            found = tuple(float(exif[tag]) * per_inch for tag in tags)
+        across, down = (round(float(value), 2) for value in found)  # a PNG counts by the metre
+    except (KeyError, TypeError, ValueError, ArithmeticError):  # not said, or nonsense
+        return None
+    if not (0 < across < _MAX_RESOLUTION and 0 < down < _MAX_RESOLUTION):
+        return None
+    return (down, across) if orientation in _ON_THE_SIDE else (across, down)
+
+
+def _exif(exif: Image.Exif, resolution: tuple[float, float] | None) -> bytes | None:
     """The EXIF block with what still holds of the enlarged picture; None where nothing does."""
     if ExifTags.IFD.Exif in exif:
         details = exif.get_ifd(ExifTags.IFD.Exif)
@@ -245,4 +279,7 @@ def _exif(exif: Image.Exif) -> bytes | None:
             details.pop(stale, None)
     for tag in set(exif) - _DESCRIPTIVE_TAGS:
         del exif[tag]
+    if resolution is not None:
+        exif[ExifTags.Base.XResolution], exif[ExifTags.Base.YResolution] = resolution
+        exif[ExifTags.Base.ResolutionUnit] = _INCH
     return exif.tobytes() if len(exif) else None

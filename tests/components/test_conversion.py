@@ -651,6 +651,83 @@ def test_xmp_that_just_fits_a_jpeg_is_kept(caplog: pytest.LogCaptureFixture) -> 
     assert len(warnings_in(caplog)) == 1
 
 
+# ---------------------------------------------------------------- pixels an inch
+
+
+def source_with_dpi(kind: str, dpi: tuple[float, float], folder: Path) -> Path:
+    """A file that states its resolution where its format does, and nowhere else."""
+    path = folder / f"scan.{kind.partition('-')[0]}"
+    image = Image.effect_noise((9, 7), 60).convert("RGB")
+    exif = Image.Exif()
+    if kind == "jpg-exif":
+        exif[ExifTags.Base.XResolution], exif[ExifTags.Base.YResolution] = dpi
+        exif[ExifTags.Base.ResolutionUnit] = 2
+        image.save(path, exif=exif)
+    elif kind == "tif-centimetres":
+        per_centimetre = {"x_resolution": dpi[0] / 2.54, "y_resolution": dpi[1] / 2.54}
+        image.save(path, resolution_unit=3, **per_centimetre)
+    else:
+        image.save(path, dpi=dpi)
+    return path
+
+
+def dpi_of(result: IODT) -> tuple[float, float]:
+    """As another program would find it: EXIF where the format has no place of its own."""
+    image = opened(result)
+    if image.format in ("PNG", "JPEG", "TIFF"):
+        return tuple(map(float, image.info["dpi"]))
+    exif = image.getexif()
+    assert exif[ExifTags.Base.ResolutionUnit] == 2
+    return float(exif[ExifTags.Base.XResolution]), float(exif[ExifTags.Base.YResolution])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("kind", ["png", "jpg", "jpg-exif", "tif", "tif-centimetres"])
+def test_pixels_an_inch_are_kept_from_every_format_in_every_format(
+    kind: str, name: str, tmp_path: Path
+) -> None:
+    batch = read_picture(source_with_dpi(kind, (300, 150), tmp_path))
+    assert batch.carried is not None
+    for depth in (8, 16):
+        carried = batch.carried[0].model_copy(update={"bit_depth": depth})
+        result = convert(own_file(batch.images, **dict(carried)), format=name)
+        np.testing.assert_allclose(dpi_of(result), (300, 150), atol=0.1)
+
+
+def test_a_picture_turned_upright_turns_its_resolution_too(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (9, 7)).save(tmp_path / "side.jpg", dpi=(300, 150), exif=exif)
+    batch = read_picture(tmp_path / "side.jpg")
+    assert batch.images.shape[2:] == (9, 7) and batch.carried is not None
+    result = convert(own_file(batch.images, **dict(batch.carried[0])), format="png")
+    np.testing.assert_allclose(dpi_of(result), (150, 300), atol=0.1)
+
+
+@pytest.mark.parametrize("kind", ["none", "ratio", "zero", "exif without"])
+def test_no_resolution_is_made_up(kind: str, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "A. Painter"
+    given_tags = {"exif": exif} if kind == "exif without" else {}
+    if kind == "zero":
+        exif[ExifTags.Base.XResolution] = exif[ExifTags.Base.YResolution] = 0
+        exif[ExifTags.Base.ResolutionUnit] = 2
+        given_tags = {"exif": exif}
+    path = tmp_path / "plain.jpg"
+    Image.new("RGB", (9, 7)).save(path, **given_tags)
+    if kind == "ratio":  # JFIF's density with unit 0: two to one, of nothing
+        data = bytearray(path.read_bytes())
+        at = data.index(b"JFIF\0") + 7
+        data[at : at + 5] = struct.pack(">BHH", 0, 2, 1)
+        path.write_bytes(data)
+    batch = read_picture(path)
+    assert batch.carried is not None
+    result = convert(own_file(batch.images, **dict(batch.carried[0])), format="png")
+    image = opened(result)
+    assert "dpi" not in image.info
+    assert ExifTags.Base.XResolution not in image.getexif()
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_exif_over_what_a_jpeg_can_hold_is_left_out_of_it_alone(
     name: str, caplog: pytest.LogCaptureFixture

@@ -577,10 +577,11 @@ def _offline(monkeypatch: pytest.MonkeyPatch, error: AtelierError) -> None:
     monkeypatch.setattr(enhancer_module, "fetch", fetch)
 
 
-def test_auto_without_weights_resamples_and_says_so(
+def test_auto_without_any_weights_resamples_and_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     _offline(monkeypatch, DownloadError("no connection"))
+    monkeypatch.setattr(enhancer_module, "EMBEDDED_FILE", Path("is not there"))
     with caplog.at_level(logging.WARNING, "atelier"):
         (result,) = RealESRGANEnhancer().enhance([make_igdt(1, 8)], IES())
     assert (result.enhancement.enhancer, result.enhancement.is_fallback) == ("lanczos", True)
@@ -639,6 +640,19 @@ def test_official_files_are_fixed_by_digest_and_named_as_upstream_names_them() -
         assert weights.url.startswith("https://github.com/xinntao/Real-ESRGAN/releases/download/v")
         assert weights.filename.endswith(".pth")
     assert len({weights.sha256 for weights in OFFICIAL.values()}) == len(OFFICIAL)
+
+
+def test_what_a_record_will_say_is_known_before_a_picture_comes(compact_file: Path) -> None:
+    for settings in (
+        IES(weights=compact_file, strength=0.5, scale=16),
+        IES(enhancer="lanczos"),
+        IES(scale=1),
+    ):
+        enhancer = RealESRGANEnhancer()
+        expected = enhancer.planned(settings)
+        (result,) = enhancer.enhance([make_igdt(1, 8)], settings)
+        assert result.enhancement.model_copy(update={"route": None}) == expected
+        assert enhancer.planned(settings) == expected  # now that the route is known, too
 
 
 def test_a_check_before_a_run_loads_the_weights_but_once(
@@ -851,10 +865,11 @@ def test_folders_are_searched(tmp_path: Path) -> None:
     (tmp_path / "b" / "loop").symlink_to(tmp_path, target_is_directory=True)
     found = find_pictures([tmp_path / "notes.txt", tmp_path, tmp_path / "c.webp"])
     expected = ["notes.txt", "b/Z.JPG", "b/a.Png", "c.webp", "d.HEIC"]
-    assert found == [tmp_path / name for name in expected]
+    assert list(found) == [tmp_path / name for name in expected]
+    assert list(found.values()) == [Path(folder) for folder in (".", "b", "b", ".", ".")]
 
 
-@pytest.mark.parametrize("name", ["x.heic", "x.PSD", "x.pdf"])
+@pytest.mark.parametrize("name", ["x.heic", "x.PSD", "x.pdf", "x.kra"])
 def test_a_format_that_is_not_read_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"anything")
     with pytest.raises(AtelierError, match=rf"{name}: \{Path(name).suffix.lower()} files are not"):

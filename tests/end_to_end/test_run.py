@@ -90,10 +90,41 @@ def test_the_stages_one_by_one(paintings: Path, tmp_path: Path) -> None:
     )
     assert enlarged.returncode == 0, enlarged.stderr
     assert "broken.png" in enlarged.stderr
-    big = list((tmp_path / "big").iterdir())
+    big = list((tmp_path / "big").rglob("*.png"))
     assert len(big) == 24
     with Image.open(big[0]) as image:
         assert image.size == (200, 160)
+
+
+def test_folders_are_enlarged_each_in_its_place_and_once(paintings: Path, tmp_path: Path) -> None:
+    (paintings / "day" / "phone.heic").write_bytes(b"not read")
+    with Image.open(paintings / "day" / "0 painting.png") as image:
+        image.save(paintings / "day" / "0 painting.bmp")
+    command = ("enhance", paintings, "--enhancer=lanczos", "--output", paintings / "big")
+    made: list[dict[str, int]] = []
+    for more in ((), (), ("--format=webp",), ("--scale=16",)):
+        done = atelier(*command, *more, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "phone.heic" in done.stderr and "1 of 26 could not be read" in done.stderr
+        files = (path for path in (paintings / "big").rglob("*.*"))
+        made.append(
+            {p.relative_to(paintings / "big").as_posix(): p.stat().st_mtime_ns for p in files}
+        )
+    assert len(made[0]) == 25
+    assert {"day/0 painting.png", "day/0 painting-2.png", "night/1 painting.png"} <= made[0].keys()
+    assert made[1] == made[0]  # nothing was computed again
+    assert len(made[2]) == 50  # another format is another picture
+    assert len(made[3]) == 75  # and so is another size, beside the first one
+    assert made[0].items() <= made[3].items()  # no file was replaced
+
+
+def test_the_store_keeps_each_of_ones_own_pictures_once(paintings: Path, tmp_path: Path) -> None:
+    command = ("enhance", paintings / "day", "--enhancer=lanczos")
+    for _ in range(2):
+        done = atelier(*command, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert "12 that were there already" in done.stderr
+    assert rows(tmp_path / "workspace") == 12
 
 
 REPLACEMENT = """
