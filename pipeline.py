@@ -23,10 +23,11 @@ import webbrowser
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from datetime import timedelta
 from functools import cached_property
 from importlib import import_module
-from itertools import count, pairwise
+from itertools import count, islice, pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 
@@ -43,21 +44,49 @@ from components.enhancement import names as enhancer_names
 from components.experiments import compare, evaluate, search
 from components.families import FAMILIES
 from components.images import contact_sheet
+from components.jobs import (
+    AnnouncedStore,
+    JobInterface,
+    LocalUploads,
+    WorkerKeeper,
+    WorkspaceCatalogue,
+    run_worker,
+)
+from components.jobs import create as create_queue
 from components.pipelining import overlapped
+from components.server import Backend, Safety, Thumbnails, create_app, serve
 from components.shipped import SHIPPED, find_shipped
 from components.training_store import report_lines
 from components.ui import flags_of, with_flags
 from interfaces.errors import AtelierError
 from interfaces.experiments import SearchSettings
 from interfaces.ics import ICS
-from interfaces.iedt import Enhancer
+from interfaces.iedt import IEDT, Enhancer
 from interfaces.ies import IES
 from interfaces.igdt import IGDT, ImageGenerator
 from interfaces.igme import IGME, Trainer
 from interfaces.igs import IGS, INPUT_FILES, format_seeds
-from interfaces.iodt import IODT, SUFFIXES, Converter, ResultQuery, ResultsStore, StoredResult
+from interfaces.iodt import (
+    IODT,
+    SUFFIXES,
+    Converter,
+    ResultQuery,
+    ResultsGallery,
+    ResultsStore,
+    StoredResult,
+)
 from interfaces.ipdt import Preprocessor
 from interfaces.itdt import ITDT, TrainingStore
+from interfaces.jobs import (
+    Control,
+    EnhanceOrder,
+    GenerateOrder,
+    InspectOrder,
+    InterpolateOrder,
+    Job,
+    Order,
+    TrainOrder,
+)
 from interfaces.measurement import EvaluationSettings
 from interfaces.progress import ProgressEvent
 from interfaces.record import EnhancementRecord, FileOrigin, Record
@@ -315,7 +344,8 @@ def _ask(ui: UserInterface, run: Run) -> Choices:
 
 def _kept(store: ResultsStore, run: Run, model: IGME) -> dict[int, StoredResult]:
     """What this run kept of this model, by seed, where the files are still there."""
-    query = ResultQuery(run=run.name, model_digest=model.digest, limit=1_000_000)
+    # Also what the person deleted meanwhile: it was made.
+    query = ResultQuery(run=run.name, model_digest=model.digest, deleted="too", limit=1_000_000)
     return {
         result.record.origin.seed: result
         for result in store.find(query)
@@ -467,12 +497,8 @@ def _with_defaults(layer: settings.Layer) -> settings.RunSettings:
     return _chosen(settings.with_defaults(_take_over(layer)))
 
 
-@contextmanager
-def _assembled(
-    common: Common, components: Mapping[str, str] | None = None
-) -> Generator[Components]:
-    """The components for one command; what they log as warnings the person sees."""
-    parts = assemble(_workspace(common), components or {})
+def _hear(parts: Components) -> None:
+    """What the components log as warnings, and how far they are, the person sees."""
     if isinstance(parts.enhancement, RealESRGANEnhancer):
         parts.enhancement.progress = parts.ui.watch  # downloads, and tiles of large pictures
 
@@ -488,6 +514,15 @@ def _assembled(
     log = logging.getLogger("atelier")
     log.handlers = [Handler()]
     log.setLevel(logging.INFO)
+
+
+@contextmanager
+def _assembled(
+    common: Common, components: Mapping[str, str] | None = None
+) -> Generator[Components]:
+    """The components for one command; what they log as warnings the person sees."""
+    parts = assemble(_workspace(common), components or {})
+    _hear(parts)
     try:
         yield parts
     finally:
@@ -1049,6 +1084,184 @@ def open_result(which: int, *, common: Common = Common()) -> None:
         raise AtelierError(f"{path}: the file is gone; `results list` names the others")
     if not webbrowser.open(path.absolute().as_uri()):
         raise AtelierError(f"{path}: this machine names no viewer; open the file yourself")
+
+
+# ---------------------------------------------------------------- jobs: the page and the API
+
+
+class Desk:
+    """What orders name, and how they become settings and are carried out, in one workspace."""
+
+    def __init__(
+        self, workspace: Path, components: Sequence[str], data: Sequence[Path] = ()
+    ) -> None:
+        self.workspace, self.parts = workspace, assemble(workspace, components)
+        self.uploads = LocalUploads(workspace / "uploads")
+        self.catalogue = WorkspaceCatalogue(workspace, self.uploads, data)
+
+    def check(self, order: Order) -> None:
+        """What an order could not be carried out with is refused before it waits."""
+        self.catalogue.check(order)
+        _with_defaults(self._layer(order))
+
+    def _layer(self, order: Order) -> settings.Layer:
+        """The settings of an order; its ids have become places."""
+        if isinstance(order, GenerateOrder):
+            inputs = {name: getattr(order, name) for name in ("sketch", "source", "mask")}
+            places = {name: self.uploads.path(i) for name, i in inputs.items() if i is not None}
+            return dict(order.choices) | {
+                "generate": order.choices.generate.model_copy(update=places)
+            }
+        if isinstance(order, InterpolateOrder):
+            return dict(order.choices)
+        if isinstance(order, EnhanceOrder):
+            return {"enhance": order.enhance, "convert": order.convert}
+        data = {"data": self.catalogue.collection_data(order.collection)}
+        if isinstance(order, InspectOrder):
+            return {"collect": order.collect.model_copy(update=data)}
+        if order.preset is not None and order.preset not in settings.preset_names():
+            there = ", ".join(settings.preset_names())
+            raise AtelierError(f"preset {order.preset!r}: unknown; there are {there}")
+        given: settings.Layer = {"collect": data}
+        if order.start_from is not None:
+            is_model = order.start_from != "none"
+            start = self.catalogue.model_path(order.start_from) if is_model else "none"
+            given["train"] = {"start_from": str(start)}
+        preset = settings.load_preset(order.preset) if order.preset else {}
+        return settings.merge(preset, cast(settings.Layer, order.settings), given)
+
+    def __call__(self, job: Job, control: Control) -> None:
+        """Carry a job out, or go on with it, with components that stay loaded."""
+        order, ui = job.order, JobInterface(control)
+        store = cast(ResultsStore, AnnouncedStore(self.parts.results_store, control))
+        parts = replace(self.parts, ui=ui, results_store=store)
+        _hear(parts)
+        layer = self._layer(order)
+        chosen = _with_defaults(layer)
+        if isinstance(order, InspectOrder):
+            found = parts.training_store.collect(chosen.collect, ui.watch)
+            report: dict[str, Any] = {"lines": list(report_lines(found))}
+            report |= found.model_dump(mode="json", exclude={"manifest", "source"})
+            control.conclude(report)
+            return
+        model, collection, name = None, None, "enlarged"
+        if isinstance(order, GenerateOrder | InterpolateOrder):
+            model = IGME.open(self.catalogue.model_path(order.model))
+            name = f"{model.family}-{model.dataset_name}"
+        elif isinstance(order, TrainOrder):
+            collection = collect(parts, chosen)
+            name = f"{chosen.train.family}-{collection.name}"
+        folder = self.workspace / "runs" / job.run if job.run else None
+        if folder is not None and (folder / "run.json").exists():
+            current = Run.open(folder)
+        else:
+            current = Run.begin(self.workspace, order.kind, chosen, name, model)
+            control.began(current.name)
+        with exclusive(current.folder / ".lock"):
+            if collection is not None:
+                control.conclude({"model": train(parts, current, collection).digest[:16]})
+            elif isinstance(order, GenerateOrder):
+                make_images(parts, current, cast(IGME, model))
+            elif isinstance(order, InterpolateOrder):
+                asked = {"seeds": order.between, "originality": False}
+                request = current.chosen.generate.model_copy(update=asked)
+                frames = _frames(parts, cast(IGME, model), request, order.frames)
+                self._keep(parts, current, frames, job)
+            else:
+                self._keep(parts, current, self._pictures(cast(EnhanceOrder, order)), job)
+            current.is_finished = True
+            current.save()
+
+    def _pictures(self, order: EnhanceOrder) -> Iterator[IGDT]:
+        for upload_id in order.uploads:
+            batch = read_picture(self.uploads.path(upload_id))
+            named = {"name": self.uploads.get(upload_id).name}
+            yield batch.model_copy(
+                update={"origins": tuple(o.model_copy(update=named) for o in batch.origins)}
+            )
+        for result_id in order.results:
+            yield read_picture(self.parts.results_store.get(result_id).path)
+
+    def _keep(self, parts: Components, run: Run, batches: Iterator[IGDT], job: Job) -> None:
+        """Enlarge, encode and keep; a resumed job passes over as many as it has kept."""
+        missing = islice(batches, job.num_results, None)
+        enlarged = parts.enhancement.enhance(missing, run.chosen.enhance)
+        for image in parts.conversion.convert(enlarged, run.chosen.convert):
+            parts.results_store.keep(image, run.name)
+
+    def convert(self, result: StoredResult, wanted: ICS) -> IODT:
+        """A result in another format, with the record that it has."""
+        drift = () if result.record.drift is None else (result.record.drift,)
+        known = {"origins": (result.record.origin,), "drift": drift}
+        enhancement = result.record.enhancement
+        batch = IEDT(**dict(read_picture(result.path)) | known, enhancement=enhancement)
+        return next(iter(self.parts.conversion.convert([batch], wanted)))
+
+
+@app.command(name="ui")
+def ui_command(
+    *,
+    host: Annotated[str, Parameter(group=_COMMON, help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, Parameter(group=_COMMON, help="Port; 0 takes a free one.")] = 7860,
+    token: Annotated[
+        str | None,
+        Parameter(
+            group=_COMMON,
+            env_var="ATELIER_TOKEN",
+            show_env_var=True,
+            help="Password of the page and token of the API; needed at any address but loopback.",
+        ),
+    ] = None,
+    name: Annotated[
+        tuple[str, ...],
+        Parameter(group=_COMMON, negative=(), help="A host name that the page is reached by."),
+    ] = (),
+    data: Annotated[
+        tuple[Path, ...],
+        Parameter(group=_COMMON, negative=(), help="A collection that may be learnt from."),
+    ] = (),
+    common: Common = Common(),
+) -> None:
+    """Open the page: train, generate, draw, watch, find. Programs use its /api."""
+    workspace = _workspace(common)
+    safety = Safety(host, token, name)
+    desk, queue = Desk(workspace, common.component, data), create_queue(workspace)
+    store = desk.parts.results_store
+    if not isinstance(store, ResultsGallery):
+        raise AtelierError("component results_store: has no pages, which the page needs")
+    command = [sys.executable, __file__, "worker", "--workspace", str(workspace)]
+    command += [word for pair in common.component for word in ("--component", pair)]
+    keeper = WorkerKeeper(queue, command, workspace / "worker.log")
+    backend = Backend(
+        workspace=workspace,
+        queue=queue,
+        store=store,
+        catalogue=desk.catalogue,
+        uploads=desk.uploads,
+        thumbnails=Thumbnails(workspace / "thumbnails"),
+        check=desk.check,
+        convert=desk.convert,
+        enhancers=tuple(enhancer_names()),
+        presets={preset: settings.load_preset(preset) for preset in settings.preset_names()},
+        worker_trouble=lambda: keeper.trouble,
+    )
+    store.purge(older_than=timedelta(days=7))
+
+    def ready(address: str) -> None:
+        desk.parts.ui.say(f"page:          {address}")
+
+    application = create_app(backend, safety)  # the page is mounted into it here
+    with keeper:
+        serve(application, host, port, ready)
+
+
+@app.command(show=False)
+def worker(*, common: Common = Common()) -> None:
+    """Carry out the jobs of a workspace, until standard input is closed."""
+    workspace = _workspace(common)
+    desk = Desk(workspace, common.component)
+    import_module("torch")  # while the person still chooses
+    run_worker(create_queue(workspace), desk, sys.stdin.buffer)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

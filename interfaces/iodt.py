@@ -1,14 +1,15 @@
 """IODT: an encoded image. From conversion to the results store."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from interfaces.contract import Contract, Seed, Sha256
+from interfaces.errors import AtelierError
 from interfaces.ics import ICS
 from interfaces.iedt import IEDT
 from interfaces.record import Record
@@ -22,6 +23,10 @@ SUFFIXES: dict[MediaType, str] = {
     "image/avif": ".avif",
     "image/tiff": ".tif",
 }
+
+
+class NoSuchResultError(AtelierError):
+    """There is no result of that number, or its file is no longer what was kept."""
 
 
 class IODT(Contract):
@@ -93,6 +98,23 @@ class ResultQuery(BaseModel):
     least_originality: float | None = Field(
         default=None, ge=0, description="At least so far from the nearest training image."
     )
+    least_side: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="Longer side at least so many pixels."
+    )
+    most_side: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="Longer side at most so many pixels."
+    )
+    kept_after: datetime | None = Field(
+        default=None, description="Kept at this time or later, ISO 8601; UTC if it names no zone."
+    )
+    kept_before: datetime | None = Field(
+        default=None, description="Kept before this time, ISO 8601; UTC if it names no zone."
+    )
+    enhancer: str | None = Field(default=None, description="Enlarged by this network.")
+    media_type: MediaType | None = Field(default=None, description="Of this file format.")
+    deleted: Literal["only", "too"] | None = Field(
+        default=None, description="Deleted results 'only', or those 'too'; else none of them."
+    )
     sort_by: Literal["newest", "drift", "originality"] = Field(
         default="newest", description="Newest first, or the least drift or originality first."
     )
@@ -116,4 +138,53 @@ class ResultsStore(Protocol):
 
     def get(self, result_id: int) -> StoredResult:
         """One result by its number. Raises `AtelierError` where there is none."""
+        ...
+
+
+class ResultPage(BaseModel):
+    """Some of the results that fit, and where the next ones begin."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    results: tuple[StoredResult, ...] = Field(description="In the order that was asked for.")
+    next: str | None = Field(description="Cursor of the following page; None: this is the last.")
+
+
+@runtime_checkable
+class ResultsGallery(Protocol):
+    """What the page and the API need of a results store besides its port."""
+
+    def page(self, query: ResultQuery, cursor: str | None = None) -> ResultPage:
+        """At most `query.limit` results, those after the cursor.
+
+        What is kept or deleted meanwhile makes no result come twice or be left out. Raises
+        `AtelierError` for a cursor that is none of this order's.
+        """
+        ...
+
+    def count(self, query: ResultQuery) -> int:
+        """How many results fit, whatever the limit."""
+        ...
+
+    def get(self, result_id: int) -> StoredResult:
+        """One result by its number, a deleted one too. Raises `NoSuchResultError`."""
+        ...
+
+    def read(self, result_id: int) -> bytes:
+        """The file, byte for byte as it was kept.
+
+        Raises `NoSuchResultError` where it is gone, or something else lies in its place.
+        """
+        ...
+
+    def delete(self, result_ids: Sequence[int]) -> int:
+        """Hide these results; the files stay until they are purged. How many were not yet."""
+        ...
+
+    def restore(self, result_ids: Sequence[int]) -> int:
+        """Undo `delete`. How many came back."""
+        ...
+
+    def purge(self, older_than: timedelta) -> int:
+        """Remove for good what was deleted so long ago: rows and files. How many."""
         ...

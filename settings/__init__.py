@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from interfaces.contract import explain
 from interfaces.errors import AtelierError
-from interfaces.experiments import SearchSettings
+from interfaces.experiments import BenchmarkSettings, SearchSettings
 from interfaces.ics import ICS
 from interfaces.ies import IES
 from interfaces.igme import TrainingSettings
@@ -31,7 +31,7 @@ PRESETS = Path(__file__).parent
 
 ENVIRONMENT_PREFIX = "ATELIER_"
 
-_OTHER_VARIABLES = {"ATELIER_WORKSPACE", "ATELIER_CACHE"}
+_OTHER_VARIABLES = {"ATELIER_WORKSPACE", "ATELIER_CACHE", "ATELIER_TOKEN"}
 
 
 class RunSettings(BaseModel):
@@ -67,6 +67,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
 
 
 COMMANDS: dict[str, type[BaseModel]] = {
+    "benchmark": BenchmarkSettings,
     "evaluate": EvaluationSettings,
     "search": SearchSettings,
 }

@@ -4,13 +4,15 @@ The order of writing is the promise: first the file, whole, under its final name
 kill between the two leaves a file that the next `keep` of the same image adopts.
 """
 
+import hashlib
 import json
+import math
 import os
 import re
 import sqlite3
-from collections.abc import Generator
-from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -19,13 +21,21 @@ from pathvalidate import sanitize_filename
 
 from components.durable import exclusive, sha256_of, write_bytes
 from interfaces.errors import AtelierError
-from interfaces.iodt import IODT, ResultQuery, StoredResult
+from interfaces.iodt import IODT, NoSuchResultError, ResultPage, ResultQuery, StoredResult
 from interfaces.record import FileOrigin, GeneratedOrigin, Record
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 DATABASE = "results.sqlite"
 
-_SCHEMA = """
+# A search reads this index alone, which is far smaller than the rows with their records.
+_SEARCH_INDEX = """
+CREATE INDEX IF NOT EXISTS results_search ON results (
+    deleted_at, family, style, model_digest, seed, run, width, height, kept_at, enhancer,
+    media_type, drift, originality
+);
+"""
+
+_SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS results (
     id INTEGER PRIMARY KEY,
     path TEXT NOT NULL UNIQUE,      -- inside the store's folder, with forward slashes
@@ -46,12 +56,13 @@ CREATE TABLE IF NOT EXISTS results (
     record TEXT NOT NULL,           -- JSON
     drift REAL,                     -- levels of 255; NULL where it was not measured
     originality REAL,               -- NULL where the model did not know its training set
+    deleted_at TEXT,                -- ISO 8601, UTC; NULL for what was not deleted
     UNIQUE (run, sha256)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS results_by_seed ON results (seed);
 CREATE INDEX IF NOT EXISTS results_by_model ON results (model_digest, seed);
 CREATE INDEX IF NOT EXISTS results_by_family ON results (family, style);
-"""
+{_SEARCH_INDEX}"""
 
 # From one version to the next; what is new is read out of the records, which hold everything.
 _UPGRADES = {
@@ -60,7 +71,10 @@ ALTER TABLE results ADD COLUMN drift REAL;
 ALTER TABLE results ADD COLUMN originality REAL;
 UPDATE results SET drift = json_extract(record, '$.drift'),
     originality = json_extract(record, '$.origin.originality');
-"""
+""",
+    2: f"""
+ALTER TABLE results ADD COLUMN deleted_at TEXT;
+{_SEARCH_INDEX}""",
 }
 
 _COLUMNS_OF_A_RESULT = ("id", "sha256", "media_type", "width", "height", "run", "kept_at")
@@ -76,13 +90,24 @@ _CONDITIONS = {
     "last_seed": "seed <= :last_seed",
     "most_drift": "drift <= :most_drift",
     "least_originality": "originality >= :least_originality",
+    "least_side": "max(width, height) >= :least_side",
+    "most_side": "max(width, height) <= :most_side",
+    "kept_after": "kept_at >= :kept_after",
+    "kept_before": "kept_at < :kept_before",
+    "enhancer": "enhancer = :enhancer",
+    "media_type": "media_type = :media_type",
 }
+
+_DELETED = {None: "deleted_at IS NULL", "only": "deleted_at IS NOT NULL", "too": "TRUE"}
 
 _ORDERS = {
     "newest": "id DESC",
     "drift": "drift IS NULL, drift, id DESC",
     "originality": "originality IS NULL, originality, id DESC",
 }
+
+_LARGEST_FILE = 2**30
+"""Bytes; a larger file in the place of a result is not read to see that it is another."""
 
 _FAILURES = {
     sqlite3.SQLITE_FULL: "the disk is full; free some space, or choose another --workspace",
@@ -123,8 +148,11 @@ class LocalResultsStore:
                 write_bytes(self._folder / place, image.data)
             if row is None:
                 _insert(database, image, run, place)
-            elif place != row["path"]:
-                database.execute("UPDATE results SET path = ? WHERE id = ?", (place, row["id"]))
+            elif place != row["path"] or row["deleted_at"] is not None:
+                database.execute(
+                    "UPDATE results SET path = ?, deleted_at = NULL WHERE id = ?",
+                    (place, row["id"]),
+                )
             row = _one(database, "run = ? AND sha256 = ?", (run, image.sha256))
             assert row is not None, "it was there or has just been written"
             return self._result(row)
@@ -134,24 +162,110 @@ class LocalResultsStore:
 
         A file that was deleted on disk is still listed.
         """
+        return self._found(query, None, query.limit)
+
+    def page(self, query: ResultQuery, cursor: str | None = None) -> ResultPage:
+        """At most `query.limit` results, those after the cursor; see `ResultsGallery`."""
+        found = self._found(query, cursor, query.limit + 1)
+        results = tuple(found[: query.limit])
+        return ResultPage(
+            results=results,
+            next=_cursor_at(query, results[-1]) if len(found) > query.limit else None,
+        )
+
+    def count(self, query: ResultQuery) -> int:
+        """How many results fit, whatever the limit."""
+        if not self._database.exists():
+            return 0
+        where, values = _where(query, None)
+        with self._connect() as database:
+            (number,) = database.execute(
+                f"SELECT count(*) FROM results WHERE {where}", values
+            ).fetchone()
+        return int(number)
+
+    def _found(self, query: ResultQuery, cursor: str | None, limit: int) -> list[StoredResult]:
+        where, values = _where(query, cursor)
         if not self._database.exists():
             return []
-        given = query.model_dump(include=set(_CONDITIONS), exclude_none=True)
-        where = " AND ".join(_CONDITIONS[name] for name in given) or "TRUE"
-        order = _ORDERS[query.sort_by]
-        statement = f"SELECT * FROM results WHERE {where} ORDER BY {order} LIMIT :limit"
+        # First the numbers, which an index has, then the rows of these alone.
+        numbers = f"SELECT id FROM results WHERE {where} ORDER BY {_ORDERS[query.sort_by]}"
         with self._connect() as database:
-            rows = database.execute(statement, given | {"limit": query.limit}).fetchall()
-        return [self._result(row) for row in rows]
+            ids = [
+                row["id"]
+                for row in database.execute(f"{numbers} LIMIT :limit", values | {"limit": limit})
+            ]
+            rows = database.execute(
+                "SELECT * FROM results WHERE id IN (SELECT value FROM json_each(?))",
+                (json.dumps(ids),),
+            )
+            by_id = {row["id"]: row for row in rows}
+        return [self._result(by_id[number]) for number in ids]
 
     def get(self, result_id: int) -> StoredResult:
-        """One result by its number. Raises `AtelierError` where there is none."""
+        """One result by its number. Raises `NoSuchResultError` where there is none."""
         if self._database.exists() and abs(result_id) < 2**63:  # what SQLite can ask for
             with self._connect() as database:
                 row = _one(database, "id = ?", (result_id,))
             if row is not None:
                 return self._result(row)
-        raise AtelierError(f"result {result_id}: there is none; `results list` shows what there is")
+        raise NoSuchResultError(
+            f"result {result_id}: there is none; `results list` shows what there is"
+        )
+
+    def read(self, result_id: int) -> bytes:
+        """The file, byte for byte as it was kept; nothing else that lies in its place is given.
+
+        Raises `NoSuchResultError` where it is gone or was changed.
+        """
+        result = self.get(result_id)
+        if not result.path.is_file():
+            raise NoSuchResultError(f"result {result_id}: its file was removed from the disk")
+        if result.path.stat().st_size <= _LARGEST_FILE:
+            data = result.path.read_bytes()
+            if hashlib.sha256(data).hexdigest() == result.sha256:
+                return data
+        raise NoSuchResultError(f"result {result_id}: its file was changed on the disk")
+
+    def delete(self, result_ids: Sequence[int]) -> int:
+        """Hide these results until they are restored or purged; see `ResultsGallery`."""
+        return self._mark(result_ids, "deleted_at IS NULL", datetime.now(UTC).isoformat())
+
+    def restore(self, result_ids: Sequence[int]) -> int:
+        """Undo `delete`. How many came back."""
+        return self._mark(result_ids, "deleted_at IS NOT NULL", None)
+
+    def _mark(self, result_ids: Sequence[int], where: str, deleted_at: str | None) -> int:
+        if not self._database.exists():
+            return 0
+        numbers = json.dumps([number for number in result_ids if abs(number) < 2**63])
+        with exclusive(self._folder / ".lock"), self._connect() as database:
+            return database.execute(
+                f"UPDATE results SET deleted_at = ? WHERE {where} "
+                "AND id IN (SELECT value FROM json_each(?))",
+                (deleted_at, numbers),
+            ).rowcount
+
+    def purge(self, older_than: timedelta) -> int:
+        """Remove for good what was deleted so long ago. A file that somebody changed stays."""
+        if not self._database.exists():
+            return 0
+        before = (datetime.now(UTC) - older_than).isoformat()
+        with exclusive(self._folder / ".lock"), self._connect() as database:
+            rows = database.execute(
+                "SELECT id, path, sha256 FROM results WHERE deleted_at <= ?", (before,)
+            ).fetchall()
+            for row in rows:
+                path = self._folder / row["path"]
+                with suppress(OSError):  # what cannot be removed is no result any more
+                    if path.is_file() and sha256_of(path) == row["sha256"]:
+                        path.unlink()
+                # The newest row keeps its number taken, which is never given to another result.
+                database.execute(
+                    "DELETE FROM results WHERE id = ? AND id < (SELECT max(id) FROM results)",
+                    (row["id"],),
+                )
+        return len(rows)
 
     def _sweep(self) -> None:
         """Remove what killed processes were writing: under the lock, nobody else writes now."""
@@ -239,6 +353,56 @@ def _explain(error: sqlite3.DatabaseError) -> str:
         f"not a readable database ({error}); move it away, the pictures beside it are whole and "
         "carry their records"
     )
+
+
+def _where(query: ResultQuery, cursor: str | None) -> tuple[str, dict[str, Any]]:
+    """The condition for all that a query asks, and what it is to be filled with."""
+    values = query.model_dump(include=set(_CONDITIONS), exclude_none=True)
+    conditions = [_CONDITIONS[name] for name in values]
+    for name in ("kept_after", "kept_before"):
+        if name in values:
+            moment: datetime = values[name]
+            zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            try:
+                values[name] = zoned.astimezone(UTC).isoformat()
+            except OverflowError as error:
+                raise AtelierError(f"{name}: {moment} lies outside the years 1 to 9999") from error
+    if cursor is not None:
+        figure, number = _read_cursor(query, cursor)
+        column = query.sort_by
+        values |= {"after_id": number, "after": figure}
+        if column == "newest":
+            conditions.append("id < :after_id")
+        elif figure is None:
+            conditions.append(f"{column} IS NULL AND id < :after_id")
+        else:
+            conditions.append(
+                f"({column} IS NULL OR {column} > :after OR {column} = :after AND id < :after_id)"
+            )
+    return " AND ".join([_DELETED[query.deleted], *conditions]), values
+
+
+def _cursor_at(query: ResultQuery, last: StoredResult) -> str:
+    """Where the page after this result begins: its number, and the figure that was sorted by."""
+    if query.sort_by == "newest":
+        return str(last.id)
+    figure = last.record.drift
+    if query.sort_by == "originality":
+        origin = last.record.origin
+        figure = origin.originality if isinstance(origin, GeneratedOrigin) else None
+    return f"{'' if figure is None else repr(figure)}:{last.id}"
+
+
+def _read_cursor(query: ResultQuery, cursor: str) -> tuple[float | None, int]:
+    text, colon, number = cursor.rpartition(":")
+    try:
+        figure = float(text) if text else None
+        is_sound = math.isfinite(figure or 0.0) and re.fullmatch(r"[0-9]{1,18}", number)
+        if is_sound and bool(colon) == (query.sort_by != "newest"):
+            return figure, int(number)
+    except ValueError:
+        pass
+    raise AtelierError("cursor: give back what the page before named as next, with the same order")
 
 
 def _one(database: sqlite3.Connection, where: str, values: tuple[Any, ...]) -> sqlite3.Row | None:

@@ -385,6 +385,8 @@ def test_a_database_of_the_first_version_is_brought_up_to_date(
     )
     kept = store.keep(image, "run")
     with sqlite3.connect(tmp_path / "results" / "results.sqlite") as database:
+        database.execute("DROP INDEX results_search")
+        database.execute("ALTER TABLE results DROP COLUMN deleted_at")
         database.execute("ALTER TABLE results DROP COLUMN drift")
         database.execute("ALTER TABLE results DROP COLUMN originality")
         database.execute("PRAGMA user_version = 1")
@@ -392,7 +394,7 @@ def test_a_database_of_the_first_version_is_brought_up_to_date(
     assert again.find(ResultQuery(most_drift=2.5, least_originality=0.7)) == [kept]
     assert again.find(ResultQuery(most_drift=2.4)) == []
     with sqlite3.connect(tmp_path / "results" / "results.sqlite") as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (2,)
+        assert database.execute("PRAGMA user_version").fetchone() == (3,)
 
 
 def test_a_lost_database_is_filled_again_without_doubling(

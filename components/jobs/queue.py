@@ -1,0 +1,508 @@
+"""The queue: a SQLite database beside the results, so that neither page nor process owns a job.
+
+Every change and the event that tells of it are one transaction. A job that was running when its
+worker died goes back to the head; what it has kept is in the results store, and its run's folder
+knows what is missing.
+"""
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue, TypeAdapter
+
+from interfaces.errors import AtelierError
+from interfaces.jobs import (
+    ENDED,
+    BusyError,
+    EventKind,
+    Job,
+    JobEvent,
+    JobProgress,
+    JobState,
+    JobStateError,
+    NoSuchJobError,
+    Order,
+    StopKind,
+)
+
+SCHEMA_VERSION = 1
+
+MOST_WAITING = 1000
+"""Jobs in the queue before it says that it is busy."""
+
+MOST_DEATHS = 3
+"""Workers that may die on a job, one after another without an image kept, before it has failed."""
+
+_EVENTS_KEPT = 200_000
+
+_SCHEMA = """
+CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT UNIQUE,                -- a client's own, so that it may ask again
+    orders TEXT NOT NULL,           -- JSON
+    state TEXT NOT NULL,
+    stop TEXT,
+    place INTEGER NOT NULL,         -- the smallest of those that wait is next
+    worker INTEGER,                 -- process that has it
+    progress TEXT,                  -- JSON
+    created_at TEXT NOT NULL,       -- ISO 8601, UTC
+    started_at TEXT,
+    ended_at TEXT,
+    stop_at TEXT,                   -- when it was asked to stop
+    error TEXT,
+    run TEXT,
+    outcome TEXT,                   -- JSON
+    num_results INTEGER NOT NULL DEFAULT 0,
+    deaths INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX jobs_by_state ON jobs (state, place);
+CREATE TABLE results (
+    job INTEGER NOT NULL,
+    result INTEGER NOT NULL,
+    PRIMARY KEY (job, result)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    job INTEGER NOT NULL,
+    at TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    data TEXT NOT NULL              -- JSON
+) STRICT;
+CREATE INDEX events_by_job ON events (job, kind);
+"""
+
+_SELECT = """
+SELECT jobs.*,
+    CASE WHEN state = 'waiting' THEN (
+        SELECT count(*) FROM jobs AS other
+        WHERE other.state = 'waiting' AND other.place <= jobs.place
+    ) END AS position,
+    (SELECT json_group_array(result) FROM (
+        SELECT result FROM results WHERE job = jobs.id ORDER BY result DESC LIMIT 100
+    )) AS newest
+FROM jobs
+"""
+
+_ORDER: TypeAdapter[Order] = TypeAdapter(Order)
+_PLAIN = ("id", "state", "stop", "position", "created_at", "started_at", "ended_at", "error", "run")
+
+_ENDS: dict[StopKind, JobState] = {
+    "pause": "paused",
+    "now": "cancelled",
+    "after-image": "cancelled",
+}
+
+
+class SQLiteJobQueue:
+    """The port `interfaces.jobs.JobQueue`, and beside it what the worker and its keeper do.
+
+    May be used by several threads, and several processes may have the same database open.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._database = sqlite3.connect(
+                path, timeout=30, isolation_level=None, check_same_thread=False
+            )
+            self._database.row_factory = sqlite3.Row
+            # Readers and the writer do not wait for each other; FULL: what was taken in survives
+            # a power cut.
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = FULL")
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            raise _explained(path, error) from error
+
+    @property
+    def worker_lock(self) -> Path:
+        """The lock file of the one worker."""
+        return self.path.with_name(f".{self.path.stem}-worker.lock")
+
+    def close(self) -> None:
+        """Let go of the database."""
+        with self._lock:
+            self._database.close()
+
+    # ------------------------------------------------------------ the port
+
+    def submit(self, order: Order, key: str | None = None) -> Job:
+        """Put an order at the end of the queue; see the port."""
+        text = _storable(order)
+        with self._writing() as database:
+            if key is not None:
+                row = database.execute("SELECT id, orders FROM jobs WHERE key = ?", (key,))
+                if (known := row.fetchone()) is not None:
+                    if known["orders"] != text:
+                        raise JobStateError("this key was given to another order before")
+                    return self._get(known["id"])
+            (waiting, last) = database.execute(
+                "SELECT count(*), max(place) FROM jobs WHERE state = 'waiting'"
+            ).fetchone()
+            if waiting >= MOST_WAITING:
+                raise BusyError(f"busy: {waiting} jobs wait already; try again later")
+            job_id = database.execute(
+                "INSERT INTO jobs (key, orders, state, place, created_at) "
+                "VALUES (?, ?, 'waiting', ?, ?)",
+                (key, text, (last or 0) + 1, _now()),
+            ).lastrowid
+            assert job_id is not None
+            self._tell(job_id, "submitted", {"state": "waiting", "kind": order.kind})
+            return self._get(job_id)
+
+    def get(self, job_id: int) -> Job:
+        """One job by its number."""
+        with self._reading():
+            return self._get(job_id)
+
+    def find(
+        self, states: Iterable[JobState] = (), before: int | None = None, limit: int = 100
+    ) -> list[Job]:
+        """Jobs in these states, newest first; see the port."""
+        wanted = json.dumps(list(states))
+        with self._reading() as database:
+            rows = database.execute(
+                _SELECT + "WHERE (? = '[]' OR state IN (SELECT value FROM json_each(?))) "
+                "AND (? IS NULL OR id < ?) ORDER BY id DESC LIMIT ?",
+                (wanted, wanted, before, before, limit),
+            ).fetchall()
+        return [_job(row) for row in rows]
+
+    def results(self, job_id: int, after: int = 0, limit: int = 1000) -> list[int]:
+        """Numbers of the results that it kept, in growing order."""
+        with self._reading() as database:
+            self._get(job_id)
+            rows = database.execute(
+                "SELECT result FROM results WHERE job = ? AND result > ? ORDER BY result LIMIT ?",
+                (job_id, after, limit),
+            ).fetchall()
+        return [row["result"] for row in rows]
+
+    def move(self, job_id: int, position: int) -> Job:
+        """Give a waiting job another place."""
+        with self._writing() as database:
+            if self._get(job_id).state != "waiting":
+                raise JobStateError(f"job {job_id}: does not wait, so it has no place to change")
+            rows = database.execute(
+                "SELECT id FROM jobs WHERE state = 'waiting' ORDER BY place"
+            ).fetchall()
+            waiting = [row["id"] for row in rows if row["id"] != job_id]
+            waiting.insert(position - 1, job_id)
+            database.executemany(
+                "UPDATE jobs SET place = ? WHERE id = ?",
+                [(place, waiting_id) for place, waiting_id in enumerate(waiting, start=1)],
+            )
+            moved = self._get(job_id)
+            self._tell(job_id, "moved", {"position": moved.position})
+            return moved
+
+    def stop(self, job_id: int, how: StopKind) -> Job:
+        """Ask a job to stop; to ask again is no fault, and the harder stop holds."""
+        with self._writing():
+            job = self._get(job_id)
+            ends = _ENDS[how]
+            if job.state == ends:
+                return job
+            if job.state in ENDED:
+                raise JobStateError(f"job {job_id}: has ended already ({job.state})")
+            if job.state in ("waiting", "paused"):
+                return self._change(job_id, ends)
+            if job.stop == "now":
+                return job
+            return self._change(job_id, "stopping", stop=how, stop_at=_now())
+
+    def resume(self, job_id: int) -> Job:
+        """Let a job go on: a paused one is next, another waits its turn."""
+        with self._writing() as database:
+            job = self._get(job_id)
+            if job.state == "stopping" and job.stop == "pause":
+                return self._change(job_id, "running", stop=None)
+            if job.state not in ("paused", "cancelled", "failed"):
+                raise JobStateError(f"job {job_id}: is {job.state}, there is nothing to resume")
+            first, last = database.execute(
+                "SELECT min(place), max(place) FROM jobs WHERE state = 'waiting'"
+            ).fetchone()
+            place = (first or 0) - 1 if job.state == "paused" else (last or 0) + 1
+            fresh = {"stop": None, "error": None, "ended_at": None, "deaths": 0, "place": place}
+            return self._change(job_id, "waiting", **fresh)
+
+    def events(
+        self, after: int = 0, job_id: int | None = None, limit: int = 1000
+    ) -> list[JobEvent]:
+        """What happened since event `after`, oldest first."""
+        with self._reading() as database:
+            rows = database.execute(
+                "SELECT * FROM events WHERE id > ? AND (? IS NULL OR job = ?) ORDER BY id LIMIT ?",
+                (after, job_id, job_id, limit),
+            ).fetchall()
+        return [JobEvent(**dict(row) | {"data": json.loads(row["data"])}) for row in rows]
+
+    def last_event(self) -> int:
+        """Number of the newest event; 0 where there is none."""
+        with self._reading() as database:
+            (last,) = database.execute("SELECT max(id) FROM events").fetchone()
+        return last or 0
+
+    def num_waiting(self) -> int:
+        """How many jobs wait."""
+        with self._reading() as database:
+            row = database.execute("SELECT count(*) FROM jobs WHERE state = 'waiting'").fetchone()
+        return int(row[0])
+
+    # ------------------------------------------------------------ for the worker
+
+    def take(self, worker: int) -> Job | None:
+        """The next job, now running in the process `worker`; None where nobody waits."""
+        if not self.num_waiting():  # looking is cheaper than taking
+            return None
+        with self._writing() as database:
+            row = database.execute(
+                "SELECT id FROM jobs WHERE state = 'waiting' ORDER BY place LIMIT 1"
+            ).fetchone()
+            if row is None:
+                return None
+            job = self._get(row["id"])
+            begun = {"started_at": _text(job.started_at) or _now(), "worker": worker}
+            return self._change(job.id, "running", **begun)
+
+    def reclaim(self) -> None:
+        """What an ended worker had goes where it belongs. Called by the holder of the lock."""
+        with self._writing() as database:
+            rows = database.execute(
+                "SELECT id FROM jobs WHERE state IN ('running', 'stopping')"
+            ).fetchall()
+            for row in rows:
+                self._put_back(row["id"])
+            database.execute(
+                "DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?", (_EVENTS_KEPT,)
+            )
+
+    def put_back(self, job_id: int) -> Job:
+        """A job was broken off: it is paused or cancelled where it was asked to, else next."""
+        with self._writing():
+            return self._put_back(job_id)
+
+    def bury(self, worker: int, why: str) -> None:
+        """The process `worker` died by itself: what it was at goes back, or has failed by now."""
+        with self._writing() as database:
+            row = database.execute(
+                "SELECT id, deaths, stop FROM jobs WHERE state IN ('running', 'stopping') "
+                "AND worker = ?",
+                (worker,),
+            ).fetchone()
+            if row is None:
+                return
+            deaths = row["deaths"] + 1
+            if row["stop"] is None and deaths >= MOST_DEATHS:
+                error = (
+                    f"the worker died on this job {deaths} times ({why}); ask for less at once "
+                    "(a smaller size or batch) and resume it"
+                )
+                self._change(row["id"], "failed", error=error, deaths=deaths, ended_at=_now())
+            else:
+                database.execute("UPDATE jobs SET deaths = ? WHERE id = ?", (deaths, row["id"]))
+                self._put_back(row["id"])
+
+    def finish(self, job_id: int, outcome: dict[str, JsonValue] | None) -> Job:
+        """The job is done."""
+        text = json.dumps(_finite(outcome)) if outcome is not None else None
+        with self._writing():
+            return self._change(job_id, "done", outcome=text, ended_at=_now(), stop=None)
+
+    def fail(self, job_id: int, error: str) -> Job:
+        """The job has failed: one line for the person."""
+        line = self._without_place(error)
+        with self._writing():
+            return self._change(job_id, "failed", error=line, ended_at=_now(), stop=None)
+
+    def began(self, job_id: int, run: str) -> None:
+        """The job's run has a folder."""
+        with self._writing() as database:
+            database.execute("UPDATE jobs SET run = ? WHERE id = ?", (run, job_id))
+            self._tell(job_id, "state", {"state": "running", "run": run})
+
+    def kept(self, job_id: int, *result_ids: int) -> StopKind | None:
+        """More results; how the job was asked to stop meanwhile."""
+        with self._writing() as database:
+            num_new = 0
+            for result_id in result_ids:
+                is_new = database.execute(
+                    "INSERT OR IGNORE INTO results (job, result) VALUES (?, ?)",
+                    (job_id, result_id),
+                ).rowcount
+                if is_new:
+                    num_new += 1
+                    self._tell(job_id, "kept", {"result": result_id})
+            if num_new:
+                database.execute(
+                    "UPDATE jobs SET deaths = 0, num_results = num_results + ? WHERE id = ?",
+                    (num_new, job_id),
+                )
+            return self._stop_of(job_id)
+
+    def report(self, job_id: int, progress: JobProgress) -> None:
+        """How far the job is; takes the place of what it reported before."""
+        text = progress.model_dump_json()
+        with self._writing() as database:
+            database.execute("UPDATE jobs SET progress = ? WHERE id = ?", (text, job_id))
+            database.execute("DELETE FROM events WHERE job = ? AND kind = 'progress'", (job_id,))
+            self._tell(job_id, "progress", json.loads(text))
+
+    def remark(self, job_id: int, kind: EventKind, line: str) -> None:
+        """A line for the person: 'said' or 'warned'."""
+        with self._writing():
+            self._tell(job_id, kind, {"line": self._without_place(line)})
+
+    def stop_of(self, job_id: int) -> StopKind | None:
+        """How a job was asked to stop; None where it was not."""
+        with self._reading():
+            return self._stop_of(job_id)
+
+    def overdue(self, worker: int) -> tuple[Job, float] | None:
+        """The job of this process that was asked to stop now, and how many seconds ago."""
+        with self._reading() as database:
+            row = database.execute(
+                _SELECT + "WHERE state = 'stopping' AND stop = 'now' AND worker = ?", (worker,)
+            ).fetchone()
+        if row is None:
+            return None
+        waited = datetime.now(UTC) - datetime.fromisoformat(row["stop_at"])
+        return _job(row), waited.total_seconds()
+
+    # ------------------------------------------------------------ inside a transaction
+
+    def _get(self, job_id: int) -> Job:
+        row = None
+        if abs(job_id) < 2**63:  # what SQLite can ask for
+            row = self._database.execute(_SELECT + "WHERE id = ?", (job_id,)).fetchone()
+        if row is None:
+            raise NoSuchJobError(f"job {job_id}: there is none")
+        return _job(row)
+
+    def _change(self, job_id: int, state: JobState, **columns: Any) -> Job:
+        """Another state, told of; `columns` change with it."""
+        if state in ("paused", "cancelled"):
+            columns = {"stop": None, "ended_at": _now() if state == "cancelled" else None} | columns
+        columns["state"] = state
+        changes = ", ".join(f"{name} = :{name}" for name in columns)
+        self._database.execute(
+            f"UPDATE jobs SET {changes} WHERE id = :id", columns | {"id": job_id}
+        )
+        job = self._get(job_id)
+        told = {"state": state, "stop": job.stop, "error": job.error, "position": job.position}
+        self._tell(job_id, "state", {k: v for k, v in told.items() if v is not None})
+        return job
+
+    def _put_back(self, job_id: int) -> Job:
+        job = self._get(job_id)
+        if job.state not in ("running", "stopping"):
+            return job  # it ended just now
+        if job.stop is not None:
+            return self._change(job_id, _ENDS[job.stop])
+        (first,) = self._database.execute(
+            "SELECT min(place) FROM jobs WHERE state = 'waiting'"
+        ).fetchone()
+        return self._change(job_id, "waiting", place=(first or 0) - 1)
+
+    def _stop_of(self, job_id: int) -> StopKind | None:
+        row = self._database.execute("SELECT stop FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        return row["stop"] if row is not None else None
+
+    def _without_place(self, line: str) -> str:
+        """One line that does not say where the workspace lies: other machines may read it."""
+        return " ".join(line.split()).replace(f"{self.path.parent}{os.sep}", "")
+
+    def _tell(self, job_id: int, kind: EventKind, data: dict[str, Any]) -> None:
+        self._database.execute(
+            "INSERT INTO events (job, at, kind, data) VALUES (?, ?, ?, ?)",
+            (job_id, _now(), kind, json.dumps(data)),
+        )
+
+    # ------------------------------------------------------------ the database
+
+    @contextmanager
+    def _reading(self) -> Generator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                yield self._database
+            except sqlite3.Error as error:
+                raise _explained(self.path, error) from error
+
+    @contextmanager
+    def _writing(self) -> Generator[sqlite3.Connection]:
+        """One transaction: all of it, or nothing."""
+        with self._reading() as database:
+            try:
+                database.execute("BEGIN IMMEDIATE")
+                yield database
+                database.execute("COMMIT")
+            except BaseException:
+                # Not so where a full disk ended it, or an interrupt came just before or after it.
+                if database.in_transaction:
+                    database.execute("ROLLBACK")
+                raise
+
+    def _prepare(self) -> None:
+        with self._writing() as database:
+            (version,) = database.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                for statement in filter(str.strip, _SCHEMA.split(";\n")):
+                    database.execute(statement)
+                database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            elif version != SCHEMA_VERSION:
+                raise AtelierError(
+                    f"{self.path}: written by another version of Atelier (schema {version}, this "
+                    f"one knows {SCHEMA_VERSION}); update Atelier"
+                )
+
+
+def _job(row: sqlite3.Row) -> Job:
+    columns = {name: row[name] for name in _PLAIN}
+    return Job(
+        order=_ORDER.validate_json(row["orders"]),
+        progress=JobProgress.model_validate_json(row["progress"]) if row["progress"] else None,
+        outcome=json.loads(row["outcome"]) if row["outcome"] else None,
+        num_results=row["num_results"],
+        results=tuple(sorted(json.loads(row["newest"]))),
+        deaths=row["deaths"],
+        **columns,
+    )
+
+
+def _storable(order: Order) -> str:
+    """An order as JSON that any reader takes."""
+    try:
+        text = json.dumps(order.model_dump(mode="json"), ensure_ascii=False, allow_nan=False)
+        text.encode("utf-8")
+    except ValueError as error:
+        raise AtelierError("the order holds numbers or letters that JSON cannot carry") from error
+    return text
+
+
+def _finite(outcome: dict[str, JsonValue]) -> Any:
+    """Without NaN and infinity, which JSON does not know."""
+    return json.loads(json.dumps(outcome), parse_constant=lambda _: None)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def _text(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def _explained(path: Path, error: sqlite3.Error) -> AtelierError:
+    return AtelierError(
+        f"{path}: the queue cannot be read or written ({error}); see that the disk is not full and "
+        "the folder may be written to, or move the file away to begin an empty queue"
+    )

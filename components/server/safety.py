@@ -1,0 +1,323 @@
+"""Who may speak to the server: a guard before every route, the page's own among them.
+
+- The Host header must name this machine, or a page of somebody else's could reach it under a name
+  of its own (DNS rebinding).
+- What changes something must come from this server's own page or from no page at all (CSRF).
+- On any address but the loopback, a token is asked for: as a Bearer token from programs, as a
+  password from people, who then hold a cookie.
+- A body has a limit, and an answer says that nothing from outside may be loaded.
+"""
+
+import hashlib
+import hmac
+import html
+import ipaddress
+import json
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from interfaces.errors import AtelierError
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+COOKIE = "atelier_session"
+
+MOST_BODY_BYTES = 2**20
+MOST_UPLOAD_BYTES = 8 * 2**30
+_FEWEST_TOKEN_LETTERS = 8
+_SESSION_SECONDS = 30 * 24 * 3600
+_MOST_FAILURES = 20
+"""Wrong passwords in a minute before none is taken any more."""
+
+_ANSWER_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"SAMEORIGIN"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (
+        b"content-security-policy",
+        b"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'; "
+        b"form-action 'self'; base-uri 'self'",
+    ),
+)
+
+
+class Safety:
+    """How the server is guarded, by where it listens.
+
+    Raises `AtelierError` where it listens to other machines without a token. `names` are further
+    names that it is reached by.
+    """
+
+    def __init__(
+        self, host: str = "127.0.0.1", token: str | None = None, names: Iterable[str] = ()
+    ) -> None:
+        if token is None and not is_loopback(host):
+            raise AtelierError(
+                f"--host {host}: other machines could reach the server; give it a --token too"
+            )
+        if token is not None and len(token) < _FEWEST_TOKEN_LETTERS:
+            raise AtelierError(f"--token: give at least {_FEWEST_TOKEN_LETTERS} letters")
+        self.token = token
+        self._names = {"localhost", host.lower(), *(name.lower() for name in names)}
+        self._is_local = is_loopback(host)
+        if not self._is_local:
+            self._names.add(socket.gethostname().lower())
+        self._failures: deque[float] = deque()
+        self._lock = threading.Lock()
+
+    def knows_host(self, header: str) -> bool:
+        """Whether a Host header names this server; an address cannot be another's name."""
+        try:
+            name = urlsplit(f"//{header}").hostname or ""
+        except ValueError:
+            return False
+        if name in self._names:
+            return True
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return address.is_loopback or not self._is_local
+
+    def is_token(self, given: str) -> bool:
+        """Compare in constant time; True where no token is asked for."""
+        if self.token is None:
+            return True
+        # Digests, so that not even the length can be measured.
+        digests = [
+            hashlib.sha256(t.encode("utf-8", "replace")).digest() for t in (given, self.token)
+        ]
+        return hmac.compare_digest(*digests)
+
+    def may_try(self) -> bool:
+        """False while too many wrong tokens came within the last minute."""
+        with self._lock:
+            while self._failures and self._failures[0] < time.monotonic() - 60:
+                self._failures.popleft()
+            return len(self._failures) < _MOST_FAILURES
+
+    def note_failure(self) -> None:
+        """A wrong token came."""
+        with self._lock:
+            self._failures.append(time.monotonic())
+
+    def new_session(self) -> str:
+        """A cookie's value: when it ends, signed with the token."""
+        end = str(int(time.time()) + _SESSION_SECONDS)
+        return f"{end}.{self._sign(end)}"
+
+    def is_session(self, cookie: str) -> bool:
+        """Whether a cookie is one of ours and not over."""
+        end, _, signature = cookie.partition(".")
+        is_signed = hmac.compare_digest(signature.encode(), self._sign(end).encode())
+        return is_signed and end.isascii() and end.isdecimal() and int(end) > time.time()
+
+    def _sign(self, text: str) -> str:
+        key = hashlib.sha256(b"atelier session " + (self.token or "").encode()).digest()
+        return hmac.new(key, text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+class Guard:
+    """The guard as an ASGI middleware."""
+
+    def __init__(self, app: App, safety: Safety) -> None:
+        self._app = app
+        self._safety = safety
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what is refused, and hand on the rest."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = _headers(scope)
+        guarded = _with_headers(send)
+        refusal = self._refusal(scope, headers)
+        if refusal is not None:
+            await _refuse(scope, guarded, *refusal)
+        elif scope["path"] == "/login" and self._safety.token is not None:
+            await self._login(scope, receive, guarded, headers)
+        elif not self._is_known(headers):
+            await self._ask(scope, guarded, headers)
+        else:
+            await self._app(scope, _limited(receive, _limit(scope["path"])), guarded)
+
+    def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
+        host = headers.get("host", "")
+        if not self._safety.knows_host(host):
+            return 403, "this server is not known under that name; use its address"
+        changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD", "OPTIONS")
+        if changes and not _is_from_here(headers, host):
+            return 403, "the request comes from another page"
+        length = headers.get("content-length", "0")
+        if not (length.isascii() and length.isdecimal()):
+            return 400, "the Content-Length is no number"
+        if len(length) > 18 or int(length) > _limit(scope["path"]):
+            return 413, "the request is too large"
+        return None
+
+    def _is_known(self, headers: dict[str, str]) -> bool:
+        safety = self._safety
+        if safety.token is None or safety.is_session(_cookie(headers)):
+            return True
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not safety.may_try():
+            return False
+        if safety.is_token(given.strip()):
+            return True
+        safety.note_failure()
+        return False
+
+    async def _ask(self, scope: Scope, send: Send, headers: dict[str, str]) -> None:
+        if scope["type"] == "websocket" or scope["path"].startswith("/api/"):
+            status = 401 if self._safety.may_try() else 429
+            await _refuse(scope, send, status, "give the token: Authorization: Bearer …")
+        elif "text/html" in headers.get("accept", ""):
+            await _answer(send, 303, b"", [(b"location", b"/login")])
+        else:
+            await _refuse(scope, send, 401, "log in first")
+
+    async def _login(
+        self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]
+    ) -> None:
+        if scope["method"] != "POST":
+            await _answer(
+                send, 200, _login_page(""), [(b"content-type", b"text/html; charset=utf-8")]
+            )
+            return
+        body = await _body(receive)
+        given = parse_qs(body.decode("utf-8", "replace")).get("password", [""])[0]
+        if not self._safety.may_try():
+            page = _login_page("Too many wrong passwords; wait a minute.")
+            await _answer(send, 429, page, [(b"content-type", b"text/html; charset=utf-8")])
+        elif self._safety.is_token(given):
+            secure = "; Secure" if scope.get("scheme") == "https" else ""
+            cookie = (
+                f"{COOKIE}={self._safety.new_session()}; Path=/; HttpOnly; SameSite=Strict; "
+                f"Max-Age={_SESSION_SECONDS}{secure}"
+            )
+            place = [(b"location", b"/"), (b"set-cookie", cookie.encode())]
+            await _answer(send, 303, b"", place)
+        else:
+            self._safety.note_failure()
+            page = _login_page("That is not the password.")
+            await _answer(send, 401, page, [(b"content-type", b"text/html; charset=utf-8")])
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _cookie(headers: dict[str, str]) -> str:
+    for part in headers.get("cookie", "").split(";"):
+        name, _, value = part.strip().partition("=")
+        if name == COOKIE:
+            return value
+    return ""
+
+
+def _is_from_here(headers: dict[str, str], host: str) -> bool:
+    """Browsers say which page a request comes from; programs say nothing."""
+    origin = headers.get("origin")
+    if origin is not None:
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
+        return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
+    return headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+
+
+def _limit(path: str) -> int:
+    is_call = path.startswith("/api/") and path.rstrip("/") != "/api/uploads"
+    return MOST_BODY_BYTES if is_call or path == "/login" else MOST_UPLOAD_BYTES
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    received = 0
+
+    async def count() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            # As if the client had gone: nobody works on what is left.
+            return {"type": "http.disconnect"}
+        return message
+
+    return count
+
+
+def _with_headers(send: Send) -> Send:
+    async def add(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            given = {name.lower() for name, _ in message.get("headers", ())}
+            more = [header for header in _ANSWER_HEADERS if header[0] not in given]
+            message["headers"] = [*message.get("headers", ()), *more]
+        await send(message)
+
+    return add
+
+
+async def _refuse(scope: Scope, send: Send, status: int, line: str) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    body = json.dumps({"error": line}).encode()
+    await _answer(send, status, body, [(b"content-type", b"application/json")])
+
+
+async def _answer(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    headers = [
+        *headers,
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _body(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body") or len(body) > MOST_BODY_BYTES:
+            return body[:MOST_BODY_BYTES]
+
+
+def _login_page(line: str) -> bytes:
+    return f"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Atelier</title>
+<style>
+:root {{ color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif }}
+body {{ display: grid; place-items: center; min-height: 90vh; margin: 0 }}
+form {{ display: grid; gap: .75rem; width: min(20rem, 85vw) }}
+input, button {{ font: inherit; padding: .6rem .8rem }}
+</style>
+<form method="post" action="/login">
+<h1>Atelier</h1>
+<label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="current-password" autofocus>
+<button>Open</button>
+<p role="alert">{html.escape(line)}</p>
+</form>
+</html>""".encode()
