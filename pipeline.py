@@ -57,7 +57,7 @@ from components.pipelining import overlapped
 from components.server import Backend, Safety, Thumbnails, create_app, serve
 from components.shipped import SHIPPED, find_shipped
 from components.training_store import report_lines
-from components.ui import flags_of, with_flags
+from components.ui import flags_of, mount_page, with_flags
 from interfaces.errors import AtelierError
 from interfaces.experiments import SearchSettings
 from interfaces.ics import ICS
@@ -1250,7 +1250,8 @@ def ui_command(
     def ready(address: str) -> None:
         desk.parts.ui.say(f"page:          {address}")
 
-    application = create_app(backend, safety)  # the page is mounted into it here
+    application = create_app(backend, safety)
+    mount_page(application)
     with keeper:
         serve(application, host, port, ready)
 

@@ -60,6 +60,7 @@ class Backend:
             name: {
                 "description": family.description,
                 "is_conditional": family.is_conditional,
+                "is_trainable": family.is_trainable,
                 "takes": sorted(family.takes),
                 "needs": sorted(family.needs),
                 "options": family.options.model_json_schema(),

@@ -45,8 +45,8 @@ _ANSWER_HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (
         b"content-security-policy",
-        b"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'; "
-        b"form-action 'self'; base-uri 'self'",
+        b"default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
+        b"frame-ancestors 'self'; form-action 'self'; base-uri 'self'",
     ),
 )
 

@@ -11,7 +11,7 @@ from interfaces.errors import AtelierError
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-_INSTALL = "the page needs FastAPI, uvicorn and Gradio; pip install 'atelier[ui]'"
+_INSTALL = "the page needs FastAPI and uvicorn; pip install 'atelier[ui]'"
 
 
 def create_app(backend: Backend, safety: Safety) -> "FastAPI":

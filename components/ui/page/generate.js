@@ -1,0 +1,165 @@
+// Generate: a model, a style, seeds, a size; pictures appear as they are made.
+
+import { api, attempt, h, remember, remembered, submit, t } from "./kit.js";
+import { Form, folded } from "./forms.js";
+import * as state from "./state.js";
+import { jobCards, modelName, settingsOf } from "./pictures.js";
+
+/** The forms of model, IGS, its family's options, IES and ICS, together. */
+export class ChoiceForm {
+  constructor({ fits = () => true, primary, hidden = [] }) {
+    this.fits = fits;
+    const { sections } = state.schema;
+    this.model = h("select", { id: `model-${ChoiceForm.made++}`, "data-field": "model" });
+    this.model.addEventListener("change", () => this.suit());
+    this.note = h("p", { class: "help" });
+    const styles = () => this.chosen()?.styles ?? [];
+    this.generate = new Form(sections.generate, {
+      primary: primary ?? ["style", "count", "seed"],
+      hidden: ["skip", ...hidden],
+      choices: { style: () => styles(), towards_style: () => styles() },
+    });
+    this.enhance = new Form(sections.enhance, {
+      primary: ["scale", "enhancer", "strength"],
+      choices: {
+        scale: () => sections.enhance.properties.scale.enum.map((n) => [n, this.size(n)]),
+        enhancer: () => state.schema.enhancers,
+      },
+    });
+    this.convert = new Form(sections.convert, { primary: ["format"] });
+    this.options = null;
+    this.optionsPlace = h("div");
+    this.optionsTitle = h("h4");
+    this.element = h(
+      "div",
+      { class: "choice" },
+      h("div", { class: "field" }, h("div", { class: "title" }, h("label", { for: this.model.id }, t("Model"))), this.model, this.note),
+      this.generate.main,
+      this.enhance.main,
+      this.convert.main,
+      folded(
+        t("More settings"),
+        this.optionsTitle,
+        this.optionsPlace,
+        h("h4", {}, t("Generation")),
+        this.generate.more,
+        h("h4", {}, t("Enlargement")),
+        this.enhance.more,
+        h("h4", {}, t("File")),
+        this.convert.more,
+      ),
+    );
+    this.offer();
+  }
+
+  static made = 0;
+
+  chosen = () => state.modelById(this.model.value);
+
+  size(scale) {
+    const side = this.chosen()?.resolution;
+    return side ? `${side * scale} × ${side * scale}` : `×${scale}`;
+  }
+
+  /** Offer the models there are, keeping the one that is chosen. */
+  offer() {
+    const fitting = state.models.filter(this.fits);
+    const key = fitting.map((model) => model.id).join();
+    if (key === this.offered) return;
+    this.offered = key;
+    const before = this.model.value;
+    this.model.replaceChildren(...fitting.map((model) => h("option", { value: model.id }, modelName(model))));
+    const chosen = fitting.find((one) => one.id === before) ?? fitting.find((one) => one.is_default) ?? fitting[0];
+    if (chosen) this.model.value = chosen.id;
+    this.suit();
+  }
+
+  /** Fit the form to the model: its styles, sizes, what it takes and its family's options. */
+  suit() {
+    const model = this.chosen();
+    if (!model) return;
+    this.note.textContent = t("{n} training images shown", { n: model.images_seen }) + ` · ${model.description}`;
+    for (const name of ["style", "towards_style", "style_blend"]) this.generate.toggle(name, model.is_conditional);
+    this.generate.toggle("prompt", model.takes.includes("prompt"));
+    this.generate.refresh();
+    this.enhance.refresh();
+    if (this.family !== model.family) {
+      this.family = model.family;
+      this.options = new Form(state.schema.families[model.family].options);
+      this.optionsTitle.textContent = model.family;
+      this.optionsPlace.replaceChildren(this.options.main);
+      this.optionsTitle.hidden = !this.options.fields.size;
+    }
+  }
+
+  choices() {
+    const options = this.options?.values() ?? {};
+    return {
+      generate: { ...this.generate.values(), ...(Object.keys(options).length ? { options } : {}) },
+      enhance: this.enhance.values(),
+      convert: this.convert.values(),
+    };
+  }
+
+  set({ generate = {}, enhance = {}, convert = {} }) {
+    this.generate.set(generate);
+    this.enhance.set(enhance);
+    this.convert.set(convert);
+    this.options?.set(generate.options ?? {});
+  }
+}
+
+export function create() {
+  const choice = new ChoiceForm({ fits: (model) => model.needs.every((name) => name === "prompt") });
+  const fault = h("p", { class: "fault", role: "alert", hidden: true });
+  const button = h("button", { class: "main go", type: "submit" }, t("Generate"));
+  const form = h("form", { class: "panel", "aria-label": t("Generate") }, choice.element, h("div", { class: "foot" }, fault, button));
+  const empty = h("p", { class: "empty" }, t("Choose a model and press Generate; the pictures appear here as they are made."));
+  const cards = jobCards(state.makesPictures, 3, empty);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    fault.hidden = true;
+    button.disabled = true;
+    const choices = choice.choices();
+    remember("generate", { model: choice.model.value, choices });
+    try {
+      state.take(await submit({ kind: "generate", model: choice.model.value, choices }));
+      if (matchMedia("(max-width: 860px)").matches) cards.element.scrollIntoView({ block: "start" });
+      else scrollTo(0, 0);
+    } catch (error) {
+      fault.textContent = error.message;
+      fault.hidden = false;
+    }
+    button.disabled = false;
+  });
+
+  const before = remembered("generate");
+  if (before && state.modelById(before.model)) {
+    choice.model.value = before.model;
+    choice.suit();
+    choice.set(before.choices);
+  }
+
+  async function like(id) {
+    const { result } = await api(`results/${id}`);
+    const model = state.modelByDigest(result.record.origin.model_digest);
+    if (model) choice.model.value = model.id;
+    else throw new Error(t("Its model is no longer here; the settings are taken over for another."));
+    choice.suit();
+    choice.set(settingsOf(result));
+    button.focus();
+  }
+
+  return {
+    element: h("div", { class: "two" }, form, h("section", { class: "results", "aria-label": t("Pictures") }, empty, cards.element)),
+    update: () => (choice.offer(), cards.update()),
+    show: ({ like: id, model }) => {
+      if (id || model) history.replaceState(null, "", "#/generate"); // once is enough
+      if (id) attempt(() => like(id));
+      if (state.modelById(model)) {
+        choice.model.value = model;
+        choice.suit();
+      }
+    },
+  };
+}

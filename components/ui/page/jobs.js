@@ -1,0 +1,103 @@
+// Jobs: the queue, outside the page; what runs, what waits, what was done.
+
+import { api, attempt, h, t, when } from "./kit.js";
+import * as state from "./state.js";
+import { go, jobHead } from "./pictures.js";
+
+export function create() {
+  const open = h("div", { class: "cards" });
+  const past = h("div", { class: "cards" });
+  const nothing = h("p", { class: "empty" }, t("Nothing runs and nothing waits."));
+  const older = h("button", { type: "button", class: "link", hidden: state.jobs.size < 100, onclick: () => attempt(more) }, t("Older jobs"));
+  const rows = new Map();
+
+  async function more() {
+    older.hidden = (await state.loadOlderJobs()) === 0;
+  }
+
+  function row(job) {
+    const head = jobHead();
+    const move = (by) => () =>
+      attempt(async () => {
+        const current = state.jobs.get(job.id);
+        await api(`jobs/${job.id}/move`, { method: "POST", json: { position: Math.max(1, current.position + by) } });
+      });
+    const up = h("button", { type: "button", "aria-label": t("Move job {id} up", { id: String(job.id) }), onclick: move(-1) }, "↑");
+    const down = h("button", { type: "button", "aria-label": t("Move job {id} down", { id: String(job.id) }), onclick: move(1) }, "↓");
+    const order = h("div", { class: "order" }, up, down);
+    const date = h("p", { class: "line" });
+    const look = h("button", { type: "button", class: "link" });
+    const told = h("ul", { class: "told" });
+    const history = h("details", { class: "more" }, h("summary", {}, t("What it said")), told);
+    history.addEventListener("toggle", () => history.open && attempt(() => loadLines(job.id)));
+    look.addEventListener("click", () => {
+      const current = state.jobs.get(job.id);
+      if (state.makesPictures(current)) go("gallery", { run: current.run });
+      else go("train", { job: job.id });
+    });
+    const element = h("article", { class: "card job" }, head.element, h("div", { class: "under" }, date, look, order), history);
+    const update = (current) => {
+      head.update(current);
+      order.hidden = current.state !== "waiting";
+      up.disabled = current.position === 1;
+      date.textContent = when(current.ended_at ?? current.started_at ?? current.created_at);
+      const isPictures = state.makesPictures(current);
+      look.hidden = isPictures ? !current.num_results || !current.run : false;
+      look.textContent = isPictures ? t("{n} pictures", { n: current.num_results }) : t("Look");
+      const said = state.lines.get(current.id) ?? [];
+      if (told.children.length !== said.length) {
+        told.replaceChildren(...said.map(({ kind, line }) => h("li", { class: kind }, line)));
+      }
+    };
+    return { element, update };
+  }
+
+  async function loadLines(id) {
+    const found = [];
+    const job = state.jobs.get(id);
+    if (!state.ENDED.has(job.state)) return; // its stream goes on; what comes is heard anyway
+    const text = await (await fetch(`/api/jobs/${id}/events`)).text();
+    for (const line of text.split("\n")) {
+      if (!line.startsWith("data: ")) continue;
+      const event = JSON.parse(line.slice(6));
+      if (["said", "warned"].includes(event.kind)) found.push({ kind: event.kind, line: event.data.line });
+    }
+    state.lines.set(id, found.length ? found.slice(-200) : [{ kind: "said", line: t("Nothing was said.") }]);
+    update();
+  }
+
+  function place(parent, jobs) {
+    jobs.forEach((job, n) => {
+      if (!rows.has(job.id)) rows.set(job.id, row(job));
+      const { element, update: renew } = rows.get(job.id);
+      renew(job);
+      if (parent.children[n] !== element) {
+        const active = document.activeElement;
+        parent.insertBefore(element, parent.children[n] ?? null);
+        if (element.contains(active)) active.focus();
+      }
+    });
+    while (parent.children.length > jobs.length) parent.lastChild.remove();
+  }
+
+  function update() {
+    const all = state.newestFirst();
+    const rank = (job) => (state.isActive(job) ? 0 : job.state === "waiting" ? 1 : 2);
+    const current = all.filter((job) => !state.ENDED.has(job.state));
+    current.sort((a, b) => rank(a) - rank(b) || (a.position ?? 0) - (b.position ?? 0) || b.id - a.id);
+    nothing.hidden = current.length > 0;
+    place(open, current);
+    place(past, all.filter((job) => state.ENDED.has(job.state)));
+  }
+
+  return {
+    element: h(
+      "div",
+      { class: "one" },
+      h("section", { "aria-label": t("Queue") }, h("h2", {}, t("Queue")), nothing, open),
+      h("section", { "aria-label": t("Done") }, h("h2", {}, t("Done")), past, older),
+    ),
+    update,
+    show: () => update(),
+  };
+}

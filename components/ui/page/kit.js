@@ -1,0 +1,147 @@
+// Small tools that every part of the page uses: elements, words, the API.
+
+/** An element: h("button", { class: "main", onclick: go }, "Go"). */
+export function h(tag, props = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(props ?? {})) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name in element && typeof value !== "string") element[name] = value;
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+// ---------------------------------------------------------------- words
+
+export const LANGUAGES = { en: "English", uk: "Українська" };
+
+let catalogue = {};
+let plurals = new Intl.PluralRules("en");
+export let language = "en";
+
+/** The language that was chosen before, else the browser's where there is a catalogue. */
+export async function loadWords() {
+  const wished = [remembered("language"), ...navigator.languages.map((l) => l.slice(0, 2))];
+  language = wished.find((name) => name in LANGUAGES) ?? "en";
+  catalogue = await (await fetch(`/assets/${language}.json`)).json();
+  plurals = new Intl.PluralRules(language);
+  document.documentElement.lang = language;
+}
+
+/** A text in the person's language; {name} is filled in, `n` chooses the plural. */
+export function t(text, values = {}) {
+  let found = catalogue[text] ?? text;
+  if (typeof found === "object") found = found[plurals.select(values.n)] ?? found.other;
+  return found.replace(/\{(\w+)\}/g, (whole, name) =>
+    name in values ? shown(values[name]) : whole,
+  );
+}
+
+const shown = (value) => (typeof value === "number" ? value.toLocaleString(language) : value);
+
+/** "Style Blend" or "style_blend" => "Style blend", in the person's language. */
+export function label(name) {
+  const words = name.replaceAll("_", " ").toLowerCase();
+  return t(words.charAt(0).toUpperCase() + words.slice(1));
+}
+
+export function duration(seconds) {
+  if (seconds < 90) return t("{n} s", { n: Math.max(1, Math.round(seconds)) });
+  if (seconds < 5400) return t("{n} min", { n: Math.round(seconds / 60) });
+  return t("{n} h", { n: Math.round(seconds / 360) / 10 });
+}
+
+export function when(text) {
+  return new Date(text).toLocaleString(language, { dateStyle: "medium", timeStyle: "short" });
+}
+
+// ---------------------------------------------------------------- what this browser remembers
+
+export function remembered(name) {
+  try {
+    return JSON.parse(localStorage.getItem(`atelier.${name}`));
+  } catch {
+    return null;
+  }
+}
+
+export function remember(name, value) {
+  try {
+    localStorage.setItem(`atelier.${name}`, JSON.stringify(value));
+  } catch {
+    // A private window may keep nothing; the page works without.
+  }
+}
+
+// ---------------------------------------------------------------- the API
+
+/** One call => its JSON. Throws an Error whose message is the server's one line. */
+export async function api(path, { method = "GET", json, body, headers = {} } = {}) {
+  let answer;
+  try {
+    answer = await fetch(`/api/${path}`, {
+      method,
+      headers: json === undefined ? headers : { "Content-Type": "application/json", ...headers },
+      body: json === undefined ? body : JSON.stringify(json),
+    });
+  } catch {
+    throw new Error(t("The server does not answer; is it still running?"));
+  }
+  if (answer.status === 401) location.assign("/login");
+  // Seeds reach 2^63 and a JavaScript number only 2^53: long ones stay text.
+  const text = (await answer.text()).replace(/"(seed|sum)":\s*(\d{16,})/g, '"$1":"$2"');
+  const data = text ? JSON.parse(text) : null;
+  if (!answer.ok) throw new Error(data?.error ?? `${answer.status}`);
+  return data;
+}
+
+/** Put an order into the queue; asked again after a lost answer, it makes no second job. */
+export async function submit(order) {
+  const key = { "Idempotency-Key": [...crypto.getRandomValues(new Uint8Array(16))].join("") };
+  return api("jobs", { method: "POST", json: order, headers: key });
+}
+
+export async function upload(blob, name) {
+  return api(`uploads?name=${encodeURIComponent(name)}`, { method: "POST", body: blob });
+}
+
+/** {a: 1, b: null} => "a=1", for an address. */
+export function query(values) {
+  const given = Object.entries(values).filter(([, v]) => v !== null && v !== undefined && v !== "");
+  return new URLSearchParams(given.map(([k, v]) => [k, String(v)])).toString();
+}
+
+// ---------------------------------------------------------------- telling
+
+/** A line that goes away by itself; `undo` offers to take it back. */
+export function toast(text, { kind = "", action, act } = {}) {
+  const close = () => line.remove();
+  const line = h(
+    "div",
+    { class: `toast ${kind}` },
+    h("span", {}, text),
+    action && h("button", { type: "button", onclick: () => (close(), act()) }, action),
+    h("button", { type: "button", class: "quiet", "aria-label": t("Close"), onclick: close }, "×"),
+  );
+  const toasts = document.getElementById("toasts");
+  // An open dialog lies over the page and takes its clicks: the lines go where they are reached.
+  const dialog = document.querySelector("dialog[open]");
+  if (dialog && !dialog.contains(toasts)) {
+    dialog.append(toasts);
+    dialog.addEventListener("close", () => document.body.append(toasts), { once: true });
+  }
+  toasts.append(line);
+  setTimeout(close, action || kind === "bad" ? 12000 : 5000);
+}
+
+/** Do something; what goes wrong is told in a line. */
+export async function attempt(what) {
+  try {
+    return await what();
+  } catch (error) {
+    toast(error.message, { kind: "bad" });
+    return undefined;
+  }
+}

@@ -1,0 +1,138 @@
+// What the server knows, kept up to date by its events; every tab holds the same.
+
+import { api, attempt } from "./kit.js";
+
+export const jobs = new Map();
+export const lines = new Map(); // what was said of each job while this tab listened
+export let schema = null;
+export let models = [];
+export let collections = [];
+export let isConnected = true;
+
+const listeners = new Set();
+let isTelling = false;
+
+/** Call `listener` after every change; gives a function that ends it. */
+export function onChange(listener) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+function tell() {
+  if (isTelling) return;
+  isTelling = true;
+  setTimeout(() => {
+    isTelling = false;
+    for (const listener of listeners) listener();
+  }, 30);
+}
+
+export const ENDED = new Set(["done", "failed", "cancelled"]);
+export const isActive = (job) => ["running", "stopping"].includes(job.state);
+export const makesPictures = (job) => ["generate", "interpolate", "enhance"].includes(job.kind);
+
+/** Jobs, newest first. */
+export const newestFirst = () => [...jobs.values()].sort((a, b) => b.id - a.id);
+export const modelById = (id) => models.find((model) => model.id === id);
+export const modelByDigest = (digest) => models.find((model) => model.digest === digest);
+
+export async function load() {
+  const status = await api("status");
+  [schema] = await Promise.all([api("settings/schema"), loadOffers(), loadJobs()]);
+  listen(status.last_event);
+}
+
+export async function loadOffers() {
+  [models, collections] = await Promise.all([api("models"), api("collections")]);
+  tell();
+}
+
+async function loadJobs() {
+  const [newest, waiting] = await Promise.all([api("jobs?limit=100"), api(WAITING)]);
+  for (const job of [...waiting, ...newest]) take(job);
+}
+
+/** Older jobs than those known; how many there were. */
+export async function loadOlderJobs() {
+  const oldest = Math.min(...jobs.keys());
+  const older = await api(`jobs?limit=100&before=${oldest}`);
+  for (const job of older) take(job);
+  return older.length;
+}
+
+const WAITING = "jobs?state=waiting&state=running&state=stopping&state=paused&limit=500";
+
+/** A job as the server tells it; an older answer takes away no picture that an event told of. */
+export function take(job) {
+  const known = jobs.get(job.id);
+  if (known) {
+    job.results = [...new Set([...known.results, ...job.results])].sort((a, b) => a - b);
+    job.num_results = Math.max(known.num_results, job.num_results);
+  }
+  jobs.set(job.id, job);
+  tell();
+}
+
+const changed = new Set();
+let isFetching = false;
+
+async function refetch() {
+  if (isFetching) return;
+  isFetching = true;
+  await new Promise((go) => setTimeout(go, 60));
+  const ids = [...changed];
+  changed.clear();
+  await attempt(async () => {
+    const [some, waiting] = await Promise.all([
+      Promise.all(ids.map((id) => api(`jobs/${id}`))),
+      api(WAITING),
+    ]);
+    [...waiting, ...some].forEach(take);
+    if (some.some((job) => ["train", "inspect"].includes(job.kind) && ENDED.has(job.state))) {
+      await loadOffers();
+    }
+  });
+  isFetching = false;
+  if (changed.size) refetch();
+}
+
+function listen(after) {
+  const source = new EventSource(`/api/events?after=${after}`);
+  const on = (kind, handle) =>
+    source.addEventListener(kind, (event) => handle(JSON.parse(event.data)));
+  const needsNews = (event) => {
+    changed.add(event.job);
+    refetch();
+  };
+  for (const kind of ["submitted", "state", "moved"]) on(kind, needsNews);
+  on("progress", ({ job, data }) => {
+    if (!jobs.has(job)) return;
+    jobs.get(job).progress = data;
+    tell();
+  });
+  on("kept", ({ job: id, data }) => {
+    const job = jobs.get(id);
+    if (!job || job.results.includes(data.result)) return;
+    job.results.push(data.result);
+    job.num_results += 1;
+    tell();
+  });
+  for (const kind of ["said", "warned"]) {
+    on(kind, ({ job, data }) => {
+      lines.set(job, [...(lines.get(job) ?? []), { kind, line: data.line }].slice(-50));
+      tell();
+    });
+  }
+  source.addEventListener("open", () => {
+    if (!isConnected) attempt(() => Promise.all([loadJobs(), loadOffers()]));
+    isConnected = true;
+    tell();
+  });
+  source.addEventListener("error", () => {
+    isConnected = false;
+    tell();
+    if (source.readyState === EventSource.CLOSED) {
+      setTimeout(() => listen(after), 2000); // refused outright: a browser does not try again
+    }
+  });
+}

@@ -1,0 +1,267 @@
+// Train: a collection and its report, a preset, and a training that is watched as it goes.
+
+import { api, attempt, h, label, submit, t, toast, upload } from "./kit.js";
+import { Form, folded } from "./forms.js";
+import * as state from "./state.js";
+import { chart } from "./charts.js";
+import { go, jobHead, modelName } from "./pictures.js";
+import { dropPlace } from "./sketch.js";
+
+const LOOK_MILLISECONDS = 2000;
+
+export function create() {
+  const { sections, families, presets } = state.schema;
+  const trainable = Object.keys(families).filter((name) => families[name].is_trainable !== false);
+
+  const collection = h("select", { id: "collection", onchange: () => showReport() });
+  const inspect = h("button", { type: "button", onclick: () => attempt(order) }, t("See the report"));
+  const report = h("div", { class: "card", hidden: true });
+  const preset = h("select", { id: "preset" }, h("option", { value: "" }, "—"), Object.keys(presets).map((name) => h("option", { value: name, selected: name === "default" }, name)));
+  const start = h("select", { id: "start-from" });
+  const forms = {
+    collect: new Form(sections.collect, { primary: [], hidden: ["data"] }),
+    preprocess: new Form(sections.preprocess, { primary: ["resolution"] }),
+    train: new Form(sections.train, {
+      primary: ["family", "total_images", "total_seconds"],
+      choices: { family: () => trainable },
+      onchange: (name) => name === "family" && suit(),
+    }),
+  };
+  const optionsPlace = h("div");
+  let options = null;
+  const fault = h("p", { class: "fault", role: "alert", hidden: true });
+  const button = h("button", { type: "submit", class: "main go" }, t("Start training"));
+  const field = (text, control) => h("div", { class: "field" }, h("div", { class: "title" }, h("label", { for: control.id }, text)), control);
+  const form = h(
+    "form",
+    { class: "panel", "aria-label": t("Train") },
+    h(
+      "div",
+      { class: "fields" },
+      field(t("Collection"), collection),
+      dropPlace(t("Drop a zip or tar of pictures here, or choose one"), ".zip,.tar,.tgz,.gz,.bz2,.xz", takeIn),
+      inspect,
+      field(t("Preset"), preset),
+      field(t("Start from"), start),
+    ),
+    h("div", { style: "height:.85rem" }),
+    forms.train.main,
+    h("div", { style: "height:.85rem" }),
+    forms.preprocess.main,
+    folded(t("More settings"), h("h4", {}, t("The method’s own")), optionsPlace, h("h4", {}, t("Training")), forms.train.more, h("h4", {}, t("Collection")), forms.collect.more, forms.preprocess.more),
+    h("div", { class: "foot" }, fault, button),
+  );
+
+  preset.addEventListener("change", takePreset);
+  function takePreset() {
+    const chosen = presets[preset.value] ?? {};
+    for (const [name, one] of Object.entries(forms)) one.setBase(chosen[name] ?? {});
+    suit();
+  }
+
+  /** The options of the method that is chosen, from where the preset has them. */
+  function suit() {
+    const chosen = presets[preset.value]?.train ?? {};
+    const family = forms.train.get("family");
+    options = new Form(families[family].config, { base: family === chosen.family ? (chosen.options ?? {}) : {} });
+    optionsPlace.replaceChildren(options.main);
+  }
+
+  function settings() {
+    const given = {};
+    for (const [name, one] of Object.entries(forms)) {
+      const values = one.values();
+      if (Object.keys(values).length) given[name] = values;
+    }
+    const own = options.values();
+    if (Object.keys(own).length) given.train = { ...given.train, options: own };
+    return given;
+  }
+
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    fault.hidden = true;
+    try {
+      const wanted = { kind: "train", collection: collection.value, settings: settings() };
+      if (preset.value) wanted.preset = preset.value;
+      if (start.value) wanted.start_from = start.value;
+      state.take(await submit(wanted));
+      followed = null;
+      update();
+    } catch (error) {
+      fault.textContent = error.message;
+      fault.hidden = false;
+    }
+  });
+
+  async function takeIn(file) {
+    toast(t("Sending {name}…", { name: file.name }));
+    const sent = await upload(file, file.name);
+    if (sent.kind !== "collection") throw new Error(t("{name} is a single picture; send a zip or a tar.", { name: file.name }));
+    await state.loadOffers();
+    offer();
+    collection.value = sent.id;
+    await order();
+  }
+
+  async function order() {
+    state.take(await submit({ kind: "inspect", collection: collection.value }));
+    showReport();
+  }
+
+  function offer() {
+    const known = state.collections.map(({ id, name, num_images: n }) => [id, n === null ? name : `${name} · ${t("{n} pictures", { n })}`]);
+    const key = JSON.stringify([known, state.models.map((model) => model.id)]);
+    if (key === offer.before) return;
+    offer.before = key;
+    const [had, began] = [collection.value, start.value];
+    collection.replaceChildren(...known.map(([id, text]) => h("option", { value: id }, text)));
+    if (known.some(([id]) => id === had)) collection.value = had;
+    start.replaceChildren(
+      h("option", { value: "" }, t("as the preset has it")),
+      h("option", { value: "none" }, t("first weights")),
+      ...state.models.map((model) => h("option", { value: model.id }, modelName(model))),
+    );
+    start.value = began;
+    if (start.selectedIndex < 0) start.selectedIndex = 0;
+  }
+
+  const inspectHead = jobHead();
+  const lines = h("pre", { class: "report", tabindex: "0" });
+  report.append(inspectHead.element, lines);
+  function showReport() {
+    const job = state.newestFirst().find((one) => one.kind === "inspect" && one.order.collection === collection.value);
+    report.hidden = !job;
+    if (!job) return;
+    inspectHead.update(job);
+    lines.hidden = !job.outcome?.lines;
+    lines.textContent = (job.outcome?.lines ?? []).join("\n");
+  }
+
+  // ------------------------------------------------------------ a training that is watched
+
+  let followed = null; // a job's number; null: the newest
+  let shown = null;
+  let isLooking = false;
+  let looked = 0;
+  const which = h("select", { "aria-label": t("Training"), onchange: () => ((followed = Number(which.value)), update()) });
+  const head = jobHead();
+  const ready = h("p", { class: "notice", hidden: true });
+  const charts = h("div", { class: "charts" });
+  const place = h("input", { type: "range", min: "0", step: "1", "aria-label": t("Sample grid") });
+  const at = h("output");
+  const grid = h("img", { alt: t("Sample grid") });
+  const samples = h("div", { class: "grid", hidden: true }, h("h4", {}, t("Samples")), h("div", { class: "range" }, place, at), grid);
+  const guardian = h("ul", { class: "told" });
+  const guarded = h("div", { hidden: true }, h("h4", {}, t("Guardian")), guardian);
+  const card = h("div", { class: "card stack", hidden: true }, which, head.element, ready, charts, samples, guarded);
+  const empty = h("p", { class: "empty" }, t("Choose a collection and a preset; the curves and samples of the training appear here."));
+  let grids = [];
+  let isNewest = true;
+
+  place.addEventListener("input", () => {
+    isNewest = Number(place.value) === grids.length - 1;
+    showGrid();
+  });
+
+  function showGrid() {
+    const images = grids[Number(place.value)];
+    if (images === undefined) return;
+    const address = `/api/jobs/${shown}/grids/${images}`;
+    if (grid.getAttribute("src") !== address) grid.src = address;
+    at.textContent = images.toLocaleString();
+  }
+
+  async function look(job) {
+    if (isLooking) return;
+    isLooking = true;
+    looked = Date.now();
+    await attempt(async () => {
+      const view = await api(`jobs/${job.id}/training`);
+      if (job.id === shown) draw(view);
+    });
+    isLooking = false;
+  }
+
+  function draw({ curves, measurements, guardian: log, grids: found }) {
+    const { images_seen: seen = [], seconds, ...columns } = curves;
+    const names = Object.keys(columns);
+    const group = (fits) => names.filter(fits).map((name) => ({ name, points: seen.map((x, n) => [x, columns[name][n]]) }));
+    const isLoss = (name) => name.includes("loss");
+    const isScore = (name) => name.includes("score");
+    const made = [
+      chart(t("Losses"), group(isLoss)),
+      chart(t("Critic scores"), group(isScore)),
+      ...group((name) => !isLoss(name) && !isScore(name)).map((curve) => chart(label(curve.name), [curve])),
+      ...metrics(measurements),
+    ];
+    charts.replaceChildren(...made.filter(Boolean));
+    grids = found;
+    samples.hidden = !grids.length;
+    place.max = String(Math.max(0, grids.length - 1));
+    if (isNewest) place.value = place.max;
+    showGrid();
+    guarded.hidden = !log.length;
+    guardian.replaceChildren(
+      ...log.map((row) => h("li", { class: "warned" }, `${Number(row.images_seen).toLocaleString()}: ${[row.saw && t(row.saw), row.did].filter(Boolean).join(" — ")}`)),
+    );
+  }
+
+  function metrics(rows) {
+    const found = new Map();
+    for (const { images_seen: x, measurements = [] } of rows) {
+      for (const one of measurements) {
+        if (one.style) continue;
+        const name = `${one.metric}, ${one.against}`;
+        if (!found.has(name)) found.set(name, { name: one.metric, points: [], band: [], one });
+        found.get(name).points.push([x, one.value]);
+        if (one.low !== null && one.high !== null) found.get(name).band.push([x, one.low, one.high]);
+      }
+    }
+    return [...found.values()].map((curve) =>
+      chart(label(curve.name), [curve], t("{made} made against {real}, features: {features}", { made: curve.one.num_generated, real: curve.one.num_real, features: curve.one.features })),
+    );
+  }
+
+  function update() {
+    offer();
+    showReport();
+    const trainings = state.newestFirst().filter((job) => job.kind === "train");
+    empty.hidden = trainings.length > 0;
+    card.hidden = !trainings.length;
+    if (!trainings.length) return;
+    const job = trainings.find((one) => one.id === followed) ?? trainings.find(state.isActive) ?? trainings[0];
+    const key = trainings.map((one) => one.id).join();
+    if (which.dataset.key !== key) {
+      which.dataset.key = key;
+      which.replaceChildren(...trainings.map((one) => h("option", { value: String(one.id) }, `${t("Training")} ${one.id} · ${one.run ?? one.order.preset ?? ""}`)));
+    }
+    which.hidden = trainings.length < 2;
+    which.value = String(job.id);
+    head.update(job);
+    const model = job.outcome?.model;
+    ready.hidden = !model;
+    if (model && ready.dataset.model !== model) {
+      ready.dataset.model = model;
+      ready.replaceChildren(t("The model is ready."), " ", h("button", { type: "button", class: "link", onclick: () => go("generate", { model }) }, t("Make pictures with it")));
+    }
+    const isNew = shown !== job.id || update.state !== job.state;
+    if (shown !== job.id) {
+      charts.replaceChildren();
+      samples.hidden = guarded.hidden = true;
+      isNewest = true;
+    }
+    shown = job.id;
+    update.state = job.state;
+    if (isNew || (state.isActive(job) && Date.now() - looked > LOOK_MILLISECONDS)) look(job);
+  }
+
+  takePreset();
+  return {
+    element: h("div", { class: "two" }, form, h("div", { class: "stack" }, report, empty, card)),
+    update,
+    show: ({ job }) => {
+      if (job) followed = Number(job);
+    },
+  };
+}

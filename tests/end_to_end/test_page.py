@@ -1,0 +1,553 @@
+"""The page as a person uses it, in Debian's Chromium; no request may leave the machine."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from PIL import Image
+
+pytest.importorskip("fastapi", reason="needs the extra `ui`")
+pytest.importorskip("playwright.sync_api", reason="needs playwright (the extra `dev`)")
+
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+
+from components.durable import write_text
+from components.results_store import create as create_store
+from tests.components.fake_painter import ENVIRONMENT
+from tests.end_to_end.page_server import COMMAND
+from tests.helpers import REPOSITORY, make_iodt
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PAGE = REPOSITORY / "components" / "ui" / "page"
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="needs a browser (apt-get install chromium)"
+)
+expect.set_options(timeout=20_000)
+
+
+class Server:
+    """The page with its worker, as processes of their own."""
+
+    def __init__(self, workspace: Path, port: str = "0") -> None:
+        workspace.mkdir(parents=True, exist_ok=True)
+        self.workspace = workspace
+        self.process = subprocess.Popen(
+            [*COMMAND, "serve", str(workspace), port],
+            env=os.environ | ENVIRONMENT,
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        self.address = self.process.stdout.readline().strip()
+
+    def pace(self, seconds: float) -> None:
+        """How long a picture takes from now on."""
+        write_text(self.workspace / "pace.txt", str(seconds))
+
+    def kill(self) -> None:
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.communicate(timeout=30)
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.communicate(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("page"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def context(browser: Browser, server: Server) -> Iterator[BrowserContext]:
+    """A browser of one person; whatever it asks of another machine, or complains of, is a fault."""
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 860}, locale="en-GB", accept_downloads=True
+    )
+    faults: list[str] = []
+
+    def watch(page: Page) -> None:
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", lambda request: _check_stays_here(request.url, faults))
+
+    context.on("page", watch)
+    yield context
+    context.close()
+    assert not faults
+
+
+def _check_stays_here(url: str, faults: list[str]) -> None:
+    if not re.match(r"(http://127\.0\.0\.1:\d+/|data:|blob:)", url):
+        faults.append(f"asked for {url}")
+
+
+@pytest.fixture
+def page(context: BrowserContext, server: Server) -> Page:
+    server.pace(0.02)
+    return _open(context, server.address)
+
+
+def _open(context: BrowserContext, address: str, part: str = "generate") -> Page:
+    page = context.new_page()
+    page.goto(f"{address}/#/{part}")
+    expect(page.locator("main > *")).to_be_visible()
+    return page
+
+
+def _until(holds: Callable[[], Any], seconds: float = 20.0) -> None:
+    """Wait; Playwright's own wait for a function needs `eval`, which the page forbids."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.05)
+
+
+def _num_seen(place: Page | Locator) -> int:
+    """Pictures that are really there, decoded."""
+    images = place.locator(".tile img").all()
+    return sum(image.evaluate("image => image.naturalWidth > 0") for image in images)
+
+
+def _generate(page: Page, **fields: Any) -> Locator:
+    """Fill in the form and press the button => the card of the new job."""
+    newest = page.locator(".job h3").first
+    before = newest.inner_text() if newest.count() else ""
+    for name, value in fields.items():
+        page.locator(f"form [data-field={name}]").fill(str(value))
+    page.get_by_role("button", name="Generate", exact=True).click()
+    _until(lambda: newest.count() and newest.inner_text() != before)
+    return page.locator(".job").first
+
+
+def test_pictures_appear_as_they_are_made(page: Page, server: Server) -> None:
+    server.pace(0.3)
+    card = _generate(page, count=30, seed=100)
+    expect(card.locator("progress")).to_be_visible()
+    _until(lambda: 0 < _num_seen(card) < 30)
+    expect(card.locator(".line").first).to_contain_text(re.compile(r"\d+ of 30 images"))
+    expect(card.locator(".line").first).to_contain_text(re.compile(r"about \d+ s left"))
+    server.pace(0.01)
+    expect(card.locator(".badge")).to_have_text("Done")
+    card.locator(".tile").last.scroll_into_view_if_needed()
+    _until(lambda: _num_seen(card) == 30)
+
+
+def test_a_field_that_is_wrong_is_told_in_a_line(page: Page) -> None:
+    page.locator("summary", has_text="More settings").first.click()
+    page.locator("[data-field=seeds]").fill("seven")
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.locator("form [role=alert]")).to_contain_text("seeds are whole numbers and ranges")
+
+
+def test_forms_are_made_of_the_contracts(page: Page, server: Server) -> None:
+    schema = requests.get(f"{server.address}/api/settings/schema", timeout=30).json()
+    page.locator("summary", has_text="More settings").first.click()
+    for section in ("generate", "enhance", "convert"):
+        for name, field in schema["sections"][section]["properties"].items():
+            options = [field, *field.get("anyOf", ())]
+            is_asked = "const" not in field and field.get("type") != "object" and name != "skip"
+            if is_asked and not any(one.get("format") == "path" for one in options):
+                control = page.locator(f"form [data-field={name}]").first
+                described = control.get_attribute("aria-describedby")
+                assert page.locator(f"#{described}").text_content() == field["description"]
+                if "maximum" in field and field["maximum"] < 2**53:
+                    assert control.get_attribute("max") == f"{field['maximum']}"
+
+
+def test_a_closed_tab_ends_nothing_and_two_tabs_see_the_same(
+    context: BrowserContext, server: Server
+) -> None:
+    server.pace(1)
+    first = _open(context, server.address)
+    _generate(first, count=40, seed=200)
+    first.close()
+    tabs = [_open(context, server.address) for _ in range(2)]
+    cards = [tab.locator(".job").first for tab in tabs]
+    for card in cards:
+        expect(card.locator("h3")).to_contain_text("40 pictures")
+        expect(card.locator(".badge")).to_have_text("Running")
+    cards[0].get_by_role("button", name="Pause").click()
+    for card in cards:
+        expect(card.locator(".badge")).to_have_text("Paused")
+    counts = [card.locator("button.tile").count() for card in cards]
+    assert counts[0] == counts[1] < 40
+    server.pace(0.01)
+    cards[1].get_by_role("button", name="Go on").click()
+    for card in cards:
+        expect(card.locator(".badge")).to_have_text("Done")
+        expect(card.locator("button.tile")).to_have_count(40)
+
+
+def test_a_killed_server_comes_back_and_the_job_goes_on(
+    context: BrowserContext, tmp_path: Path
+) -> None:
+    server = Server(tmp_path / "killed")
+    server.pace(0.2)
+    page = _open(context, server.address)
+    card = _generate(page, count=40, seed=0)
+    _until(lambda: card.locator("button.tile").count() > 5)
+    server.kill()
+    expect(page.locator(".health")).to_have_text("Not connected")
+    again = Server(tmp_path / "killed", port=server.address.rpartition(":")[2])
+    assert again.address == server.address
+    try:
+        expect(card.locator(".badge")).to_have_text("Done", timeout=30_000)
+        expect(card.locator("button.tile")).to_have_count(40)
+        seeds = [result.record.origin.seed for result in _results(tmp_path / "killed")]
+        assert sorted(seeds) == list(range(40))
+    finally:
+        again.close()
+
+
+def _results(workspace: Path) -> list[Any]:
+    from interfaces.iodt import ResultQuery
+
+    return create_store(workspace).find(ResultQuery(limit=1000))
+
+
+def test_a_result_is_opened_downloaded_and_its_settings_used_again(page: Page) -> None:
+    card = _generate(page, count=3, seed=300)
+    expect(card.locator("button.tile")).to_have_count(3)
+    card.locator("button.tile").nth(1).click()
+    viewer = page.get_by_role("dialog")
+    expect(viewer.get_by_role("heading", level=2)).to_have_text("Seed 301")
+    page.keyboard.press("ArrowRight")
+    expect(viewer.get_by_role("heading", level=2)).to_have_text("Seed 302")
+    with page.expect_download() as download:
+        viewer.get_by_label("Format").select_option("webp")
+        viewer.get_by_role("button", name="Download").click()
+    assert download.value.suggested_filename.endswith(".webp")
+    viewer.get_by_text("The whole record").click()
+    assert json.loads(viewer.locator("pre").inner_text())["record"]["origin"]["seed"] == 302
+    viewer.get_by_role("button", name="Use these settings").click()
+    expect(page.locator("[data-field=seeds]")).to_have_value("302")
+    expect(page.locator("[data-field=style]").first).to_contain_text("waves")
+
+
+def test_the_same_seed_is_ordered_of_another_model(page: Page, server: Server) -> None:
+    card = _generate(page, count=1, seed=310)
+    card.locator("button.tile").first.click()
+    viewer = page.get_by_role("dialog")
+    viewer.get_by_role("button", name="Same seed, other model").click()
+    expect(viewer).to_be_hidden()
+    expect(page.locator(".job h3").first).to_contain_text("seeds 310")
+    newest = requests.get(f"{server.address}/api/jobs?limit=1", timeout=30).json()[0]
+    assert newest["order"]["choices"]["generate"]["seeds"] == "310"
+
+
+def test_deleting_can_be_undone(page: Page) -> None:
+    card = _generate(page, count=2, seed=320)
+    expect(card.locator("button.tile")).to_have_count(2)
+    card.locator("button.tile").first.click()
+    viewer = page.get_by_role("dialog")
+    viewer.get_by_role("button", name="Delete").click()
+    expect(card.locator("button.tile")).to_have_count(1)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Undo").click()
+    expect(card.locator("button.tile")).to_have_count(2)
+
+
+# ---------------------------------------------------------------- gallery
+
+
+@pytest.fixture(scope="module")
+def museum(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A store of some hundred results, one of whose files is gone."""
+    workspace = tmp_path_factory.mktemp("museum")
+    store = create_store(workspace)
+    for seed in range(350):
+        kept = store.keep(make_iodt(seed), f"{seed // 100:04d}-run")
+    kept.path.unlink()
+    (kept.path.parent / "foreign.txt").write_text("not ours")
+    server = Server(workspace)
+    yield server
+    server.close()
+
+
+def test_the_gallery_loads_as_one_scrolls(context: BrowserContext, museum: Server) -> None:
+    page = _open(context, museum.address, "gallery")
+    expect(page.locator(".count")).to_have_text("350 pictures")
+    expect(page.locator("button.tile.missing")).to_have_count(1)
+    _until(lambda: _num_seen(page) > 10)
+    assert page.locator("button.tile").count() < 350
+    seen: set[str] = set()
+
+    def look() -> bool:
+        tiles = page.locator("button.tile").evaluate_all("all => all.map(one => one.dataset.id)")
+        seen.update(tiles)
+        page.mouse.wheel(0, 700)
+        return len(seen) == 350
+
+    page.mouse.move(800, 500)
+    _until(look, 60)
+
+
+def test_the_gallery_is_searched_by_typed_fields(context: BrowserContext, museum: Server) -> None:
+    page = _open(context, museum.address, "gallery")
+    page.get_by_label("First seed", exact=True).fill("120")
+    page.get_by_label("Last seed", exact=True).fill("124")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator(".count")).to_have_text("5 pictures")
+    page.locator("button.tile").first.click()
+    expect(page.get_by_role("dialog").get_by_role("heading", level=2)).to_have_text("Seed 124")
+    page.keyboard.press("Escape")
+    page.reload()
+    expect(page.locator(".count")).to_have_text("5 pictures")
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator(".count")).to_have_text("350 pictures")
+
+
+def test_the_keyboard_reaches_every_picture(context: BrowserContext, museum: Server) -> None:
+    page = _open(context, museum.address, "gallery?last_seed=20")
+    expect(page.locator("button.tile")).to_have_count(21)
+    first = page.locator("button.tile").first
+    expect(first).to_have_attribute("tabindex", "0")
+    first.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("button.tile").nth(1)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("button.tile").nth(1)).to_be_focused()
+
+
+# ---------------------------------------------------------------- jobs
+
+
+def test_the_queue_is_reordered_and_stopped(context: BrowserContext, tmp_path: Path) -> None:
+    server = Server(tmp_path / "queue")
+    server.pace(1)
+    try:
+        page = _open(context, server.address)
+        for seed in (1, 2, 3):
+            page.locator("form [data-field=count]").fill("60")
+            page.locator("form [data-field=seed]").fill(str(seed))
+            page.get_by_role("button", name="Generate", exact=True).click()
+            expect(page.locator(".job")).to_have_count(seed)
+        page.get_by_role("link", name="Jobs", exact=True).click()
+        names = page.locator("section[aria-label=Queue] h3")
+        expect(names.nth(1)).to_contain_text("Generation 2")
+        page.get_by_role("button", name="Move job 3 up").click()
+        expect(names.nth(1)).to_contain_text("Generation 3")
+        rows = page.locator("section[aria-label=Queue] .job")
+        rows.nth(2).get_by_role("button", name="Stop now").click()
+        expect(rows).to_have_count(2)
+        rows.nth(0).get_by_role("button", name="Stop after this image").click()
+        expect(page.locator("section[aria-label=Done] .job")).to_have_count(2)
+        expect(page.locator(".health")).to_contain_text("1 running")
+    finally:
+        server.close()
+
+
+# ---------------------------------------------------------------- sketch, train, compare
+
+
+def test_strokes_are_drawn_undone_and_made_into_pictures(page: Page, server: Server) -> None:
+    page.get_by_role("link", name="Sketch").click()
+    canvas = page.locator("canvas")
+    make = page.get_by_role("button", name="Make variations")
+    expect(make).to_be_disabled()
+    _draw(page, canvas)
+    _draw(page, canvas, 60)
+    undo = page.get_by_role("button", name="Undo")
+    undo.click()
+    assert 0.001 < _ink(canvas) < 0.1
+    page.reload()
+    expect(make).to_be_enabled()  # what was drawn is still there
+    page.locator("form[aria-label=Sketch] [data-field=count]").fill("2")
+    page.locator("form[aria-label=Sketch] summary").click()
+    page.locator("form[aria-label=Sketch] [data-field=radius]").fill("9")
+    make.click()
+    expect(page.locator(".job button.tile")).to_have_count(2)
+    order = requests.get(f"{server.address}/api/jobs?limit=1", timeout=30).json()[0]["order"]
+    assert order["choices"]["generate"]["options"] == {"radius": 9}
+    sent = requests.get(f"{server.address}/api/uploads/{order['sketch']}", timeout=30).json()
+    assert (sent["kind"], sent["width"], sent["height"]) == ("picture", 512, 512)
+    page.get_by_role("button", name="Clear").click()
+    assert _ink(canvas) == 0
+    page.locator(".job button.tile").first.click()
+    page.get_by_role("dialog").get_by_role("button", name="Send to Sketch").click()
+    _until(lambda: _ink(canvas) > 0.2)
+
+
+def _draw(page: Page, canvas: Locator, lower: float = 0) -> None:
+    box = canvas.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 50, box["y"] + 100 + lower)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 300, box["y"] + 120 + lower, steps=8)
+    page.mouse.up()
+
+
+def _ink(canvas: Locator) -> float:
+    """Share of the canvas that is not white."""
+    return canvas.evaluate(
+        "canvas => { const { data } = canvas.getContext('2d').getImageData(0, 0, 512, 512);"
+        " let ink = 0; for (let n = 0; n < data.length; n += 4) ink += data[n] < 200;"
+        " return ink / (512 * 512) }"
+    )
+
+
+def test_where_no_model_takes_a_drawing_the_page_says_so(
+    context: BrowserContext, server: Server
+) -> None:
+    page = context.new_page()
+    models = requests.get(f"{server.address}/api/models", timeout=30).json()[:1]
+    page.route("**/api/models", lambda route: route.fulfill(json=models))
+    page.goto(f"{server.address}/#/sketch")
+    expect(page.get_by_text("No model here takes a drawing yet")).to_be_visible()
+    expect(page.locator("form")).to_be_hidden()
+    _draw(page, page.locator("canvas"))
+    assert _ink(page.locator("canvas")) > 0
+
+
+def test_a_training_is_reported_on_watched_and_stopped(page: Page, server: Server) -> None:
+    page.get_by_role("link", name="Train").click()
+    page.get_by_role("button", name="See the report").click()
+    expect(page.locator(".report")).to_contain_text("10 images to learn from")
+    page.locator("[data-field=family]").select_option(label="vae")
+    page.get_by_role("button", name="Start training").click()
+    curve = page.locator(".chart", has_text="Losses").locator("polyline").first
+    before = curve.get_attribute("points")
+    _until(lambda: curve.get_attribute("points") != before)  # it moves
+    expect(page.locator(".chart figcaption")).to_have_text(["Losses", "Critic scores"])
+    _until(lambda: page.locator(".grid img").evaluate("image => image.naturalWidth") == 64)
+    expect(page.get_by_text("over-fitting — back to")).to_be_visible()
+    page.get_by_role("button", name="Pause").click()
+    badge = page.locator(".card .badge").last
+    expect(badge).to_have_text("Paused")
+    page.get_by_role("button", name="Go on").click()
+    expect(badge).to_have_text("Running")
+    page.get_by_role("button", name="Stop now").click()
+    expect(badge).to_have_text("Stopped")
+    order = requests.get(f"{server.address}/api/jobs?limit=1", timeout=30).json()[0]["order"]
+    assert order["settings"] == {"train": {"family": "vae"}}
+
+
+def test_a_hostile_upload_is_refused_in_a_line(page: Page, tmp_path: Path) -> None:
+    hostile = tmp_path / "..%2f..%2fpage.zip"
+    hostile.write_bytes(b"<script>alert(1)</script>" * 10)
+    page.get_by_role("link", name="Train").click()
+    page.locator("input[type=file]").set_input_files(hostile)
+    expect(page.locator(".toast.bad")).to_contain_text("neither a readable picture")
+
+
+def test_an_original_and_its_enlargement_lie_under_a_slider(page: Page, tmp_path: Path) -> None:
+    picture = tmp_path / "mine.png"
+    Image.new("RGB", (32, 32), (200, 30, 60)).save(picture)
+    page.get_by_role("link", name="Compare").click()
+    page.locator("input[type=file]").set_input_files(picture)
+    pictures = page.locator(".slider img")
+    for place in range(2):
+        _until(lambda n=place: pictures.nth(n).evaluate("image => image.naturalWidth > 0"))
+    page.get_by_label("How much of the original is seen").fill("25")
+    assert page.locator(".slider").evaluate("s => s.style.getPropertyValue('--at')") == "25%"
+
+
+def test_the_way_between_two_seeds_is_a_strip(page: Page) -> None:
+    page.get_by_role("link", name="Compare").click()
+    page.get_by_label("Pictures between").fill("6")
+    page.get_by_role("button", name="Interpolate").click()
+    expect(page.locator(".strip button.tile")).to_have_count(7)
+
+
+# ---------------------------------------------------------------- words, looks, access
+
+
+def _words() -> set[str]:
+    """Every text that the page may show by `t`."""
+    texts = {path.name: path.read_text(encoding="utf-8") for path in PAGE.glob("*.js")}
+    found = {
+        text for code in texts.values() for text in re.findall(r'\bt\(\s*"((?:[^"\\]|\\.)*)"', code)
+    }
+    tables = re.findall(
+        r"const (?:KINDS|STATES|PARTS) = \{(.*?)\n\};", "".join(texts.values()), re.S
+    )
+    assert len(tables) == 3
+    return found | {word for table in tables for word in re.findall(r'"([A-Z]\w+)"', table)}
+
+
+def test_all_is_said_in_ukrainian_too() -> None:
+    catalogue = json.loads((PAGE / "uk.json").read_text(encoding="utf-8"))
+    assert not _words() - set(catalogue)
+    forms = [value for value in catalogue.values() if isinstance(value, dict)]
+    assert forms and all(set(form) == {"one", "few", "many", "other"} for form in forms)
+    for text, said in catalogue.items():
+        for one in said.values() if isinstance(said, dict) else [said]:
+            assert set(re.findall(r"\{\w+\}", one)) == set(re.findall(r"\{\w+\}", text)), text
+
+
+def test_the_page_speaks_ukrainian(browser: Browser, server: Server) -> None:
+    context = browser.new_context(locale="uk-UA")
+    page = _open(context, server.address)
+    expect(page.get_by_role("button", name="Створити", exact=True)).to_be_visible()
+    expect(page.locator("html")).to_have_attribute("lang", "uk")
+    expect(page.get_by_text("Кількість", exact=True)).to_be_visible()
+    context.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_part_fits_is_labelled_and_is_read_easily(
+    browser: Browser, server: Server, width: int, scheme: Any
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    page = _open(context, server.address)
+    for part in ("generate", "sketch", "train", "gallery", "compare", "jobs"):
+        page.goto(f"{server.address}/#/{part}")
+        expect(page.locator(f"nav a[href='#/{part}']")).to_have_attribute("aria-current", "page")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, part
+        nameless = page.evaluate(
+            "[...document.querySelectorAll('button, input, select, textarea, a')]"
+            ".filter(one => one.checkVisibility() && !one.labels?.length && !one.ariaLabel"
+            " && !one.textContent.trim() && !one.querySelector('img[alt]')).map(o => o.outerHTML)"
+        )
+        assert not nameless
+        assert page.evaluate(_CONTRAST) >= 4.5, part
+    context.close()
+
+
+_CONTRAST = """() => {
+  const pen = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true })
+  const light = (colours) => {
+    pen.clearRect(0, 0, 1, 1)
+    for (const colour of colours) { pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1) }
+    const [r, g, b] = [...pen.getImageData(0, 0, 1, 1).data].map((v) => {
+      v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4 })
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+  }
+  let least = 21
+  for (const one of document.querySelectorAll('label, h1, h2, h3, p, a, summary, dt, dd, select')) {
+    if (!one.checkVisibility() || !one.textContent.trim()) continue
+    const under = []
+    for (let e = one; e; e = e.parentElement) under.unshift(getComputedStyle(e).backgroundColor)
+    const [a, b] = [light(under), light([...under, getComputedStyle(one).color])]
+    least = Math.min(least, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05))
+  }
+  return least
+}"""
