@@ -22,7 +22,7 @@ class SearchSettings(BaseModel):
         description="Time for the whole search, all its sessions together, seconds.",
     )
     trial_images: int = Field(
-        default=20_000,
+        default=5_000,
         ge=MEASUREMENTS_IN_A_TRIAL,
         description="Training images seen in one trial, repeats counted.",
     )
@@ -30,7 +30,7 @@ class SearchSettings(BaseModel):
 
 
 class BenchmarkSettings(BaseModel):
-    """How the cost of models and enlargers is measured: paper 003's protocol, and the best batch."""
+    """How the cost of models and enlargers is measured: as in paper 003, and in batches."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
