@@ -41,7 +41,7 @@ from components.conversion import MEDIA_TYPES, animate, read_record, strip
 from components.durable import exclusive, replacing, sha256_of, write_bytes
 from components.enhancement import RealESRGANEnhancer, find_pictures, read_picture
 from components.enhancement import names as enhancer_names
-from components.experiments import compare, evaluate, search
+from components.experiments import Makers, benchmark, compare, evaluate, search
 from components.families import FAMILIES
 from components.images import contact_sheet
 from components.jobs import (
@@ -56,10 +56,10 @@ from components.jobs import create as create_queue
 from components.pipelining import overlapped
 from components.server import Backend, Safety, Thumbnails, create_app, serve
 from components.shipped import SHIPPED, find_shipped
-from components.training_store import report_lines
+from components.training_store import EMBEDDED_STYLES, paint_picture, report_lines
 from components.ui import flags_of, mount_page, with_flags
 from interfaces.errors import AtelierError
-from interfaces.experiments import SearchSettings
+from interfaces.experiments import BenchmarkSettings, SearchSettings
 from interfaces.ics import ICS
 from interfaces.iedt import IEDT, Enhancer
 from interfaces.ies import IES
@@ -887,6 +887,56 @@ def search_command(
         search(parts.training, prepared, chosen.train, asked, folder, watch)
         parts.ui.say((folder / "report.md").read_text(encoding="utf-8"))
         parts.ui.say(f"study:         {folder}")
+
+
+_MODELS = Annotated[
+    tuple[str, ...],
+    Parameter(
+        group=_COMMON,
+        negative=(),
+        show_default=False,
+        help="Models: folders, runs and adopted models by name, 'shipped'.",
+    ),
+]
+_ENLARGERS = Annotated[
+    tuple[str, ...],
+    Parameter(
+        group=_COMMON,
+        negative=(),
+        show_default=False,
+        help="An enlarger by name, or its weights file; give it again for more.",
+    ),
+]
+
+
+@_command("benchmark")
+def benchmark_command(
+    models: _MODELS = (),
+    *,
+    enlarger: _ENLARGERS = (),
+    name: Annotated[str, Parameter(group=_COMMON, help="The ledger's folder.")] = "ledger",
+    again: Annotated[
+        bool,
+        Parameter(group=_COMMON, negative=(), help="Measure anew what was measured before."),
+    ] = False,
+    common: Common = Common(),
+    given: settings.Layer,
+) -> None:
+    """Measure what models and enlargers cost: paper 003's Table 1, and advice."""
+    workspace, layer = _workspace(common), _layer(common, given)
+    asked = settings.validate(BenchmarkSettings, layer.pop("benchmark", {}), "benchmark")
+    opened = {model: IGME.open(find_model(workspace, model)) for model in models}
+    replaced: dict[str, str] = layer.get("components", {})
+    own = [
+        replaced.get(part, f"components.{part}:create") for part in ("generation", "enhancement")
+    ]
+    samples = [paint_picture(style, 0) for style in EMBEDDED_STYLES]
+    with _assembled(common, replaced) as parts:
+        folder = _named_folder(common, "benchmarks", name)
+        makers = Makers(workspace, *own)
+        benchmark(opened, enlarger, asked, folder, makers, samples, parts.ui.say, again=again)
+        parts.ui.say((folder / "ledger.md").read_text(encoding="utf-8"))
+        parts.ui.say(f"ledger:        {folder} (ledger.md, .csv, .json, .png, pictures)")
 
 
 @_command("enhance", "convert")

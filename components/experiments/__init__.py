@@ -11,6 +11,15 @@ the first call, not by this door.
 
 from components.experiments.comparison import ComparisonRow, compare
 from components.experiments.evaluation import evaluate
+from components.experiments.ledger import Makers, benchmark
 from components.experiments.search import SearchOutcome, search
 
-__all__ = ["ComparisonRow", "SearchOutcome", "compare", "evaluate", "search"]
+__all__ = [
+    "ComparisonRow",
+    "Makers",
+    "SearchOutcome",
+    "benchmark",
+    "compare",
+    "evaluate",
+    "search",
+]

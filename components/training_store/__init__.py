@@ -10,10 +10,18 @@ ArtBench-10 as folders or in its CIFAR-style binary form, or 'embedded', which t
 
 from pathlib import Path
 
+from components.training_store.embedded import STYLES as EMBEDDED_STYLES
+from components.training_store.embedded import paint_picture
 from components.training_store.report import report_lines
 from components.training_store.store import LocalTrainingStore
 
-__all__ = ["LocalTrainingStore", "create", "report_lines"]
+__all__ = [
+    "EMBEDDED_STYLES",
+    "LocalTrainingStore",
+    "create",
+    "paint_picture",
+    "report_lines",
+]
 
 
 def create(workspace: Path) -> LocalTrainingStore:
