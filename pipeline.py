@@ -281,8 +281,7 @@ def check_images(parts: Components, chosen: settings.RunSettings, family: str) -
     if family in FAMILIES and "generation" not in chosen.components:
         request = chosen.generate
         settings.validate(FAMILIES[family].options, request.options, "generate.options")
-        given = [kind for kind in (*INPUT_FILES, "prompt") if getattr(request, kind) is not None]
-        if reason := FAMILIES[family].why_not(given):
+        if reason := FAMILIES[family].why_not(request.given):
             raise AtelierError(f"generate.{reason}")
         if chosen.generate.style is not None and not FAMILIES[family].is_conditional:
             raise AtelierError(

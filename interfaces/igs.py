@@ -143,6 +143,11 @@ class IGS(Contract):
         return self
 
     @property
+    def given(self) -> tuple[str, ...]:
+        """What is asked for besides seeds: 'prompt', 'sketch', … by the field's name."""
+        return tuple(name for name in ("prompt", *INPUT_FILES) if getattr(self, name) is not None)
+
+    @property
     def chosen_seeds(self) -> tuple[int, ...]:
         """The seeds asked for, in order."""
         return self.seeds or tuple(range(self.seed, self.seed + self.count))

@@ -1,9 +1,6 @@
 """The same training for several settings, side by side: Table 3 and Figs. 3 and 4 of paper 002."""
 
-import csv
-import io
 import json
-import platform
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -16,13 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from components.durable import write_text
 from components.experiments.figures import Panel, draw_curves, draw_distances
+from components.experiments.ledger_gauges import processor_name
 from components.experiments.records import (
     frechet,
     read_curves,
     read_distances,
     read_interventions,
 )
-from components.experiments.words import duration, markdown_table, short, spaced
+from components.experiments.words import csv_table, duration, markdown_table, short, spaced
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME, Trainer, TrainingSettings
 from interfaces.ipdt import IPDT
@@ -332,12 +330,7 @@ _LINES = {
 
 def _csv(rows: Sequence[ComparisonRow]) -> str:
     """A line for each training; numbers as they are, units in the column's name."""
-    table = [_flat(row) for row in rows]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(table[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    return text.getvalue()
+    return csv_table([_flat(row) for row in rows])
 
 
 def _flat(row: ComparisonRow) -> dict[str, Any]:
@@ -365,7 +358,7 @@ def _machine(devices: Sequence[str]) -> str:
     accelerators = {_device_type(name) for name in devices} - {"cpu"}
     names = [torch.cuda.get_device_name() if kind == "cuda" else kind for kind in accelerators]
     threads = torch.get_num_threads()
-    processor = f"{_processor()}, {threads} thread{'s' if threads > 1 else ''}"
+    processor = f"{processor_name()}, {threads} thread{'s' if threads > 1 else ''}"
     return ", ".join([*sorted(names), processor])
 
 
@@ -377,13 +370,3 @@ def _device_type(name: str) -> str:
         return pick_device(name).type
     except AtelierError:
         return "cpu"
-
-
-def _processor() -> str:
-    """The processor's model; Linux tells it in a file alone."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        text = ""
-    found = re.search(r"^model name\s*:\s*(.+)$", text, flags=re.MULTILINE)
-    return found[1].strip() if found else platform.processor() or platform.machine()

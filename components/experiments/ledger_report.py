@@ -1,7 +1,5 @@
 """The ledger as it is read: paper 003's Table 1 in Markdown, CSV, JSON, and a chart."""
 
-import csv
-import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +10,7 @@ from components.experiments.figures import COLOURS
 from components.experiments.ledger_advice import advice, control_table
 from components.experiments.ledger_rows import Ledger, LedgerRow
 from components.experiments.ledger_worker import Task
-from components.experiments.words import markdown_table, short
+from components.experiments.words import csv_table, markdown_table, short
 
 if TYPE_CHECKING:  # a command that draws nothing does not wait for matplotlib
     from matplotlib.axes import Axes
@@ -135,12 +133,7 @@ def _notes(ledger: Ledger) -> list[str]:
 
 def _csv(rows: Sequence[LedgerRow]) -> str:
     """A line for each row; numbers as they are, units in the column's name."""
-    table = [_flat(row) for row in rows]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(table[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    return text.getvalue()
+    return csv_table([_flat(row) for row in rows])
 
 
 def _flat(row: LedgerRow) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """Numbers and tables as a person reads them."""
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 def short(value: float) -> str:
@@ -30,3 +33,12 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
+
+
+def csv_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of like fields as CSV, the fields' names above them."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

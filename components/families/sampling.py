@@ -1,9 +1,10 @@
-"""From seeds to pictures, for families whose network takes latents."""
+"""From seeds, or a picture, to pictures, for families whose network takes latents."""
 
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from components.families.latent import LatentOptions
 
@@ -41,6 +42,18 @@ def slerp(start: Tensor, end: Tensor, blend: float) -> Tensor:
     turned = ((1 - blend) * angle).sin() * start / lengths[0]
     turned = turned + (blend * angle).sin() * end / lengths[1]
     return turned / angle.sin() * torch.lerp(*lengths, blend)
+
+
+def square(source: Tensor, side: int) -> Tensor:
+    """The middle of a picture (3, H, W), as training pictures were cut: (1, 3, side, side)."""
+    height, width = source.shape[1:]
+    cut = min(height, width)
+    top, left = (height - cut) // 2, (width - cut) // 2
+    middle = source[None, :, top : top + cut, left : left + cut].cpu().float()
+    if cut == side:
+        return middle
+    resized = functional.interpolate(middle, (side, side), mode="bicubic", antialias=True)
+    return resized.clamp(-1.0, 1.0)
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from components.families import Family
-from components.families.port import INPUT_KINDS, Inputs
+from components.families.port import Inputs
 from components.images import is_transparent, open_upright, pixels_to_float, to_rgb
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME
@@ -28,13 +28,12 @@ def read_inputs(
 
     Raises `AtelierError` where the family cannot use one or lacks one, or a file is no such thing.
     """
-    given = [kind for kind in INPUT_KINDS if getattr(settings, kind) is not None]
-    if reason := family.why_not(given):
+    if reason := family.why_not(settings.given):
         raise AtelierError(reason)
     planes: dict[str, Tensor] = {}
     records: list[InputRecord] = []
     for role, read in _READERS.items():
-        if role in given:
+        if role in settings.given:
             path: Path = getattr(settings, role)
             data = _bytes_of(path)
             sha256 = hashlib.sha256(data).hexdigest()

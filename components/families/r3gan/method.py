@@ -22,6 +22,7 @@ from components.families.optimisers import adam, load_optimiser
 from components.families.port import FamilyConfig, FamilyOptions, FamilySampler, Shape, Trouble
 from components.families.r3gan.config import Augmentation, Options, R3GANConfig
 from components.families.sampling import draw_latents, in_fixed_batches
+from components.families.styles import with_styles
 
 STYLE_DIM = 64
 SLOPE = 0.2
@@ -329,11 +330,7 @@ class Trainer:
             (self.discriminator, companions.get("discriminator")),
         ):
             if known is not None:
-                table = known["style.weight"]  # (STYLE_DIM, styles)
-                columns = [
-                    table.mean(dim=1) if place is None else table[:, place] for place in styles
-                ]
-                network.load_state_dict({**known, "style.weight": torch.stack(columns, dim=1)})
+                network.load_state_dict(with_styles(known, "style.weight", styles))
 
     def state_dict(self) -> dict[str, object]:
         """Networks, optimisers and counters; the noise's state is the loop's."""

@@ -49,6 +49,7 @@ from components.families.sketch_diffusion.config import (
     SketchDiffusionConfig,
 )
 from components.families.sketch_diffusion.network import Denoiser, estimate, initialise
+from components.families.styles import with_styles
 
 LEAST_NOISE = 1e-3
 LARGEST_GRADIENT = 1.0
@@ -274,9 +275,7 @@ class Trainer:
         styles: Sequence[int | None],
     ) -> None:
         """The network; a style that is new to it begins as the mean of those it knows."""
-        table = weights["style.weight"]  # (EMBEDDING, styles)
-        columns = [table.mean(dim=1) if place is None else table[:, place] for place in styles]
-        self.denoiser.load_state_dict({**weights, "style.weight": torch.stack(columns, dim=1)})
+        self.denoiser.load_state_dict(with_styles(weights, "style.weight", styles))
 
     def state_dict(self) -> dict[str, object]:
         """Network, optimiser and counters; the noise's state is the loop's."""

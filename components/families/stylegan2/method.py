@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from components.families.latent import LatentOptions
 from components.families.optimisers import adam, load_optimiser
 from components.families.port import FamilyConfig, FamilyOptions, Inputs, Shape, Trouble
-from components.families.sampling import draw_latents, in_fixed_batches
+from components.families.sampling import draw_latents, in_fixed_batches, square
 from components.families.stylegan2.adaptive import adjusted, augment
 from components.families.stylegan2.config import Augmentation, Options, StyleGAN2Config
 from components.families.stylegan2.networks import Discriminator, Generator, initialise
@@ -30,6 +30,7 @@ from components.families.stylegan2.projection import (
     project,
     pyramid_distance,
 )
+from components.families.styles import with_styles
 
 BETAS = (0.0, 0.99)
 ADJUSTED_EVERY = 4
@@ -314,11 +315,7 @@ class Trainer:
 
 def _with_styles(known: Mapping[str, Tensor], styles: Sequence[int | None]) -> Mapping[str, Tensor]:
     name = "mapping.embed.weight"
-    if name not in known:
-        return known
-    table = known[name]  # (w_dim, styles)
-    columns = [table.mean(dim=1) if place is None else table[:, place] for place in styles]
-    return {**known, name: torch.stack(columns, dim=1)}
+    return with_styles(known, name, styles) if name in known else known
 
 
 # ---------------------------------------------------------------- sampler
@@ -384,12 +381,7 @@ class Sampler:
         """A picture (3, H, W) as the network's size has it."""
         if source.ndim != 3 or source.shape[0] != 3:
             raise ValueError(f"source: {tuple(source.shape)}; a picture is (3, H, W)")
-        side = min(source.shape[1:])
-        top, left = (source.shape[1] - side) // 2, (source.shape[2] - side) // 2
-        square = source[:, top : top + side, left : left + side]
-        size = self.network.synthesis.constant_noise()[-1].shape[-2:]
-        resized = F.interpolate(square[None], list(size), mode="bicubic", antialias=True)
-        return resized[0].clamp(-1, 1)
+        return square(source, self.network.synthesis.constant_noise()[-1].shape[-1])[0]
 
     def _latents(self, seeds: Sequence[int]) -> Tensor:
         return draw_latents(seeds, self.latent_dim, LatentOptions())

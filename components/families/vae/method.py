@@ -31,7 +31,8 @@ from components.families.port import (
     Shape,
     Trouble,
 )
-from components.families.sampling import draw_latents, in_fixed_batches, slerp
+from components.families.sampling import draw_latents, in_fixed_batches, slerp, square
+from components.families.styles import with_styles
 from components.families.vae.config import Options, VAEConfig
 
 STYLE_DIM = 32
@@ -245,10 +246,7 @@ class Trainer:
         styles: Sequence[int | None],
     ) -> None:
         """Both halves; a style that is new to them begins as the mean of those they know."""
-        table = weights["decoder.style.weight"]  # (STYLE_DIM, styles)
-        columns = [table.mean(dim=1) if place is None else table[:, place] for place in styles]
-        known = {**weights, "decoder.style.weight": torch.stack(columns, dim=1)}
-        self.vae.load_state_dict(known)
+        self.vae.load_state_dict(with_styles(weights, "decoder.style.weight", styles))
 
     def state_dict(self) -> dict[str, object]:
         """Network, optimiser and β; the noise's state is the loop's."""
@@ -319,18 +317,6 @@ class Sampler:
         made = self._decode(mu.expand(len(every_style), -1), every_style)
         errors = (made - picture).square().mean(dim=(1, 2, 3))
         return mu, log_var, every_style[errors.argmin()]
-
-
-def square(source: Tensor, side: int) -> Tensor:
-    """The middle of a picture (3, H, W), as training pictures were cut: (1, 3, side, side)."""
-    height, width = source.shape[1:]
-    cut = min(height, width)
-    top, left = (height - cut) // 2, (width - cut) // 2
-    middle = source[None, :, top : top + cut, left : left + cut].cpu().float()
-    if cut == side:
-        return middle
-    resized = F.interpolate(middle, (side, side), mode="bicubic", antialias=True)
-    return resized.clamp(-1.0, 1.0)
 
 
 # ---------------------------------------------------------------- the family's door
