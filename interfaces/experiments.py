@@ -1,11 +1,18 @@
 """What a person chooses for an experiment: several trainings or models, one after another."""
 
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from interfaces.contract import Seed
+from interfaces.contract import MAX_SEED, Seed
 from interfaces.igs import Device
+
+NUM_SHOWN = 2
+"""Drawings of a study's figures; its curves rest on these and others."""
+
+FIGURE_COUNT = 25
+"""Pictures in most figures of paper 004."""
 
 MEASUREMENTS_IN_A_TRIAL = 4
 """How often a trial is measured, evenly spaced: what a hopeless one is given up by."""
@@ -69,3 +76,57 @@ class BenchmarkSettings(BaseModel):
         description="Side of the pictures that are given to the enlargers, pixels.",
     )
     device: Device = Field(default="auto", description="Where the networks run.")
+
+
+class SketchStudySettings(BaseModel):
+    """How the experiments of paper 004 are made anew."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    drawings: int = Field(
+        default=8,
+        ge=NUM_SHOWN,
+        le=1000,
+        description="Held-out pictures that serve as drawings; the first two are shown.",
+    )
+    seeds: int = Field(
+        default=16, ge=2, le=1000, description="Pictures of each drawing at a point of the curves."
+    )
+    # Not 0: of models trained so far, the constant noise is the very noise that seed 0 draws.
+    seed: Seed = Field(default=1, description="Seed of the first picture; the others follow it.")
+    steps: int = Field(
+        default=16, ge=1, le=1000, description="Evaluations of the network from noise to picture."
+    )
+    sampler: Literal["ddim", "ddpm", "dpmpp_2m"] = Field(
+        default="ddim", description="How noise is taken away."
+    )
+    intensities: tuple[int, ...] = Field(
+        default=tuple(range(16)), description="Of the baseline's curve; 0 and 15 among them."
+    )
+    radii: tuple[float, ...] = Field(
+        default=tuple(float(radius) for radius in range(1, 13)),
+        description="Of the other curves, pixels at 64; 2 and 7 among them.",
+    )
+    guided_radius: float = Field(
+        default=3.0, ge=0, le=64, description="Radius of our own figures, pixels at 64."
+    )
+    sketch_guidances: tuple[float, ...] = Field(
+        default=(1.0, 3.0), description="Of the guided curve: how strongly strokes are followed."
+    )
+    device: Device = Field(default="auto", description="Where the networks run.")
+
+    @model_validator(mode="after")
+    def _claims_can_be_judged(self) -> Self:
+        for name, needed in (
+            ("intensities", {0, 15}),
+            ("radii", {2, 7}),
+            ("sketch_guidances", {1}),
+        ):
+            if lacking := needed - set(getattr(self, name)):
+                listed = ", ".join(str(value) for value in sorted(lacking))
+                raise ValueError(f"{name}: the paper's claims need {listed} among them")
+        if min(self.intensities) < 0 or max(self.intensities) > 15:
+            raise ValueError("intensities: are 0 to 15")
+        if self.seed + max(self.seeds, FIGURE_COUNT) > MAX_SEED + 1:
+            raise ValueError(f"seed: the last of them would be over {MAX_SEED}")
+        return self

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from interfaces.contract import explain
 from interfaces.errors import AtelierError
-from interfaces.experiments import BenchmarkSettings, SearchSettings
+from interfaces.experiments import BenchmarkSettings, SearchSettings, SketchStudySettings
 from interfaces.ics import ICS
 from interfaces.ies import IES
 from interfaces.igme import TrainingSettings
@@ -70,6 +70,7 @@ COMMANDS: dict[str, type[BaseModel]] = {
     "benchmark": BenchmarkSettings,
     "evaluate": EvaluationSettings,
     "search": SearchSettings,
+    "study": SketchStudySettings,
 }
 """Sections that are no part of a run, but of a command of their own."""
 

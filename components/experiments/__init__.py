@@ -13,13 +13,17 @@ from components.experiments.comparison import ComparisonRow, compare
 from components.experiments.evaluation import evaluate
 from components.experiments.ledger import Makers, benchmark
 from components.experiments.search import SearchOutcome, search
+from components.experiments.sketch_study import claims_section, study_sketches, train_methods
 
 __all__ = [
     "ComparisonRow",
     "Makers",
     "SearchOutcome",
     "benchmark",
+    "claims_section",
     "compare",
     "evaluate",
     "search",
+    "study_sketches",
+    "train_methods",
 ]

@@ -43,12 +43,15 @@ class Family:
     is_trainable: bool = True
     """False where models come trained, and are adopted."""
 
+    def reads(self, kind: str) -> bool:
+        """Whether its pictures can be made from this kind of input."""
+        # Words can choose a style where nobody reads them otherwise.
+        return kind in self.takes or (kind == "prompt" and self.is_conditional)
+
     def why_not(self, given: Collection[str]) -> str:
         """Why its pictures cannot be made from these kinds of inputs; '' where they can."""
         for kind in INPUT_KINDS:
-            # Words can choose a style where nobody reads them otherwise.
-            is_read = kind in self.takes or (kind == "prompt" and self.is_conditional)
-            if kind in given and not is_read:
+            if kind in given and not self.reads(kind):
                 return f"{kind}: a {self.name} model has no use for one; leave it out"
             if kind in self.needs and kind not in given:
                 return f"{kind}: a {self.name} model needs one; name it"
@@ -103,7 +106,7 @@ FAMILIES: dict[str, Family] = {
             sketch_diffusion.Options,
             "components.families.sketch_diffusion.method",
             is_conditional=True,
-            takes=frozenset({"sketch"}),
+            takes=frozenset({"sketch", "source"}),
         ),
         Family(
             "stylegan2",

@@ -365,6 +365,8 @@ def test_a_drawing_given_as_a_picture_is_as_good_as_its_strokes() -> None:
         for inputs in (Inputs(sketch=sketch), Inputs(source=picture))
     )
     assert_close(one, two, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="give one of them"):
+        sampler.sample_from([3], all_styles(1), options, Inputs(sketch=sketch, source=picture))
 
 
 @pytest.mark.parametrize(
@@ -374,7 +376,7 @@ def test_a_drawing_given_as_a_picture_is_as_good_as_its_strokes() -> None:
         ("noised_image", {"radius": 3}, cross(), "radius: has no meaning"),
         ("guided", {"intensity": 3}, cross(), "intensity: has no meaning"),
         ("radius_mask", {"sketch_guidance": 2}, cross(), "sketch_guidance: has no meaning"),
-        ("guided", {}, torch.zeros(1, SIDE, SIDE), "empty"),
+        ("guided", {}, torch.zeros(1, SIDE, SIDE), "no lines"),
         ("guided", {}, torch.ones(1, 8, 8), "8×8 pixels"),
         ("guided", {"radius": 3}, None, "only with a sketch"),
     ],

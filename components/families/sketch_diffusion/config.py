@@ -3,7 +3,7 @@
 The defaults are a network of eight million weights for 64×64, which a laptop trains in hours.
 """
 
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -131,11 +131,11 @@ class Options(FamilyOptions):
     guidance: float = Field(
         default=1.0, ge=0, le=20, description="How strongly the style is followed; 1: as learnt."
     )
-    sketch_guidance: float = Field(
-        default=1.0,
+    sketch_guidance: float | None = Field(
+        default=None,
         ge=0,
         le=20,
-        description="guided: how strongly the strokes are followed; 1: as learnt.",
+        description="guided: how strongly strokes are followed; 1: as learnt (3 if left out).",
     )
     radius: float | None = Field(
         default=None,
@@ -156,29 +156,38 @@ class Options(FamilyOptions):
         ),
     )
 
-    def for_drawing(self, conditioning: Conditioning) -> tuple[float, float]:
-        """Radius and intensity under a conditioning.
+    def for_drawing(self, conditioning: Conditioning) -> "Guides":
+        """What holds under a conditioning, where it was not chosen its default.
 
         Raises `ValueError` for what was chosen and has no meaning there.
         """
-        known: dict[Conditioning, dict[str, float]] = {
-            "none": {},
-            "noised_image": {"intensity": 8.0},
-            "radius_mask": {"radius": 7.0, "intensity": 0.0},
-            "guided": {"radius": 3.0},
-        }
-        defaults = known[conditioning]
-        chosen = {"radius": self.radius, "intensity": self.intensity}
-        for name, value in chosen.items():
-            if value is not None and name not in defaults:
+        defaults = GUIDES[conditioning]
+        chosen: dict[str, float] = {}
+        for name in Guides._fields:
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if name not in defaults:
                 raise ValueError(
                     f"{name}: has no meaning for a model of conditioning {conditioning!r}; "
                     "leave it out"
                 )
-        if conditioning != "guided" and self.sketch_guidance != 1.0:
-            raise ValueError(
-                f"sketch_guidance: has no meaning for a model of conditioning {conditioning!r}; "
-                "leave it out"
-            )
-        found = defaults | {name: value for name, value in chosen.items() if value is not None}
-        return found.get("radius", 0.0), found.get("intensity", 0.0)
+            chosen[name] = value
+        return Guides(**(defaults | chosen))
+
+
+class Guides(NamedTuple):
+    """How a drawing is followed."""
+
+    radius: float = 0.0
+    intensity: float = 0.0
+    sketch_guidance: float = 1.0
+
+
+GUIDES: dict[Conditioning, dict[str, float]] = {
+    "none": {},
+    "noised_image": {"intensity": 8.0},
+    "radius_mask": {"radius": 7.0, "intensity": 0.0},
+    "guided": {"radius": 3.0, "sketch_guidance": 3.0},
+}
+"""What each conditioning gives a meaning, and its defaults."""

@@ -40,7 +40,7 @@ from components.families.port import (
     Shape,
     Trouble,
 )
-from components.families.sampling import SAMPLING_BATCH
+from components.families.sampling import SAMPLING_BATCH, square
 from components.families.sketch_diffusion.config import (
     INTENSITIES,
     Options,
@@ -378,7 +378,7 @@ class Sampler:
     def sample(self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions) -> Tensor:
         """One picture a seed from noise alone, (n, 3, S, S) in [-1, 1]."""
         chosen = cast(Options, options)
-        if {chosen.radius, chosen.intensity} != {None} or chosen.sketch_guidance != 1:
+        if {chosen.radius, chosen.intensity, chosen.sketch_guidance} != {None}:
             raise ValueError("radius, intensity and sketch_guidance: only with a sketch")
         side = self.side
         nothing = torch.zeros(1, self.network.num_hints, side, side)
@@ -390,11 +390,11 @@ class Sampler:
     def sample_from(
         self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions, inputs: Inputs
     ) -> Tensor:
-        """As `sample`, from `inputs.sketch`, which is drawn in black on white.
+        """As `sample`, from a drawing: `inputs.sketch`, which is drawn in black on white.
 
-        A drawing that is a picture itself may be given as `inputs.source` (3, S, S) instead; its
-        lines are found as in training. Raises `ValueError` for a drawing of another size or without
-        lines, and for options that the model's conditioning gives no meaning.
+        A drawing that is a picture itself is `inputs.source` (3, H, W) instead, cut to a square;
+        its lines are found as in training. Raises `ValueError` for both at once, a sketch of
+        another size, one without lines, and options that the model's conditioning gives no meaning.
         """
         if inputs.sketch is None and inputs.source is None:
             return self.sample(seeds, styles, options)
@@ -405,22 +405,27 @@ class Sampler:
 
     def _drawing(self, inputs: Inputs) -> tuple[Tensor, np.ndarray]:
         """The drawing as a picture (1, 3, S, S) and its strokes (1, 1, S, S)."""
-        given = inputs.sketch if inputs.source is None else inputs.source
-        assert given is not None
-        if given.shape[1:] != (self.side, self.side):
+        if inputs.sketch is not None and inputs.source is not None:
+            raise ValueError("sketch, source: two drawings; give one of them")
+        if inputs.source is not None:
+            picture = square(inputs.source, self.side)
+            strokes = drawing.strokes_of_pictures(picture.numpy())
+        else:
+            assert inputs.sketch is not None
+            ink = self._fitting(inputs.sketch).float().cpu()[None]
+            strokes = (ink >= 0.5).float().numpy()
+            picture = (1 - 2 * ink).expand(1, 3, -1, -1)
+        if not strokes.any():
+            raise ValueError("no lines were found in it; draw dark lines on light paper")
+        return picture, strokes
+
+    def _fitting(self, sketch: Tensor) -> Tensor:
+        if sketch.shape[1:] != (self.side, self.side):
             raise ValueError(
-                f"the drawing has {given.shape[2]}×{given.shape[1]} pixels; "
+                f"the drawing has {sketch.shape[2]}×{sketch.shape[1]} pixels; "
                 f"this model works at {self.side}×{self.side}"
             )
-        picture = given.float().cpu()[None]
-        if inputs.source is None:
-            strokes = (picture >= 0.5).float().numpy()
-            picture = (1 - 2 * picture).expand(1, 3, -1, -1)
-        else:
-            strokes = drawing.strokes_of_pictures(picture.numpy())
-        if not strokes.any():
-            raise ValueError("the sketch is empty; draw dark lines on light paper")
-        return picture, strokes
+        return sketch
 
     def _start(self, picture: Tensor, strokes: np.ndarray, options: Options) -> Start:
         conditioning = self.config.conditioning
@@ -428,15 +433,16 @@ class Sampler:
             raise ValueError(
                 "this model was trained without drawings (conditioning none); leave the sketch out"
             )
-        radius, intensity = options.for_drawing(conditioning)
+        guides = options.for_drawing(conditioning)
+        radius = torch.tensor([guides.radius])
         distances = torch.from_numpy(drawing.distances(strokes))
         mask = torch.ones_like(distances)
         hints = picture.new_zeros(1, self.network.num_hints, self.side, self.side)
         if conditioning == "radius_mask":
-            mask = mask_within(distances, torch.tensor([radius]))
+            mask = mask_within(distances, radius)
         elif conditioning == "guided":
-            hints = hints_of(distances, torch.tensor([radius]))
-        return Start(noise_of(intensity), picture, mask, hints, options.sketch_guidance)
+            hints = hints_of(distances, radius)
+        return Start(noise_of(guides.intensity), picture, mask, hints, guides.sketch_guidance)
 
     @torch.no_grad()
     def _sample(

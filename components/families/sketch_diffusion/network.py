@@ -118,8 +118,9 @@ class Denoiser(nn.Module):
         # through to be taken away.
         self.last = nn.Conv2d(widths[0], 3 * area, 3, padding=1)
         # Paper 004: «a background of evenly spread constant noise». One draw for all pictures; it
-        # goes with the weights, since a number generator's promises end with its version.
-        draw = torch.Generator().manual_seed(0)
+        # goes with the weights, since a number generator's promises end with its version. Its seed
+        # is none that a picture can have, whose noise would vanish in it.
+        draw = torch.Generator().manual_seed(-1)
         noise = torch.randn(3, shape.resolution, shape.resolution, generator=draw)
         self.register_buffer("noise", noise)
 
