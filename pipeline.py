@@ -20,14 +20,12 @@ import signal
 import sqlite3
 import sys
 import webbrowser
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
-from functools import cached_property
 from importlib import import_module
-from itertools import count, islice, pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 
@@ -38,10 +36,20 @@ from pydantic import BaseModel
 import settings
 from components.adoption import Adoptable, Adoption, adopt
 from components.conversion import MEDIA_TYPES, animate, read_record, strip
-from components.durable import exclusive, replacing, sha256_of, write_bytes
+from components.durable import exclusive, replacing, write_bytes
 from components.enhancement import RealESRGANEnhancer, find_pictures, read_picture
 from components.enhancement import names as enhancer_names
-from components.experiments import Makers, benchmark, compare, evaluate, search
+from components.errands import Errand, Rework, Task, own_file
+from components.experiments import (
+    Makers,
+    benchmark,
+    claims_section,
+    compare,
+    evaluate,
+    search,
+    study_sketches,
+    train_methods,
+)
 from components.families import FAMILIES
 from components.images import contact_sheet
 from components.jobs import (
@@ -55,11 +63,11 @@ from components.jobs import (
 from components.jobs import create as create_queue
 from components.pipelining import overlapped
 from components.server import Backend, Safety, Thumbnails, create_app, serve
-from components.shipped import SHIPPED, find_shipped
+from components.shipped import SHIPPED_MODELS, find_shipped
 from components.training_store import EMBEDDED_STYLES, paint_picture, report_lines
 from components.ui import flags_of, mount_page, with_flags
 from interfaces.errors import AtelierError
-from interfaces.experiments import BenchmarkSettings, SearchSettings
+from interfaces.experiments import BenchmarkSettings, SearchSettings, SketchStudySettings
 from interfaces.ics import ICS
 from interfaces.iedt import IEDT, Enhancer
 from interfaces.ies import IES
@@ -89,7 +97,6 @@ from interfaces.jobs import (
 )
 from interfaces.measurement import EvaluationSettings
 from interfaces.progress import ProgressEvent
-from interfaces.record import EnhancementRecord, FileOrigin, Record
 from interfaces.ui import Choices, UserInterface
 
 try:
@@ -231,12 +238,12 @@ def _take_over(layer: settings.Layer) -> settings.Layer:
             f"preprocess.resolution: {start} makes pictures of {origin.resolution} pixels; leave "
             "resolution out, or start from 'none'"
         )
-    is_shipped = Path(start) == Path(SHIPPED)
     taken = {
         "family": origin.family,
         "options": FAMILIES[origin.family].config.adapted(origin.config),
     }
-    place = {"start_from": SHIPPED if is_shipped else str(origin.directory.absolute())}
+    is_shipped = str(start) in SHIPPED_MODELS
+    place = {"start_from": str(start if is_shipped else origin.directory.absolute())}
     below = {"preprocess": {"resolution": origin.resolution}, "train": taken}
     return settings.merge(below, layer, {"train": place})
 
@@ -392,6 +399,8 @@ app = App(
 )
 results_app = App(name="results", help="What was made: list it, show its records, open it.")
 app.command(results_app)
+study_app = App(name="study", help="A paper's experiments made anew, as figures and as numbers.")
+app.command(study_app)
 
 _COMMON = Group("This command", sort_key=0)
 
@@ -465,8 +474,13 @@ def _help_of(model: type[BaseModel], field: str) -> str:
     return model.model_fields[field].description or ""
 
 
-def _command(*sections: str, group: App = app) -> Callable[[Command], Command]:
-    """Register a command whose flags are the fields of these sections of the settings."""
+def _command(
+    *sections: str, group: App = app, below: settings.Layer | None = None
+) -> Callable[[Command], Command]:
+    """Register a command whose flags are the fields of these sections of the settings.
+
+    `below` has the command's own defaults, where they are others than the default preset's.
+    """
     options = {
         "train": {name: f.config for name, f in FAMILIES.items() if f.is_trainable},
         "generate": {name: family.options for name, family in FAMILIES.items()},
@@ -475,7 +489,10 @@ def _command(*sections: str, group: App = app) -> Callable[[Command], Command]:
     models = settings.SECTIONS | settings.COMMANDS | {"find": ResultQuery}
     names = {("train", "family"): FAMILIES, ("enhance", "enhancer"): enhancer_names()}
     flags = flags_of(
-        {name: models[name] for name in sections}, options, settings.load_preset("default"), names
+        {name: models[name] for name in sections},
+        options,
+        settings.merge(settings.load_preset("default"), below or {}),
+        names,
     )
 
     def register(function: Command) -> Command:
@@ -640,7 +657,7 @@ def generate(
     current = _resumed(common, "generate", run, layer) if resume or run else None
     if current is None:
         chosen = _with_defaults(layer)
-        opened = IGME.open(find_model(workspace, model))
+        opened = IGME.open(find_model(workspace, model, chosen.generate.given))
     else:
         if model is not None:
             raise AtelierError("--model: a resumed run goes on with its own model; leave it out")
@@ -662,18 +679,25 @@ def generate(
             finish(parts, current, make_images(parts, current, opened))
 
 
-def find_model(workspace: Path, name: str | None) -> Path:
+def find_model(workspace: Path, name: str | None, given: Iterable[str] = ()) -> Path:
     """A model's folder by path, by run or as it was adopted; 'shipped' is the project's own.
 
-    Where no name is given: the newest of the workspace, and the project's own where it has none.
+    Where no name is given: the newest of the workspace that reads what is `given` (a sketch, a
+    picture, …), else the first of the project's own that does.
     """
     if name is not None:
         runs = [folder for folder in workspace.glob("runs/*") if is_named(folder, name)]
         here = [folder / "training" / "model" for folder in runs]
         here += [folder for folder in workspace.glob("models/*") if folder.name == name]
         return next((f for f in here if f.exists()), find_shipped(Path(name)))
-    models = sorted((workspace / "runs").glob("[0-9]*-*/training/model/model.json"))
-    return models[-1].parent if models else find_shipped(Path(SHIPPED))
+    models = sorted((workspace / "runs").glob("[0-9]*-*/training/model/model.json"), reverse=True)
+    folders = [*(path.parent for path in models), *SHIPPED_MODELS.values()]
+    return next((folder for folder in folders if _reads(folder, given)), folders[0])
+
+
+def _reads(model: Path, given: Iterable[str]) -> bool:
+    family = FAMILIES.get(IGME.open(model).family)
+    return family is None or all(family.reads(kind) for kind in given)
 
 
 @_command("generate", "enhance")
@@ -938,6 +962,46 @@ def benchmark_command(
         parts.ui.say(f"ledger:        {folder} (ledger.md, .csv, .json, .png, pictures)")
 
 
+_SKETCHES = "papers/sketch_diffusion"
+
+
+@_command(
+    "collect",
+    "preprocess",
+    "train",
+    "study",
+    group=study_app,
+    below=settings.load_preset(_SKETCHES),
+)
+def sketch_command(
+    *,
+    name: Annotated[
+        str | None,
+        Parameter(group=_COMMON, help="The study's folder; else the collection's name."),
+    ] = None,
+    common: Common = Common(),
+    given: settings.Layer,
+) -> None:
+    """Paper 004: a drawing under noise, the paper's mask of noise, and our way of following it.
+
+    Trains a model of each on one collection, then writes a report. The same command again goes on
+    where it was stopped.
+    """
+    layer = settings.merge(settings.load_preset(_SKETCHES), _layer(common, given))
+    asked = settings.validate(SketchStudySettings, layer.pop("study", {}), "study")
+    chosen = _with_defaults(layer)
+    with _assembled(common, chosen.components) as parts:
+        collection = collect(parts, chosen)
+        watch = parts.ui.watch
+        prepared = parts.preprocessing.preprocess(collection, chosen.preprocess, watch)
+        folder = _named_folder(common, "studies", name or f"sketch-{collection.name}")
+        models = train_methods(parts.training, prepared, chosen.train, folder, watch)
+        cache = _workspace(common) / "cache"
+        found = study_sketches(parts.generation, models, prepared, asked, folder, cache, watch)
+        parts.ui.say(claims_section(found.claims))
+        parts.ui.say(f"report:        {folder / 'report.md'}")
+
+
 @_command("enhance", "convert")
 def enhance(
     pictures: _PICTURES,
@@ -949,7 +1013,8 @@ def enhance(
     """Enlarge any pictures, with Real-ESRGAN; what is there already is passed over."""
     chosen = _with_defaults(_layer(common, given))
     with _assembled(common, chosen.components) as parts:
-        _Errand(parts, "enhance", chosen.enhance, chosen.convert, output).run(pictures)
+        task = Task("enhance", read_picture, own_file, chosen.enhance, chosen.convert)
+        _work_on(pictures, parts, task, output)
 
 
 @_command("convert")
@@ -963,141 +1028,48 @@ def convert(
     """Turn pictures into another file format; the record of our own goes with them."""
     chosen = _with_defaults(_layer(common, given))
     with _assembled(common, chosen.components) as parts:
-        _Errand(parts, "convert", IES(scale=1), chosen.convert, output).run(pictures)
+        task = Task("convert", read_picture, own_file, IES(scale=1), chosen.convert)
+        _work_on(pictures, parts, task, output)
 
 
-class _Errand:
-    """A person's own pictures: read, worked on, and each kept in its place.
+@_command("generate", "enhance", "convert", below={"enhance": {"scale": 1}})
+def rework(
+    pictures: _PICTURES,
+    *,
+    model: _MODEL = None,
+    output: _OUTPUT = None,
+    common: Common = Common(),
+    given: settings.Layer,
+) -> None:
+    """Turn your own pictures with a model, one result a file; what is there is passed over.
 
-    The place is in the folder `output`, under the same sub-folders as the picture came from, else
-    in the results store. What is there already is not made again, and no other file is replaced.
+    CycleGAN turns them into another --style, Stable Diffusion paints them anew by --prompt, a VAE
+    and StyleGAN2 show what they know of them, a sketch model paints over their lines.
     """
-
-    def __init__(
-        self, parts: Components, stage: str, enhance: IES, convert: ICS, output: Path | None
-    ) -> None:
-        self._parts = parts
-        self._stage = stage
-        self._enhance = enhance
-        self._convert = convert
-        self._output = output.expanduser() if output else None
-        self._taken: set[str] = set()  # places in `output`, without case: some disks know none
-        self._places: deque[Path] = deque()  # of the pictures on their way, in their order
-        self._num_bad = self._num_there = 0
-
-    def run(self, pictures: Sequence[Path]) -> None:
-        """Work on the files and folders named. Raises `AtelierError` where none can be read."""
-        found = find_pictures([path.expanduser() for path in pictures])
-        found = {
-            path: inside for path, inside in found.items() if not self._is_own_result(path, inside)
-        }
-        enlarged = self._parts.enhancement.enhance(self._read(found), self._enhance)
-        images = overlapped(
-            enlarged, lambda some: self._parts.conversion.convert(some, self._convert)
+    if needless := {"source", "count", "seeds"} & given.get("generate", {}).keys():
+        raise AtelierError(f"{min(needless)}: `rework` makes one picture a file; leave it out")
+    below = {"generate": {"source": str(pictures[0])}, "enhance": {"scale": 1}}
+    chosen = _with_defaults(settings.merge(below, _layer(common, given)))
+    opened = IGME.open(find_model(_workspace(common), model, ["source"]))
+    family = FAMILIES.get(opened.family)
+    if family and not family.reads("source"):
+        able = ", ".join(name for name, known in FAMILIES.items() if known.reads("source"))
+        raise AtelierError(
+            f"{opened.directory}: a {family.name} model makes nothing of a person's own picture; "
+            f"name with --model one of the families {able}"
         )
-        kept = [self._keep(image) for image in images]
-        where = self._output or (kept[-1].parent if kept else "the results store")
-        self._parts.ui.say(f"images:        {len(kept)} in {where}")
-        if self._num_there:
-            self._parts.ui.say(f"passed over:   {self._num_there} that were there already")
-        if self._num_bad:
-            self._parts.ui.warn(f"{self._num_bad} of {len(found)} could not be read; see above")
-
-    def _read(self, found: Mapping[Path, Path]) -> Iterator[IGDT]:
-        """One picture at a time; a bad file is named and passed over."""
-        ui, total = self._parts.ui, len(found)
-        for done, (path, inside) in enumerate(found.items()):
-            ui.watch(ProgressEvent(stage=self._stage, done=done, total=total, note=path.name))
-            try:
-                place = self._free_place(path, inside)
-                picture = None if place is None else read_picture(path)
-            except AtelierError as error:
-                ui.warn(str(error))
-                self._num_bad += 1
-                continue
-            if place is None or picture is None:
-                self._num_there += 1
-                continue
-            self._taken.add(str(place).casefold())
-            self._places.append(place)
-            yield picture
-        ui.watch(ProgressEvent(stage=self._stage, done=total, total=total))
-        if found and self._num_bad == total:
-            raise AtelierError(
-                "none of these could be read as a picture; name image files or folders"
-            )
-
-    def _keep(self, image: IODT) -> Path:
-        place = self._places.popleft()
-        if self._output is None:
-            return self._parts.results_store.keep(image, "").path
-        write_bytes(place, image.data)
-        return place
-
-    def _free_place(self, path: Path, inside: Path) -> Path | None:
-        """The first name that nothing has; None where this picture's result has it."""
-        origin = _file_origin(path)
-        if self._output is None:
-            return None if (origin.name, origin.sha256) in self._stored else path
-        suffix = SUFFIXES[MEDIA_TYPES[self._convert.format]]
-        for number in count(1):
-            name = f"{path.stem}{f'-{number}' if number > 1 else ''}{suffix}"
-            place = self._output / inside / name
-            if str(place).casefold() in self._taken:
-                continue
-            if not place.exists():
-                return place
-            if self._is_result(place, origin):
-                self._taken.add(str(place).casefold())
-                return None
-        raise AssertionError("numbers do not end")
-
-    @cached_property
-    def _stored(self) -> set[tuple[str, str]]:
-        """Name and digest of the files whose results are in the store."""
-        of_no_run = self._parts.results_store.find(ResultQuery(run="", limit=1_000_000))
-        origins = (r.record.origin for r in of_no_run if r.path.exists() and self._fits(r.record))
-        return {(origin.name, origin.sha256) for origin in origins if origin.kind == "file"}
-
-    def _is_own_result(self, path: Path, inside: Path) -> bool:
-        """Whether a picture is only met because the folder written to lies in the one read."""
-        if self._output is None or not path.resolve().is_relative_to(self._output.resolve()):
-            return False
-        named = path.parents[len(inside.parts)].resolve()
-        return not named.is_relative_to(self._output.resolve()) or self._is_result(path)
-
-    def _is_result(self, path: Path, origin: FileOrigin | None = None) -> bool:
-        """Whether a file is what these settings give, of this picture or of any."""
-        try:
-            record = read_record(path)
-        except AtelierError:
-            return False  # anybody's
-        return (origin is None or record.origin == origin) and self._fits(record)
-
-    def _fits(self, record: Record) -> bool:
-        asked, done = self._enhance, record.enhancement
-        is_encoded_so = record.conversion == self._convert.model_dump(
-            mode="json", exclude={"schema_version"}
-        )
-        is_computed_so = asked.route == "auto" or done.route in (None, asked.route)
-        if self._planned is None:
-            return is_encoded_so and done.scale == asked.scale
-        is_enlarged_so = done.model_copy(update={"route": None}) == self._planned
-        return is_encoded_so and is_computed_so and is_enlarged_so
-
-    @cached_property
-    def _planned(self) -> EnhancementRecord | None:
-        """What the enhancer will say of its work; None where a stranger's is in its place."""
-        enhancer = self._parts.enhancement
-        is_ours = isinstance(enhancer, RealESRGANEnhancer)
-        return enhancer.planned(self._enhance) if is_ours else None
+    with _assembled(common, chosen.components) as parts:
+        check_images(parts, chosen, opened.family)
+        parts.ui.say(f"model:         {opened.directory}")
+        work = Rework(parts.generation, opened, chosen.generate, read_picture)
+        task = Task("rework", work.read, work.file_of, chosen.enhance, chosen.convert)
+        _work_on(pictures, parts, task, output)
 
 
-def _file_origin(path: Path) -> FileOrigin:
-    try:
-        return FileOrigin(name=path.name, sha256=sha256_of(path))
-    except OSError as error:
-        raise AtelierError(f"{path}: cannot be read ({error.strerror})") from error
+def _work_on(pictures: Sequence[Path], parts: Components, task: Task, output: Path | None) -> None:
+    suffix = SUFFIXES[MEDIA_TYPES[task.convert.format]]
+    found = find_pictures([path.expanduser() for path in pictures])
+    Errand(parts, task, read_record, suffix, output).run(found)
 
 
 @_command("find", group=results_app)
@@ -1156,7 +1128,7 @@ class Desk:
     def _layer(self, order: Order) -> settings.Layer:
         """The settings of an order; its ids have become places."""
         if isinstance(order, GenerateOrder):
-            inputs = {name: getattr(order, name) for name in ("sketch", "source", "mask")}
+            inputs = {name: getattr(order, name) for name in INPUT_FILES}
             places = {name: self.uploads.path(i) for name, i in inputs.items() if i is not None}
             return dict(order.choices) | {
                 "generate": order.choices.generate.model_copy(update=places)

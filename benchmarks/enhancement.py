@@ -14,9 +14,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch
 import io
 import statistics
 import tempfile
-import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.measure import Ratio
+from benchmarks.measure import Ratio, watched
 from components.enhancement import RealESRGANEnhancer
 from components.enhancement.routes import probe_pictures
 from components.enhancement.shim import network_classes
@@ -91,7 +90,7 @@ def measure(row: Row, route: Any) -> tuple[Ratio, str]:
             stock.enhance(pixels[0, :64, :64])
         small = IGDT(images=batch.images[:1, :, :64, :64].copy(), origins=(origin,))
         list(enhancer.enhance([small], settings))  # chooses the route, once on a machine
-        pairs = [(_watched(theirs), _watched(ours)) for _ in range(row.rounds)]
+        pairs = [(watched(theirs), watched(ours)) for _ in range(row.rounds)]
         # Stock mirrors ten pixels beyond two edges, so that pixels near those come out otherwise.
         stock.pre_pad = 0
         apart = np.abs(theirs().astype(int) - pairs[0][1].result)
@@ -109,34 +108,6 @@ def measure(row: Row, route: Any) -> tuple[Ratio, str]:
         f"levels of 255, mean {apart.mean():.4f}; peak {memory} MiB above the start"
     )
     return ratio, words
-
-
-@dataclass(frozen=True)
-class Watched:
-    result: np.ndarray
-    seconds: float
-    mebibytes: float
-
-
-def _watched(action: Callable[[], np.ndarray]) -> Watched:
-    before = _resident("VmRSS")
-    _forget_peak()
-    begun = time.perf_counter()
-    result = action()
-    seconds = time.perf_counter() - begun
-    return Watched(result, seconds, (_resident("VmHWM") - before) / 1024)
-
-
-def _resident(field: str) -> int:
-    """KiB, on Linux; 0 elsewhere."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    return next((int(line.split()[1]) for line in lines if line.startswith(field)), 0)
-
-
-def _forget_peak() -> None:
-    if Path("/proc/self/clear_refs").exists():
-        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _network(name: str) -> torch.nn.Module:

@@ -9,21 +9,42 @@ Torch is imported by the first call, not by this door.
 """
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from interfaces.igdt import IGDT
 from interfaces.igme import IGME
 from interfaces.igs import IGS
+from interfaces.record import GeneratedOrigin
+
+if TYPE_CHECKING:
+    from components.generation.sampling import Generation
 
 
 class LocalGenerator:
-    """Generates on this machine, in this process. The port is `interfaces.igdt.ImageGenerator`."""
+    """Generates on this machine, in this process. The port is `interfaces.igdt.ImageGenerator`.
+
+    The newest model stays loaded, so that asking it again costs no loading.
+    """
 
     def generate(self, model: IGME, settings: IGS) -> Iterator[IGDT]:
         """One image a seed, in bounded batches; see the port for the promises."""
-        from components.generation.sampling import generate
+        return self._generation.generate(model, settings)
 
-        return generate(model, settings)
+    def planned(self, model: IGME, settings: IGS) -> GeneratedOrigin:
+        """What the origin of the first picture will say, but for what is found in its pixels.
+
+        For whoever asks whether a picture was made so already, from whichever source: that may be
+        left out. Raises what `generate` raises for a model or settings that cannot be used.
+        """
+        return self._generation.planned(model, settings)
+
+    @cached_property
+    def _generation(self) -> "Generation":
+        from components.generation.sampling import Generation
+
+        return Generation()
 
 
 def create(workspace: Path) -> LocalGenerator:

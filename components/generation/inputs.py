@@ -1,7 +1,8 @@
 """What a person gives beside a seed: words, a drawing, a picture and its mask."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,9 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from components.families import Family
 from components.families.port import Inputs
 from components.images import is_transparent, open_upright, pixels_to_float, to_rgb
 from interfaces.errors import AtelierError
-from interfaces.igme import IGME
 from interfaces.igs import IGS, InputFile
 from interfaces.record import InputRecord
 
@@ -21,38 +20,46 @@ MAX_PIXELS = 100_000_000
 """A larger file is refused before it is decoded."""
 
 
-def read_inputs(
-    model: IGME, family: Family, settings: IGS
-) -> tuple[Inputs, tuple[InputRecord, ...]]:
-    """What the settings name, read and checked, and what the record says of the files.
+@dataclass(frozen=True)
+class InputBytes:
+    """A person's file as it was read, and what the record says of it."""
 
-    Raises `AtelierError` where the family cannot use one or lacks one, or a file is no such thing.
+    path: Path
+    data: bytes
+    record: InputRecord
+
+
+def open_inputs(settings: IGS) -> tuple[InputBytes, ...]:
+    """The files that the settings name. Raises `AtelierError` for one that cannot be read."""
+    return tuple(_opened(role, settings) for role in _READERS if role in settings.given)
+
+
+def _opened(role: InputFile, settings: IGS) -> InputBytes:
+    path: Path = getattr(settings, role)
+    try:
+        data = path.expanduser().read_bytes()
+    except OSError as error:
+        raise AtelierError(f"{path}: cannot be read ({error.strerror or error})") from error
+    sha256 = hashlib.sha256(data).hexdigest()
+    return InputBytes(path, data, InputRecord(role=role, name=path.name, sha256=sha256))
+
+
+def read_inputs(files: Iterable[InputBytes], prompt: str | None, side: int) -> Inputs:
+    """What a family is handed, drawings at its side.
+
+    Raises `AtelierError` where a file is no such thing.
     """
-    if reason := family.why_not(settings.given):
-        raise AtelierError(reason)
-    planes: dict[str, Tensor] = {}
-    records: list[InputRecord] = []
-    for role, read in _READERS.items():
-        if role in settings.given:
-            path: Path = getattr(settings, role)
-            data = _bytes_of(path)
-            sha256 = hashlib.sha256(data).hexdigest()
-            records.append(InputRecord(role=role, name=path.name, sha256=sha256))
-            planes[role] = _checked(path, data, read, model.resolution)
+    planes = {
+        file.record.role: _checked(file.path, file.data, _READERS[file.record.role], side)
+        for file in files
+    }
     if "mask" in planes and planes["mask"].shape[1:] != planes["source"].shape[1:]:
         sizes = ("x".join(str(side) for side in planes[role].shape[:0:-1]) for role in _MASKING)
         raise AtelierError(f"mask: is {' pixels, its source '.join(sizes)}; make them one size")
-    return Inputs(prompt=settings.prompt, **planes), tuple(records)
+    return Inputs(prompt=prompt, **planes)
 
 
 _MASKING = ("mask", "source")
-
-
-def _bytes_of(path: Path) -> bytes:
-    try:
-        return path.expanduser().read_bytes()
-    except OSError as error:
-        raise AtelierError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def _checked(

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from components.devices import pick_device
 from components.families import FAMILIES, Family
 from components.families.port import FamilyOptions, FamilySampler, GuidedSampler, Shape
 from components.families.text import nearest_style
-from components.generation.inputs import read_inputs
+from components.generation.inputs import InputBytes, open_inputs, read_inputs
 from components.images import float_to_pixels
 from components.metrics import Neighbours, load_features
 from interfaces.contract import explain
@@ -40,37 +40,111 @@ class Neighbour:
     nearest_sha256: str | None = None
 
 
-def generate(model: IGME, settings: IGS) -> Iterator[IGDT]:
-    """Check everything, then return the iterator that makes the pictures."""
+@dataclass(frozen=True)
+class _Request:
+    """Settings that a model has been found to be able to carry out."""
+
+    family: Family
+    options: FamilyOptions
+    settings: IGS
+    """With the style that the words name, where that is what they do."""
+    style: Tensor | None
+    """How much of each style (K,), where one was asked for."""
+    files: tuple[InputBytes, ...]
+
+    def origin(self, model: IGME) -> dict[str, Any]:
+        """What all pictures of the request have in common in their records."""
+        settings = self.settings
+        return {
+            "family": model.family,
+            "model_digest": model.digest,
+            "dataset_name": model.dataset_name,
+            "dataset_digest": model.dataset_digest,
+            "style": settings.style,
+            "towards_style": settings.towards_style,
+            "style_blend": settings.style_blend if settings.towards_style else None,
+            "prompt": settings.prompt,
+            "inputs": tuple(file.record for file in self.files),
+            "options": self.options.model_dump(mode="json"),
+        }
+
+
+def _request(model: IGME, settings: IGS) -> _Request:
     family = _family_of(model)
     options = _checked_options(family, settings)
     settings = _with_style_in_words(model, family, settings)
     style = _style_of(model, family, settings)
-    inputs, files = read_inputs(model, family, settings)
-    sampler = _load(model, family, settings.device)
-    sample = partial(sampler.sample, options=options)
-    if family.takes:
-        guided = cast(GuidedSampler, sampler)
-        sample = partial(guided.sample_from, options=options, inputs=inputs)
-    originality = _originality(model, settings)
-    origin = {
-        "family": model.family,
-        "model_digest": model.digest,
-        "dataset_name": model.dataset_name,
-        "dataset_digest": model.dataset_digest,
-        "style": settings.style,
-        "towards_style": settings.towards_style,
-        "style_blend": settings.style_blend if settings.towards_style else None,
-        "prompt": settings.prompt,
-        "inputs": files,
-        "options": options.model_dump(mode="json"),
-    }
-    side = model.resolution
-    pixels = side**2 if inputs.source is None else max(side**2, inputs.source[0].numel())
-    batch_size = settings.batch_size or max(1, IN_FLIGHT_BYTES // (3 * 4 * pixels))
-    if style is None and inputs.source is not None:
-        style = torch.full((len(model.styles),), 1 / len(model.styles))  # the source has its own
-    return _batches(model, settings, batch_size, sample, origin, style, originality)
+    return _Request(family, options, settings, style, open_inputs(settings))
+
+
+class Generation:
+    """Requests carried out; the newest model stays loaded for the next one."""
+
+    def __init__(self) -> None:
+        self._loaded: tuple[Any, _Loaded] | None = None
+
+    def generate(self, model: IGME, settings: IGS) -> Iterator[IGDT]:
+        """Check everything, then return the iterator that makes the pictures."""
+        if reason := _family_of(model).why_not(settings.given):
+            raise AtelierError(reason)
+        request = _request(model, settings)
+        inputs = read_inputs(request.files, settings.prompt, model.resolution)
+        loaded = self._load(model, request)
+        sample = partial(loaded.sampler.sample, options=request.options)
+        if request.family.takes:
+            guided = cast(GuidedSampler, loaded.sampler)
+            sample = partial(guided.sample_from, options=request.options, inputs=inputs)
+        settings, style, side = request.settings, request.style, model.resolution
+        pixels = side**2 if inputs.source is None else max(side**2, inputs.source[0].numel())
+        batch_size = settings.batch_size or max(1, IN_FLIGHT_BYTES // (3 * 4 * pixels))
+        if style is None and inputs.source is not None:
+            style = torch.full(
+                (len(model.styles),), 1 / len(model.styles)
+            )  # the source has its own
+        originality = loaded.originality if settings.originality else None
+        return _batches(
+            model, settings, batch_size, sample, request.origin(model), style, originality
+        )
+
+    def planned(self, model: IGME, settings: IGS) -> GeneratedOrigin:
+        """What the origin of the first picture will say, but for what is found in its pixels.
+
+        For whoever asks whether a picture was made so already, from whichever source: that may be
+        left out. Checks and loads what `generate` does.
+        """
+        request = _request(model, settings)
+        self._load(model, request)
+        return GeneratedOrigin(seed=settings.chosen_seeds[0], index=0, **request.origin(model))
+
+    def _load(self, model: IGME, request: _Request) -> "_Loaded":
+        known = (model, request.settings.device, _state_of(model.weights_path))
+        if self._loaded is None or self._loaded[0] != known:
+            self._loaded = None  # before loading, so that two never lie in memory
+            self._loaded = known, _Loaded(model, request.family, request.settings.device)
+        return self._loaded[1]
+
+
+class _Loaded:
+    """A model on its device, and what measures its pictures' originality once that is asked."""
+
+    def __init__(self, model: IGME, family: Family, device: str) -> None:
+        self.sampler = _load(model, family, device)
+        self._model = model
+        self._device = device
+
+    @cached_property
+    def originality(self) -> Callable[[Tensor], list[Neighbour]] | None:
+        """None where the model's folder does not carry its training set's features."""
+        return _originality(self._model.neighbours_path, self._device)
+
+
+def _state_of(file: Path) -> tuple[int, int] | None:
+    """What changes when a file does; None where it cannot be read, which loading will tell."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def _batches(
@@ -115,13 +189,11 @@ def _made(
         ) from error
 
 
-def _originality(model: IGME, settings: IGS) -> Callable[[Tensor], list[Neighbour]] | None:
-    """What measures originality, where the model's folder carries its training set's features."""
-    path = model.neighbours_path
-    if not settings.originality or not path.exists():
+def _originality(path: Path, device: str) -> Callable[[Tensor], list[Neighbour]] | None:
+    if not path.exists():
         return None
     neighbours = Neighbours.load(path)
-    network = load_features("embedded", device=settings.device)
+    network = load_features("embedded", device=device)
 
     def measure(images: Tensor) -> list[Neighbour]:
         features = network.extract(float_to_pixels(images.numpy()))

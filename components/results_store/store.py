@@ -22,7 +22,7 @@ from pathvalidate import sanitize_filename
 from components.durable import exclusive, sha256_of, write_bytes
 from interfaces.errors import AtelierError
 from interfaces.iodt import IODT, NoSuchResultError, ResultPage, ResultQuery, StoredResult
-from interfaces.record import FileOrigin, GeneratedOrigin, Record
+from interfaces.record import FileOrigin, GeneratedOrigin, Origin, Record
 
 SCHEMA_VERSION = 3
 DATABASE = "results.sqlite"
@@ -321,7 +321,7 @@ class LocalResultsStore:
         folder = PurePosixPath(_safe(run, otherwise="loose"))
         if folder.name.casefold().startswith(DATABASE):
             folder = PurePosixPath(f"run-{folder.name}")
-        for place in _places(folder, image):
+        for place in _places(folder, _stem(image.record.origin, run), image):
             taken = _one(database, "path = ?", (place,)) is not None
             if not taken and self._can_hold(place, image):
                 return place
@@ -440,12 +440,19 @@ def _insert(database: sqlite3.Connection, image: IODT, run: str, place: str) -> 
     database.execute(f"INSERT INTO results ({names}) VALUES ({marks})", columns)
 
 
-def _places(folder: PurePosixPath, image: IODT) -> Generator[str]:
-    origin, suffix = image.record.origin, image.suffix
-    if isinstance(origin, GeneratedOrigin):
-        stem = f"{origin.seed:06d}"
+def _stem(origin: Origin, run: str) -> str:
+    """A run's pictures are told apart by their seeds; others are called as the person's file."""
+    if isinstance(origin, FileOrigin):
+        name = origin.name
     else:
-        stem = _safe(Path(origin.name).stem, otherwise="picture")
+        name = next((given.name for given in origin.inputs if given.role == "source"), None)
+        if run or name is None:
+            return f"{origin.seed:06d}"
+    return _safe(Path(name).stem, otherwise="picture")
+
+
+def _places(folder: PurePosixPath, stem: str, image: IODT) -> Generator[str]:
+    suffix = image.suffix
     yield str(folder / f"{stem}{suffix}")
     yield str(folder / f"{stem}-{image.sha256[:8]}{suffix}")
     for number in count(2):

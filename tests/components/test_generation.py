@@ -1,16 +1,18 @@
 """Generation: what our own does beyond the port."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from components.checkpoints import save_weights
 from components.families import FAMILIES, Family
 from components.families.port import FamilyConfig, FamilyOptions
-from components.generation import create
+from components.generation import create, sampling
 from components.training import create as create_trainer
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME, TrainingSettings
@@ -115,6 +117,46 @@ def test_a_config_that_does_not_fit_the_weights_is_refused(model: IGME) -> None:
     other = model.model_copy(update={"config": model.config | {"latent_dim": 7}})
     with pytest.raises(AtelierError, match="do not belong together"):
         create(Path()).generate(other, IGS())
+
+
+def test_a_model_is_loaded_once_and_again_only_when_it_or_its_file_changes(
+    model: IGME, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(model.directory, tmp_path / "copy")
+    copied = IGME.open(tmp_path / "copy")
+    loads: list[Path] = []
+    load = sampling.load_weights
+
+    def counted(path: Path, sha256: str) -> dict[str, torch.Tensor]:
+        loads.append(path)
+        return load(path, sha256)
+
+    monkeypatch.setattr(sampling, "load_weights", counted)
+    generator = create(Path())
+    first = next(generator.generate(copied, IGS(seeds=(3, 4))))
+    second = next(generator.generate(copied, IGS(seeds=(4,), originality=False)))
+    np.testing.assert_array_equal(second.images[0], first.images[1])
+    assert generator.planned(copied, IGS(count=1)).seed == 0
+    assert loads == [copied.weights_path]
+    next(generator.generate(model, IGS(count=1)))
+    next(generator.generate(copied, IGS(count=1)))
+    assert loads == [copied.weights_path, model.weights_path, copied.weights_path]
+    copied.weights_path.write_bytes(copied.weights_path.read_bytes()[:-10])
+    with pytest.raises(AtelierError, match="damaged or exchanged"):
+        generator.generate(copied, IGS(count=1))
+
+
+def test_what_is_planned_is_what_the_record_says(model: IGME, styled: IGME) -> None:
+    for which, given in (
+        (model, {"options": {"truncation": 0.5}}),
+        (styled, {"style": "style0", "towards_style": "style1", "seed": 4}),
+        (styled, {"prompt": "something in style1"}),
+    ):
+        settings = IGS.model_validate({"count": 1} | given)
+        generator = create(Path())
+        made = next(generator.generate(which, settings)).origins[0]
+        unknown = {"originality": None, "nearest_sha256": None}
+        assert generator.planned(which, settings) == made.model_copy(update=unknown)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from components.durable import sha256_of
 from components.results_store import LocalResultsStore, create
 from interfaces.errors import AtelierError
 from interfaces.iodt import IODT, ResultQuery, StoredResult
+from interfaces.record import InputRecord
 from tests.helpers import (
     REPOSITORY,
     digest,
@@ -81,6 +82,16 @@ def test_a_persons_file_keeps_its_name(store: LocalResultsStore) -> None:
     assert store.keep(own_file("Моя картина №1.final.jpeg"), "run").path.name == (
         "Моя картина №1.final.png"
     )
+
+
+def test_a_picture_reworked_in_no_run_has_its_sources_name(store: LocalResultsStore) -> None:
+    image = make_iodt(0)
+    own = InputRecord(role="source", name="mon été.jpg", sha256=digest("source"))
+    origin = image.record.origin.model_copy(update={"inputs": (own,)})
+    record = image.record.model_copy(update={"origin": origin})
+    image = image.model_copy(update={"record": record})
+    assert store.keep(image, "").path.name == "mon été.png"
+    assert store.keep(image, "run").path.name == "000000.png"
 
 
 def test_a_name_in_use_gets_the_digest(store: LocalResultsStore) -> None:

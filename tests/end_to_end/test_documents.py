@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.end_to_end.cli import environment
+from tests.end_to_end.test_rework import CYCLEGAN, model_in
 from tests.helpers import REPOSITORY
 
 SNIPPET = re.compile(r"<!-- test: (\S+) -->\s*```python\n(.*?)```", re.DOTALL)
@@ -59,6 +60,14 @@ def test_the_readme_trains_and_generates(tmp_path: Path) -> None:
     done = run_python(snippet("README.md", "train"), tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "(4, 3, 32, 32)"
+
+
+def test_a_picture_is_turned_as_the_docs_say(tmp_path: Path) -> None:
+    model_in(tmp_path / "turner", "cyclegan", **CYCLEGAN)
+    painting(tmp_path / "photo.png", side=24)
+    done = run_python(snippet("docs/families.md", "rework"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "(1, 3, 24, 24)\n"
 
 
 def test_the_replacement_in_the_docs_passes_the_contract_tests(tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""A person's own picture => what a model makes of it, with all that the file held beside it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from interfaces.errors import AtelierError
+from interfaces.igdt import IGDT, ImageGenerator
+from interfaces.igme import IGME
+from interfaces.igs import IGS
+from interfaces.record import FileOrigin, GeneratedOrigin, Origin
+
+_FOUND_IN_PIXELS = ("originality", "nearest_sha256")
+
+
+@runtime_checkable
+class PlansAhead(Protocol):
+    """A generator that can say beforehand what it will do; a stranger's need not."""
+
+    def planned(self, model: IGME, settings: IGS) -> GeneratedOrigin:
+        """What the origin of the first picture says, but for what is found in its pixels."""
+        ...
+
+
+class Rework:
+    """One picture of each file: the settings' first seed, the file as their `source`.
+
+    What the settings or the model cannot do with any file is refused at once, with an
+    `AtelierError`.
+    """
+
+    def __init__(
+        self,
+        generator: ImageGenerator,
+        model: IGME,
+        settings: IGS,
+        read_picture: Callable[[Path], IGDT],
+    ) -> None:
+        self._generator = generator
+        self._model = model
+        self._read_picture = read_picture
+        first = settings.chosen_seeds[0]
+        changes = {"source": None, "seeds": (first,), "skip": 0, "batch_size": 1}
+        self._settings = settings.model_copy(update=changes)
+        is_ours = isinstance(generator, PlansAhead)
+        self._planned = generator.planned(model, self._settings) if is_ours else None
+
+    def read(self, path: Path) -> IGDT:
+        """What the model makes of a file: a batch of one, upright.
+
+        It carries the file's profile, EXIF, XMP, texts, bit depth and pixels an inch, but may have
+        colours where the file was grey; opacity goes with it where the picture has the file's size.
+        Raises `AtelierError` where the file is no picture, or one the model can do nothing with.
+        """
+        own = self._read_picture(path)
+        settings = self._settings.model_copy(update={"source": path})
+        try:
+            (made,) = self._generator.generate(self._model, settings)
+        except AtelierError as error:
+            said = str(error)
+            raise AtelierError(said if str(path) in said else f"{path}: {said}") from error
+        is_same_size = made.images.shape == own.images.shape
+        carried = tuple(c.model_copy(update={"mode": "RGB"}) for c in own.carried or ())
+        return IGDT(
+            images=made.images,
+            origins=made.origins,
+            alpha=own.alpha if is_same_size else None,
+            carried=carried or None,
+        )
+
+    def file_of(self, origin: Origin) -> FileOrigin | None:
+        """The file that a result was made of; None where this gives another result."""
+        if origin.kind != "generated":
+            return None
+        sources = [given for given in origin.inputs if given.role == "source"]
+        others = tuple(given for given in origin.inputs if given.role != "source")
+        if not sources or not self._is_made_so(origin.model_copy(update={"inputs": others})):
+            return None
+        return FileOrigin(name=sources[0].name, sha256=sources[0].sha256)
+
+    def _is_made_so(self, origin: GeneratedOrigin) -> bool:
+        if self._planned is not None:
+            return origin.model_copy(update=dict.fromkeys(_FOUND_IN_PIXELS)) == self._planned
+        named = (self._model.digest, self._settings.chosen_seeds[0], self._settings.style)
+        return named == (origin.model_digest, origin.seed, origin.style)
