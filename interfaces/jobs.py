@@ -22,7 +22,7 @@ from pydantic import (
 from interfaces.errors import AtelierError
 from interfaces.ics import ICS
 from interfaces.ies import IES
-from interfaces.igs import SeedList
+from interfaces.igs import INPUT_FILES, SeedList
 from interfaces.itdt import CollectionSettings
 from interfaces.progress import ProgressEvent
 from interfaces.ui import Choices
@@ -73,8 +73,9 @@ _PATHS = {("collect", "data"), ("collect", "styles_csv"), ("train", "start_from"
 
 def _refuse_paths(choices: Choices) -> None:
     generate = choices.generate
-    if generate.sketch or generate.source or generate.mask:
-        raise ValueError("sketch, source and mask are uploads: name their ids beside `choices`")
+    if any(getattr(generate, name) for name in INPUT_FILES):
+        named = ", ".join(INPUT_FILES)
+        raise ValueError(f"{named} are uploads: name their ids beside `choices`")
     if choices.enhance.weights is not None:
         raise ValueError("enhance.weights is a path, and orders hold none; leave it out")
     if generate.skip:
@@ -95,6 +96,9 @@ class GenerateOrder(_Message):
         default=None, description="Upload: a drawing that the pictures keep to."
     )
     source: UploadId | None = Field(default=None, description="Upload: a picture to rework.")
+    towards_source: UploadId | None = Field(
+        default=None, description="Upload: a second picture, to go towards from `source`."
+    )
     mask: UploadId | None = Field(
         default=None, description="Upload: where `source` is made anew; white is new."
     )
@@ -102,8 +106,9 @@ class GenerateOrder(_Message):
     @model_validator(mode="after")
     def _holds_no_path(self) -> Self:
         _refuse_paths(self.choices)
-        if self.mask is not None and self.source is None:
-            raise ValueError("mask: name the picture it belongs to as well (source)")
+        for name in ("mask", "towards_source"):
+            if getattr(self, name) is not None and self.source is None:
+                raise ValueError(f"{name}: name the picture it goes with as well (source)")
         return self
 
 

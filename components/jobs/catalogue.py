@@ -4,7 +4,7 @@ import csv
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 from components.families import FAMILIES
 from components.jobs.uploads import LocalUploads
-from components.shipped import SHIPPED, find_shipped
+from components.shipped import SHIPPED_MODELS
 from interfaces.contract import explain
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME
-from interfaces.igs import IGS
+from interfaces.igs import IGS, INPUT_FILES
 from interfaces.jobs import (
     CollectionOffer,
     EnhanceOrder,
@@ -30,6 +30,9 @@ from interfaces.jobs import (
     TrainingView,
     TrainOrder,
 )
+
+UPLOADED_INPUTS = tuple(name for name in INPUT_FILES if name in GenerateOrder.model_fields)
+"""The files of IGS that an order names as uploads."""
 
 _EMBEDDED = "embedded"
 _MOST_ROWS = 2000
@@ -74,7 +77,9 @@ class WorkspaceCatalogue:
     def _models(self) -> Iterator[tuple[str, IGME]]:
         found = sorted((self._workspace / "runs").glob("[0-9]*-*/training/model/model.json"))
         places = [(path.parents[2].name, path.parent) for path in reversed(found)]
-        for name, folder in [*places, (SHIPPED, find_shipped(Path(SHIPPED)))]:
+        adopted = sorted((self._workspace / "models").glob("*/model.json"))
+        places += [(path.parent.name, path.parent) for path in adopted]
+        for name, folder in [*places, *SHIPPED_MODELS.items()]:
             try:
                 model = _open(folder, (folder / "model.json").stat().st_mtime_ns)
             except (AtelierError, OSError):
@@ -139,13 +144,13 @@ class WorkspaceCatalogue:
         A train order's settings are the pipeline's to check, which knows the presets.
         """
         if isinstance(order, GenerateOrder):
-            model = self._model(order.model)
-            given = {name: getattr(order, name) for name in ("sketch", "source", "mask")}
-            _check_choice(model, order.choices.generate, given)
-            for upload_id in filter(None, given.values()):
+            given = {name: getattr(order, name) for name in UPLOADED_INPUTS}
+            named = {name: upload_id for name, upload_id in given.items() if upload_id is not None}
+            _check_choice(self._model(order.model), order.choices.generate, named)
+            for upload_id in named.values():
                 self._check_picture(upload_id)
         elif isinstance(order, InterpolateOrder):
-            _check_choice(self._model(order.model), order.choices.generate, {})
+            _check_choice(self._model(order.model), order.choices.generate)
         elif isinstance(order, EnhanceOrder):
             for upload_id in order.uploads:
                 self._check_picture(upload_id)
@@ -210,7 +215,7 @@ def _offer(name: str, model: IGME, *, is_default: bool) -> ModelOffer:
     )
 
 
-def _check_choice(model: IGME, choice: IGS, inputs: dict[str, str | None]) -> None:
+def _check_choice(model: IGME, choice: IGS, uploaded: Iterable[str] = ()) -> None:
     """What the model's family would refuse."""
     family = FAMILIES[model.family]
     try:
@@ -224,11 +229,8 @@ def _check_choice(model: IGME, choice: IGS, inputs: dict[str, str | None]) -> No
         if style is not None and style not in model.styles:
             there = ", ".join(model.styles)
             raise AtelierError(f"generate.{name}: {style!r} is unknown; there are {there}")
-    given = {name for name, value in (inputs | {"prompt": choice.prompt}).items() if value}
-    if refused := sorted(given - family.takes):
-        raise AtelierError(f"{refused[0]}: a {family.name} model takes none; leave it out")
-    if missing := sorted(family.needs - given):
-        raise AtelierError(f"{missing[0]}: a {family.name} model needs one")
+    if reason := family.why_not({*choice.given, *uploaded}):
+        raise AtelierError(reason)
 
 
 def _id_of(data: str) -> str:

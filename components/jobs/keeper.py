@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from components.jobs.queue import SQLiteJobQueue
+from interfaces.errors import AtelierError
 from interfaces.jobs import Job
 
 _LOOK_SECONDS = 0.1
@@ -83,7 +84,8 @@ class WorkerKeeper:
                 delay = 0.0
                 continue
             self.trouble = _how_it_ended(process.returncode)
-            self._queue.bury(process.pid, self.trouble)
+            with suppress(AtelierError):  # the next worker finds what this one was at
+                self._queue.bury(process.pid, self.trouble)
             lived = time.monotonic() - started
             delay = 0.0 if lived > _LONG_LIFE else min(_SLOWEST_RESTART, max(0.25, 2 * delay))
 
@@ -107,12 +109,20 @@ class WorkerKeeper:
             if self._is_closing.wait(_LOOK_SECONDS):
                 _end(process, politely_for=_SAVE_SECONDS)
                 return True
-            overdue = self._queue.overdue(process.pid)
+            overdue = self._overdue(process.pid)
             if overdue is not None and overdue[1] > _patience(overdue[0]):
                 _end(process, politely_for=0)
-                self._queue.put_back(overdue[0].id)
+                with suppress(AtelierError):
+                    self._queue.put_back(overdue[0].id)
                 return True
         return False
+
+    def _overdue(self, worker: int) -> tuple[Job, float] | None:
+        """What the queue says; a queue that cannot be read just now shall not end the keeper."""
+        try:
+            return self._queue.overdue(worker)
+        except AtelierError:
+            return None
 
 
 def _patience(job: Job) -> float:

@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterable
+from contextlib import suppress
 from types import FrameType
 from typing import BinaryIO
 
@@ -200,13 +201,14 @@ class _JobControl:
     def watch(self, life: _Life) -> None:
         """Write progress and look for a wish to stop, until the job is over."""
         while not self.is_over.wait(_WATCH_SECONDS):
-            self.flush()
-            stop = self._queue.stop_of(self._job.id)
-            at_once = stop == "now" or (stop is not None and not self._job.order.makes_images)
-            # Once only: at the second a training would end without saving its state.
-            if at_once and not self.was_interrupted:
-                self.was_interrupted = True
-                life.interrupt()
+            with suppress(AtelierError):  # a queue that is locked for once is asked again
+                self.flush()
+                stop = self._queue.stop_of(self._job.id)
+                at_once = stop == "now" or (stop is not None and not self._job.order.makes_images)
+                # Once only: at the second a training would end without saving its state.
+                if at_once and not self.was_interrupted:
+                    self.was_interrupted = True
+                    life.interrupt()
 
 
 class JobInterface:

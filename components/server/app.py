@@ -52,6 +52,7 @@ _STATUS: dict[type[AtelierError], int] = {
 
 _FOREVER = "private, max-age=31536000, immutable"
 _MOST_AT_ONCE = 4
+_MOST_DELETED = 10_000
 
 
 class _Answer(BaseModel):
@@ -131,11 +132,11 @@ def make_app(backend: Backend, safety: Safety) -> FastAPI:
         redoc_url=None,
     )
     app.state.is_closing = lambda: False
-    streams = Streams(backend.queue)
+    streams = Streams(backend.queue, backend.store)
     for router in (
         _jobs(backend),
         _events(backend, streams, app),
-        _results(backend),
+        _results(backend, streams),
         _offers(backend),
         _uploads(backend),
     ):
@@ -254,7 +255,7 @@ def _events(backend: Backend, streams: Streams, app: FastAPI) -> APIRouter:
 
     @router.get("/events", response_class=StreamingResponse)
     def all_events(after: _After = None, last_event_id: _LastSeen = None) -> StreamingResponse:
-        """Server-sent events of all jobs: those after `after`, else from now on."""
+        """Server-sent events of all jobs and the store: those after `after`, else from now on."""
         place = start(after, last_event_id)
         return stream(queue.last_event() if place is None else place, None)
 
@@ -272,7 +273,7 @@ def _events(backend: Backend, streams: Streams, app: FastAPI) -> APIRouter:
 # ---------------------------------------------------------------- results
 
 
-def _results(backend: Backend) -> APIRouter:
+def _results(backend: Backend, streams: Streams) -> APIRouter:
     router, store = APIRouter(tags=["results"]), backend.store
     converting, drawing = _Turns(2), _Turns(_MOST_AT_ONCE)
 
@@ -286,6 +287,19 @@ def _results(backend: Backend) -> APIRouter:
     def count(search: Annotated[ResultSearch, Query()]) -> int:
         """How many results fit."""
         return store.count(_query_of(search))
+
+    @router.get("/results/deleted")
+    def deleted() -> list[int]:
+        """Numbers of what is hidden and can be restored, the newest first."""
+        found: list[int] = []
+        cursor = None
+        while len(found) < _MOST_DELETED:
+            page = store.page(ResultQuery(deleted="only", limit=1000), cursor)
+            found += [result.id for result in page.results]
+            cursor = page.next
+            if cursor is None:
+                break
+        return found
 
     @router.get("/results/{result_id}")
     def get(result_id: int) -> ResultInfo:
@@ -326,13 +340,18 @@ def _results(backend: Backend) -> APIRouter:
     def delete(result_id: int) -> Hidden:
         """Hide a result; `restore` undoes it."""
         store.get(result_id)
-        return Hidden(changed=store.delete([result_id]))
+        return changed(store.delete([result_id]))
 
     @router.post("/results/{result_id}/restore")
     def restore(result_id: int) -> Hidden:
         """Undo `delete`."""
         store.get(result_id)
-        return Hidden(changed=store.restore([result_id]))
+        return changed(store.restore([result_id]))
+
+    def changed(number: int) -> Hidden:
+        if number:
+            streams.note_change()
+        return Hidden(changed=number)
 
     return router
 

@@ -1,14 +1,19 @@
 """Events as they happen, to any number of listeners (server-sent events, WHATWG HTML 9.2)."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 
+from interfaces.errors import AtelierError
+from interfaces.iodt import ResultQuery, ResultsGallery
 from interfaces.jobs import ENDED, JobEvent, JobQueue
 
 _LOOK_SECONDS = 0.1
 _WAIT_SECONDS = 0.5
+_STORE_SECONDS = 1.0
+"""How old what is said of the store may be."""
 _ALIVE_SECONDS = 15.0
 _AT_ONCE = 500
 
@@ -16,10 +21,14 @@ MOST_LISTENERS = 200
 
 
 class Streams:
-    """Follows the queue's events; one look at the queue serves all listeners."""
+    """Follows the queue's events and the store; one look at either serves all listeners."""
 
-    def __init__(self, queue: JobQueue) -> None:
+    def __init__(self, queue: JobQueue, store: ResultsGallery) -> None:
         self._queue = queue
+        self._store = store
+        self._num_changes = 0
+        self._held = ""
+        self._held_at = 0.0
         self._last = 0
         self._changed = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
@@ -31,9 +40,11 @@ class Streams:
     ) -> AsyncGenerator[str]:
         """Events after that number as text, as long as the listener stays.
 
-        Of one job they end when it has ended.
+        Of one job they end when it has ended. Among those of all is what the store holds; that has
+        no number, and a listener that comes back is told of it anew.
         """
         self.num_listeners += 1
+        held = ""
         try:
             said = time.monotonic()
             yield "retry: 1000\n\n"
@@ -48,6 +59,10 @@ class Streams:
                     after, said = event.id, time.monotonic()
                 if is_over and len(events) < _AT_ONCE:
                     return
+                if job_id is None:
+                    before, held = held, await self._holdings()
+                    if held != before:
+                        yield f"event: results\ndata: {held}\n\n"
                 if time.monotonic() - said > _ALIVE_SECONDS:
                     yield ": alive\n\n"  # or something between here and there may hang up
                     said = time.monotonic()
@@ -55,6 +70,29 @@ class Streams:
                     await self._wait(max(after, seen))
         finally:
             self.num_listeners -= 1
+
+    def note_change(self) -> None:
+        """Results were hidden or brought back: every listener is to learn of it."""
+        self._num_changes += 1
+        self._held_at = 0.0
+
+    async def _holdings(self) -> str:
+        """What the store holds, as JSON; whoever keeps, hides or restores a result changes it."""
+        if time.monotonic() - self._held_at > _STORE_SECONDS:
+            self._held_at = time.monotonic()
+            with suppress(AtelierError):  # its own routes say what is wrong with it
+                self._held = await asyncio.to_thread(self._look_at_store)
+        return self._held
+
+    def _look_at_store(self) -> str:
+        newest = self._store.page(ResultQuery(deleted="too", limit=1)).results
+        held = {
+            "newest": newest[0].id if newest else 0,
+            "count": self._store.count(ResultQuery()),
+            "deleted": self._store.count(ResultQuery(deleted="only")),
+            "changes": self._num_changes,
+        }
+        return json.dumps(held)
 
     async def _wait(self, after: int) -> None:
         """Until there is an event after that number, but not long."""

@@ -10,7 +10,9 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from components.durable import write_text
+from components.durable import sha256_of, write_text
 from components.jobs import (
     AnnouncedStore,
     LocalUploads,
@@ -31,6 +33,7 @@ from components.jobs import (
 from components.jobs.queue import MOST_WAITING
 from components.jobs.worker import _JobControl
 from components.results_store import create as create_store
+from components.shipped import SHIPPED_MODELS
 from interfaces.errors import AtelierError
 from interfaces.iodt import ResultQuery, StoredResult
 from interfaces.jobs import (
@@ -50,7 +53,6 @@ from tests.components.fake_painter import COMMAND, ENVIRONMENT, keeper
 from tests.helpers import REPOSITORY, make_iodt
 
 MODEL = "0123456789abcdef"
-SHIPPED = "shipped"
 
 
 def order(count: int = 1, **options: Any) -> GenerateOrder:
@@ -64,11 +66,11 @@ def queue(tmp_path: Path) -> SQLiteJobQueue:
     return create(tmp_path)
 
 
-def wait_for(holds: Callable[[], bool], seconds: float = 30.0) -> float:
+def wait_for(what: str, holds: Callable[[], bool], seconds: float = 120.0) -> float:
     """Wait until it holds => how long that took, seconds."""
     began = time.monotonic()
     while not holds():
-        assert time.monotonic() - began < seconds, "waited too long"
+        assert time.monotonic() - began < seconds, f"waited {seconds:.0f} s for {what}"
         time.sleep(0.01)
     return time.monotonic() - began
 
@@ -331,8 +333,12 @@ def studio(
 Studio = tuple[SQLiteJobQueue, WorkerKeeper]
 
 
-def _until(queue: SQLiteJobQueue, job: Job, state: str, seconds: float = 30.0) -> float:
-    return wait_for(lambda: queue.get(job.id).state == state, seconds)
+def _until(queue: SQLiteJobQueue, job: Job, state: str, seconds: float = 120.0) -> float:
+    what = f"job {job.id} to be {state}"
+    try:
+        return wait_for(what, lambda: queue.get(job.id).state == state, seconds)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; it is {queue.get(job.id)!r}") from None
 
 
 def _results(queue: SQLiteJobQueue, job: Job) -> list[StoredResult]:
@@ -373,7 +379,7 @@ def test_a_job_stops_after_an_image_and_goes_on_at_the_next(
 ) -> None:
     queue, kept = studio
     job = queue.submit(order(8, seconds=0.1))
-    wait_for(lambda: queue.get(job.id).num_results >= 2)
+    wait_for("two images", lambda: queue.get(job.id).num_results >= 2)
     pid = kept.pid
     queue.stop(job.id, how)
     _until(queue, job, becomes)
@@ -402,7 +408,7 @@ def test_a_job_stops_in_the_middle_of_an_image(studio: Studio) -> None:
 def test_a_worker_that_does_not_answer_is_replaced(studio: Studio) -> None:
     queue, kept = studio
     job, after = queue.submit(order(3, hang_at=1)), queue.submit(order(2))
-    wait_for(lambda: queue.get(job.id).num_results == 1)
+    wait_for("the first image", lambda: queue.get(job.id).num_results == 1)
     pid = kept.pid
     queue.stop(job.id, "now")
     assert _until(queue, job, "cancelled") < 4
@@ -416,7 +422,7 @@ def test_a_worker_that_does_not_answer_is_replaced(studio: Studio) -> None:
 def test_a_training_saves_its_state_before_it_stops(studio: Studio, how: Any, becomes: str) -> None:
     queue, _ = studio
     job = queue.submit(TrainOrder(kind="train", collection="embedded"))
-    wait_for(lambda: queue.get(job.id).progress is not None)
+    wait_for("progress", lambda: queue.get(job.id).progress is not None)
     queue.stop(job.id, how)
     _until(queue, job, becomes)
     assert (queue.path.parent / f"state-{job.id}.txt").read_text() == "saved 1"
@@ -441,27 +447,54 @@ def test_faults_are_one_line_and_the_next_job_runs(studio: Studio) -> None:
 def test_a_job_that_kills_its_worker_fails_and_the_others_run(studio: Studio) -> None:
     queue, _ = studio
     job, after = queue.submit(order(3, die_at=1)), queue.submit(order(1))
-    _until(queue, after, "done", seconds=60)
+    _until(queue, after, "done")
     failed = queue.get(job.id)
     assert failed.state == "failed" and failed.error is not None
     assert "died on this job 3 times" in failed.error
     assert failed.num_results == 1
 
 
-def _killed_at_random(workspace: Path, count: int, kills: int, seconds: float) -> None:
+@contextmanager
+def _running(what: str, workspace: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A worker, or a server with its worker; killed on leaving, however one leaves."""
+    process = subprocess.Popen(
+        [*COMMAND, what, str(workspace)],
+        env=os.environ | ENVIRONMENT,
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        # No pipe that a process left over could keep open, for somebody to wait at for ever.
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        _kill(process.pid)
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait(30)
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _killed_at_random(workspace: Path, count: int, kills: int, seconds: float) -> Job:
+    """A job whose worker is killed so often in its middle => the job, done."""
     rng, queue = random.Random(0), create(workspace)
     with keeper(workspace) as kept:
         job = queue.submit(order(count, seconds=seconds))
         for _ in range(kills):
             before = queue.get(job.id).num_results
-            wait_for(lambda before=before: queue.get(job.id).num_results > before, 60)
+            wait_for("an image", lambda before=before: queue.get(job.id).num_results > before)
             time.sleep(rng.uniform(0, 3 * seconds))
             assert queue.get(job.id).state == "running"  # the test bites
             assert kept.pid is not None
-            os.kill(kept.pid, signal.SIGKILL)
-        _until(queue, job, "done", 120)
+            _kill(kept.pid)
+        _until(queue, job, "done")
         assert kept.num_restarts >= kills
     _check_complete(queue, job, count)
+    return job
 
 
 def test_an_image_that_a_killed_worker_kept_and_did_not_tell_of_is_the_jobs(
@@ -497,22 +530,56 @@ def test_a_worker_killed_twenty_times_leaves_nothing_out(tmp_path: Path) -> None
 def test_a_server_killed_with_its_worker_again_and_again_leaves_nothing_out(
     tmp_path: Path,
 ) -> None:
-    rng, queue = random.Random(0), create(tmp_path)
-    job = queue.submit(order(60, seconds=0.05))
-    for _ in range(8):
-        before = queue.get(job.id).num_results
-        server = _start("serve", tmp_path)
-        wait_for(lambda before=before: queue.get(job.id).num_results > before, 60)
-        time.sleep(rng.uniform(0, 0.2))
-        now = queue.get(job.id)
-        server.kill()
-        server.communicate()
-        assert (now.state, now.error) == ("running", None)  # the test bites
-    server = _start("serve", tmp_path)
-    _until(queue, job, "done", 60)
-    server.kill()
-    server.communicate()
-    _check_complete(queue, job, 60)
+    """Twenty times the server, its worker, or both at once; the pictures are an undisturbed job's.
+
+    A worker left alone ends by itself; the next server's waits for it.
+    """
+    rng, queue = random.Random(0), create(tmp_path / "killed")
+    began, count, kills = time.monotonic(), 100, Counter[str]()
+    log = tmp_path / "killed" / "began.txt"
+    job = queue.submit(order(count, seconds=0.1))
+
+    def num_begun() -> int:
+        return len(log.read_text().splitlines()) if log.exists() else 0
+
+    for _ in range(20):
+        begun = num_begun()
+        with _running("serve", tmp_path / "killed"):
+            wait_for("a worker", lambda n=begun: num_begun() > n)
+            before = queue.get(job.id).num_results
+            wait_for("an image", lambda n=before: queue.get(job.id).num_results > n)
+            time.sleep(rng.uniform(0, 0.15))
+            assert queue.get(job.id).state == "running"  # the test bites
+            what = rng.choice(("server", "worker", "both"))
+            if what != "server":
+                begun = num_begun()
+                _kill(int(log.read_text().split()[-1]))
+            if what == "worker":
+                wait_for("the keeper's next worker", lambda n=begun: num_begun() > n)
+        kills[what] += 1
+    last = queue.get(job.id)
+    assert last.error is None and last.num_results < count
+    with _running("serve", tmp_path / "killed"):
+        _until(queue, job, "done")
+    _check_complete(queue, job, count)
+
+    undisturbed = create(tmp_path / "undisturbed")
+    with _running("serve", tmp_path / "undisturbed"):
+        other = undisturbed.submit(order(count, seconds=0.0))
+        _until(undisturbed, other, "done")
+    assert _pictures(queue, job) == _pictures(undisturbed, other)
+    print(
+        f"killed {dict(kills)}, {last.num_results} of {count} images before the last start; all "
+        f"there, each once, as an undisturbed job's; {time.monotonic() - began:.1f} s"
+    )
+
+
+def _pictures(queue: SQLiteJobQueue, job: Job) -> dict[int, str]:
+    """Digests of what lies on the disk, by seed."""
+    return {
+        result.record.origin.seed: sha256_of(result.path)  # type: ignore[union-attr]
+        for result in _results(queue, job)
+    }
 
 
 def test_a_worker_that_cannot_start_is_tried_less_and_less_often(
@@ -522,60 +589,71 @@ def test_a_worker_that_cannot_start_is_tried_less_and_less_often(
     began = time.monotonic()
     command = [sys.executable, "-S", "-c", "raise SystemExit(3)"]
     with WorkerKeeper(queue, command, tmp_path / "log") as kept:
-        wait_for(lambda: kept.num_restarts >= 3)
+        wait_for("three restarts", lambda: kept.num_restarts >= 3)
         assert time.monotonic() - began > 0.25 + 0.5
-        wait_for(lambda: kept.trouble is not None)
+        wait_for("the trouble to be told", lambda: kept.trouble is not None)
         assert kept.trouble == "exit status 3"
     assert queue.get(job.id).state == "waiting"  # no fault of the job's
-
-
-def _start(what: str, workspace: Path) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [*COMMAND, what, str(workspace)],
-        env=os.environ | ENVIRONMENT,
-        cwd=REPOSITORY,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
 
 
 @posix
 def test_of_two_workers_one_works_and_the_other_takes_over(tmp_path: Path) -> None:
     queue = create(tmp_path)
     jobs = [queue.submit(order(2, seconds=0.02)) for _ in range(8)]
-    workers = [_start("worker", tmp_path) for _ in range(2)]
-    log = tmp_path / "began.txt"
-    wait_for(lambda: log.exists() and len(log.read_text().splitlines()) >= 3)
-    first = int(log.read_text().split()[1])
-    os.kill(first, signal.SIGKILL)
-    for job in jobs:
-        _until(queue, job, "done")
-        _check_complete(queue, job, 2)
-    began = [tuple(map(int, line.split())) for line in log.read_text().splitlines()]
-    assert {pid for _, pid in began} == {worker.pid for worker in workers}
-    # Only what the killed one was at was begun twice.
-    assert len(began) in (len(jobs), len(jobs) + 1)
-    assert {job_id for job_id, _ in began} == {job.id for job in jobs}
-    for worker in workers:
-        worker.communicate(timeout=20)  # closes its input: it ends by itself
-    assert sorted(worker.returncode for worker in workers) == [-9, 0]
+    with _running("worker", tmp_path) as one, _running("worker", tmp_path) as other:
+        workers = (one, other)
+        log = tmp_path / "began.txt"
+        wait_for("three jobs", lambda: log.exists() and len(log.read_text().splitlines()) >= 3)
+        _kill(int(log.read_text().split()[1]))
+        for job in jobs:
+            _until(queue, job, "done")
+            _check_complete(queue, job, 2)
+        began = [tuple(map(int, line.split())) for line in log.read_text().splitlines()]
+        assert {pid for _, pid in began} == {worker.pid for worker in workers}
+        # Only what the killed one was at was begun twice.
+        assert len(began) in (len(jobs), len(jobs) + 1)
+        assert {job_id for job_id, _ in began} == {job.id for job in jobs}
+        for worker in workers:
+            worker.communicate(timeout=60)  # closes its input: it ends by itself
+        assert sorted(worker.returncode for worker in workers) == [-9, 0]
 
 
 @posix
 def test_a_worker_ends_with_its_server_and_the_job_goes_on_with_the_next(tmp_path: Path) -> None:
     queue = create(tmp_path)
     job = queue.submit(order(10, seconds=0.1))
-    server = _start("serve", tmp_path)
-    wait_for(lambda: queue.get(job.id).num_results >= 2)
-    worker = int((tmp_path / "began.txt").read_text().split()[1])
-    server.kill()
-    server.communicate()
+    with _running("serve", tmp_path):
+        wait_for("two images", lambda: queue.get(job.id).num_results >= 2)
+        worker = int((tmp_path / "began.txt").read_text().split()[1])
     _until(queue, job, "waiting")
-    wait_for(lambda: not _is_alive(worker))
+    wait_for("the worker's end", lambda: not _is_alive(worker))
     assert queue.get(job.id).deaths == 0
     with keeper(tmp_path):
         _until(queue, job, "done")
     _check_complete(queue, job, 10)
+
+
+@posix
+def test_a_keeper_outlives_a_queue_that_cannot_be_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, failures = create(tmp_path), iter(range(3))
+
+    def locked(self: SQLiteJobQueue, worker: int) -> None:
+        if next(failures, None) is not None:
+            raise AtelierError("the queue cannot be read or written (database is locked)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SQLiteJobQueue, "overdue", locked)
+        with keeper(tmp_path) as kept:
+            wait_for("three failures", lambda: next(failures, None) is None)
+            job = queue.submit(order(2))
+            _until(queue, job, "done")
+            wait_for("a worker to kill", lambda: kept.pid is not None)
+            assert kept.pid is not None
+            _kill(kept.pid)
+            after = queue.submit(order(2))
+            _until(queue, after, "done")  # by a worker that the keeper started
 
 
 def _is_alive(pid: int) -> bool:
@@ -706,10 +784,12 @@ def catalogue(tmp_path: Path, uploads: LocalUploads) -> WorkspaceCatalogue:
     return WorkspaceCatalogue(tmp_path, uploads)
 
 
-def test_the_projects_own_model_is_offered(catalogue: WorkspaceCatalogue) -> None:
-    (offer,) = catalogue.models()
-    assert (offer.name, offer.is_default) == (SHIPPED, True)
-    assert (catalogue.model_path(offer.id) / "model.json").exists()
+def test_the_projects_own_models_are_offered(catalogue: WorkspaceCatalogue) -> None:
+    offers = catalogue.models()
+    assert [offer.name for offer in offers] == list(SHIPPED_MODELS)
+    assert [offer.is_default for offer in offers] == [True, False]
+    for offer in offers:
+        assert (catalogue.model_path(offer.id) / "model.json").exists()
     with pytest.raises(NoSuchOfferError):
         catalogue.model_path("f" * 16)
 
@@ -717,14 +797,14 @@ def test_the_projects_own_model_is_offered(catalogue: WorkspaceCatalogue) -> Non
 def test_a_trained_model_comes_first_and_a_damaged_one_not_at_all(
     catalogue: WorkspaceCatalogue, tmp_path: Path
 ) -> None:
-    (shipped,) = catalogue.models()
+    shipped = catalogue.models()[0]
     manifest = json.loads((catalogue.model_path(shipped.id) / "model.json").read_text())
     for number, changed in ((1, {"weights_sha256": "a" * 64}), (2, {"resolution": "?"})):
         folder = tmp_path / "runs" / f"000{number}-r3gan-mine" / "training" / "model"
         write_text(folder / "model.json", json.dumps(manifest | changed))
     offers = catalogue.models()
-    assert [offer.name for offer in offers] == ["0001-r3gan-mine", SHIPPED]
-    assert [offer.is_default for offer in offers] == [True, False]
+    assert [offer.name for offer in offers] == ["0001-r3gan-mine", *SHIPPED_MODELS]
+    assert [offer.is_default for offer in offers] == [True, False, False]
     assert catalogue.model_path(offers[0].id) == (
         tmp_path / "runs" / "0001-r3gan-mine" / "training" / "model"
     )
@@ -735,8 +815,8 @@ def test_a_trained_model_comes_first_and_a_damaged_one_not_at_all(
     [
         ({"choices": {"generate": {"style": "Nobody's"}}}, "style"),
         ({"choices": {"generate": {"options": {"nothing": 1}}}}, "options"),
-        ({"choices": {"generate": {"prompt": "a cat"}}}, "prompt"),
         ({"sketch": "0" * 32}, "sketch"),
+        ({"source": "0" * 32}, "source"),
         ({"model": "f" * 16}, "model"),
     ],
 )

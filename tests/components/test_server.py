@@ -8,27 +8,25 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 pytest.importorskip("fastapi", reason="needs the extra `ui`")
 
 from starlette.testclient import TestClient
 
+from benchmarks.page import crowd
+from components.jobs import create as create_queue
 from components.results_store import LocalResultsStore
 from components.results_store import create as create_store
 from components.server import Backend, Safety, Thumbnails, create_app
 from interfaces.errors import AtelierError
+from interfaces.jobs import GenerateOrder
 from tests.components.fake_painter import COMMAND, ENVIRONMENT, make_backend
 from tests.helpers import REPOSITORY, make_iodt
 
@@ -248,8 +246,10 @@ def test_deleting_can_be_undone(client: TestClient, store: LocalResultsStore) ->
     assert client.delete(place).json() == {"changed": 0}
     assert client.get("/api/results").json()["results"] == []
     assert len(client.get("/api/results", params={"deleted": "only"}).json()["results"]) == 1
+    assert client.get("/api/results/deleted").json() == [kept.id]
     assert client.post(f"{place}/restore").json() == {"changed": 1}
     assert client.get("/api/results/count").json() == 1
+    assert client.get("/api/results/deleted").json() == []
     assert kept.path.exists()
 
 
@@ -397,114 +397,6 @@ def test_passwords_cannot_be_guessed_quickly(guarded: TestClient) -> None:
     assert guarded.get("/api/status", headers=right).status_code == 429
 
 
-# ---------------------------------------------------------------- anything at all
-
-letters = st.characters(exclude_categories=["Cs"], exclude_characters="/?#")
-words = st.text(letters, min_size=1, max_size=8) | st.sampled_from(
-    ["1", "0", "-1", "jobs", "results", "..", "%2e%2e", "etc", "passwd", "\u00e9", "%00", "file"]
-)
-ROUTES = (
-    *[("POST", "jobs"), ("POST", "uploads"), ("GET", "results"), ("GET", "results/{}/file")] * 3,
-    ("GET", "jobs/{}"), ("GET", "jobs/{}/results"), ("GET", "jobs/{}/training"),
-    ("GET", "jobs/{}/grids/{}"), ("POST", "jobs/{}/cancel"), ("POST", "jobs/{}/pause"),
-    ("POST", "jobs/{}/resume"), ("POST", "jobs/{}/finish-image"), ("POST", "jobs/{}/move"),
-    ("GET", "jobs"), ("GET", "status"), ("GET", "models"), ("GET", "models/{}/styles"),
-    ("GET", "collections"), ("GET", "results/count"), ("GET", "results/{}"),
-    ("GET", "results/{}/thumbnail"), ("DELETE", "results/{}"), ("POST", "results/{}/restore"),
-    ("GET", "uploads/{}"), ("GET", "settings/schema"), ("PUT", "jobs"), ("PATCH", "results/{}"),
-    ("HEAD", "{}"), ("GET", "{}/{}/{}"), ("DELETE", "jobs/{}"),
-)  # fmt: skip
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3)
-    ),
-    max_leaves=8,
-)
-fields = st.sampled_from(
-    ["kind", "model", "choices", "uploads", "results", "settings", "collection", "collect",
-     "between", "frames", "preset", "start_from", "sketch", "enhance", "convert", "position"]
-)  # fmt: skip
-choices = st.sampled_from(["count", "seed", "seeds", "style", "options", "source", "device"])
-bodies = st.one_of(
-    json_values,
-    st.builds(
-        lambda kind, more: ORDER | more | {"kind": kind},
-        st.sampled_from(["generate", "train", "enhance", "inspect", "interpolate"]),
-        st.dictionaries(fields, json_values, max_size=3),
-    ),
-    st.builds(
-        lambda table: ORDER | {"choices": {"generate": table}},
-        st.dictionaries(choices, json_values, max_size=3),
-    ),
-)
-queries = st.dictionaries(
-    st.sampled_from(["limit", "cursor", "first_seed", "kept_after", "kept_before", "side", "format",
-                     "most_drift", "before", "state", "name", "sort_by", "after", "quality"]),
-    words | st.sampled_from(["1e999", "nan", "0001-01-01T00:00:00+14:00", "9" * 40, "drift", ":1"]),
-    max_size=3,
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Call:
-    """One request, of any kind."""
-
-    route: tuple[str, str]
-    parts: list[str]
-    query: dict[str, str]
-    body: bytes
-
-
-calls = st.builds(
-    Call,
-    st.sampled_from(ROUTES),
-    st.lists(st.just("1") | words, min_size=3, max_size=3),
-    queries,
-    st.one_of(
-        st.builds(lambda body: json.dumps(body).encode(), bodies),
-        st.binary(max_size=40),
-        st.just(make_iodt(0).data),
-    ),
-)
-
-
-def _nothing_breaks_it(client: TestClient, tmp_path: Path, examples: int) -> None:
-    create_store(tmp_path / "workspace").keep(make_iodt(0), "run")
-    (tmp_path / "secret.txt").write_text("do not read me")
-    statuses: Counter[int] = Counter()
-
-    @settings(max_examples=examples, deadline=None)
-    @given(calls)
-    def fuzz(call: Call) -> None:
-        method, url = call.route[0], "/api/" + call.route[1].format(*call.parts)
-        try:
-            answer = client.request(method, url, params=call.query, content=call.body, headers=JSON)
-        except Exception as error:
-            if type(error).__name__ == "InvalidURL":
-                return  # the client's own refusal: no address at all
-            raise
-        statuses[answer.status_code] += 1
-        assert answer.status_code < 500, answer.text
-        assert b"do not read me" not in answer.content
-        if answer.status_code >= 400 and method != "HEAD":
-            assert list(answer.json()) == ["error"]
-
-    fuzz()
-    print(statuses)
-    assert {200, 404, 422} <= set(statuses)
-    assert client.post("/api/jobs", json=ORDER).status_code == 201  # it is as well as before
-    places = {path.name for path in tmp_path.iterdir()} - {"cache"}
-    assert places == {"workspace", "secret.txt"}
-
-
-@pytest.mark.parametrize("examples", [150, pytest.param(1500, marks=pytest.mark.slow)])
-def test_no_request_breaks_it_or_gets_out(tmp_path: Path, examples: int) -> None:
-    app = create_app(make_backend(tmp_path / "workspace"), Safety())
-    with TestClient(app, HERE, raise_server_exceptions=False) as client:
-        _nothing_breaks_it(client, tmp_path, examples)
-
-
 # ---------------------------------------------------------------- a real server
 
 
@@ -579,30 +471,45 @@ def test_events_come_in_order_to_every_listener(server: Server) -> None:
 
 
 @posix
-@pytest.mark.parametrize("clients,turns", [(20, 3), pytest.param(50, 12, marks=pytest.mark.slow)])
-def test_many_clients_at_once_lose_nothing(server: Server, clients: int, turns: int) -> None:
-    def work(number: int) -> list[int]:
-        ids = []
-        for turn in range(turns):
-            order = ORDER | {"choices": {"generate": {"count": 1, "seed": number}}}
-            key = {"Idempotency-Key": f"{clients}-{number}-{turn}"}
-            answer = requests.post(server.url("jobs"), json=order, headers=key, timeout=60)
-            assert answer.status_code == 201, answer.text
-            ids.append(answer.json()["id"])
-            polled = requests.get(server.url(f"jobs/{ids[-1]}"), timeout=60)
-            assert polled.status_code == 200
-        return ids
+def test_listeners_learn_what_others_keep_and_delete(server: Server) -> None:
+    store = create_store(server.workspace)  # as the command line has one, in another process
+    held: list[dict[str, int]] = []
 
-    with ThreadPoolExecutor(clients) as pool:
-        ids = [job_id for found in pool.map(work, range(clients)) for job_id in found]
-    assert len(set(ids)) == clients * turns
-    deadline = time.monotonic() + 300
-    while requests.get(server.url("status"), timeout=30).json()["waiting"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    server.events(f"jobs/{max(ids)}/events")
-    jobs = [requests.get(server.url(f"jobs/{job_id}"), timeout=30).json() for job_id in ids]
-    assert {(job["state"], job["num_results"]) for job in jobs} == {("done", 1)}
+    def hears(event: dict[str, int]) -> bool:
+        if "newest" in event:
+            held.append(event)
+            if len(held) == 1:
+                kept.append(store.keep(make_iodt(700), "by hand").id)
+            elif len(held) == 2:
+                requests.delete(server.url(f"results/{kept[0]}"), timeout=30)
+        return len(held) == 3
+
+    kept: list[int] = []
+    server.events("events", until=hears)
+    before, with_one, without = held
+    assert with_one["newest"] == without["newest"] == kept[0] > before["newest"]
+    assert with_one["count"] == before["count"] + 1 == without["count"] + 1
+    assert without["deleted"] == before["deleted"] + 1
+
+
+@posix
+@pytest.mark.parametrize("clients,seconds", [(20, 2), pytest.param(50, 20, marks=pytest.mark.slow)])
+def test_many_clients_at_once_lose_nothing(server: Server, clients: int, seconds: float) -> None:
+    found = crowd(server.address, MODEL, clients, seconds)
+    print(found)
+    assert found.faults == []
+    assert found.num_submitted >= clients and found.num_polls >= found.num_submitted
+    jobs = create_queue(server.workspace).find(limit=1_000_000)
+    by_id = {job.id: job for job in jobs}
+    assert len(found.jobs) == found.num_submitted
+    for job_id, seed in found.jobs.items():
+        order, results = by_id[job_id].order, by_id[job_id].results
+        assert isinstance(order, GenerateOrder) and order.choices.generate.seed == seed
+        assert (by_id[job_id].state, len(results)) in {
+            ("done", 1),
+            ("cancelled", 0),
+            ("cancelled", 1),
+        }
 
 
 @posix

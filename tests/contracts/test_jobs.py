@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 import components.jobs as jobs
 import components.results_store as results_store
+from interfaces.igs import INPUT_FILES
 from interfaces.iodt import ResultsGallery, ResultsStore
 from interfaces.jobs import (
     Catalogue,
@@ -39,6 +40,15 @@ GOOD: list[dict[str, Any]] = [
     {"kind": "train", "collection": UPLOAD, "start_from": "none"},
     {"kind": "train", "collection": MODEL, "settings": {"train": {"total_images": 5}}},
 ]
+
+
+@pytest.mark.parametrize("name", INPUT_FILES)
+def test_no_file_of_igs_is_named_by_its_path(name: str) -> None:
+    named = [{name: "/etc/passwd"}, {"source": "/etc/passwd", name: "/etc/passwd"}]
+    for order in (GOOD[0], GOOD[4]):
+        for table in named:
+            with pytest.raises(ValidationError):
+                ORDER.validate_python(order | {"choices": {"generate": table}})
 
 
 @pytest.mark.parametrize("order", GOOD)

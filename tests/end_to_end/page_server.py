@@ -59,14 +59,25 @@ _DRAWING = {
 }
 
 
+_REPAINTING = {
+    "id": digest("repainting")[:16],
+    "digest": digest("repainting"),
+    "name": "0003-repainter",
+    "family": "stable_diffusion",
+    "takes": ("mask", "prompt", "source"),
+    "needs": ("source",),
+    "is_default": False,
+}
+
+
 class Offers:
-    """The catalogue with two models that need no weights."""
+    """The catalogue with models that need no weights."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
 
     def models(self) -> list[ModelOffer]:
-        return [_MODEL, _MODEL.model_copy(update=_DRAWING)]
+        return [_MODEL, *(_MODEL.model_copy(update=update) for update in (_DRAWING, _REPAINTING))]
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._catalogue, name)

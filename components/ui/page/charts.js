@@ -11,7 +11,8 @@ const svg = (tag, attributes, ...children) => {
   return element;
 };
 
-const short = (n) => {
+/** A number in a few letters. */
+export const short = (n) => {
   const isSmall = Math.abs(n) < 0.01 && n !== 0;
   return n.toLocaleString(language, isSmall ? { notation: "scientific", maximumSignificantDigits: 2 } : { notation: "compact", maximumSignificantDigits: 3 });
 };

@@ -4,7 +4,7 @@ import { api, attempt, h, query, submit, t, upload } from "./kit.js";
 import { Form } from "./forms.js";
 import * as state from "./state.js";
 import { go, jobHead, modelName, reachable, settingsOf, tile, tileGrid } from "./pictures.js";
-import { dropPlace } from "./sketch.js";
+import { dropPlace } from "./inputs.js";
 
 /** Two pictures one over the other, and how far each is seen. */
 function makeSlider() {
@@ -152,8 +152,9 @@ export function create() {
     way.hidden = !latest;
     if (!latest) return;
     wayHead.update(latest);
-    if (latest.results.join() === frameIds.join()) return;
-    frameIds = [...latest.results];
+    const kept = latest.results.filter((id) => !state.isHidden(id));
+    if (kept.join() === frameIds.join()) return;
+    frameIds = kept;
     strip.replaceChildren(
       ...frameIds.map((id) => {
         if (!tiles.has(id)) tiles.set(id, tile(id, () => frameIds));

@@ -5,7 +5,7 @@ import { h, label, t } from "./kit.js";
 let count = 0;
 
 /** One alternative of a field that may be null, with its bounds; $refs are followed. */
-function plain(field, definitions) {
+export function plain(field, definitions) {
   if (field.$ref) return plain({ ...definitions[field.$ref.split("/").pop()], ...field, $ref: undefined }, definitions);
   if (!field.anyOf) return field;
   const some = field.anyOf.filter((one) => one.type !== "null");
@@ -24,11 +24,12 @@ const isAsked = (field) =>
  *
  * `primary`: names shown first, in this order; all others lie under "More settings".
  * `hidden`: names that are not asked here. `choices`: what a field may name, by its name, as
- * functions giving [value, text] pairs. `base`: values that stand where nothing was changed. `blank`: what
- * an empty number means.
+ * functions giving [value, text] pairs. `suggestions`: the same for what may also be typed. `base`:
+ * values that stand where nothing was changed. `blank`: what an empty number means;
+ * `none`: an empty choice.
  */
 export class Form {
-  constructor(schema, { primary = null, hidden = [], choices = {}, base = {}, blank = t("automatic"), onchange } = {}) {
+  constructor(schema, { primary = null, hidden = [], choices = {}, suggestions = {}, base = {}, blank = t("automatic"), none = "—", onchange } = {}) {
     this.fields = new Map();
     this.choices = choices;
     this.onchange = onchange ?? (() => {});
@@ -39,7 +40,7 @@ export class Form {
     for (const name of [...first, ...names.filter((name) => !first.includes(name))]) {
       const field = plain(schema.properties[name], schema.$defs ?? {});
       if (!isAsked(field) || hidden.includes(name)) continue;
-      const made = makeField(name, { ...field, blank }, choices[name], (value) => this.onchange(name, value));
+      const made = makeField(name, { ...field, blank, none, suggestions: suggestions[name] }, choices[name], (value) => this.onchange(name, value));
       this.fields.set(name, made);
       (first.includes(name) ? this.main : this.more).append(made.element);
     }
@@ -103,23 +104,10 @@ function makeField(name, field, choices, onchange) {
               ? makeText
               : makeJson;
   const control = make(id, name, field, choices, onchange);
-  const help = h("p", { class: "help", id: `${id}-help`, hidden: true }, t(field.description ?? ""));
+  const { ask, help } = about(label(field.title ?? name), field.description ?? "");
+  help.id = `${id}-help`;
   control.input.setAttribute("aria-describedby", help.id);
   control.input.dataset.field = name;
-  const ask = h(
-    "button",
-    {
-      type: "button",
-      class: "ask",
-      "aria-label": t("About “{name}”", { name: label(field.title ?? name) }),
-      "aria-expanded": "false",
-      onclick: () => {
-        help.hidden = !help.hidden;
-        ask.setAttribute("aria-expanded", String(!help.hidden));
-      },
-    },
-    "?",
-  );
   const title = h("label", { for: id }, label(field.title ?? name));
   const parts =
     field.type === "boolean" && !choices
@@ -128,6 +116,26 @@ function makeField(name, field, choices, onchange) {
   const element = h("div", { class: "field" }, ...parts, field.description ? help : null);
   if (!field.description) ask.remove();
   return { ...control, element, initial: field.default };
+}
+
+/** A "?" and the help that it shows. */
+export function about(name, description) {
+  const help = h("p", { class: "help", hidden: true }, t(description));
+  const ask = h(
+    "button",
+    {
+      type: "button",
+      class: "ask",
+      "aria-label": t("About “{name}”", { name }),
+      "aria-expanded": "false",
+      onclick: () => {
+        help.hidden = !help.hidden;
+        ask.setAttribute("aria-expanded", String(!help.hidden));
+      },
+    },
+    "?",
+  );
+  return { ask, help };
 }
 
 const listening = (input, get, onchange) => {
@@ -141,7 +149,7 @@ function makeSelect(id, name, field, choices, onchange) {
     const some = (choices ? choices() : field.enum).map((one) =>
       Array.isArray(one) ? one : [one, typeof one === "string" ? t(one) : String(one)],
     );
-    return field.isNullable ? [[null, "—"], ...some] : some;
+    return field.isNullable ? [[null, field.none], ...some] : some;
   };
   let pairs = [];
   const fill = () => {
@@ -209,10 +217,16 @@ function makeText(id, name, field, choices, onchange) {
     autocomplete: "off",
     spellcheck: "false",
     placeholder: field.isNullable && !isLong ? field.blank : undefined,
+    list: field.suggestions && `${id}-list`,
   });
   const get = () => (input.value.trim() === "" ? null : input.value.trim());
   listening(input, get, onchange);
-  return { element: input, input, get, set: (value) => (input.value = value ?? "") };
+  const made = { element: input, input, get, set: (value) => (input.value = value ?? "") };
+  if (!field.suggestions) return made;
+  const list = h("datalist", { id: `${id}-list` });
+  const refresh = () => list.replaceChildren(...field.suggestions().map((one) => h("option", { value: one })));
+  refresh();
+  return { ...made, element: h("div", {}, input, list), refresh };
 }
 
 function makeDate(id, name, field, choices, onchange) {

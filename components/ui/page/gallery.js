@@ -3,7 +3,7 @@
 import { api, attempt, h, query, t } from "./kit.js";
 import { Form, folded } from "./forms.js";
 import * as state from "./state.js";
-import { go, isHidden, reachable, tile, tileGrid } from "./pictures.js";
+import { go, reachable, tile, tileGrid } from "./pictures.js";
 
 const PER_PAGE = 100;
 
@@ -14,9 +14,10 @@ export function create() {
     primary: ["sort_by", "family", "style", "first_seed", "last_seed"],
     hidden: ["limit"],
     blank: t("any"),
+    none: t("any"),
+    suggestions: { style: styles }, // of a model that is here no more, results may still be
     choices: {
       family: () => Object.keys(families),
-      style: styles,
       enhancer: () => enhancers,
       model_digest: () => state.models.map((one) => [one.digest, `${one.name} · ${one.family}`]),
     },
@@ -53,8 +54,9 @@ export function create() {
   let turn = 0; // a search that was overtaken by another is forgotten
   let seen = 0;
   let number = 0;
+  let isRenewing = false;
 
-  const isShown = (id) => wanted.deleted || !isHidden(id);
+  const isShown = (id) => wanted.deleted || !state.isHidden(id);
   const ids = () => pages.flatMap((page) => page.ids).filter(isShown);
 
   // Pages far from what is seen are emptied and keep their height, so tens of thousands of
@@ -90,7 +92,7 @@ export function create() {
     turn += 1;
     const mine = turn;
     ids.isDeleted = wanted.deleted === "only";
-    seen = newest();
+    seen = state.newestResult;
     fresh.hidden = true;
     fault.hidden = true;
     pages = [];
@@ -142,31 +144,63 @@ export function create() {
     near.observe(element);
   }
 
-  const newest = () => Math.max(0, ...[...state.jobs.values()].flatMap((job) => job.results));
+  /** Put what was kept meanwhile before what is shown, which stays as it is. */
+  async function renew() {
+    if (isRenewing) return;
+    isRenewing = true;
+    const [mine, upTo] = [turn, state.newestResult];
+    await attempt(async () => {
+      const [newest, all] = await Promise.all([
+        api(`results?${query({ ...wanted, limit: PER_PAGE })}`),
+        api(`results/count?${query(wanted)}`),
+      ]);
+      if (mine !== turn) return;
+      const known = new Set(pages.flatMap((page) => page.ids));
+      const come = newest.results.map((one) => one.result.id).filter((id) => !known.has(id));
+      seen = upTo;
+      if (!pages.length || come.length === PER_PAGE || pages[0].ids.length > 3 * PER_PAGE) return start();
+      pages[0].ids.unshift(...come);
+      if (pages[0].isFilled) pages[0].element.prepend(...come.filter(isShown).map((id) => tile(id, ids)));
+      reachable(grid);
+      number = all;
+      tellCount();
+    });
+    await new Promise((go) => setTimeout(go, 1000));
+    isRenewing = false;
+    if (grid.isConnected) offerNew();
+  }
+
+  /** What was kept meanwhile appears where nobody is busy further down; else it is offered. */
+  function offerNew() {
+    const more = state.newestResult - seen;
+    const isFree = scrollY < 200 && !grid.contains(document.activeElement) && !document.querySelector("dialog[open]");
+    const isNewestFirst = (wanted.sort_by ?? "newest") === "newest";
+    fresh.hidden = more <= 0;
+    fresh.textContent = t("Show {n} new pictures", { n: Math.max(0, more) });
+    if (more > 0 && isFree && isNewestFirst) renew();
+  }
 
   search.addEventListener("submit", (event) => {
     event.preventDefault();
     go("gallery", form.values());
   });
   fresh.addEventListener("click", () => (scrollTo(0, 0), start()));
-  document.addEventListener("results-changed", ({ detail }) => {
-    if (!detail) return start();
-    number -= 1;
-    tellCount();
-    grid.querySelector(`[data-id="${detail.removed}"]`)?.remove();
+  document.addEventListener("results-changed", ({ detail: { removed, restored } }) => {
+    if (restored.length || wanted.deleted) return start();
+    attempt(async () => ((number = await api(`results/count?${query(wanted)}`)), tellCount()));
+    for (const id of removed) grid.querySelector(`[data-id="${id}"]`)?.remove();
+    reachable(grid);
   });
 
   return {
     element: h("div", { class: "two" }, search, h("section", { class: "results", "aria-label": t("Results") }, h("div", { class: "bar" }, count, fresh), grid, end)),
     update: () => {
       form.refresh();
-      const more = [...state.jobs.values()].flatMap((job) => job.results).filter((id) => id > seen).length;
-      fresh.hidden = !more;
-      fresh.textContent = t("Show {n} new pictures", { n: more });
+      offerNew();
     },
     show: (values) => {
       const known = Object.fromEntries(Object.entries(values).filter(([name]) => name in sections.find.properties));
-      const isSame = query(known) === query(wanted) && pages.length && newest() === seen;
+      const isSame = query(known) === query(wanted) && pages.length && state.newestResult === seen;
       wanted = known;
       const typed = Object.entries(known).map(([name, value]) => [name, isNumber(name) ? Number(value) : value]);
       form.set(Object.fromEntries(typed));

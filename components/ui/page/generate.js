@@ -2,21 +2,23 @@
 
 import { api, attempt, h, remember, remembered, submit, t } from "./kit.js";
 import { Form, folded } from "./forms.js";
+import { Inputs } from "./inputs.js";
 import * as state from "./state.js";
 import { jobCards, modelName, settingsOf } from "./pictures.js";
 
 /** The forms of model, IGS, its family's options, IES and ICS, together. */
 export class ChoiceForm {
-  constructor({ fits = () => true, primary, hidden = [] }) {
+  constructor({ fits = () => true, besides } = {}) {
     this.fits = fits;
     const { sections } = state.schema;
+    this.inputs = new Inputs(sections.generate, besides);
     this.model = h("select", { id: `model-${ChoiceForm.made++}`, "data-field": "model" });
     this.model.addEventListener("change", () => this.suit());
     this.note = h("p", { class: "help" });
     const styles = () => this.chosen()?.styles ?? [];
     this.generate = new Form(sections.generate, {
-      primary: primary ?? ["style", "count", "seed"],
-      hidden: ["skip", ...hidden],
+      primary: ["prompt", "style", "count", "seed"],
+      hidden: ["skip"],
       choices: { style: () => styles(), towards_style: () => styles() },
     });
     this.enhance = new Form(sections.enhance, {
@@ -34,6 +36,7 @@ export class ChoiceForm {
       "div",
       { class: "choice" },
       h("div", { class: "field" }, h("div", { class: "title" }, h("label", { for: this.model.id }, t("Model"))), this.model, this.note),
+      this.inputs.element,
       this.generate.main,
       this.enhance.main,
       this.convert.main,
@@ -81,6 +84,7 @@ export class ChoiceForm {
     this.note.textContent = t("{n} training images shown", { n: model.images_seen }) + ` · ${model.description}`;
     for (const name of ["style", "towards_style", "style_blend"]) this.generate.toggle(name, model.is_conditional);
     this.generate.toggle("prompt", model.takes.includes("prompt"));
+    this.inputs.suit(model);
     this.generate.refresh();
     this.enhance.refresh();
     if (this.family !== model.family) {
@@ -101,6 +105,12 @@ export class ChoiceForm {
     };
   }
 
+  /** The order; the files that it names are sent first. */
+  async order() {
+    const files = await this.inputs.uploads();
+    return { kind: "generate", model: this.model.value, choices: this.choices(), ...files };
+  }
+
   set({ generate = {}, enhance = {}, convert = {} }) {
     this.generate.set(generate);
     this.enhance.set(enhance);
@@ -110,7 +120,7 @@ export class ChoiceForm {
 }
 
 export function create() {
-  const choice = new ChoiceForm({ fits: (model) => model.needs.every((name) => name === "prompt") });
+  const choice = new ChoiceForm();
   const fault = h("p", { class: "fault", role: "alert", hidden: true });
   const button = h("button", { class: "main go", type: "submit" }, t("Generate"));
   const form = h("form", { class: "panel", "aria-label": t("Generate") }, choice.element, h("div", { class: "foot" }, fault, button));
@@ -120,10 +130,9 @@ export function create() {
     event.preventDefault();
     fault.hidden = true;
     button.disabled = true;
-    const choices = choice.choices();
-    remember("generate", { model: choice.model.value, choices });
+    remember("generate", { model: choice.model.value, choices: choice.choices() });
     try {
-      state.take(await submit({ kind: "generate", model: choice.model.value, choices }));
+      state.take(await submit(await choice.order()));
       if (matchMedia("(max-width: 860px)").matches) cards.element.scrollIntoView({ block: "start" });
       else scrollTo(0, 0);
     } catch (error) {

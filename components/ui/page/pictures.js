@@ -67,10 +67,6 @@ export function reachable(grid) {
 
 // ---------------------------------------------------------------- one result
 
-const hidden = new Set(); // deleted in this tab; others learn of it when they look again
-
-export const isHidden = (id) => hidden.has(id);
-
 const inside = h("div", { class: "inside" });
 const viewer = h("dialog", { class: "viewer", "aria-labelledby": "viewer-title" }, inside);
 let place = { id: 0, siblings: () => [] };
@@ -89,7 +85,7 @@ viewer.addEventListener("close", () => {
 });
 
 /** What the arrow keys go through: all but the deleted, unless those were searched for. */
-const around = () => place.siblings().filter((id) => place.siblings.isDeleted || !hidden.has(id));
+const around = () => place.siblings().filter((id) => place.siblings.isDeleted || !state.isHidden(id));
 
 function step(by) {
   const ids = around();
@@ -239,21 +235,19 @@ function removal(id) {
   const later = (path, method) => api(`results/${id}${path}`, { method });
   const bringBack = async () => {
     await later("/restore", "POST");
-    hidden.delete(id);
-    document.dispatchEvent(new CustomEvent("results-changed"));
+    state.hide(id, false);
     toast(t("It is back."));
   };
   const remove = async () => {
     const ids = around();
     const next = ids[ids.indexOf(id) + 1] ?? ids[ids.indexOf(id) - 1];
     await later("", "DELETE");
-    hidden.add(id);
-    document.dispatchEvent(new CustomEvent("results-changed", { detail: { removed: id } }));
+    state.hide(id, true);
     toast(t("Deleted; the file is removed for good in a week."), { action: t("Undo"), act: () => attempt(bringBack) });
     if (next === undefined) viewer.close();
     else turnTo(next);
   };
-  return hidden.has(id) || place.siblings.isDeleted
+  return state.isHidden(id) || place.siblings.isDeleted
     ? h("button", { type: "button", class: "restore", onclick: () => attempt(async () => (await bringBack(), viewer.close())) }, t("Restore"))
     : h("button", { type: "button", class: "danger", onclick: () => attempt(remove) }, t("Delete"));
 }
@@ -272,7 +266,7 @@ export function settingsOf(result) {
 }
 
 export function modelName(model) {
-  return `${model.name === "shipped" ? t("Atelier’s own") : model.name} · ${model.family} · ${model.dataset_name}`;
+  return `${model.name.startsWith("shipped") ? t("Atelier’s own") : model.name} · ${model.family} · ${model.dataset_name}`;
 }
 
 // ---------------------------------------------------------------- a job and its pictures
@@ -392,7 +386,7 @@ export function jobCard(first) {
   const element = h("article", { class: "card job" }, head.element, grid, all);
   const tiles = new Map();
   let job = first;
-  const ids = () => job.results.filter((id) => !hidden.has(id)).slice(-100);
+  const ids = () => job.results.filter((id) => !state.isHidden(id)).slice(-100);
   all.addEventListener("click", () => go("gallery", { run: job.run }));
 
   const update = (next) => {

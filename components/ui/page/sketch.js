@@ -3,6 +3,7 @@
 import { attempt, h, remember, remembered, submit, t, upload } from "./kit.js";
 import * as state from "./state.js";
 import { ChoiceForm } from "./generate.js";
+import { decoded, dropPlace, dropsAt, pointOn } from "./inputs.js";
 import { jobCards } from "./pictures.js";
 
 const SIDE = 512;
@@ -43,11 +44,7 @@ function makeEasel(onchange) {
     onchange();
   }
 
-  const point = (event) => {
-    const box = canvas.getBoundingClientRect();
-    const at = (n, low, size) => Math.round(((n - low) / size) * SIDE * 10) / 10;
-    return [at(event.clientX, box.left, box.width), at(event.clientY, box.top, box.height)];
-  };
+  const point = (event) => pointOn(canvas, event).map((share) => Math.round(share * SIDE * 10) / 10);
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button) return;
     canvas.setPointerCapture(event.pointerId);
@@ -68,9 +65,7 @@ function makeEasel(onchange) {
 
   /** Lay a picture over the whole canvas, kept whole on white. */
   async function lay(blob) {
-    const bitmap = await createImageBitmap(blob).catch(() => {
-      throw new Error(t("That is no picture this browser can read."));
-    });
+    const bitmap = await decoded(blob);
     const scale = SIDE / Math.max(bitmap.width, bitmap.height);
     const sheet = h("canvas", { width: SIDE, height: SIDE });
     const brush = sheet.getContext("2d");
@@ -107,32 +102,12 @@ function makeEasel(onchange) {
   };
 }
 
-/** A place to drop files at, or to choose one. */
-export function dropPlace(text, accept, take) {
-  const input = h("input", { type: "file", accept, "aria-label": text });
-  const place = h("label", { class: "drop" }, text, input);
-  const all = (files) => [...files].forEach((file) => attempt(() => take(file)));
-  input.addEventListener("change", () => (all(input.files), (input.value = "")));
-  dropsAt(place, all);
-  return place;
-}
-
-export function dropsAt(place, all) {
-  place.addEventListener("dragover", (event) => (event.preventDefault(), place.classList.add("over")));
-  place.addEventListener("dragleave", () => place.classList.remove("over"));
-  place.addEventListener("drop", (event) => {
-    event.preventDefault();
-    place.classList.remove("over");
-    all(event.dataTransfer.files);
-  });
-}
-
 export function create() {
   const draws = (model) => model.takes.includes("sketch") || model.takes.includes("source");
   const notice = h("p", { class: "notice" }, t("No model here takes a drawing yet. Train one with the preset sketch_64, or adopt one; you can draw already, the sketch is kept."));
-  const easel = makeEasel(() => renew());
-  const choice = new ChoiceForm({ fits: draws, primary: ["style", "count", "seed"] });
+  const easel = makeEasel(() => (choice.inputs.follow(false), renew()));
   const use = h("select", { id: "sketch-use" });
+  const choice = new ChoiceForm({ fits: draws, besides: () => (use.value ? { [use.value]: easel.png } : {}) });
   const useField = h("div", { class: "field" }, h("div", { class: "title" }, h("label", { for: use.id }, t("The canvas is"))), use);
   const button = h("button", { type: "submit", class: "main go" }, t("Make variations"));
   const fault = h("p", { class: "fault", role: "alert", hidden: true });
@@ -167,8 +142,10 @@ export function create() {
     const names = { sketch: t("a drawing to keep to"), source: t("a picture to rework") };
     use.replaceChildren(...takes.map((name) => h("option", { value: name }, names[name])));
     useField.hidden = takes.length < 2;
+    if (model) choice.inputs.suit(model);
   }
   choice.model.addEventListener("change", renew);
+  use.addEventListener("change", () => choice.suit());
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -176,8 +153,7 @@ export function create() {
     button.disabled = true;
     try {
       const file = await upload(await easel.png(), "sketch.png");
-      const order = { kind: "generate", model: choice.model.value, choices: choice.choices(), [use.value]: file.id };
-      state.take(await submit(order));
+      state.take(await submit({ ...(await choice.order()), [use.value]: file.id }));
     } catch (error) {
       fault.textContent = error.message;
       fault.hidden = false;

@@ -8,6 +8,10 @@ export let schema = null;
 export let models = [];
 export let collections = [];
 export let isConnected = true;
+export let newestResult = 0;
+
+const hidden = new Set(); // results that were deleted, in whichever tab
+export const isHidden = (id) => hidden.has(id);
 
 const listeners = new Set();
 let isTelling = false;
@@ -38,9 +42,30 @@ export const modelByDigest = (digest) => models.find((model) => model.digest ===
 
 export async function load() {
   const status = await api("status");
-  [schema] = await Promise.all([api("settings/schema"), loadOffers(), loadJobs()]);
+  const newest = api("results?deleted=too&limit=1");
+  [schema] = await Promise.all([api("settings/schema"), loadOffers(), loadJobs(), loadHidden()]);
+  newestResult = (await newest).results[0]?.result.id ?? 0;
   listen(status.last_event);
 }
+
+/** Learn which results are deleted, here or in another tab, and tell of those that went or came. */
+async function loadHidden() {
+  const now = new Set(await api("results/deleted"));
+  const removed = [...now].filter((id) => !hidden.has(id));
+  const restored = [...hidden].filter((id) => !now.has(id));
+  for (const id of restored) hidden.delete(id);
+  for (const id of removed) hidden.add(id);
+  if (removed.length || restored.length) tellResults({ removed, restored });
+}
+
+/** A result was deleted or brought back here, and the server has said so. */
+export function hide(id, isGone) {
+  if (isGone) hidden.add(id);
+  else hidden.delete(id);
+  tellResults(isGone ? { removed: [id], restored: [] } : { removed: [], restored: [id] });
+}
+
+const tellResults = (detail) => document.dispatchEvent(new CustomEvent("results-changed", { detail }));
 
 export async function loadOffers() {
   [models, collections] = await Promise.all([api("models"), api("collections")]);
@@ -115,6 +140,13 @@ function listen(after) {
     if (!job || job.results.includes(data.result)) return;
     job.results.push(data.result);
     job.num_results += 1;
+    tell();
+  });
+  let deletions = "";
+  on("results", ({ newest, deleted, changes }) => {
+    newestResult = newest;
+    if (deletions !== `${deleted} ${changes}`) attempt(loadHidden);
+    deletions = `${deleted} ${changes}`;
     tell();
   });
   for (const kind of ["said", "warned"]) {

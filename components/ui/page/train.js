@@ -3,9 +3,9 @@
 import { api, attempt, h, label, submit, t, toast, upload } from "./kit.js";
 import { Form, folded } from "./forms.js";
 import * as state from "./state.js";
-import { chart } from "./charts.js";
+import { chart, short } from "./charts.js";
 import { go, jobHead, modelName } from "./pictures.js";
-import { dropPlace } from "./sketch.js";
+import { dropPlace } from "./inputs.js";
 
 const LOOK_MILLISECONDS = 2000;
 
@@ -133,9 +133,12 @@ export function create() {
     const job = state.newestFirst().find((one) => one.kind === "inspect" && one.order.collection === collection.value);
     report.hidden = !job;
     if (!job) return;
+    const training = state.newestFirst().find((one) => one.kind === "train");
+    report.style.order = training && training.id > job.id ? "1" : "0"; // the newest is on top
     inspectHead.update(job);
     lines.hidden = !job.outcome?.lines;
-    lines.textContent = (job.outcome?.lines ?? []).join("\n");
+    const text = (job.outcome?.lines ?? []).join("\n");
+    lines.replaceChildren(...text.split(/(█+)/).map((part) => (part.startsWith("█") ? h("span", { class: "bars" }, part) : part)));
   }
 
   // ------------------------------------------------------------ a training that is watched
@@ -148,13 +151,14 @@ export function create() {
   const head = jobHead();
   const ready = h("p", { class: "notice", hidden: true });
   const charts = h("div", { class: "charts" });
+  const others = h("div", { class: "charts" });
   const place = h("input", { type: "range", min: "0", step: "1", "aria-label": t("Sample grid") });
   const at = h("output");
   const grid = h("img", { alt: t("Sample grid") });
   const samples = h("div", { class: "grid", hidden: true }, h("h4", {}, t("Samples")), h("div", { class: "range" }, place, at), grid);
   const guardian = h("ul", { class: "told" });
   const guarded = h("div", { hidden: true }, h("h4", {}, t("Guardian")), guardian);
-  const card = h("div", { class: "card stack", hidden: true }, which, head.element, ready, charts, samples, guarded);
+  const card = h("div", { class: "card stack", hidden: true }, which, head.element, ready, charts, samples, guarded, others);
   const empty = h("p", { class: "empty" }, t("Choose a collection and a preset; the curves and samples of the training appear here."));
   let grids = [];
   let isNewest = true;
@@ -189,13 +193,10 @@ export function create() {
     const group = (fits) => names.filter(fits).map((name) => ({ name, points: seen.map((x, n) => [x, columns[name][n]]) }));
     const isLoss = (name) => name.includes("loss");
     const isScore = (name) => name.includes("score");
-    const made = [
-      chart(t("Losses"), group(isLoss)),
-      chart(t("Critic scores"), group(isScore)),
-      ...group((name) => !isLoss(name) && !isScore(name)).map((curve) => chart(label(curve.name), [curve])),
-      ...metrics(measurements),
-    ];
-    charts.replaceChildren(...made.filter(Boolean));
+    const first = [chart(t("Losses"), group(isLoss)), chart(t("Critic scores"), group(isScore))];
+    const rest = group((name) => !isLoss(name) && !isScore(name)).map((curve) => chart(label(curve.name), [curve]));
+    charts.replaceChildren(...first.filter(Boolean));
+    others.replaceChildren(...[...metrics(measurements), ...rest].filter(Boolean));
     grids = found;
     samples.hidden = !grids.length;
     place.max = String(Math.max(0, grids.length - 1));
@@ -218,9 +219,22 @@ export function create() {
         if (one.low !== null && one.high !== null) found.get(name).band.push([x, one.low, one.high]);
       }
     }
-    return [...found.values()].map((curve) =>
-      chart(label(curve.name), [curve], t("{made} made against {real}, features: {features}", { made: curve.one.num_generated, real: curve.one.num_real, features: curve.one.features })),
-    );
+    const all = [...found.values()];
+    const note = ({ one }) => t("{made} made against {real}, features: {features}", { made: one.num_generated, real: one.num_real, features: one.features });
+    const [few, many] = [all.filter(({ points }) => points.length < 2), all.filter(({ points }) => points.length > 1)];
+    return [...many.map((curve) => chart(named(curve.name), [curve], note(curve))), few.length ? figures(few, note(few[0])) : null];
+  }
+
+  const named = (metric) => ({ frechet: t("Fréchet distance"), kid: t("Kernel distance (KID)") })[metric] ?? label(metric);
+
+  /** What was measured once is no curve yet. */
+  function figures(curves, note) {
+    const list = h("dl", { class: "facts" });
+    for (const { name, one } of curves) {
+      const range = one.low === null || one.high === null ? "" : ` (${short(one.low)} – ${short(one.high)})`;
+      list.append(h("dt", {}, named(name)), h("dd", {}, `${short(one.value)}${range}`));
+    }
+    return h("figure", { class: "chart", style: "margin:0" }, h("figcaption", {}, t("Measured")), list, h("p", { class: "help" }, note));
   }
 
   function update() {
@@ -248,6 +262,7 @@ export function create() {
     const isNew = shown !== job.id || update.state !== job.state;
     if (shown !== job.id) {
       charts.replaceChildren();
+      others.replaceChildren();
       samples.hidden = guarded.hidden = true;
       isNewest = true;
     }
