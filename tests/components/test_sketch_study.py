@@ -62,7 +62,7 @@ from interfaces.igme import IGME
 from interfaces.igs import IGS
 from interfaces.ipdt import IPDT
 from interfaces.progress import ProgressEvent, silent
-from tests.helpers import digest, tiny_prepared
+from tests.helpers import REPOSITORY, digest, tiny_prepared
 
 SIDE = 16
 
@@ -363,6 +363,17 @@ def test_drawings_that_disagree_leave_it_open_whether_radius_7_keeps_them() -> N
         for found in planted()
     ]
     assert not judged(points)[4].holds
+
+
+def test_on_drawn_eyes_the_claims_hold_by_the_figures_that_were_found() -> None:
+    """docs/studies/sketch-eyes.json, as docs/sketch.md tells of it, judged again from its points."""
+    kept = (REPOSITORY / "docs" / "studies" / "sketch-eyes.json").read_bytes()
+    study = SketchStudy.model_validate_json(kept)
+    comparison = compare_curves(study.points)
+    assert comparison == study.comparison
+    found = claims(study.points, study.from_noise, comparison)
+    assert found == study.claims
+    assert all(claim.holds for claim in found)
 
 
 def test_order_counts_not_only_the_ends() -> None:
