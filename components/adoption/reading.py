@@ -105,7 +105,7 @@ def _cyclegan(wanted: Adoption) -> _Foreign:
     if len(wanted.sources) != 2:
         raise ValueError("a CycleGAN has two generators; name both files, …G_A.pth and …G_B.pth")
     weights: dict[str, Tensor] = {}
-    sizes: list[dict[str, int]] = []
+    sizes: list[dict[str, Any]] = []
     for way, source in zip(("to_second", "to_first"), wanted.sources, strict=True):
         state, size = import_generator(_state_dict(Path(source).expanduser()))
         weights |= {f"{way}.{name}": tensor for name, tensor in state.items()}

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from components.experiments.sketch_numbers import overlap
 from components.families.drawing import clean_sketch, strokes_of_pictures
 from components.generation import LocalGenerator
 from components.shipped import SHIPPED_MODELS
+from interfaces.errors import AtelierError
 from interfaces.igme import IGME
 from interfaces.igs import IGS
 from tests.drawings import SKETCHES, draw
@@ -68,3 +70,29 @@ def test_a_seed_is_the_same_picture_alone_and_among_25(model: IGME, tmp_path: Pa
     many = painted(model, tmp_path / "boat.png", "0-24", radius=7, steps=4)
     alone = painted(model, tmp_path / "boat.png", "17", radius=7, steps=4)
     np.testing.assert_array_equal(many[17], alone[0])
+
+
+@pytest.mark.parametrize(
+    ("size", "grey", "said"),
+    [
+        ((640, 480), 255, "the sketch is empty; draw dark lines on light paper"),
+        ((640, 480), 0, "the sketch is black all over; draw dark lines on light paper"),
+        ((8000, 6000), 255, "the sketch has 8000×6000 pixels; 40 million are the most"),
+        ((1, 1), 0, "the sketch has 1×1 pixels; draw on at least 8×8"),
+    ],
+)
+def test_what_is_no_sketch_is_one_line(
+    model: IGME, tmp_path: Path, size: tuple[int, int], grey: int, said: str
+) -> None:
+    path = tmp_path / "sketch.png"
+    Image.new("L", size, grey).save(path)
+    with pytest.raises(AtelierError) as refusal:
+        painted(model, path, "0")
+    assert str(refusal.value) == f"{path}: {said}"
+
+
+def test_a_text_is_no_sketch(model: IGME, tmp_path: Path) -> None:
+    path = tmp_path / "sketch.png"
+    path.write_text("a drawing of a house")
+    with pytest.raises(AtelierError, match=r"sketch\.png: not an image of a known format"):
+        painted(model, path, "0")

@@ -366,7 +366,7 @@ def test_drawings_that_disagree_leave_it_open_whether_radius_7_keeps_them() -> N
 
 
 def test_on_drawn_eyes_the_claims_hold_by_the_figures_that_were_found() -> None:
-    """docs/studies/sketch-eyes.json, as docs/sketch.md tells of it, judged again from its points."""
+    """docs/studies/sketch-eyes.json, told of in docs/sketch.md, judged again from its points."""
     kept = (REPOSITORY / "docs" / "studies" / "sketch-eyes.json").read_bytes()
     study = SketchStudy.model_validate_json(kept)
     comparison = compare_curves(study.points)

@@ -5,7 +5,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from tests.end_to_end.cli import (
     QUICK,
@@ -100,22 +99,3 @@ def test_no_permission_to_read_a_file_of_the_collection(paintings: Path, tmp_pat
     done = atelier("inspect", "--data", paintings, cwd=tmp_path, prefix=without_privileges())
     assert done.returncode == 0
     assert "day/closed.png: unreadable, cannot be read: Permission denied" in done.stdout
-
-
-def test_sketches_that_are_none(tmp_path: Path) -> None:
-    """Of the model that ships, before a picture is made."""
-    paper = {"empty": (640, 480, 255), "black": (640, 480, 0), "large": (8000, 6000, 255)}
-    for name, (width, height, grey) in (paper | {"pixel": (1, 1, 0)}).items():
-        Image.new("L", (width, height), grey).save(tmp_path / f"{name}.png")
-    (tmp_path / "text.png").write_text("a drawing of a house")
-    for name, said in {
-        "empty": "the sketch is empty; draw dark lines on light paper",
-        "black": "the sketch is black all over; draw dark lines on light paper",
-        "large": "8000×6000 pixels; 40 million are the most",
-        "pixel": "1×1 pixels; draw on at least 8×8",
-        "text": "not an image of a known format",
-        "nowhere": "cannot be read (No such file or directory)",
-    }.items():
-        line = one_line(atelier("generate", f"--sketch={name}.png", cwd=tmp_path))
-        assert said in line
-        assert f"{name}.png" in line

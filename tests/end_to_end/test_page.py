@@ -458,6 +458,7 @@ def test_strokes_are_drawn_undone_and_made_into_pictures(page: Page, server: Ser
 
 
 def _draw(page: Page, canvas: Locator, lower: float = 0) -> None:
+    canvas.scroll_into_view_if_needed()  # which waits until it stands still
     box = canvas.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 50, box["y"] + 100 + lower)
@@ -612,7 +613,7 @@ def test_a_hostile_upload_is_refused_in_a_line(page: Page, tmp_path: Path) -> No
     hostile = tmp_path / "..%2f..%2fpage.zip"
     hostile.write_bytes(b"<script>alert(1)</script>" * 10)
     page.get_by_role("link", name="Train").click()
-    page.locator("input[type=file]").set_input_files(hostile)
+    page.get_by_label("Drop a zip or tar of pictures here").set_input_files(hostile)
     expect(page.locator(".toast.bad")).to_contain_text("neither a readable picture")
 
 
@@ -620,7 +621,7 @@ def test_an_original_and_its_enlargement_lie_under_a_slider(page: Page, tmp_path
     picture = tmp_path / "mine.png"
     Image.new("RGB", (32, 32), (200, 30, 60)).save(picture)
     page.get_by_role("link", name="Compare").click()
-    page.locator("input[type=file]").set_input_files(picture)
+    page.get_by_label("Drop a picture here to enlarge it").set_input_files(picture)
     pictures = page.locator(".slider img")
     for place in range(2):
         _until(lambda n=place: pictures.nth(n).evaluate("image => image.naturalWidth > 0"))

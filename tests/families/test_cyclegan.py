@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from components.families.cyclegan import method
-from components.families.cyclegan.config import CycleGANConfig, Options
+from components.families.cyclegan.config import CycleGANConfig, Options, Upsampling
 from components.families.cyclegan.method import (
     Discriminator,
     Generator,
@@ -20,6 +20,7 @@ from components.families.cyclegan.method import (
     Sampler,
     Trainer,
     import_generator,
+    initialise,
 )
 from components.families.port import Inputs, Shape
 
@@ -270,11 +271,21 @@ def test_any_size_is_filled_up_by_reflection_and_cut_back(height: int, width: in
 
 
 def test_a_generator_makes_the_size_it_gets() -> None:
-    generator = Generator(4, 1)
+    generator = Generator(4, 1, "nearest")
     for height, width in ((8, 8), (9, 14), (17, 8), (31, 30)):
         made = generator(torch.rand(1, 3, height, width))
         assert made.shape == (1, 3, height, width)
         assert made.abs().max() <= 1
+
+
+@pytest.mark.parametrize(("upsampling", "has_grid"), [("nearest", False), ("transposed", True)])
+def test_transposed_convolutions_leave_a_grid(upsampling: Upsampling, has_grid: bool) -> None:
+    """What an even picture becomes: each second row and column alike, or not."""
+    generator = Generator(8, 1, upsampling)
+    initialise(generator, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        made = generator(torch.full((1, 3, 64, 64), 0.3))[..., 20:44, 20:44]
+    assert (made.std(dim=(2, 3)).max() > 1e-3) == has_grid
 
 
 def test_sizes_without_a_patch_are_refused() -> None:
@@ -375,7 +386,7 @@ def test_a_generator_trained_elsewhere_paints_the_same(
     state[f"{prefix}model.2.running_mean"] = torch.ones(6)  # as files of their first years have
     state[f"{prefix}model.10.conv_block.2.num_batches_tracked"] = torch.tensor(3)
     weights, sizes = import_generator(state)
-    assert sizes == {"channels": 6, "blocks": blocks}
+    assert sizes == {"channels": 6, "blocks": blocks, "upsampling": "transposed"}
     mine = Generator(**sizes)
     mine.load_state_dict(weights)
     images = torch.rand(2, 3, 24, 32) * 2 - 1

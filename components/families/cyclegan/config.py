@@ -4,11 +4,13 @@ The defaults are the paper's recipe with half its channels and batches of eight:
 laptop trains at 64×64. The paper has 64 channels, a batch of one, and nine blocks from 256×256 on.
 """
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from components.families.port import FamilyConfig, FamilyOptions
+
+Upsampling = Literal["nearest", "transposed"]
 
 
 class CycleGANConfig(FamilyConfig):
@@ -31,6 +33,13 @@ class CycleGANConfig(FamilyConfig):
         ge=1,
         le=32,
         description="Residual blocks of a generator; the paper has 6 at 128 pixels, 9 at 256.",
+    )
+    upsampling: Upsampling = Field(
+        default="nearest",
+        description=(
+            "How generators double the size: nearest (repeated pixels, then a convolution), or the "
+            "paper's transposed convolutions, which leave a grid."
+        ),
     )
     discriminator_channels: int = Field(
         default=32, ge=4, le=512, description="Channels of the discriminators' first layer."

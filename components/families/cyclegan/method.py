@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from components.families.cyclegan.config import CycleGANConfig
+from components.families.cyclegan.config import CycleGANConfig, Upsampling
 from components.families.optimisers import adam, load_optimiser
 from components.families.port import (
     FamilyConfig,
@@ -67,7 +67,7 @@ class Generator(nn.Module):
     what was filled is cut off again.
     """
 
-    def __init__(self, channels: int, blocks: int) -> None:
+    def __init__(self, channels: int, blocks: int, upsampling: Upsampling) -> None:
         super().__init__()
         wide, wider = 2 * channels, 4 * channels
         stem = nn.Conv2d(3, channels, 7, padding=3, padding_mode="reflect")
@@ -76,8 +76,8 @@ class Generator(nn.Module):
             *_normed(nn.Conv2d(channels, wide, 3, stride=2, padding=1), wide),
             *_normed(nn.Conv2d(wide, wider, 3, stride=2, padding=1), wider),
             *(ResidualBlock(wider) for _ in range(blocks)),
-            *_normed(_doubling(wider, wide), wide),
-            *_normed(_doubling(wide, channels), channels),
+            *_normed(_doubling(wider, wide, upsampling), wide),
+            *_normed(_doubling(wide, channels, upsampling), channels),
             nn.Conv2d(channels, 3, 7, padding=3, padding_mode="reflect"),
             nn.Tanh(),
         )
@@ -88,8 +88,16 @@ class Generator(nn.Module):
         return self.layers(to_multiple_of_four(images))[:, :, :height, :width]
 
 
-def _doubling(inputs: int, outputs: int) -> nn.Module:
-    return nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1)
+def _doubling(inputs: int, outputs: int, upsampling: Upsampling) -> nn.Module:
+    """(N, inputs, H, W) => (N, outputs, 2H, 2W).
+
+    The paper's transposed convolution overlaps unevenly, which leaves a grid over the picture;
+    repeated pixels and a convolution do not (Odena, Dumoulin, Olah 2016).
+    """
+    if upsampling == "transposed":
+        return nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1)
+    convolution = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="reflect")
+    return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), convolution)
 
 
 def to_multiple_of_four(images: Tensor) -> Tensor:
@@ -130,8 +138,9 @@ class Generators(nn.Module):
         super().__init__()
         config.check_resolution(resolution)
         self.resolution = resolution
-        self.to_second = Generator(config.channels, config.blocks)
-        self.to_first = Generator(config.channels, config.blocks)
+        sizes = config.channels, config.blocks, config.upsampling
+        self.to_second = Generator(*sizes)
+        self.to_first = Generator(*sizes)
 
 
 class Discriminators(nn.Module):
@@ -534,13 +543,14 @@ _THEIR_NAME = re.compile(r"(?:module\.)?model\.(\d+)(?:\.conv_block\.(\d+))?\.(w
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
-def import_generator(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, int]]:
+def import_generator(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """A generator trained with pytorch-CycleGAN-and-pix2pix => weights and sizes of a `Generator`.
 
     `state` is its plain state dict (`latest_net_G_A.pth`, read with `weights_only=True`): a ResNet
     with instance normalisation for RGB, layers named by their place, `model.N` or
     `model.N.conv_block.M`. Statistics of normalisation, which old files have, play no part. The
-    sizes are the config's `channels` and `blocks`. Raises `ValueError` for anything else.
+    sizes are the config's `channels`, `blocks` and `upsampling`. Raises `ValueError` for anything
+    else.
     """
     layers: dict[tuple[int, int], dict[str, Tensor]] = {}
     for name, tensor in state.items():
@@ -561,9 +571,9 @@ def import_generator(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], di
     stem = layers[places[0]].get("weight", torch.empty(0))
     if stem.ndim != 4:
         raise ValueError("model.1.weight: not a convolution's")
-    sizes = {"channels": stem.shape[0], "blocks": blocks}
+    sizes = {"channels": stem.shape[0], "blocks": blocks, "upsampling": "transposed"}
     # Both lay their convolutions out in the same order.
-    mine = Generator(**sizes)
+    mine = Generator(stem.shape[0], blocks, "transposed")
     names = [
         name
         for name, module in mine.named_modules()
