@@ -504,6 +504,7 @@ def test_a_model_is_given_the_files_that_it_takes(
     # A mask is drawn over the picture, and has its size.
     page.get_by_role("button", name="Draw it over the picture").click()
     canvas = page.locator(".masker canvas")
+    canvas.scroll_into_view_if_needed()  # which waits until it stands still
     box = canvas.bounding_box()
     assert box is not None and abs(box["width"] / box["height"] - 1.5) < 0.02
     page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] / 2)
