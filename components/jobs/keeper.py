@@ -16,7 +16,7 @@ from interfaces.jobs import Job
 _LOOK_SECONDS = 0.1
 _SLOWEST_RESTART = 30.0
 _LONG_LIFE = 60.0
-"""A worker that lived so long, seconds, is started again at once."""
+"""A worker that lived so long, seconds, is started again at once, as is one that got its job on."""
 _LONGEST_LOG = 2**20
 
 _SAVE_SECONDS = 15.0
@@ -84,10 +84,12 @@ class WorkerKeeper:
                 delay = 0.0
                 continue
             self.trouble = _how_it_ended(process.returncode)
+            deaths = 0
             with suppress(AtelierError):  # the next worker finds what this one was at
-                self._queue.bury(process.pid, self.trouble)
-            lived = time.monotonic() - started
-            delay = 0.0 if lived > _LONG_LIFE else min(_SLOWEST_RESTART, max(0.25, 2 * delay))
+                deaths = self._queue.bury(process.pid, self.trouble)
+            # One that got on is no worker that dies at every start.
+            is_useful = deaths == 1 or time.monotonic() - started > _LONG_LIFE
+            delay = 0.0 if is_useful else min(_SLOWEST_RESTART, max(0.25, 2 * delay))
 
     def _start(self) -> "subprocess.Popen[bytes]":
         self._log.parent.mkdir(parents=True, exist_ok=True)

@@ -291,8 +291,11 @@ class SQLiteJobQueue:
         with self._writing():
             return self._put_back(job_id)
 
-    def bury(self, worker: int, why: str) -> None:
-        """The process `worker` died by itself: what it was at goes back, or has failed by now."""
+    def bury(self, worker: int, why: str) -> int:
+        """The process `worker` died by itself: what it was at goes back, or has failed by now.
+
+        How many died on that job since it last got on; 0 where the worker was at none.
+        """
         with self._writing() as database:
             row = database.execute(
                 "SELECT id, deaths, stop FROM jobs WHERE state IN ('running', 'stopping') "
@@ -300,8 +303,8 @@ class SQLiteJobQueue:
                 (worker,),
             ).fetchone()
             if row is None:
-                return
-            deaths = row["deaths"] + 1
+                return 0
+            deaths: int = row["deaths"] + 1
             if row["stop"] is None and deaths >= MOST_DEATHS:
                 error = (
                     f"the worker died on this job {deaths} times ({why}); ask for less at once "
@@ -311,6 +314,7 @@ class SQLiteJobQueue:
             else:
                 database.execute("UPDATE jobs SET deaths = ? WHERE id = ?", (deaths, row["id"]))
                 self._put_back(row["id"])
+            return deaths
 
     def finish(self, job_id: int, outcome: dict[str, JsonValue] | None) -> Job:
         """The job is done."""

@@ -196,13 +196,14 @@ def test_three_deaths_without_an_image_fail_a_job(queue: SQLiteJobQueue) -> None
     job = queue.submit(order())
     for death in (1, 2):
         queue.take(death)
-        queue.bury(death, "signal 9")
+        assert queue.bury(death, "signal 9") == death
         assert queue.get(job.id).state == "waiting"
     queue.take(3)
     queue.kept(job.id, 1)  # it goes forward after all
-    for death in (3, 4, 5):
-        queue.bury(death, "signal 9")
+    for number, death in enumerate((3, 4, 5), start=1):
+        assert queue.bury(death, "signal 9") == number
         queue.take(death + 1)
+    assert queue.bury(6, "signal 9") == 0  # which was at nothing
     failed = queue.get(job.id)
     assert failed.state == "failed"
     assert failed.error is not None and "3 times" in failed.error and "\n" not in failed.error

@@ -123,7 +123,7 @@ class Options(FamilyOptions):
         default=16, ge=1, le=1000, description="Evaluations of the network from noise to picture."
     )
     sampler: SamplerName = Field(
-        default="ddim",
+        default="dpmpp_2m",
         description=(
             "ddim and dpmpp_2m (second order: fewer steps) add no noise on the way; ddpm does."
         ),
