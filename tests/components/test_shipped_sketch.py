@@ -67,8 +67,8 @@ def test_pictures_of_one_sketch_vary(model: IGME, tmp_path: Path) -> None:
 
 def test_a_seed_is_the_same_picture_alone_and_among_25(model: IGME, tmp_path: Path) -> None:
     draw("boat").save(tmp_path / "boat.png")
-    many = painted(model, tmp_path / "boat.png", "0-24", radius=7, steps=4)
-    alone = painted(model, tmp_path / "boat.png", "17", radius=7, steps=4)
+    many = painted(model, tmp_path / "boat.png", "0-24", radius=7)
+    alone = painted(model, tmp_path / "boat.png", "17", radius=7)
     np.testing.assert_array_equal(many[17], alone[0])
 
 

@@ -370,7 +370,9 @@ class Sampler:
     """Seeds, and perhaps a drawing => pictures."""
 
     def __init__(self, network: nn.Module, config: SketchDiffusionConfig) -> None:
-        self.network = cast(Denoiser, network.eval())
+        # In this format a row's rounding does not hang on where it lies in the batch.
+        network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = cast(Denoiser, network)
         self.config = config
         self.device = next(network.parameters()).device
         self.side = self.network.noise.shape[-1]
