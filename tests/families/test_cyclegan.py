@@ -19,6 +19,8 @@ from components.families.cyclegan.method import (
     ImagePool,
     Sampler,
     Trainer,
+    build_network,
+    build_sampler,
     import_generator,
     initialise,
 )
@@ -286,6 +288,17 @@ def test_transposed_convolutions_leave_a_grid(upsampling: Upsampling, has_grid: 
     with torch.no_grad():
         made = generator(torch.full((1, 3, 64, 64), 0.3))[..., 20:44, 20:44]
     assert (made.std(dim=(2, 3)).max() > 1e-3) == has_grid
+
+
+def test_a_third_style_is_refused() -> None:
+    three = Shape(resolution=16, num_styles=3)
+    config = CycleGANConfig.model_validate(TINY)
+    sampler = build_sampler(build_network(config, three), config)
+    source = Inputs(source=torch.zeros(3, 16, 16))
+    for known in torch.eye(3)[:2]:
+        assert sampler.sample_from([0], known[None], Options(), source).shape == (1, 3, 16, 16)
+    with pytest.raises(ValueError, match="between styles 1 and 2 of its 3 alone"):
+        sampler.sample_from([0], torch.eye(3)[2:], Options(), source)
 
 
 def test_sizes_without_a_patch_are_refused() -> None:

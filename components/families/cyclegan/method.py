@@ -499,10 +499,18 @@ class Sampler:
         """The source turned, (n, 3, H, W) of its own size, the same for every seed.
 
         Towards the one of the two styles of which a row has more; towards the second where it has
-        as much of both. Raises `ValueError` for a source that is too small or too large.
+        as much of both. Raises `ValueError` for a source that is too small or too large, and for a
+        style that is neither.
         """
         if inputs.source is None:
             return self.sample(seeds, styles, options)
+        pair = [self.config.first_style, self.config.second_style]
+        if not (styles[:, pair] > 0).any(dim=1).all():
+            first, second = (place + 1 for place in pair)
+            raise ValueError(
+                f"style: this model turns between styles {first} and {second} of its "
+                f"{styles.shape[1]} alone; ask for one of them"
+            )
         ways = self._ways_to_first(styles)
         turned = {way: self._turn(inputs.source, way) for way in dict.fromkeys(ways)}
         return torch.stack([turned[way] for way in ways])
