@@ -83,7 +83,7 @@ from interfaces.iodt import (
     ResultsStore,
     StoredResult,
 )
-from interfaces.ipdt import Preprocessor
+from interfaces.ipdt import IPDT, Preprocessor
 from interfaces.itdt import ITDT, TrainingStore
 from interfaces.jobs import (
     Control,
@@ -296,6 +296,13 @@ def check_images(parts: Components, chosen: settings.RunSettings, family: str) -
             )
     # Weights are found, downloaded and checked before the first batch is asked for.
     parts.enhancement.enhance(iter(()), chosen.enhance)
+
+
+def _prepare(parts: Components, chosen: settings.RunSettings) -> tuple[str, IPDT]:
+    """Collect and preprocess, where there is no run => the collection's name, and the set."""
+    collection = collect(parts, chosen)
+    watch = parts.ui.watch
+    return collection.name, parts.preprocessing.preprocess(collection, chosen.preprocess, watch)
 
 
 def train(parts: Components, run: Run, collection: ITDT) -> IGME:
@@ -613,8 +620,7 @@ def preprocess(*, common: Common = Common(), given: settings.Layer) -> None:
     """Prepare a collection for training: square, small, RGB, in one array."""
     chosen = _with_defaults(_layer(common, given))
     with _assembled(common, chosen.components) as parts:
-        collection = collect(parts, chosen)
-        prepared = parts.preprocessing.preprocess(collection, chosen.preprocess, parts.ui.watch)
+        _, prepared = _prepare(parts, chosen)
         parts.ui.say(f"prepared:      {prepared.num_images} images in {prepared.directory}")
 
 
@@ -819,8 +825,7 @@ def evaluate_command(
     layer = settings.merge(layer, {"preprocess": {"resolution": opened.resolution}})
     chosen = _with_defaults(layer)
     with _assembled(common, chosen.components) as parts:
-        collection = collect(parts, chosen)
-        prepared = parts.preprocessing.preprocess(collection, chosen.preprocess, parts.ui.watch)
+        _, prepared = _prepare(parts, chosen)
         parts.ui.say(f"model:         {opened.directory}")
         features = workspace / "features"
         measured = (opened.digest[:12], prepared.digest[:8], asked.features, asked.against)
@@ -861,10 +866,9 @@ def compare_command(
                 "on one, as with --data and --resolution"
             )
     with _assembled(common, first.components) as parts:
-        collection = collect(parts, first)
+        collection, prepared = _prepare(parts, first)
         watch = parts.ui.watch
-        prepared = parts.preprocessing.preprocess(collection, first.preprocess, watch)
-        folder = _named_folder(common, "comparisons", name or collection.name)
+        folder = _named_folder(common, "comparisons", name or collection)
         rows = [(Path(preset).stem, chosen.train) for preset, chosen in entries.items()]
         compare(parts.training, prepared, rows, folder, watch)
         parts.ui.say((folder / "table3.md").read_text(encoding="utf-8"))
@@ -903,10 +907,9 @@ def search_command(
     asked = settings.validate(SearchSettings, layer.pop("search", {}), "search")
     chosen = _with_defaults(settings.merge({"train": {"family": "wgan_gp"}}, layer))
     with _assembled(common, chosen.components) as parts:
-        collection = collect(parts, chosen)
+        collection, prepared = _prepare(parts, chosen)
         watch = parts.ui.watch
-        prepared = parts.preprocessing.preprocess(collection, chosen.preprocess, watch)
-        folder = _named_folder(common, "searches", name or collection.name)
+        folder = _named_folder(common, "searches", name or collection)
         search(parts.training, prepared, chosen.train, asked, folder, watch)
         parts.ui.say((folder / "report.md").read_text(encoding="utf-8"))
         parts.ui.say(f"study:         {folder}")
@@ -991,13 +994,12 @@ def sketch_command(
     asked = settings.validate(SketchStudySettings, layer.pop("study", {}), "study")
     chosen = _with_defaults(layer)
     with _assembled(common, chosen.components) as parts:
-        collection = collect(parts, chosen)
+        collection, prepared = _prepare(parts, chosen)
         watch = parts.ui.watch
-        prepared = parts.preprocessing.preprocess(collection, chosen.preprocess, watch)
-        folder = _named_folder(common, "studies", name or f"sketch-{collection.name}")
+        folder = _named_folder(common, "studies", name or f"sketch-{collection}")
         models = train_methods(parts.training, prepared, chosen.train, folder, watch)
-        cache = _workspace(common) / "cache"
-        found = study_sketches(parts.generation, models, prepared, asked, folder, cache, watch)
+        features = _workspace(common) / "features"  # where the trainings have put them
+        found = study_sketches(parts.generation, models, prepared, asked, folder, features, watch)
         parts.ui.say(claims_section(found.claims))
         parts.ui.say(f"report:        {folder / 'report.md'}")
 

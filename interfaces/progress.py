@@ -25,3 +25,12 @@ Progress = Callable[[ProgressEvent], None]
 
 def silent(event: ProgressEvent) -> None:
     """Watch nothing: the default wherever a component takes a `Progress`."""
+
+
+def as_part(progress: Progress, part: str) -> Progress:
+    """Tells `progress` of a part of something larger, whose name stands behind its stages."""
+
+    def watch(event: ProgressEvent) -> None:
+        progress(event.model_copy(update={"stage": f"{event.stage} {part}"}))
+
+    return watch

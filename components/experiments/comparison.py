@@ -25,7 +25,7 @@ from interfaces.errors import AtelierError
 from interfaces.igme import IGME, Trainer, TrainingSettings
 from interfaces.ipdt import IPDT
 from interfaces.measurement import Measurement
-from interfaces.progress import Progress, ProgressEvent
+from interfaces.progress import Progress, as_part
 
 LOSSES = {"generator_loss": "generator", "discriminator_loss": "discriminator (critic)"}
 SCORES = {"real_score": "real images", "fake_score": "generated images"}
@@ -80,11 +80,7 @@ def compare(
     rows: list[ComparisonRow] = []
     for place, (name, (_, settings)) in enumerate(zip(names, entries, strict=True), start=1):
         run = folder / name / "training"
-        stage = f"{name} ({place} of {len(names)})"
-
-        def watch(event: ProgressEvent, stage: str = stage) -> None:
-            progress(event.model_copy(update={"stage": f"{event.stage} {stage}"}))
-
+        watch = as_part(progress, f"{name} ({place} of {len(names)})")
         model, failure = None, None
         try:
             model = trainer.train(prepared, settings, run, watch)

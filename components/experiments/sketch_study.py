@@ -43,7 +43,7 @@ from interfaces.experiments import FIGURE_COUNT, SketchStudySettings
 from interfaces.igdt import ImageGenerator
 from interfaces.igme import IGME, Trainer, TrainingSettings
 from interfaces.ipdt import IPDT
-from interfaces.progress import Progress, ProgressEvent
+from interfaces.progress import Progress, ProgressEvent, as_part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,11 +101,7 @@ def train_methods(
     """
     models: dict[Method, IGME] = {}
     for place, method in enumerate(METHODS, start=1):
-        stage = f"{method} ({place} of {len(METHODS)})"
-
-        def watch(event: ProgressEvent, stage: str = stage) -> None:
-            progress(event.model_copy(update={"stage": f"{event.stage} {stage}"}))
-
+        watch = as_part(progress, f"{method} ({place} of {len(METHODS)})")
         options = settings.options | {"conditioning": method}
         own = settings.model_copy(update={"options": options})
         models[method] = trainer.train(prepared, own, folder / method / "training", watch)

@@ -36,19 +36,21 @@ SIDE = 4 * 64
 
 def main(sheet: Path, model: IGME) -> None:
     """Write the sheet, as WebP or by another ending."""
+    generator, enhancer = LocalGenerator(), RealESRGANEnhancer()  # which keep their networks
     with tempfile.TemporaryDirectory() as folder:
         cells: list[np.ndarray] = []
         for name in SKETCHES:
             path = Path(folder) / f"{name}.png"
             draw(name).save(path)
             cells.append(np.asarray(draw(name, SIDE).convert("RGB")))
-            cells += painted(model, path)
+            cells += painted(generator, enhancer, model, path)
     contact_sheet(cells, columns=1 + len(RADII) * len(SEEDS)).save(sheet, quality=75, method=6)
 
 
-def painted(model: IGME, sketch: Path) -> Iterator[np.ndarray]:
+def painted(
+    generator: LocalGenerator, enhancer: RealESRGANEnhancer, model: IGME, sketch: Path
+) -> Iterator[np.ndarray]:
     """Pictures (256, 256, 3) of a sketch: radius by radius, seed by seed."""
-    generator, enhancer = LocalGenerator(), RealESRGANEnhancer()
 
     def batches() -> Iterator[IGDT]:
         for radius in RADII:
