@@ -63,7 +63,10 @@ def load_state(path: Path) -> dict[str, Any]:
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (not a dict)
+            # A clone lies at a multiple of 64 bytes, a tensor of the file wherever its header ends,
+            # and the rounding of MKL's products hangs on that.
+            names = file.keys()
+            return {name: file.get_tensor(name).clone() for name in names}, file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise AtelierError(f"{path}: not a readable safetensors file ({error})") from error
 

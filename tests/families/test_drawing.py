@@ -87,10 +87,11 @@ def test_strokes_are_the_same_wherever_a_picture_lies_in_memory() -> None:
 
 @given(hnp.arrays(np.float32, (2, 1, 16, 16), elements=st.sampled_from([0.0, 0.0, 0.0, 1.0])))
 @settings(deadline=None)
-def test_distances_are_those_of_scipy(strokes: np.ndarray) -> None:
+def test_distances_are_those_of_scipy_to_the_last_bit(strokes: np.ndarray) -> None:
+    """OpenCV's roots are not, at some places in memory."""
     for found, one in zip(distances(strokes)[:, 0], strokes[:, 0], strict=True):
         wanted = ndimage.distance_transform_edt(one == 0) if one.any() else np.full((16, 16), 32.0)
-        np.testing.assert_allclose(found, wanted, rtol=1e-5)
+        np.testing.assert_array_equal(found, wanted.astype(np.float32))
 
 
 def test_whole_lines_are_left_out_by_their_draws() -> None:
