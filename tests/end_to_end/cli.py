@@ -19,6 +19,7 @@ TRAINING = (
     "--discriminator-channels=4",
     "--resolution=16",
     "--checkpoint-seconds=0.2",
+    "--measure-images=0",
 )
 SHORT = "--total-images=64"
 QUICK = (*TRAINING, "--count=3", "--enhancer=lanczos")

@@ -1,6 +1,7 @@
 """The whole pipeline: once through, stopped and resumed, with replaced parts."""
 
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -28,7 +29,8 @@ def rows(workspace: Path) -> int:
 
 
 def test_from_a_folder_to_stored_images(paintings: Path, tmp_path: Path) -> None:
-    done = atelier("run", "--data", paintings, *QUICK, SHORT, cwd=tmp_path)
+    measured = [flag for flag in QUICK if flag != "--measure-images=0"]
+    done = atelier("run", "--data", paintings, *measured, SHORT, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "24 images, 2 styles" in done.stderr
     assert "contact sheet" in done.stderr
@@ -42,6 +44,8 @@ def test_from_a_folder_to_stored_images(paintings: Path, tmp_path: Path) -> None
             assert image.mode == "RGB"
     with Image.open(run / "contact-sheet.png") as sheet:
         assert sheet.width > 2 * 64
+    model = json.loads((run / "training" / "model" / "model.json").read_text())
+    assert model["measurements"]
 
     shown = atelier("results", "show", "1", cwd=tmp_path)
     assert '"family": "dcgan_wi"' in shown.stdout
@@ -236,28 +240,19 @@ def compare_killed_with_undisturbed(
     assert rows(disturbed / "workspace") == count
 
 
-@pytest.mark.parametrize(
-    ("times", "total_images"), [(4, 1600), pytest.param(20, 16_000, marks=pytest.mark.slow)]
-)
-def test_killed_in_training_and_resumed_equals_undisturbed(
-    paintings: Path, tmp_path: Path, times: int, total_images: int
-) -> None:
-    arguments = ("run", "--resume", "--data", str(paintings), *QUICK)
-    arguments = (*arguments, f"--total-images={total_images}")
-    compare_killed_with_undisturbed(arguments, tmp_path, times, longest=7.0, count=3)
+@pytest.mark.slow
+def test_killed_in_training_and_resumed_equals_undisturbed(paintings: Path, tmp_path: Path) -> None:
+    arguments = ("run", "--resume", "--data", str(paintings), *QUICK, "--total-images=16000")
+    compare_killed_with_undisturbed(arguments, tmp_path, times=20, longest=7.0, count=3)
 
 
-@pytest.mark.parametrize(
-    ("times", "count"), [(3, 12), pytest.param(20, 60, marks=pytest.mark.slow)]
-)
-def test_killed_while_images_are_made_equals_undisturbed(
-    paintings: Path, tmp_path: Path, times: int, count: int
-) -> None:
+@pytest.mark.slow
+def test_killed_while_images_are_made_equals_undisturbed(paintings: Path, tmp_path: Path) -> None:
     """The enlarger takes a quarter of a second an image, so most kills fall between two."""
     slow = ("--component=enhancement=their_package:slow", "--generate.batch-size=1")
     arguments = ("run", "--resume", "--data", str(paintings), *TRAINING, SHORT, *slow)
-    arguments = (*arguments, f"--count={count}")
-    compare_killed_with_undisturbed(arguments, tmp_path, times, longest=5.0, count=count)
+    arguments = (*arguments, "--count=60")
+    compare_killed_with_undisturbed(arguments, tmp_path, times=20, longest=5.0, count=60)
 
 
 # ---------------------------------------------------------------- resuming
