@@ -113,8 +113,8 @@ def distances(strokes: Floats) -> Floats:
         else np.full(one.shape, farthest, np.float32)
         for one in blank[:, 0]
     ]
-    # The squares are whole numbers. OpenCV's roots are off by a last bit that hangs on where an array
-    # lies in memory, and a training that is resumed must see what one that went straight on saw.
+    # The squares are whole numbers. OpenCV's roots are off by a last bit that hangs on where an
+    # array lies in memory, and a resumed training must see what an undisturbed one saw.
     squares = np.square(np.stack(found)).round()
     return np.sqrt(squares)[:, None]
 
