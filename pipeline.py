@@ -51,6 +51,7 @@ from components.experiments import (
     train_methods,
 )
 from components.families import FAMILIES
+from components.generation import LocalGenerator
 from components.images import contact_sheet
 from components.jobs import (
     AnnouncedStore,
@@ -524,6 +525,8 @@ def _hear(parts: Components) -> None:
     """What the components log as warnings, and how far they are, the person sees."""
     if isinstance(parts.enhancement, RealESRGANEnhancer):
         parts.enhancement.progress = parts.ui.watch  # downloads, and tiles of large pictures
+    if isinstance(parts.generation, LocalGenerator):
+        parts.generation.progress = parts.ui.watch  # steps of a picture that takes many
 
     class Handler(logging.Handler):
         said: ClassVar[set[str]] = set()
@@ -767,6 +770,14 @@ def _frames(parts: Components, model: IGME, request: IGS, frames: int) -> Iterat
     parts.ui.watch(ProgressEvent(stage="interpolate", done=len(steps), total=len(steps)))
 
 
+def _name_of(source: str) -> str:
+    """Of an adopted model: the file's without its ending, the folder's, or the hub id's."""
+    path = Path(source).expanduser()
+    if path.suffix.lower() in (".pkl", ".pth"):
+        return path.stem
+    return path.absolute().resolve().name if path.exists() else path.name
+
+
 @app.command(name="adopt")
 def adopt_command(
     sources: Annotated[
@@ -789,6 +800,7 @@ def adopt_command(
     variant: Annotated[
         str | None, Parameter(group=_COMMON, help=_help_of(Adoption, "variant"))
     ] = None,
+    dtype: Annotated[str | None, Parameter(group=_COMMON, help=_help_of(Adoption, "dtype"))] = None,
     allow_pickles: Annotated[
         bool, Parameter(group=_COMMON, negative=(), help=_help_of(Adoption, "allow_pickles"))
     ] = False,
@@ -798,13 +810,17 @@ def adopt_command(
     given = {
         "sources": sources,
         "family": family,
-        "styles": styles.split(",") if styles else (),
+        "styles": styles.split(",") if styles else None,
         "revision": revision,
         "variant": variant,
-        "allow_pickles": allow_pickles,
+        "dtype": dtype,
+        "allow_pickles": allow_pickles or None,
     }
+    given = {field: value for field, value in given.items() if value is not None}
     wanted = settings.validate(Adoption, given, "adopt")
-    chosen_name = sanitize_filename(name or Path(sources[0]).stem, platform="universal")
+    chosen_name = sanitize_filename(name or _name_of(sources[0]), platform="universal")
+    if chosen_name in ("", ".", ".."):
+        raise AtelierError(f"{name or sources[0]}: makes no name; give it a --name")
     folder = _workspace(common) / "models" / chosen_name
     if (folder / "model.json").exists():
         raise AtelierError(f"{folder}: a model of that name is here already; give it a --name")

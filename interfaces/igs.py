@@ -109,7 +109,9 @@ class IGS(Contract):
         default=None,
         ge=1,
         le=4096,
-        description="Images handed on together; sized to the memory if left out. Changes no pixel.",
+        description=(
+            "Images handed on together, at most; sized to the memory if left out. Changes no pixel."
+        ),
     )
     device: Device = Field(default="auto", description="Where the network runs.")
     originality: bool = Field(

@@ -36,6 +36,10 @@ class Adoption(BaseModel):
     )
     revision: str | None = Field(default=None, description="Branch, tag or commit on the hub.")
     variant: str | None = Field(default=None, description="Variant of the weights: 'fp16'.")
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        default="auto",
+        description="A pipeline's arithmetic; auto is float16 on a GPU and float32 on a CPU.",
+    )
     allow_pickles: bool = Field(
         default=False,
         description="Also take pipelines whose weights are pickles, which can run code.",

@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from components.adoption import Adoption
 from components.checkpoints import save_weights
 from components.durable import write_text
+from interfaces.contract import explain
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME
+
+_OF_PIPELINES = {"revision", "variant", "dtype", "allow_pickles"}
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,15 @@ class _Foreign:
 def adopt_into(wanted: Adoption, directory: Path) -> IGME:
     """Read, then write the model's folder; see the door."""
     family = _family_of(wanted)
+    if family != "stable_diffusion" and (given := wanted.model_fields_set & _OF_PIPELINES):
+        raise AtelierError(f"{min(given)}: only of a diffusers pipeline; leave it out")
     try:
         foreign = _READERS[family](wanted)
     except OSError as error:
         where = error.filename or wanted.sources[0]
         raise AtelierError(f"{where}: cannot be read ({error.strerror or error})") from error
+    except ValidationError as error:
+        raise AtelierError(explain(error, wanted.sources[0])) from error
     except ValueError as error:
         raise AtelierError(f"{wanted.sources[0]}: {error}") from error
     companions = {
@@ -76,7 +84,7 @@ def _one_source(wanted: Adoption) -> str:
 def _styles(wanted: Adoption, count: int) -> tuple[str, ...]:
     """The names given, or made-up ones; a model has one style at least."""
     names = wanted.styles or tuple(f"label-{n}" for n in range(count)) or ("all",)
-    if len(names) != max(1, count) or len(set(names)) != len(names):
+    if len(names) != max(1, count) or len(set(names)) != len(names) or "" in names:
         raise ValueError(f"styles: name {max(1, count)}, each once, or leave them out")
     return names
 
@@ -130,7 +138,7 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
         raise
     except Exception as error:  # torch raises nearly anything on foreign and damaged files
         raise ValueError("not a plain state dict of torch, or damaged; refused") from error
-    if not isinstance(state, dict):
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise ValueError("not a plain state dict of torch")
     return state
 
@@ -140,7 +148,9 @@ def _stable_diffusion(wanted: Adoption) -> _Foreign:
 
     source = _one_source(wanted)
     place = str(Path(source).expanduser()) if Path(source).expanduser().exists() else source
-    found = adopt(place, wanted.revision, wanted.variant, allow_pickles=wanted.allow_pickles)
+    found = adopt(
+        place, wanted.revision, wanted.variant, wanted.dtype, allow_pickles=wanted.allow_pickles
+    )
     return _Foreign(
         family="stable_diffusion",
         name=found.name,

@@ -36,14 +36,3 @@ def _free_in_container() -> int:
         return limit - int((group / "memory.current").read_text(encoding="ascii"))
     except (OSError, ValueError):  # no group, or 'max'
         return 2**63
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """CUDA has a class for it; MPS, OpenVINO and the CPU allocator only have words."""
-    words = str(error).lower()
-    return (
-        isinstance(error, MemoryError | torch.OutOfMemoryError)
-        or "out of memory" in words
-        or "can't allocate memory" in words
-        or "bad_alloc" in words
-    )

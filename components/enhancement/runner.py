@@ -21,8 +21,9 @@ import torch
 
 from components.enhancement.engines import Forward
 from components.enhancement.influence import measured_context
-from components.enhancement.memory import free_memory, is_out_of_memory
+from components.enhancement.memory import free_memory
 from components.enhancement.weights import SCALE, Network
+from components.shortage import is_out_of_memory
 from interfaces.errors import AtelierError
 from interfaces.progress import Progress, ProgressEvent
 

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +23,7 @@ MB = 2**20
 
 _STATUS = Path("/proc/self/status")
 _POWER = Path("/sys/class/powercap")
+_OPTIONAL = ("diffusers", "transformers", "openvino")
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -35,7 +37,7 @@ class Machine(BaseModel):
     memory_mb: int | None = Field(description="Memory of the machine, MB; None: not told.")
     gpu: str | None = Field(description="Model of the GPU that was used; None: none was.")
     system: str = Field(description="Operating system.")
-    versions: dict[str, str] = Field(description="Python, torch, numpy and atelier.")
+    versions: dict[str, str] = Field(description="Python, and the packages that pictures hang on.")
 
 
 def describe_machine(device: str) -> Machine:
@@ -51,6 +53,7 @@ def describe_machine(device: str) -> Machine:
         versions={
             "python": platform.python_version(),
             **{package: _version(package) for package in ("torch", "numpy", "atelier")},
+            **{package: _version(package) for package in _OPTIONAL if find_spec(package)},
         },
     )
 

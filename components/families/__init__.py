@@ -42,6 +42,8 @@ class Family:
     """What of that it cannot do without."""
     is_trainable: bool = True
     """False where models come trained, and are adopted."""
+    at_once: int = 8
+    """Pictures that are computed together: fewer take as long."""
 
     def reads(self, kind: str) -> bool:
         """Whether its pictures can be made from this kind of input."""
@@ -126,6 +128,7 @@ FAMILIES: dict[str, Family] = {
             is_conditional=False,
             takes=frozenset({"prompt", "source", "mask"}),
             is_trainable=False,
+            at_once=1,
         ),
         Family(
             "vae",

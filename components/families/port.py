@@ -6,7 +6,7 @@ and `method.py` (networks, losses, trainer, sampler).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
@@ -96,11 +96,13 @@ class FamilyTrainer(Protocol):
         weights: Mapping[str, Tensor],
         companions: Mapping[str, Mapping[str, Tensor]],
         styles: Sequence[int | None],
+        config: FamilyConfig,
     ) -> None:
         """Take a trained model's weights as the first ones, before the first step.
 
         `styles` has, for each style label of this training, its label there, or None where it is
-        new. Raises `ValueError` or `RuntimeError` where the networks have another shape.
+        new; `config` is that model's. Raises `ValueError` or `RuntimeError` where the networks have
+        another shape.
         """
         ...
 
@@ -138,6 +140,10 @@ class Inputs:
     """A second picture, of any size, for a family that goes from one to another."""
     mask: Tensor | None = None
     """Float32 (1, H, W) in [0, 1], of the source's size: 1 where it is made anew."""
+    has_own_style: bool = False
+    """No style was asked for, the source's own is meant; `styles` holds as much of each then."""
+    tell: Callable[[int, int], None] | None = None
+    """Told the steps done and their number, by a sampler that is long about one picture."""
 
 
 InputKind = Literal["prompt", "sketch", "source", "towards_source", "mask"]

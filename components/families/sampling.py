@@ -34,14 +34,15 @@ def slerp(start: Tensor, end: Tensor, blend: float) -> Tensor:
     """
     if blend in (0.0, 1.0):
         return end.expand_as(start) if blend else start
-    cosine = torch.nn.functional.cosine_similarity(start, end.expand_as(start), dim=-1)
-    angle = cosine.clamp(-1, 1).acos()[..., None]
-    if bool((angle.sin() < 1e-4).any()):  # the same seed twice: nothing to turn through
-        return torch.lerp(start, end.expand_as(start), blend)
+    end = end.expand_as(start)
+    angle = functional.cosine_similarity(start, end, dim=-1).clamp(-1, 1).acos()[..., None]
     lengths = start.norm(dim=-1, keepdim=True), end.norm(dim=-1, keepdim=True)
     turned = ((1 - blend) * angle).sin() * start / lengths[0]
     turned = turned + (blend * angle).sin() * end / lengths[1]
-    return turned / angle.sin() * torch.lerp(*lengths, blend)
+    turned = turned / angle.sin() * torch.lerp(*lengths, blend)
+    # Nothing to turn through where both are one seed's, or one is 0; each row for itself.
+    is_straight = (angle.sin() < 1e-4) | (lengths[0] == 0) | (lengths[1] == 0)
+    return torch.where(is_straight, torch.lerp(start, end, blend), turned)
 
 
 def square(source: Tensor, side: int) -> Tensor:

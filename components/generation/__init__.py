@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from interfaces.igdt import IGDT
 from interfaces.igme import IGME
 from interfaces.igs import IGS
+from interfaces.progress import Progress, silent
 from interfaces.record import GeneratedOrigin
 
 if TYPE_CHECKING:
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
 class LocalGenerator:
     """Generates on this machine, in this process. The port is `interfaces.igdt.ImageGenerator`.
 
-    The newest model stays loaded, so that asking it again costs no loading.
+    The newest model stays loaded, so that asking it again costs no loading. `progress` hears of the
+    steps of a picture that takes many; it may be set at any time.
     """
+
+    def __init__(self, progress: Progress = silent) -> None:
+        self.progress = progress
 
     def generate(self, model: IGME, settings: IGS) -> Iterator[IGDT]:
         """One image a seed, in bounded batches; see the port for the promises."""
@@ -44,7 +49,7 @@ class LocalGenerator:
     def _generation(self) -> "Generation":
         from components.generation.sampling import Generation
 
-        return Generation()
+        return Generation(lambda event: self.progress(event))
 
 
 def create(workspace: Path) -> LocalGenerator:

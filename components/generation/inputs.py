@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,7 +50,7 @@ def read_inputs(files: Iterable[InputBytes], prompt: str | None, side: int) -> I
 
     Raises `AtelierError` where a file is no such thing.
     """
-    planes = {
+    planes: dict[str, Any] = {
         file.record.role: _checked(file.path, file.data, _READERS[file.record.role], side)
         for file in files
     }

@@ -1,8 +1,10 @@
 """From a model's folder to batches of pictures."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
@@ -19,17 +21,22 @@ from components.families.text import nearest_style
 from components.generation.inputs import InputBytes, open_inputs, read_inputs
 from components.images import float_to_pixels
 from components.metrics import Neighbours, load_features
+from components.shortage import is_out_of_memory
 from interfaces.contract import explain
 from interfaces.errors import AtelierError
 from interfaces.igdt import IGDT
 from interfaces.igme import IGME
 from interfaces.igs import IGS
+from interfaces.progress import Progress, ProgressEvent, silent
 from interfaces.record import GeneratedOrigin
 
 _log = logging.getLogger("atelier")
 
 IN_FLIGHT_BYTES = 32 * 2**20
-"""Pixels handed on together where the person does not say: bounds memory, keeps progress lively."""
+"""Pixels handed on together where the person does not say, at most."""
+
+QUICK_SECONDS = 1.0
+"""What took less is made in larger batches the next time."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +87,23 @@ def _request(model: IGME, settings: IGS) -> _Request:
 class Generation:
     """Requests carried out; the newest model stays loaded for the next one."""
 
-    def __init__(self) -> None:
+    def __init__(self, progress: Progress = silent) -> None:
+        self.progress = progress
         self._loaded: tuple[Any, _Loaded] | None = None
+
+    def _tell(self, done: int, total: int) -> None:
+        self.progress(ProgressEvent(stage="one picture", done=done, total=total, unit="steps"))
 
     def generate(self, model: IGME, settings: IGS) -> Iterator[IGDT]:
         """Check everything, then return the iterator that makes the pictures."""
         if reason := _family_of(model).why_not(settings.given):
             raise AtelierError(reason)
         request = _request(model, settings)
-        inputs = read_inputs(request.files, settings.prompt, model.resolution)
+        inputs = replace(
+            read_inputs(request.files, settings.prompt, model.resolution),
+            has_own_style=request.style is None and settings.source is not None,
+            tell=self._tell,
+        )
         loaded = self._load(model, request)
         sample = partial(loaded.sampler.sample, options=request.options)
         if request.family.takes:
@@ -96,15 +111,12 @@ class Generation:
             sample = partial(guided.sample_from, options=request.options, inputs=inputs)
         settings, style, side = request.settings, request.style, model.resolution
         pixels = side**2 if inputs.source is None else max(side**2, inputs.source[0].numel())
-        batch_size = settings.batch_size or max(1, IN_FLIGHT_BYTES // (3 * 4 * pixels))
-        if style is None and inputs.source is not None:
-            style = torch.full(
-                (len(model.styles),), 1 / len(model.styles)
-            )  # the source has its own
+        if inputs.has_own_style:
+            style = torch.full((len(model.styles),), 1 / len(model.styles))
+        most = settings.batch_size or max(1, IN_FLIGHT_BYTES // (3 * 4 * pixels))
+        sizes = _Sizes(1 if inputs.source is not None else request.family.at_once, most)
         originality = loaded.originality if settings.originality else None
-        return _batches(
-            model, settings, batch_size, sample, request.origin(model), style, originality
-        )
+        return _batches(model, settings, sizes, sample, request.origin(model), style, originality)
 
     def planned(self, model: IGME, settings: IGS) -> GeneratedOrigin:
         """What the origin of the first picture will say, but for what is found in its pixels.
@@ -150,7 +162,7 @@ def _state_of(file: Path) -> tuple[int, int] | None:
 def _batches(
     model: IGME,
     settings: IGS,
-    batch_size: int,
+    sizes: "_Sizes",
     sample: Callable[[Sequence[int], Tensor], Tensor],
     origin: dict[str, Any],
     style: Tensor | None,
@@ -158,17 +170,39 @@ def _batches(
 ) -> Iterator[IGDT]:
     every_style = torch.eye(len(model.styles))
     chosen = settings.chosen_seeds
-    for start in range(settings.skip, len(chosen), batch_size):
-        seeds = chosen[start : start + batch_size]
+    start = settings.skip
+    while start < len(chosen):
+        seeds = chosen[start : start + sizes.now]
         # Where no style was asked for, the seed chooses one, so that it alone fixes the picture.
         rows = [every_style[seed % len(every_style)] if style is None else style for seed in seeds]
-        images = _made(sample, seeds, torch.stack(rows), model)
+        with sizes.growing():
+            images = _made(sample, seeds, torch.stack(rows), model)
         found = originality(images) if originality else [Neighbour()] * len(seeds)
         origins = tuple(
             GeneratedOrigin(seed=seed, index=n, **origin, **asdict(neighbour))
             for n, (seed, neighbour) in enumerate(zip(seeds, found, strict=True), start)
         )
         yield IGDT(images=images.numpy(), origins=origins)
+        start += len(seeds)
+
+
+class _Sizes:
+    """How many pictures are made and handed on together: few of those that take long.
+
+    So what is finished is soon kept, and a person soon sees how far it is.
+    """
+
+    def __init__(self, first: int, most: int) -> None:
+        self.now = min(first, most)
+        self._most = most
+
+    @contextmanager
+    def growing(self) -> Generator[None]:
+        """Around the making of so many: where it was quick, twice as many the next time."""
+        begun = time.monotonic()
+        yield
+        if time.monotonic() - begun < QUICK_SECONDS:
+            self.now = min(2 * self.now, self._most)
 
 
 def _made(
@@ -182,7 +216,9 @@ def _made(
         return sample(seeds, styles)
     except ValueError as error:
         raise AtelierError(f"{model.family}: {error}") from error
-    except (MemoryError, torch.OutOfMemoryError) as error:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise AtelierError(
             f"{model.family}: the memory does not suffice; ask for smaller pictures, or choose "
             "another --device"

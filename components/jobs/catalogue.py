@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -218,6 +218,13 @@ def _offer(name: str, model: IGME, *, is_default: bool) -> ModelOffer:
 def _check_choice(model: IGME, choice: IGS, uploaded: Iterable[str] = ()) -> None:
     """What the model's family would refuse."""
     family = FAMILIES[model.family]
+    for name in choice.options:
+        field = family.options.model_fields.get(name)
+        if field is not None and Path in get_args(field.annotation):
+            raise AtelierError(
+                f"generate.options.{name}: names a file of this machine, which a request may not; "
+                "use the command line"
+            )
     try:
         family.options.model_validate(choice.options)
     except ValidationError as error:

@@ -39,7 +39,8 @@ def start_from(origin: IGME, trainer: FamilyTrainer, family: Family, styles: Seq
     }
     places = [origin.styles.index(style) if style in origin.styles else None for style in styles]
     try:
-        trainer.start_from(weights, companions, places)
+        config = family.config.model_validate(origin.config)
+        trainer.start_from(weights, companions, places, config)
     except (KeyError, ValueError, RuntimeError) as error:
         raise AtelierError(
             f"{origin.directory}: its networks, for {origin.resolution} pixels, have another shape "

@@ -23,6 +23,8 @@ class Sampler:
         self.seen.append(inputs)
         if inputs.prompt == "impossible":
             raise ValueError("this cannot be drawn")
+        if inputs.prompt == "slowly" and inputs.tell is not None:
+            inputs.tell(1, 2)
         assert inputs.source is not None
         return torch.stack([inputs.source * (1 - seed / 10) for seed in seeds])
 

@@ -81,6 +81,11 @@ def test_both_ways_of_a_cyclegan_turn_a_picture(two_ways: tuple[str, str], tmp_p
         ({"sources": ("network.pkl",), "styles": ("cat",)}, "styles: name 3"),
         ({"sources": ("network.pkl",), "styles": ("cat",) * 3}, "each once"),
         ({"sources": ("network.pkl", "network.pkl")}, "alone"),
+        ({"sources": ("network.pkl",), "styles": ("cat", "", "owl")}, "styles: name 3"),
+        ({"sources": ("network.pkl",), "dtype": "float32"}, "dtype: only of a diffusers pipeline"),
+        ({"sources": ("numbers.pth",) * 2}, "not a plain state dict"),
+        ({"sources": ("narrow.pth",) * 2}, "channels: Input should be greater"),
+        ({"sources": ("overflown.pth",) * 2}, "not all of its numbers are finite"),
     ],
 )
 def test_what_cannot_be_adopted_is_one_line(
@@ -88,6 +93,11 @@ def test_what_cannot_be_adopted_is_one_line(
 ) -> None:
     for name in ("text.pkl", "text.pth"):
         (tmp_path / name).write_text("no network at all")
+    torch.save({1: torch.zeros(1)}, tmp_path / "numbers.pth")
+    torch.save(TheirGenerator(2, 6).state_dict(), tmp_path / "narrow.pth")
+    overflown = TheirGenerator(4, 6).state_dict()
+    next(iter(overflown.values())).fill_(torch.nan)
+    torch.save(overflown, tmp_path / "overflown.pth")
     changes["sources"] = tuple(str(tmp_path / name) for name in changes["sources"])
     with pytest.raises(AtelierError, match=said) as caught:
         adopt(Adoption.model_validate(changes), tmp_path / "m")
@@ -122,3 +132,14 @@ def test_from_the_command_line_to_enlarged_pictures(
     assert '"family": "stylegan2"' in capfd.readouterr().out
     assert pipeline.main(["adopt", str(network), "--name", "beasts", *workspace]) == 1
     assert "is here already" in capfd.readouterr().err
+    assert pipeline.main(["adopt", str(network), "--name", "..", *workspace]) == 1
+    assert "give it a --name" in capfd.readouterr().err
+
+
+def test_a_model_is_named_like_its_file_its_folder_or_its_place_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sd-v1.5").mkdir()
+    monkeypatch.chdir(tmp_path / "sd-v1.5")
+    names = [pipeline._name_of(source) for source in ("cats.v2.pkl", ".", "org/sd-v2.1")]
+    assert names == ["cats.v2", "sd-v1.5", "sd-v2.1"]

@@ -17,7 +17,7 @@ from components.training import create as create_trainer
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.igs import IGS
-from interfaces.progress import silent
+from interfaces.progress import ProgressEvent, silent
 from tests.components import echo_family
 from tests.helpers import digest, tiny_prepared
 
@@ -198,22 +198,60 @@ def test_a_source_reaches_the_family_as_it_is_and_the_record_names_it(
     source = painted(tmp_path / "source.png", "RGB", (24, 20), (255, 0, 51))
     mask = painted(tmp_path / "mask.png", "L", (24, 20), 255)
     settings = IGS(seeds=(0, 10), prompt="a tree", source=source, mask=mask)
-    (batch,) = create(tmp_path).generate(echo, settings)
-    assert batch.images.shape == (2, 3, 20, 24)
-    np.testing.assert_allclose(batch.images[0, :, 7, 7], [1, -1, -0.6], atol=1e-6)
-    assert not batch.images[1].any()
-    (inputs,) = echo_family.Sampler.seen
+    batches = list(create(tmp_path).generate(echo, settings))
+    images = np.concatenate([batch.images for batch in batches])
+    assert images.shape == (2, 3, 20, 24)
+    np.testing.assert_allclose(images[0, :, 7, 7], [1, -1, -0.6], atol=1e-6)
+    assert not images[1].any()
+    inputs = echo_family.Sampler.seen[0]
+    assert inputs.has_own_style
     assert inputs.prompt == "a tree"
     assert inputs.mask is not None
     assert inputs.mask.shape == (1, 20, 24)
     assert bool((inputs.mask == 1).all())
-    origin = batch.origins[0]
+    origin = batches[0].origins[0]
     assert origin.kind == "generated"
     assert origin.prompt == "a tree"
     assert [(file.role, file.name, file.sha256) for file in origin.inputs] == [
         (path.stem, path.name, hashlib.sha256(path.read_bytes()).hexdigest())
         for path in (source, mask)
     ]
+
+
+@pytest.mark.parametrize(("quick_seconds", "sizes"), [(0, [1] * 10), (float("inf"), [1, 2, 4, 3])])
+def test_pictures_that_take_long_are_handed_on_one_by_one(
+    echo: IGME,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    quick_seconds: float,
+    sizes: list[int],
+) -> None:
+    monkeypatch.setattr(sampling, "QUICK_SECONDS", quick_seconds)
+    source = painted(tmp_path / "source.png", "RGB", (16, 16), "red")
+    batches = list(create(tmp_path).generate(echo, IGS(count=10, source=source)))
+    assert [len(batch) for batch in batches] == sizes
+    assert [origin.index for batch in batches for origin in batch.origins] == list(range(10))
+
+
+def test_the_steps_of_one_picture_are_told(echo: IGME, tmp_path: Path) -> None:
+    source = painted(tmp_path / "source.png", "RGB", (16, 16), "red")
+    told: list[ProgressEvent] = []
+    generator = create(tmp_path)
+    generator.progress = told.append
+    list(generator.generate(echo, IGS(count=1, source=source, prompt="slowly")))
+    assert [(event.stage, event.done, event.total) for event in told] == [("one picture", 1, 2)]
+
+
+def test_memory_that_does_not_suffice_is_one_line(
+    echo: IGME, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sample_from(*_: object, **__: object) -> None:
+        torch.empty(2**60)  # the CPU's allocator has no class of error for it
+
+    monkeypatch.setattr(echo_family.Sampler, "sample_from", sample_from)
+    source = painted(tmp_path / "source.png", "RGB", (16, 16), "red")
+    with pytest.raises(AtelierError, match="the memory does not suffice"):
+        list(create(tmp_path).generate(echo, IGS(count=1, source=source)))
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ from components.jobs.worker import _JobControl
 from components.results_store import create as create_store
 from components.shipped import SHIPPED_MODELS
 from interfaces.errors import AtelierError
+from interfaces.igme import IGME
 from interfaces.iodt import ResultQuery, StoredResult
 from interfaces.jobs import (
     BusyError,
@@ -828,6 +829,28 @@ def test_an_order_that_cannot_be_carried_out_is_refused(
     catalogue.check(_order(good))
     with pytest.raises(AtelierError, match=why):
         catalogue.check(_order(good | change))
+
+
+def test_a_request_names_no_file_of_this_machine(
+    catalogue: WorkspaceCatalogue, tmp_path: Path
+) -> None:
+    config = {"pipeline": "nowhere", "files_sha256": "a" * 64}
+    model = IGME(
+        directory=tmp_path / "models" / "sd",
+        family="stable_diffusion",
+        config=config,
+        weights_sha256="b" * 64,
+        resolution=64,
+        styles=("all",),
+        dataset_name="none",
+        dataset_digest=None,
+        images_seen=0,
+    )
+    write_text(model.directory / "model.json", model.manifest())
+    choices = {"generate": {"prompt": "a cat", "options": {"lora": "/etc/hostname"}}}
+    order = _order({"kind": "generate", "model": model.digest[:16], "choices": choices})
+    with pytest.raises(AtelierError, match=r"options\.lora: names a file"):
+        catalogue.check(order)
 
 
 def test_collections_that_were_offered_or_used_are_known_by_ids(

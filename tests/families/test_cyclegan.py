@@ -233,12 +233,38 @@ def test_judges_tell_the_styles_apart_that_they_learnt() -> None:
 def test_another_training_may_name_the_styles_in_the_other_order() -> None:
     trained, fresh = trainer(), trainer()
     companions = {"discriminator": trained.discriminators.state_dict()}
-    fresh.start_from(trained.network.state_dict(), companions, [1, 0])
+    fresh.start_from(trained.network.state_dict(), companions, [1, 0], trained.config)
     mine, theirs = fresh.generators, trained.generators
     assert_close(mine.to_first.state_dict(), theirs.to_second.state_dict())
     assert_close(mine.to_second.state_dict(), theirs.to_first.state_dict())
     images, labels = batch()
     assert_close(fresh.scores(images, labels), trained.scores(images, 1 - labels))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "places", "is_exchanged"),
+    [
+        (1, 2, [None, 0, 1], False),
+        (2, 1, [None, 0, 1], True),
+        (1, 2, [None, 1, 0], True),
+        (0, 1, [0, None, 1], False),
+        (0, 2, [1, None, None], True),
+        (1, 0, [0, 1, None], True),
+    ],
+)
+def test_a_style_keeps_its_painter_whatever_its_number_is(
+    first: int, second: int, places: list[int | None], is_exchanged: bool
+) -> None:
+    trained = trainer()
+    fresh = trainer(Shape(16, 3), first_style=first, second_style=second)
+    fresh.start_from(trained.network.state_dict(), {}, places, trained.config)
+    wanted = trained.generators.to_first if is_exchanged else trained.generators.to_second
+    assert_close(fresh.generators.to_second.state_dict(), wanted.state_dict())
+
+
+def test_a_batch_of_one_image_has_nothing_to_judge_by_and_is_refused() -> None:
+    with pytest.raises(ValueError, match="batch_size"):
+        trainer(batch_size=1)
 
 
 # ---------------------------------------------------------------- networks

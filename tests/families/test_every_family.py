@@ -158,7 +158,7 @@ def test_another_training_can_start_from_its_weights(family: Family) -> None:
         trained.step(*batch(step), 1)
     fresh, _ = tiny_trainer(family, seed=1)
     companions = {name: network.state_dict() for name, network in trained.companions().items()}
-    fresh.start_from(trained.network.state_dict(), companions, [0, 1])
+    fresh.start_from(trained.network.state_dict(), companions, [0, 1], trained.config)
     images, labels = batch(9)
     scores = trained.scores(images, labels)
     if scores is not None:

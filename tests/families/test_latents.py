@@ -31,6 +31,20 @@ def test_on_the_way_lengths_are_blended_and_angles_too(a: int, b: int, blend: fl
     assert_close(angles[0], blend * angles[1], rtol=2e-3, atol=2e-3)
 
 
+@given(st.lists(SEEDS, min_size=1, max_size=9), SEEDS, st.floats(0, 1))
+def test_a_way_does_not_hang_on_the_seeds_beside_it(seeds: list[int], to: int, at: float) -> None:
+    """Also beside the end itself, to which there is no way to turn."""
+    way = LatentOptions(towards_seed=to, blend=at)
+    together = draw_latents([*seeds, to], 16, way)
+    alone = torch.cat([draw_latents([seed], 16, way) for seed in (*seeds, to)])
+    assert_close(together, alone, rtol=0, atol=0)
+    assert_close(together[-1], draw_latents([to], 16, LatentOptions())[0])
+
+
+def test_from_nothing_the_way_is_straight() -> None:
+    assert_close(slerp(torch.zeros(2, 4), torch.ones(4), 0.25), torch.full((2, 4), 0.25))
+
+
 @given(SEEDS, st.floats(0.01, 1))
 def test_truncation_is_a_product(seed: int, truncation: float) -> None:
     whole = draw_latents([seed], 16, LatentOptions())

@@ -127,7 +127,7 @@ def test_another_collections_styles_go_on_by_name_and_new_ones_begin_as_the_mean
     config = R3GANConfig.model_validate(TINY)
     fresh = Trainer(config, Shape(16, 2), CPU, torch.float32, torch.Generator().manual_seed(1))
     companions = {"discriminator": trained.discriminator.state_dict()}
-    fresh.start_from(trained.generator.state_dict(), companions, [2, None])
+    fresh.start_from(trained.generator.state_dict(), companions, [2, None], trained.config)
     for mine, theirs in (
         (fresh.generator, trained.generator),
         (fresh.discriminator, trained.discriminator),

@@ -4,10 +4,12 @@ Truth is diffusers itself, called directly, and plain arithmetic: a LoRA merged 
 over by hand.
 """
 
+import errno
 import functools
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -298,6 +300,15 @@ def test_seed_7_is_the_same_picture_alone_and_in_a_batch(folder: Folder, name: s
     assert not torch.equal(together[0], together[1])
 
 
+def test_the_steps_of_each_picture_are_told_and_change_nothing(sd: Sampler) -> None:
+    told: list[tuple[int, int]] = []
+    options = Options(steps=3)
+    inputs = replace(CAT, tell=lambda done, total: told.append((done, total)))
+    made = sd.sample_from([3, 7], STYLES, options, inputs)
+    assert told == [(1, 3), (2, 3), (3, 3)] * 2
+    assert_close(made, sd.sample_from([3, 7], STYLES, options, CAT), rtol=0, atol=0)
+
+
 def test_noise_of_every_step_is_the_picture_s_own_too(sd: Sampler) -> None:
     options = Options(steps=3, scheduler="EulerAncestralDiscreteScheduler")
     together = sd.sample_from([3, 7], STYLES, options, CAT)
@@ -497,6 +508,12 @@ def test_the_record_has_the_lora_s_digest_and_another_file_is_refused(
         Options.model_validate({"lora": str(tmp_path / "none.safetensors")})
 
 
+@pytest.mark.parametrize("value", [5, ["a"], {"a": 1}, "/dev/zero", "."])
+def test_what_is_no_file_is_no_lora(value: object) -> None:
+    with pytest.raises(ValueError, match="lora"):
+        Options.model_validate({"lora": value})
+
+
 def test_a_lora_that_is_no_safetensors_or_does_not_fit_is_refused(
     sd: Sampler, tmp_path: Path
 ) -> None:
@@ -518,12 +535,17 @@ def test_adopting_says_what_a_model_needs_to_know(folder: Folder) -> None:
     adopted = adopt(str(folder("sd")))
     assert adopted.name == "sd"
     assert adopted.resolution == 16
-    assert adopted.takes == {"prompt", "source", "mask"}
-    assert adopted.size > 100_000
     assert StableDiffusionConfig(**adopted.config).pipeline == str(folder("sd"))
-    assert adopt(str(folder("unclip"))).takes == {"prompt", "source"}
-    assert adopt(str(folder("karlo"))).takes == {"source"}
     assert adopt(str(folder("karlo"))).resolution == 16
+
+
+def test_a_disk_that_is_full_is_not_a_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", full)
+    with pytest.raises(PipelineError, match=r"cannot be kept on this machine \(No space left"):
+        adopt("someone/something")
 
 
 def test_a_model_of_no_weights_is_written_and_read(folder: Folder, tmp_path: Path) -> None:

@@ -270,9 +270,17 @@ def test_p_is_the_share_of_images_that_is_touched() -> None:
     images = torch.rand(4000, 3, 8, 8, generator=rng(1))
     seen = augment(images, 0.02, rng())
     touched = (seen != images).flatten(1).any(dim=1).float().mean().item()
-    # Flip ½, turn ¾, two shifts ½ (up to ±1 pixel, rounded), light's flip ½; nine others.
-    wanted = 1 - (1 - 0.01) * (1 - 0.015) * (1 - 0.01) ** 2 * (1 - 0.02) ** 9 * (1 - 0.01)
+    # Flip ½, turn ¾, shift ¾ (up to ±1 pixel each way, rounded), light's flip ½; eight others.
+    wanted = 1 - (1 - 0.01) * (1 - 0.015) ** 2 * (1 - 0.01) * (1 - 0.02) ** 8
     assert touched == pytest.approx(wanted, rel=0.1)
+
+
+def test_images_are_shifted_both_ways_or_not_at_all() -> None:
+    """Appendix B gates each shift once, not once for each axis."""
+    draws = adaptive._Draws(4000, 0.5, rng())
+    across, down = draws.both(lambda count: torch.randn(count, generator=rng(1)))
+    assert ((across != 0) == (down != 0)).all()
+    assert (across != 0).float().mean().item() == pytest.approx(0.5, abs=0.03)
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
@@ -469,7 +477,7 @@ def test_another_collections_styles_go_on_by_name_and_new_ones_begin_as_the_mean
     config = StyleGAN2Config.model_validate(TINY)
     fresh = Trainer(config, Shape(16, 2), CPU, torch.float32, rng(1))
     companions = {"discriminator": trained.discriminator.state_dict()}
-    fresh.start_from(trained.generator.state_dict(), companions, [2, None])
+    fresh.start_from(trained.generator.state_dict(), companions, [2, None], trained.config)
     for mine, theirs in (
         (fresh.generator, trained.generator),
         (fresh.discriminator, trained.discriminator),

@@ -1,6 +1,5 @@
 """The VAE: its bound against torch.distributions, free bits, reconstructions, pictures from one."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -199,11 +198,12 @@ def test_the_way_between_two_sources_begins_and_ends_at_their_reconstructions(
     picture = sampler(learnt)
 
     def between(blend: float) -> torch.Tensor:
-        both: Any = SimpleNamespace(source=images[0], towards_source=images[1])
+        both = Inputs(source=images[0], towards_source=images[1], has_own_style=True)
         return picture.sample_from([0], any_style, Options(blend=blend), both)
 
     for blend, image in ((0.0, images[0]), (1.0, images[1])):
-        alone = picture.sample_from([0], any_style, Options(), Inputs(source=image))
+        one = Inputs(source=image, has_own_style=True)
+        alone = picture.sample_from([0], any_style, Options(), one)
         assert_close(between(blend), alone)
     middle = between(0.5)
     assert not torch.allclose(middle, between(0.0), atol=0.05)
@@ -213,12 +213,21 @@ def test_the_way_between_two_sources_begins_and_ends_at_their_reconstructions(
 def test_where_no_style_is_asked_for_the_likeliest_is_taken(learnt: Trainer) -> None:
     """Another style would explain the picture less well."""
     picture, image = sampler(learnt), batch()[0][1]
-    asked: Any = Options(), Inputs(source=image)
-    chosen = picture.sample_from([0], torch.full((1, 3), 1 / 3), *asked)
-    each = picture.sample_from([0] * 3, torch.eye(3), *asked)
+    even = torch.full((1, 3), 1 / 3)
+    chosen = picture.sample_from([0], even, Options(), Inputs(source=image, has_own_style=True))
+    each = picture.sample_from([0] * 3, torch.eye(3), Options(), Inputs(source=image))
     errors = (each - image).square().mean(dim=(1, 2, 3))
     assert_close(chosen[0], each[errors.argmin()])
     assert errors.max() > errors.min()  # a style that is asked for is painted
+    mixed = picture.sample_from([0], even, Options(), Inputs(source=image))
+    assert not torch.allclose(mixed, chosen, atol=1e-3)  # and so is as much of each
+
+
+def test_two_ends_of_a_way_are_refused() -> None:
+    images, _ = batch()
+    both = Inputs(source=images[0], towards_source=images[1])
+    with pytest.raises(ValueError, match="two ends"):
+        sampler(trainer()).sample_from([0], torch.eye(3)[:1], Options(towards_seed=5), both)
 
 
 @given(st.integers(1, 40), st.integers(1, 40))
@@ -235,7 +244,7 @@ def test_the_middle_of_a_source_is_taken() -> None:
 
 def test_a_new_style_begins_as_the_mean_of_the_known() -> None:
     trained, fresh = trainer(), trainer()
-    fresh.start_from(trained.network.state_dict(), {}, [2, None, 0])
+    fresh.start_from(trained.network.state_dict(), {}, [2, None, 0], trained.config)
     before, after = trained.vae.decoder.style.weight, fresh.vae.decoder.style.weight
     assert_close(after[:, [0, 2]], before[:, [2, 0]])
     assert_close(after[:, 1], before.mean(dim=1))

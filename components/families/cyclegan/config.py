@@ -1,7 +1,8 @@
 """What a person may choose for CycleGAN.
 
 The defaults are the paper's recipe with half its channels and batches of eight: a size that a
-laptop trains at 64×64. The paper has 64 channels, a batch of one, and nine blocks from 256×256 on.
+laptop trains at 64×64. The paper has 64 channels, one image of each style in a batch, and nine
+blocks from 256×256 on.
 """
 
 from typing import Literal, Self
@@ -17,7 +18,10 @@ class CycleGANConfig(FamilyConfig):
     """Which two styles, widths of the networks, weights of the losses, and the learning rate."""
 
     batch_size: int = Field(
-        default=8, ge=1, le=4096, description="Images in a batch, those of both styles together."
+        default=8,
+        ge=2,
+        le=4096,
+        description="Images in a batch, those of both styles together: a judge needs both.",
     )
     first_style: int = Field(
         default=0, ge=0, description="Label of one of the two styles, counted from 0."

@@ -413,10 +413,12 @@ class Trainer:
         weights: Mapping[str, Tensor],
         companions: Mapping[str, Mapping[str, Tensor]],
         styles: Sequence[int | None],
+        config: FamilyConfig,
     ) -> None:
-        """All networks; the ways are exchanged where the styles are."""
-        first, second = self.config.first_style, self.config.second_style
-        is_exchanged = (styles[first], styles[second]) == (second, first)
+        """All networks; the ways are exchanged where one leads to the other's style there."""
+        before = cast(CycleGANConfig, config)
+        first, second = styles[self.config.first_style], styles[self.config.second_style]
+        is_exchanged = first == before.second_style or second == before.first_style
         for network, known in (
             (self.generators, weights),
             (self.discriminators, companions.get("discriminator")),
@@ -592,6 +594,8 @@ def import_generator(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], di
         for name, place in zip(names, places, strict=True)
         for kind, tensor in layers[place].items()
     }
+    if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
+        raise ValueError("not all of its numbers are finite")
     try:
         mine.load_state_dict(weights)
     except RuntimeError as error:

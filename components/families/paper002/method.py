@@ -284,6 +284,7 @@ class Trainer:
         weights: Mapping[str, Tensor],
         companions: Mapping[str, Mapping[str, Tensor]],
         styles: Sequence[int | None],
+        config: FamilyConfig,
     ) -> None:
         """Both networks, where both are there; these know no styles."""
         self.generator.load_state_dict(weights)

@@ -323,6 +323,7 @@ class Trainer:
         weights: Mapping[str, Tensor],
         companions: Mapping[str, Mapping[str, Tensor]],
         styles: Sequence[int | None],
+        config: FamilyConfig,
     ) -> None:
         """Both networks; a style that is new to them begins as the mean of those they know."""
         for network, known in (

@@ -273,6 +273,7 @@ class Trainer:
         weights: Mapping[str, Tensor],
         companions: Mapping[str, Mapping[str, Tensor]],
         styles: Sequence[int | None],
+        config: FamilyConfig,
     ) -> None:
         """The network; a style that is new to it begins as the mean of those it knows."""
         self.denoiser.load_state_dict(with_styles(weights, "style.weight", styles))

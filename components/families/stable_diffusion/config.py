@@ -108,9 +108,11 @@ class Options(FamilyOptions):
     @classmethod
     def _knows_the_lora(cls, values: Any) -> Any:
         """A picture's record then says which LoRA made it, whatever becomes of the path."""
-        if not isinstance(values, dict) or not values.get("lora"):
-            return values
+        if not isinstance(values, dict) or not isinstance(values.get("lora"), str | Path):
+            return values  # what is no path, the field's own check tells
         path = Path(values["lora"]).expanduser()
+        if path.exists() and not path.is_file():
+            raise ValueError(f"lora {path}: not a file")
         try:
             with path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,6 +5,7 @@ diffusers writes it. What is loaded is listed and digested here, and pickles are
 are downloaded.
 """
 
+import errno
 import hashlib
 import json
 import re
@@ -39,11 +40,6 @@ class PipelineFiles:
     """What `model_index.json` holds."""
     revision: str | None = None
     """Commit on the hub; None for a person's own folder."""
-
-    @property
-    def size(self) -> int:
-        """Bytes of all files."""
-        return sum((self.folder / name).stat().st_size for name in self.names)
 
     def digest(self) -> str:
         """SHA-256 over each file's name and SHA-256."""
@@ -113,7 +109,7 @@ def _components(pipeline: str, index: dict[str, Any]) -> Iterator[str]:
     for name, value in index.items():
         if name.startswith("_") or not isinstance(value, list):
             continue
-        library = cast(list[Any], value)[0]
+        library = next(iter(cast(list[Any], value)), None)
         if library is None:
             continue
         if library not in _LIBRARIES or not name.isidentifier():
@@ -216,6 +212,10 @@ def _in_cache(
     return files if whole else None
 
 
+_HERE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+"""Errors of this machine's disk; a connection's are others."""
+
+
 class _OutOfReachError(PipelineError):
     """The hub does not answer, so what is here already will have to do."""
 
@@ -246,6 +246,10 @@ def _hub_errors(pipeline: str, revision: str | None) -> Iterator[None]:
             f"{pipeline}: on the hub, but not a pipeline of diffusers ({INDEX} is missing)"
         ) from error
     except Exception as error:  # the client raises those of its transport too
+        if isinstance(error, OSError) and error.errno in _HERE:
+            raise PipelineError(
+                f"{pipeline}: cannot be kept on this machine ({error.strerror})"
+            ) from error
         raise _OutOfReachError(
             f"{pipeline}: not on this machine, and the hub cannot be reached "
             f"({type(error).__name__}); connect to the internet, or name a folder"

@@ -13,8 +13,7 @@ picture, and the masked picture laid back over what was to be kept.
 import inspect
 import logging
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -31,7 +30,6 @@ from components.families.port import (
     FamilyConfig,
     FamilyOptions,
     FamilyTrainer,
-    InputKind,
     Inputs,
     Shape,
 )
@@ -43,6 +41,7 @@ from components.families.stable_diffusion.files import (
     first_line,
     needs_extra,
 )
+from components.shortage import is_out_of_memory
 from components.vision import import_torchvision
 
 _log = logging.getLogger("atelier")
@@ -64,10 +63,6 @@ class Adopted:
     """A valid `StableDiffusionConfig`."""
     resolution: int
     """Side of the pictures that it makes of itself, pixels."""
-    takes: frozenset[InputKind]
-    """What its pictures can be made from."""
-    size: int
-    """Bytes of its files."""
 
 
 def adopt(
@@ -84,7 +79,7 @@ def adopt(
     are pickles and those are not allowed.
     """
     files = find_pipeline(pipeline, revision, variant, allow_pickles)
-    takes = _takes(files.index["_class_name"], pipeline)
+    _classes(files.index["_class_name"], pipeline)  # refuses what makes no pictures
     config = StableDiffusionConfig(
         pipeline=pipeline if files.revision else str(files.folder),
         revision=files.revision,
@@ -94,7 +89,7 @@ def adopt(
         allow_pickles=allow_pickles,
     )
     name = pipeline if files.revision else files.folder.name
-    return Adopted(name, config.model_dump(), _resolution(files), takes, files.size)
+    return Adopted(name, config.model_dump(), _resolution(files))
 
 
 def _resolution(files: PipelineFiles) -> int:
@@ -142,16 +137,6 @@ def _classes(class_name: str, pipeline: str) -> dict[Task, type]:
         if makes_pictures and "image" in arguments and "mask_image" not in arguments:
             return {"image": own}
     raise PipelineError(f"{pipeline}: a {class_name} makes no pictures that can be asked for here")
-
-
-def _takes(class_name: str, pipeline: str) -> frozenset[InputKind]:
-    classes = _classes(class_name, pipeline)
-    takes: set[InputKind] = {"source"} if classes.keys() & {"image", "mask"} else set()
-    if "mask" in classes:
-        takes.add("mask")
-    if any("prompt" in _arguments(known) for known in classes.values()):
-        takes.add("prompt")
-    return frozenset(takes)
 
 
 def _arguments(pipeline_class: type) -> frozenset[str]:
@@ -227,7 +212,8 @@ class PipelineNetwork(nn.Module):
             self._arranged = key, self._load(task, options)
         pipeline = self._arranged[1]
         if options.lora is not None:
-            pipeline.set_adapters(["lora"], adapter_weights=[options.lora_scale])
+            with _one_line(f"lora {options.lora}: does not fit this pipeline"):
+                pipeline.set_adapters(["lora"], adapter_weights=[options.lora_scale])
         return pipeline
 
     def _load(self, task: Task, options: Options) -> Any:
@@ -417,6 +403,8 @@ class Sampler:
             call |= _given(pipeline, task, canvas)
         elif inputs.source is not None:
             call["image"] = _to_pillow(inputs.source)
+        if inputs.tell is not None and "callback_on_step_end" in _arguments(type(pipeline)):
+            call["callback_on_step_end"] = _teller(inputs.tell)
         with _one_line(f"{self.network.config.pipeline}: cannot do this"):
             made = list(self._pictures(pipeline, call, seeds, options))
         return torch.stack([_finished(image, canvas) for image in made])
@@ -486,14 +474,26 @@ def _call(pipeline_class: type, task: Task, options: Options, inputs: Inputs) ->
 
 def _given(pipeline: Any, task: Task, canvas: Canvas) -> dict[str, Any]:
     """The arguments that hand a canvas over, padded to sides that the autoencoder can halve."""
-    # Calls refuse sides that are no multiple of 8, whatever the autoencoder halves.
-    padded = _padded(canvas, math.lcm(8, pipeline.image_processor.config.vae_scale_factor))
+    # Calls refuse sides that are no multiple of 8, whatever the autoencoder halves; a few kinds
+    # have none, and take pixels as they are.
+    processor = getattr(pipeline, "image_processor", None)
+    padded = _padded(canvas, math.lcm(8, processor.config.vae_scale_factor if processor else 8))
     given: dict[str, Any] = {"image": _to_pillow(padded.image)}
     if task == "mask" and padded.mask is not None:
         given["mask_image"] = Image.fromarray((padded.mask[0] * 255).byte().numpy())
     if "height" in _arguments(type(pipeline)):
         given["height"], given["width"] = padded.image.shape[1:]
     return given
+
+
+def _teller(tell: Callable[[int, int], None]) -> Callable[..., dict[str, Any]]:
+    """What diffusers calls after each step of denoising, and takes the next one's tensors from."""
+
+    def told(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        tell(step + 1, max(step + 1, pipeline.num_timesteps))
+        return tensors
+
+    return told
 
 
 def _picture(pipeline: Any, call: dict[str, Any], seed: int) -> Tensor:
@@ -558,15 +558,13 @@ def _one_line(what: str) -> Iterator[None]:
         raise
     except Exception as error:  # loaders and pipelines raise nearly anything
         reason = first_line(error)
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or _SHORT.search(str(error)):
+        if is_out_of_memory(error):
             raise PipelineError(
                 f"{what}: not enough memory; try low_memory 'slices' (on a GPU also 'offload' or "
                 "'sequential'), or smaller pictures by width and height"
             ) from error
         raise PipelineError(f"{what} ({reason})") from error
 
-
-_SHORT = re.compile("out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 
 # ---------------------------------------------------------------- what the rest of the house calls
 

@@ -6,6 +6,7 @@ resampled bilinearly in one go (the paper filters with wavelets against aliasing
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -64,6 +65,12 @@ class _Draws:
     def normal(self, deviation: float) -> Tensor:
         return self._sometimes(torch.randn(self.count, generator=self.rng) * deviation, 0.0, None)
 
+    def both(self, draw: Callable[[int], Tensor]) -> tuple[Tensor, Tensor]:
+        """Across and down: both or neither."""
+        chosen = torch.rand(self.count, generator=self.rng) < self.p
+        across, down = (torch.where(chosen, draw(self.count), torch.tensor(0.0)) for _ in range(2))
+        return across, down
+
     def whole(self, below: int) -> Tensor:
         values = torch.randint(below, (self.count,), generator=self.rng).float()
         return self._sometimes(values, 0.0, None)
@@ -76,8 +83,8 @@ def _geometry(images: Tensor, p: float, rng: torch.Generator) -> Tensor:
     # Pixel moves. The draws are as likely as their inverses, so no matrix needs inverting.
     matrix = _scaling(1 - 2 * draws.whole(2), torch.ones(len(images)))
     matrix = matrix @ _rotation(draws.whole(4) * (math.pi / 2))
-    shifts = [(draws.uniform(-SHIFT, SHIFT, 0.0) * pixels).round() / pixels for _ in range(2)]
-    matrix = matrix @ _translation(*shifts)
+    shifts = draws.both(lambda count: torch.rand(count, generator=rng) * 2 * SHIFT - SHIFT)
+    matrix = matrix @ _translation(*((shift * pixels).round() / pixels for shift in shifts))
     # Geometry. Two rotations: each by the root, so that p is the chance of any.
     once = 1 - math.sqrt(1 - p)
     scale = draws.normal(SCALE_DEVIATION).exp2()
@@ -86,7 +93,8 @@ def _geometry(images: Tensor, p: float, rng: torch.Generator) -> Tensor:
     stretch = draws.normal(SCALE_DEVIATION).exp2()
     matrix = matrix @ _scaling(stretch, 1 / stretch)
     matrix = matrix @ _rotation(draws.uniform(-math.pi, math.pi, 0.0, once))
-    return matrix @ _translation(draws.normal(SHIFT), draws.normal(SHIFT))
+    shifts = draws.both(lambda count: torch.randn(count, generator=rng) * SHIFT)
+    return matrix @ _translation(*shifts)
 
 
 def _colour(count: int, p: float, rng: torch.Generator) -> Tensor:

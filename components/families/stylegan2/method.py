@@ -26,7 +26,6 @@ from components.families.stylegan2.config import Augmentation, Options, StyleGAN
 from components.families.stylegan2.networks import Discriminator, Generator, initialise
 from components.families.stylegan2.projection import (
     Distance,
-    Progress,
     project,
     pyramid_distance,
 )
@@ -198,8 +197,9 @@ class Trainer:
         self.discriminator.requires_grad_(False)
         total = torch.zeros((), device=self.device)
         for fake, styles in zip(fakes, rows, strict=True):
+            seen = self._augmented(fake)
             with self._autocast():
-                logits = self.discriminator(self._augmented(fake), styles)
+                logits = self.discriminator(seen, styles)
                 loss = F.softplus(-logits).mean() / len(fakes)
             loss.backward()
             total += loss.detach()
@@ -275,6 +275,7 @@ class Trainer:
         weights: Mapping[str, Tensor],
         companions: Mapping[str, Mapping[str, Tensor]],
         styles: Sequence[int | None],
+        config: FamilyConfig,
     ) -> None:
         """Both networks; a style that is new to them begins as the mean of those they know."""
         self.generator.load_state_dict(_with_styles(weights, styles))
@@ -332,8 +333,6 @@ class Sampler:
         self.device = network.w_avg.device
         self.distance = distance
         """What projection makes small; a perceptual distance can be put here."""
-        self.progress: Progress | None = None
-        """Is told of projection's steps."""
 
     def sample(self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions) -> Tensor:
         """One picture a seed, (n, 3, S, S) in [-1, 1]."""
@@ -355,12 +354,19 @@ class Sampler:
         chosen = cast(Options, options)
         target = self._fitted(inputs.source)
         found = [
-            self._project(seed, row, target, chosen.projection_steps)
+            self._project(seed, row, target, chosen.projection_steps, inputs.tell)
             for seed, row in zip(seeds, styles, strict=True)
         ]
         return self._render(lambda w: w, [torch.stack(found)], seeds, styles, chosen)
 
-    def _project(self, seed: int, style: Tensor, target: Tensor, steps: int) -> Tensor:
+    def _project(
+        self,
+        seed: int,
+        style: Tensor,
+        target: Tensor,
+        steps: int,
+        tell: Callable[[int, int], None] | None,
+    ) -> Tensor:
         with torch.no_grad():
             z = self._latents([seed]).to(self.device)
             w = self.network.mapping(z, style[None].to(self.device))[0]
@@ -369,7 +375,7 @@ class Sampler:
             self.network,
             target,
             steps,
-            self.progress,
+            None if tell is None else lambda done, _: tell(done, steps),
             start=start,
             styles=style,
             distance=self.distance,

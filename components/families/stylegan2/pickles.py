@@ -22,6 +22,7 @@ whose features are not clamped here, is for training on, not for equal scores.
 """
 
 import io
+import logging
 import math
 import pickletools
 import re
@@ -40,6 +41,8 @@ from torch import Tensor, nn
 from components.families.port import Shape
 from components.families.stylegan2.config import LARGEST, SMALLEST, StyleGAN2Config
 from components.families.stylegan2.networks import Discriminator, Generator
+
+_log = logging.getLogger("atelier")
 
 # ---------------------------------------------------------------- inert values
 
@@ -384,7 +387,7 @@ class _Machine:
         del self.stack[-2:]
         if type(function) is not Name or type(arguments) is not tuple or self.storages:
             raise ValueError("a call of something that has no name")
-        self.stack.append(_KNOWN[function](*arguments))
+        self.stack.append(_KNOWN[function](*_few(arguments)))
 
     _newobj = _reduce
 
@@ -548,10 +551,8 @@ class PickleFacts:
     """Side of its images, pixels."""
     num_styles: int
     """How many labels it knows; 0 where it knows none."""
-    parameters: int
-    """Of the generator."""
     companions: dict[str, dict[str, Tensor]]
-    """The discriminator's weights, under its name, where the file has them."""
+    """The discriminator's weights, under its name, where the file has them in our layout."""
 
 
 def read_network_pickle(data: bytes) -> tuple[StyleGAN2Config, dict[str, Tensor], PickleFacts]:
@@ -601,9 +602,11 @@ def _read(
     companions: dict[str, dict[str, Tensor]] = {}
     if known:
         names = _discriminator_names(resolution, config.style_layers, config.conditional)
-        companions["discriminator"] = _taken(known, names, opponent)
-    parameters = sum(tensor.numel() for tensor in ours.parameters())
-    return config, weights, PickleFacts(resolution, num_styles, parameters, companions)
+        try:
+            companions["discriminator"] = _taken(known, names, opponent)
+        except ValueError as error:
+            _log.warning("left out: its discriminator, which only training needs (%s)", error)
+    return config, weights, PickleFacts(resolution, num_styles, companions)
 
 
 def _numbers(

@@ -119,7 +119,9 @@ class VAE(nn.Module):
 
 
 def initialise(network: nn.Module, rng: torch.Generator) -> None:
-    """First weights from `rng`: He normal; blocks begin as the identity, q(z|x) near N(0, 1)."""
+    """First weights from `rng`, Normal(0, 1/inputs); blocks begin as the identity, q(z|x) near
+    N(0, 1).
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             deviation = 1 / math.sqrt(module.weight[0].numel())
@@ -244,6 +246,7 @@ class Trainer:
         weights: Mapping[str, Tensor],
         companions: Mapping[str, Mapping[str, Tensor]],
         styles: Sequence[int | None],
+        config: FamilyConfig,
     ) -> None:
         """Both halves; a style that is new to them begins as the mean of those they know."""
         self.vae.load_state_dict(with_styles(weights, "decoder.style.weight", styles))
@@ -285,8 +288,8 @@ class Sampler:
     ) -> Tensor:
         """The source, as the model sees it, varied by each seed or on the way to another picture.
 
-        A row of `styles` with as much of each style asks for none: the style that explains the
-        source best is taken then.
+        Where no style was asked for, it is the one that explains the source best. Raises
+        `ValueError` for two ends to go to.
         """
         if inputs.source is None:
             return self.sample(seeds, styles, options)
@@ -295,6 +298,8 @@ class Sampler:
         noise = draw_latents(seeds, self.latent_dim, LatentOptions())
         latents = mu + chosen.spread * (log_var / 2).exp() * noise
         second = inputs.towards_source
+        if second is not None and chosen.towards_seed is not None:
+            raise ValueError("towards_source, towards_seed: two ends; give one of them")
         if second is not None:
             end, _, end_style = self._seen(second)
             latents = slerp(latents, end, chosen.blend)
@@ -302,8 +307,8 @@ class Sampler:
         elif chosen.towards_seed is not None:
             end = draw_latents([chosen.towards_seed], self.latent_dim, LatentOptions())[0]
             latents = slerp(latents, end, chosen.blend)
-        asks_for_none = styles.amax(dim=1, keepdim=True) == styles.amin(dim=1, keepdim=True)
-        return self._decode(latents * chosen.truncation, torch.where(asks_for_none, style, styles))
+        styles = style.expand_as(styles) if inputs.has_own_style else styles
+        return self._decode(latents * chosen.truncation, styles)
 
     def _decode(self, latents: Tensor, styles: Tensor) -> Tensor:
         return in_fixed_batches(self.network.decoder, [latents, styles], self.device)
