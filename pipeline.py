@@ -20,6 +20,7 @@ import signal
 import sqlite3
 import sys
 import webbrowser
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -967,7 +968,8 @@ def benchmark_command(
     """Measure what models and enlargers cost: paper 003's Table 1, and advice."""
     workspace, layer = _workspace(common), _layer(common, given)
     asked = settings.validate(BenchmarkSettings, layer.pop("benchmark", {}), "benchmark")
-    opened = {model: IGME.open(find_model(workspace, model)) for model in models}
+    found = {model: find_model(workspace, model) for model in models}
+    opened = {name: IGME.open(folder) for name, folder in _told_apart(found).items()}
     replaced: dict[str, str] = layer.get("components", {})
     own = [
         replaced.get(part, f"components.{part}:create") for part in ("generation", "enhancement")
@@ -979,6 +981,18 @@ def benchmark_command(
         benchmark(opened, enlarger, asked, folder, makers, samples, parts.ui.say, again=again)
         parts.ui.say((folder / "ledger.md").read_text(encoding="utf-8"))
         parts.ui.say(f"ledger:        {folder} (ledger.md, .csv, .json, .png, pictures)")
+
+
+def _told_apart(folders: Mapping[str, Path]) -> dict[str, Path]:
+    """Models by short names: a path's last part, a run's own; what was asked for where two agree."""
+    names = {
+        asked: folder.parts[-3] if folder.parts[-2:] == ("training", "model") else folder.name
+        for asked, folder in folders.items()
+        if len(Path(asked).parts) > 1
+    }
+    names = {asked: names.get(asked, asked) for asked in folders}
+    counts = Counter(names.values())
+    return {name if counts[name] == 1 else asked: folders[asked] for asked, name in names.items()}
 
 
 _SKETCHES = "papers/sketch_diffusion"
