@@ -984,7 +984,7 @@ def benchmark_command(
 
 
 def _told_apart(folders: Mapping[str, Path]) -> dict[str, Path]:
-    """Models by short names: a path's last part, a run's own; what was asked for where two agree."""
+    """Models by short names: a folder's, a run's; what was asked for where two would agree."""
     names = {
         asked: folder.parts[-3] if folder.parts[-2:] == ("training", "model") else folder.name
         for asked, folder in folders.items()

@@ -182,18 +182,20 @@ def _why_not(order: Order, size: int, rate: float, resting: int | None) -> str:
 
 
 def _rate(work: "_Work", size: int) -> float:
-    """Images a second in batches of a size; loading and the first batch are left out."""
-    batches = work.batches(size, _BATCHES * size)
-    _next(batches, size)
-    began = perf_counter()
-    for _ in range(_BATCHES - 1):
-        _next(batches, size)
-    return (_BATCHES - 1) * size / (perf_counter() - began)
+    """Images a second in batches of a size at most; loading and the first ones are left out."""
+    count, seen = _BATCHES * size, 0
+    batches = work.batches(size, count)
+    while seen < size:
+        seen += len(_next(batches, size))
+    warm, began = seen, perf_counter()
+    while seen < count:
+        seen += len(_next(batches, size))
+    return (seen - warm) / (perf_counter() - began)
 
 
 def _next(batches: Iterator[ImageBatch], size: int) -> ImageBatch:
     batch = next(batches, None)
-    if batch is None or len(batch) != size:
+    if batch is None or not 1 <= len(batch) <= size:
         found = "none" if batch is None else str(len(batch))
         raise AtelierError(f"the component gave {found} at once where {size} were asked for")
     return batch
@@ -219,7 +221,7 @@ class _Work:
         self._samples = [_sample(path, order.enlarged_side) for path in order.samples]
 
     def batches(self, size: int, count: int) -> Iterator[ImageBatch]:
-        """`count` pictures in batches of `size`; what there is to load is loaded first."""
+        """`count` pictures, `size` or fewer at a time; what there is to load is loaded first."""
         order = self._order
         if order.enhance is not None:
             enhancer: Enhancer = self._component

@@ -6,6 +6,7 @@ Commands run in this process, which waits for torch once; a search in one of its
 import io
 import json
 import logging
+import shutil
 import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -23,6 +24,7 @@ from interfaces.igme import IGME
 from interfaces.measurement import Measurement
 from pipeline import main
 from tests.end_to_end.cli import atelier as in_a_process_of_its_own
+from tests.helpers import REPOSITORY
 
 STYLES = ("day", "night")
 SIDE, GAP = 16, 4
@@ -478,3 +480,23 @@ def test_a_search_of_what_is_no_part_of_table_2_is_one_clear_line(
     pytest.importorskip("optuna")
     place = ("--data", studio / "art", "--workspace", tmp_path / "workspace")
     assert "explores Table 2" in fails("search", "--resolution=16", "--family=r3gan", *place)
+
+
+# ---------------------------------------------------------------- the ledger
+
+
+def test_the_ledger_of_a_model_and_an_enlarger(tmp_path: Path) -> None:
+    """Two models of one folder's name are told apart by where they are."""
+    shipped = REPOSITORY / "components" / "shipped" / "paintings"
+    for place in ("one", "other"):
+        shutil.copytree(shipped, tmp_path / place / "mine")
+    models = (shipped, tmp_path / "one" / "mine", tmp_path / "other" / "mine")
+    asked = ("--enlarger=embedded", "--images=2", "--max-batch=1")
+    done = in_a_process_of_its_own("benchmark", *models, *asked, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "workspace" / "benchmarks" / "ledger"
+    rows = json.loads((folder / "ledger.json").read_text())["rows"]
+    names = [row["name"] for row in rows]
+    assert names == ["paintings", *map(str, models[1:]), "embedded"]
+    assert all(len(row["seconds"]) == 2 for row in rows)
+    assert "For speed: " in (folder / "ledger.md").read_text()
