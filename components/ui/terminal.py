@@ -74,8 +74,11 @@ class TerminalInterface:
             self._tasks[event.stage] = self._bars.add_task(
                 event.stage, total=event.total, note="", completed=int(event.done)
             )
+        task = self._tasks[event.stage]
+        if event.done < self._bars.tasks[self._bars.task_ids.index(task)].completed:
+            self._bars.reset(task)  # the same for the next picture: its own time
         self._bars.update(
-            self._tasks[event.stage],
+            task,
             completed=event.done,
             total=event.total,
             note=event.note or _count(event),
@@ -83,8 +86,11 @@ class TerminalInterface:
 
     def _print_line(self, event: ProgressEvent) -> None:
         now = time.monotonic()
-        # A resumed step begins in the middle: what was done before says nothing of the speed.
-        began, done_before = self._began.setdefault(event.stage, (now, event.done))
+        # A resumed step begins in the middle: what was done before says nothing of the speed. One
+        # that every picture takes begins again.
+        began, done_before = self._began.get(event.stage, (now, event.done))
+        if event.done <= done_before:
+            began, done_before = self._began[event.stage] = now, event.done
         is_over = event.total is not None and event.done >= event.total
         if now - self._last_line.get(event.stage, 0.0) < SECONDS_BETWEEN_LINES and not is_over:
             return

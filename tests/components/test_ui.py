@@ -35,6 +35,27 @@ def test_time_left_counts_from_where_a_resumed_step_began(
     assert lines(ui)[-1] == "train: 9020 of 18000 images, about 2 h 29 min left"
 
 
+def test_steps_of_the_next_picture_begin_a_time_of_their_own(
+    ui: TerminalInterface, clock: list[float]
+) -> None:
+    for done in (1, 2, 3, 1, 2, 3):
+        ui.watch(ProgressEvent(stage="one picture", done=done, total=4, unit="steps"))
+        clock[0] += 10.0
+    assert [line.partition(", ")[2] for line in lines(ui)] == [
+        "", "about 20 s left", "about 10 s left",
+    ] * 2  # fmt: skip
+
+
+def test_bars_take_steps_of_many_pictures(clock: list[float]) -> None:
+    ui = TerminalInterface(Console(file=io.StringIO(), width=200, force_terminal=True))
+    for done in (1, 2, 1):
+        ui.watch(ProgressEvent(stage="one picture", done=done, total=2, unit="steps"))
+    ui.close()
+    shown = "".join(lines(ui))
+    assert shown.rindex(" 50%") > shown.rindex("one picture")
+    assert "left" in shown
+
+
 def test_a_step_reports_at_most_every_ten_seconds_and_at_its_end(
     ui: TerminalInterface, clock: list[float]
 ) -> None:
