@@ -67,7 +67,8 @@ def in_fixed_batches(
     """
     count = len(inputs[0])
     missing = -count % SAMPLING_BATCH
-    padded = [torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])]) for rows in inputs]
-    parts = zip(*(rows.to(device).split(SAMPLING_BATCH) for rows in padded), strict=True)
+    if missing:
+        inputs = [torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])]) for rows in inputs]
+    parts = zip(*(rows.to(device).split(SAMPLING_BATCH) for rows in inputs), strict=True)
     made = torch.cat([network(*part).float().cpu() for part in parts])
-    return made[:count].clamp(-1.0, 1.0).contiguous()
+    return made[:count].clamp_(-1.0, 1.0).contiguous()
