@@ -45,7 +45,8 @@ def adopt_into(wanted: Adoption, directory: Path) -> IGME:
     except ValidationError as error:
         raise AtelierError(explain(error, wanted.sources[0])) from error
     except ValueError as error:
-        raise AtelierError(f"{wanted.sources[0]}: {error}") from error
+        name = f"{wanted.sources[0]}: "
+        raise AtelierError(name + str(error).removeprefix(name)) from error
     companions = {
         name: save_weights(directory / f"{name}.safetensors", weights)
         for name, weights in foreign.companions.items()

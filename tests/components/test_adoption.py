@@ -81,6 +81,7 @@ def test_both_ways_of_a_cyclegan_turn_a_picture(two_ways: tuple[str, str], tmp_p
         ({"sources": ("network.pkl",), "styles": ("cat",)}, "styles: name 3"),
         ({"sources": ("network.pkl",), "styles": ("cat",) * 3}, "each once"),
         ({"sources": ("network.pkl", "network.pkl")}, "alone"),
+        ({"sources": ("nowhere",)}, r"^[^:]*nowhere: no such folder"),
         ({"sources": ("network.pkl",), "styles": ("cat", "", "owl")}, "styles: name 3"),
         ({"sources": ("network.pkl",), "dtype": "float32"}, "dtype: only of a diffusers pipeline"),
         ({"sources": ("numbers.pth",) * 2}, "not a plain state dict"),
