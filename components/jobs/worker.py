@@ -162,8 +162,9 @@ class _JobControl:
     def report(self, event: ProgressEvent) -> None:
         now = time.monotonic()
         with self._lock:
-            if event.stage != self._stage:
-                # What a resumed stage had before says nothing of the speed.
+            if event.stage != self._stage or event.done <= self._began[1]:
+                # What a resumed stage had before says nothing of the speed; one that every picture
+                # takes begins again.
                 self._stage, self._began = event.stage, (now, event.done)
             began, before = self._began
             left = None

@@ -49,6 +49,7 @@ from interfaces.jobs import (
     Order,
     TrainOrder,
 )
+from interfaces.progress import ProgressEvent
 from interfaces.ui import Choices
 from tests.components.fake_painter import COMMAND, ENVIRONMENT, keeper
 from tests.helpers import REPOSITORY, make_iodt
@@ -514,6 +515,23 @@ def test_an_image_that_a_killed_worker_kept_and_did_not_tell_of_is_the_jobs(
     assert queue.get(job.id).num_results == 3
     announced.find(ResultQuery())
     assert queue.get(job.id).num_results == 3
+
+
+def test_steps_of_the_next_picture_are_timed_by_themselves(
+    queue: SQLiteJobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("components.jobs.worker.time.monotonic", lambda: now[0])
+    job = queue.submit(order(2))
+    control, left = _JobControl(queue, job), []
+    for done in (1, 2, 3, 1, 2, 3):
+        control.report(ProgressEvent(stage="one picture", done=done, total=4, unit="steps"))
+        control.flush()
+        progress = queue.get(job.id).progress
+        assert progress is not None
+        left.append(progress.seconds_left)
+        now[0] += 10
+    assert left == [None, 20.0, 10.0] * 2
 
 
 @posix
