@@ -42,8 +42,8 @@ class Family:
     """What of that it cannot do without."""
     is_trainable: bool = True
     """False where models come trained, and are adopted."""
-    at_once: int = 8
-    """Pictures that are computed together: fewer take as long."""
+    one_by_one: frozenset[InputKind] = frozenset()
+    """Given one of these, it makes each picture for itself; else eight take as long as one."""
 
     def reads(self, kind: str) -> bool:
         """Whether its pictures can be made from this kind of input."""
@@ -118,6 +118,7 @@ FAMILIES: dict[str, Family] = {
             "components.families.stylegan2.method",
             is_conditional=True,
             takes=frozenset({"source"}),
+            one_by_one=frozenset({"source"}),
         ),
         Family(
             "stable_diffusion",
@@ -128,7 +129,7 @@ FAMILIES: dict[str, Family] = {
             is_conditional=False,
             takes=frozenset({"prompt", "source", "mask"}),
             is_trainable=False,
-            at_once=1,
+            one_by_one=frozenset({"prompt", "source"}),
         ),
         Family(
             "vae",
@@ -148,6 +149,7 @@ FAMILIES: dict[str, Family] = {
             is_conditional=True,
             takes=frozenset({"source"}),
             needs=frozenset({"source"}),
+            one_by_one=frozenset({"source"}),
         ),
     )
 }

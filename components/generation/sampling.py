@@ -17,6 +17,7 @@ from components.checkpoints import load_weights
 from components.devices import pick_device
 from components.families import FAMILIES, Family
 from components.families.port import FamilyOptions, FamilySampler, GuidedSampler, Shape
+from components.families.sampling import SAMPLING_BATCH
 from components.families.text import nearest_style
 from components.generation.inputs import InputBytes, open_inputs, read_inputs
 from components.images import float_to_pixels
@@ -114,7 +115,8 @@ class Generation:
         if inputs.has_own_style:
             style = torch.full((len(model.styles),), 1 / len(model.styles))
         most = settings.batch_size or max(1, IN_FLIGHT_BYTES // (3 * 4 * pixels))
-        sizes = _Sizes(1 if inputs.source is not None else request.family.at_once, most)
+        is_slow = not request.family.one_by_one.isdisjoint(settings.given)
+        sizes = _Sizes(1 if is_slow else SAMPLING_BATCH, most)
         originality = loaded.originality if settings.originality else None
         return _batches(model, settings, sizes, sample, request.origin(model), style, originality)
 

@@ -171,6 +171,7 @@ def echo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> IGME:
         is_conditional=False,
         takes=frozenset({"prompt", "source", "mask"}),
         needs=frozenset({"source"}),
+        one_by_one=frozenset({"source"}),
     )
     monkeypatch.setitem(FAMILIES, "echo", family)
     echo_family.Sampler.seen.clear()

@@ -39,6 +39,8 @@ def settings(**changes: Any) -> TrainingSettings:
         "measure_images": 0,
         "measure_count": COUNT,
         "guardian": "off",
+        # Each test has a cache of its own, and would measure the quicker arithmetic anew.
+        "precision": "float32",
     }
     return TrainingSettings.model_validate(chosen | changes)
 
