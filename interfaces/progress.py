@@ -1,5 +1,6 @@
 """How a long step tells its watcher what it does, how far it is and how long it still takes."""
 
+import time
 from collections.abc import Callable
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -34,3 +35,22 @@ def as_part(progress: Progress, part: str) -> Progress:
         progress(event.model_copy(update={"stage": f"{event.stage} {part}"}))
 
     return watch
+
+
+class Pace:
+    """How long each step still takes, from what was told of it so far."""
+
+    def __init__(self) -> None:
+        self._began: dict[str, tuple[float, float]] = {}
+
+    def seconds_left(self, event: ProgressEvent) -> float | None:
+        """Until the step is over; None where that cannot be known, as at its first report."""
+        now = time.monotonic()
+        # A resumed step begins in the middle: what was done before says nothing of the speed. One
+        # that every picture takes begins again.
+        began, before = self._began.get(event.stage, (now, event.done))
+        if event.done <= before:
+            self._began[event.stage] = now, event.done
+        elif event.total is not None and event.done <= event.total:
+            return (now - began) * (event.total - event.done) / (event.done - before)
+        return None

@@ -24,7 +24,7 @@ from components.jobs.queue import SQLiteJobQueue
 from interfaces.errors import AtelierError
 from interfaces.iodt import IODT, ResultQuery, ResultsStore, StoredResult
 from interfaces.jobs import Control, Execute, Job, JobProgress, Stopped
-from interfaces.progress import ProgressEvent
+from interfaces.progress import Pace, ProgressEvent
 from interfaces.ui import Choices
 
 _LOOK_SECONDS = 0.05
@@ -156,20 +156,11 @@ class _JobControl:
         self._job = job
         self._lock = threading.Lock()
         self._newest: JobProgress | None = None
-        self._stage = ""
-        self._began = (0.0, 0.0)
+        self._pace = Pace()
 
     def report(self, event: ProgressEvent) -> None:
-        now = time.monotonic()
         with self._lock:
-            if event.stage != self._stage or event.done <= self._began[1]:
-                # What a resumed stage had before says nothing of the speed; one that every picture
-                # takes begins again.
-                self._stage, self._began = event.stage, (now, event.done)
-            began, before = self._began
-            left = None
-            if event.total is not None and before < event.done <= event.total:
-                left = (now - began) * (event.total - event.done) / (event.done - before)
+            left = self._pace.seconds_left(event)
             self._newest = JobProgress(**event.model_dump(), seconds_left=left)
 
     def began(self, run: str) -> None:

@@ -14,7 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from interfaces.progress import ProgressEvent
+from interfaces.progress import Pace, ProgressEvent
 from interfaces.ui import Choices
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -28,7 +28,7 @@ class TerminalInterface:
         self.console = console or Console(stderr=True, soft_wrap=True)
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._began: dict[str, tuple[float, float]] = {}
+        self._pace = Pace()
         self._last_line: dict[str, float] = {}
 
     def ask(self, proposed: Choices) -> Choices:
@@ -86,19 +86,12 @@ class TerminalInterface:
 
     def _print_line(self, event: ProgressEvent) -> None:
         now = time.monotonic()
-        # A resumed step begins in the middle: what was done before says nothing of the speed. One
-        # that every picture takes begins again.
-        began, done_before = self._began.get(event.stage, (now, event.done))
-        if event.done <= done_before:
-            began, done_before = self._began[event.stage] = now, event.done
+        seconds = self._pace.seconds_left(event)
         is_over = event.total is not None and event.done >= event.total
         if now - self._last_line.get(event.stage, 0.0) < SECONDS_BETWEEN_LINES and not is_over:
             return
         self._last_line[event.stage] = now
-        left = ""
-        if event.total and done_before < event.done < event.total:
-            seconds = (now - began) * (event.total - event.done) / (event.done - done_before)
-            left = f", about {_duration(seconds)} left"
+        left = "" if is_over or seconds is None else f", about {_duration(seconds)} left"
         note = f" ({event.note})" if event.note else ""
         self.say(f"{event.stage}: {_count(event)}{left}{note}")
 
