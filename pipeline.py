@@ -776,7 +776,7 @@ def _name_of(source: str) -> str:
     path = Path(source).expanduser()
     if path.suffix.lower() in (".pkl", ".pth"):
         return path.stem
-    return path.absolute().resolve().name if path.exists() else path.name
+    return path.resolve().name if path.exists() else path.name
 
 
 @app.command(name="adopt")
@@ -906,13 +906,15 @@ def _named_folder(common: Common, kind: str, name: str) -> Path:
     return folder
 
 
+_STUDY = Annotated[
+    str | None, Parameter(group=_COMMON, help="The study's folder; else the collection's name.")
+]
+
+
 @_command("collect", "preprocess", "train", "search")
 def search_command(
     *,
-    name: Annotated[
-        str | None,
-        Parameter(group=_COMMON, help="The study's folder; else the collection's name."),
-    ] = None,
+    name: _STUDY = None,
     common: Common = Common(),
     given: settings.Layer,
 ) -> None:
@@ -1008,10 +1010,7 @@ _SKETCHES = "papers/sketch_diffusion"
 )
 def sketch_command(
     *,
-    name: Annotated[
-        str | None,
-        Parameter(group=_COMMON, help="The study's folder; else the collection's name."),
-    ] = None,
+    name: _STUDY = None,
     common: Common = Common(),
     given: settings.Layer,
 ) -> None:

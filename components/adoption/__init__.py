@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from components.families.stable_diffusion.config import Precision
 from interfaces.igme import IGME
 
 Adoptable = Literal["auto", "stylegan2", "cyclegan", "stable_diffusion"]
@@ -36,7 +37,7 @@ class Adoption(BaseModel):
     )
     revision: str | None = Field(default=None, description="Branch, tag or commit on the hub.")
     variant: str | None = Field(default=None, description="Variant of the weights: 'fp16'.")
-    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+    dtype: Precision = Field(
         default="auto",
         description="A pipeline's arithmetic; auto is float16 on a GPU and float32 on a CPU.",
     )
