@@ -35,13 +35,9 @@ from pathvalidate import sanitize_filename
 from pydantic import BaseModel
 
 import settings
-from components.adoption import Adoptable, Adoption, adopt
-from components.conversion import MEDIA_TYPES, animate, read_record, strip
-from components.durable import exclusive, replacing, write_bytes
-from components.enhancement import RealESRGANEnhancer, find_pictures, read_picture
-from components.enhancement import names as enhancer_names
-from components.errands import Errand, Rework, Task, own_file
-from components.experiments import (
+from atelier.adoption import Adoptable, Adoption, adopt
+from atelier.commands.flags import flags_of, with_flags
+from atelier.experiments import (
     Makers,
     benchmark,
     claims_section,
@@ -51,10 +47,7 @@ from components.experiments import (
     study_sketches,
     train_methods,
 )
-from components.families import FAMILIES
-from components.generation import LocalGenerator
-from components.images import contact_sheet
-from components.jobs import (
+from atelier.jobs import (
     AnnouncedStore,
     JobInterface,
     LocalUploads,
@@ -62,12 +55,27 @@ from components.jobs import (
     WorkspaceCatalogue,
     run_worker,
 )
-from components.jobs import create as create_queue
-from components.pipelining import overlapped
-from components.server import Backend, Safety, Thumbnails, create_app, serve
-from components.shipped import SHIPPED_MODELS, find_shipped
+from atelier.jobs import create as create_queue
+from atelier.own_files import Errand, Rework, Task, own_file
+from atelier.server import Backend, Safety, Thumbnails, create_app, serve
+from components.common.durable import exclusive, replacing, write_bytes
+from components.common.images import contact_sheet
+from components.common.pipelining import overlapped
+from components.common.shipped import SHIPPED_MODELS, find_shipped
+from components.conversion import (
+    MEDIA_TYPES,
+    animate,
+    find_pictures,
+    read_picture,
+    read_record,
+    strip,
+)
+from components.enhancement import RealESRGANEnhancer
+from components.enhancement import names as enhancer_names
+from components.families import FAMILIES
+from components.generation import LocalGenerator
 from components.training_store import EMBEDDED_STYLES, paint_picture, report_lines
-from components.ui import flags_of, mount_page, with_flags
+from components.ui import mount_page
 from interfaces.errors import AtelierError
 from interfaces.experiments import BenchmarkSettings, SearchSettings, SketchStudySettings
 from interfaces.ics import ICS
@@ -102,7 +110,7 @@ from interfaces.progress import ProgressEvent
 from interfaces.ui import Choices, UserInterface
 
 try:
-    from settings.runs import Run, is_named
+    from atelier.runs import Run, is_named
 except ImportError as error:
     raise ImportError(
         f"{settings.__file__} hides Atelier's own `settings`; run the `atelier` command, or start "

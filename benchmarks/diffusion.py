@@ -21,13 +21,13 @@ from typing import Any
 import torch
 
 from benchmarks.measure import Ratio, compare
-from components.checkpoints import load_weights
+from components.common.checkpoints import load_weights
+from components.common.images import float_to_pixels
+from components.common.vision import import_torchvision
 from components.families import FAMILIES
 from components.families.port import Shape
 from components.families.sketch_diffusion.config import SamplerName
-from components.images import float_to_pixels
 from components.metrics import load_features, measure, reference_features, rows
-from components.vision import import_torchvision
 from interfaces.igme import IGME
 from interfaces.ipdt import IPDT
 

@@ -25,10 +25,10 @@ import torch
 from PIL import Image
 
 from benchmarks.measure import Ratio, watched
+from components.common.images import float_to_pixels, pixels_to_float
 from components.enhancement import RealESRGANEnhancer
 from components.enhancement.routes import probe_pictures
 from components.enhancement.shim import network_classes
-from components.images import float_to_pixels, pixels_to_float
 from interfaces.ies import IES
 from interfaces.igdt import IGDT
 from interfaces.record import FileOrigin

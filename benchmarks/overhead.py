@@ -30,14 +30,14 @@ import numpy as np
 import torch
 from PIL import Image
 
+from atelier.adoption import Adoption, adopt
 from benchmarks.measure import Ratio, compare, watched
-from components.adoption import Adoption, adopt
-from components.checkpoints import load_weights, save_weights
+from components.common.checkpoints import load_weights, save_weights
+from components.common.images import pixels_to_float
 from components.families import FAMILIES
 from components.families.port import Shape
 from components.families.sampling import SAMPLING_BATCH
 from components.generation import create
-from components.images import pixels_to_float
 from interfaces.igme import IGME
 from interfaces.igs import IGS
 
@@ -237,7 +237,7 @@ def _network(model: IGME) -> torch.nn.Module:
 
 def _adopted(folder: Path) -> IGME:
     """The tests' pipeline of very small networks, with seeded weights."""
-    from tests.families.test_stable_diffusion import text_pipeline
+    from tests.components.families.test_stable_diffusion import text_pipeline
 
     torch.manual_seed(0)
     text_pipeline(folder).save_pretrained(folder / "pipeline")

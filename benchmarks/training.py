@@ -16,13 +16,13 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.measure import Ratio, compare
-from components.devices import keep_freed_memory
+from components.common.devices import keep_freed_memory
+from components.common.images import pixels_to_float
 from components.families import FAMILIES
 from components.families.augment import augment
 from components.families.paper002 import method as paper002
 from components.families.port import Shape
 from components.families.r3gan import method as r3gan
-from components.images import pixels_to_float
 from components.training.arithmetic import choose_dtype
 from components.training.batches import Batches
 from components.training.ema import AveragedNetwork

@@ -1,1 +1,1 @@
-"""The eight components. Each folder's `__init__.py` is its door; nobody reaches behind it."""
+"""The eight components, each behind its door (`__init__.py`), and what they stand on."""

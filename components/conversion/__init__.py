@@ -12,6 +12,7 @@ from pathlib import Path
 from components.conversion.animation import animate, strip
 from components.conversion.converter import ImageConverter
 from components.conversion.encoding import MEDIA_TYPES
+from components.conversion.pictures import find_pictures, read_picture
 from components.conversion.reading import read_record
 
 
@@ -20,4 +21,13 @@ def create(workspace: Path) -> ImageConverter:
     return ImageConverter()
 
 
-__all__ = ["MEDIA_TYPES", "ImageConverter", "animate", "create", "read_record", "strip"]
+__all__ = [
+    "MEDIA_TYPES",
+    "ImageConverter",
+    "animate",
+    "create",
+    "find_pictures",
+    "read_picture",
+    "read_record",
+    "strip",
+]

@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from components.common.images import contact_sheet
 from components.conversion.metadata import XMP_KEYWORD
 from components.conversion.xmp import packet
-from components.images import contact_sheet
 from interfaces.iodt import IODT
 
 AnimationFormat = Literal["webp", "gif"]

@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from components.common.images import float_to_levels
 from components.conversion.encoding import MEDIA_TYPES, encode
 from components.conversion.metadata import fitting, foreign_rdf
 from components.conversion.xmp import GENERATED, declared_in, record_in
-from components.images import float_to_levels
 from interfaces.batch import Carried
 from interfaces.ics import ICS
 from interfaces.iedt import IEDT

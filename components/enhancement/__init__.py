@@ -7,16 +7,13 @@ from pathlib import Path
 
 from components.enhancement.enhancer import RealESRGANEnhancer
 from components.enhancement.official import OFFICIAL, names
-from components.enhancement.pictures import find_pictures, read_picture
 from interfaces.iedt import Enhancer
 
 __all__ = [
     "OFFICIAL",
     "RealESRGANEnhancer",
     "create",
-    "find_pictures",
     "names",
-    "read_picture",
 ]
 
 

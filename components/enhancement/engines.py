@@ -20,8 +20,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from components.download import weights_cache
-from components.durable import publish
+from components.common.download import weights_cache
+from components.common.durable import publish
 from components.enhancement.weights import Network
 from interfaces.errors import AtelierError
 

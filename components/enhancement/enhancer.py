@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from components.download import DownloadError, fetch, weights_cache
+from components.common.download import DownloadError, fetch, weights_cache
+from components.common.shipped import ENLARGER
 from components.enhancement.drift import drift
 from components.enhancement.official import (
     DEFAULT_ON_CPU,
     DEFAULT_ON_GPU,
     DENOISED,
     EMBEDDED,
-    EMBEDDED_FILE,
     OFFICIAL,
     WITH_NOISE,
     name_of,
@@ -127,7 +127,7 @@ class RealESRGANEnhancer:
 
     def _stand_in(self, settings: IES, error: AtelierError) -> _Plan:
         """What needs no download: this project's own network, else plain resampling."""
-        if EMBEDDED_FILE.is_file() and not isinstance(error, MissingPackagesError):
+        if ENLARGER.is_file() and not isinstance(error, MissingPackagesError):
             _log.warning("enlarging with the embedded network instead: %s", error)
             return self._network_plan(settings.model_copy(update={"enhancer": EMBEDDED}))
         _log.warning("enlarging by plain resampling (lanczos) instead of a network: %s", error)
@@ -135,7 +135,7 @@ class RealESRGANEnhancer:
 
     def _network_plan(self, settings: IES) -> _Plan:
         """The plan for a network, kept so that a check before a run loads it but once."""
-        from components.devices import pick_device
+        from components.common.devices import pick_device
         from components.enhancement.engines import ROUTES, check_route
         from components.enhancement.shim import network_classes
         from components.enhancement.weights import load_network
@@ -165,7 +165,7 @@ class RealESRGANEnhancer:
     def _file(self, enhancer: str, device: "torch.device") -> Path:
         name = _resolve(enhancer, device)
         if name == EMBEDDED:
-            return EMBEDDED_FILE
+            return ENLARGER
         return fetch(OFFICIAL[name], self.cache, self.progress)
 
     def _twin(self, path: Path, settings: IES, device: "torch.device") -> Path:

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from components.common.remembering import remembered
 from components.enhancement.engines import Forward
-from components.enhancement.remembering import remembered
 from components.enhancement.routes import probe_pictures
 from components.enhancement.weights import SCALE, Network
 

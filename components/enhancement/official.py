@@ -6,7 +6,8 @@ the same release files (`DIGESTS`). No published digest, no entry.
 
 from pathlib import Path
 
-from components.download import PublishedFile
+from components.common.download import PublishedFile
+from components.common.shipped import ENLARGER
 
 _RELEASES = "https://github.com/xinntao/Real-ESRGAN/releases/download"
 
@@ -57,13 +58,12 @@ DENOISED, WITH_NOISE = "realesr-general-x4v3", "realesr-general-wdn-x4v3"
 """The twins between which `IES.denoise` goes."""
 
 EMBEDDED = "embedded"
-EMBEDDED_FILE = Path(__file__).parents[1] / "shipped" / "enlarger.safetensors"
 """This project's own compact network (MIT), which needs no download."""
 
 
 def names() -> list[str]:
     """Names of the networks that can be asked for; 'embedded' where its file is there."""
-    return [*([EMBEDDED] if EMBEDDED_FILE.is_file() else []), *OFFICIAL]
+    return [*([EMBEDDED] if ENLARGER.is_file() else []), *OFFICIAL]
 
 
 def name_of(sha256: str) -> str | None:

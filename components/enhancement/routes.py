@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from components.devices import has_bfloat16_vectors, pick_dtype
+from components.common.devices import has_bfloat16_vectors, pick_dtype
+from components.common.remembering import remembered
 from components.enhancement.engines import (
     ROUTES,
     Forward,
@@ -20,7 +21,6 @@ from components.enhancement.engines import (
     check_route,
     has_openvino,
 )
-from components.enhancement.remembering import remembered
 from components.enhancement.weights import Network
 from interfaces.errors import AtelierError
 

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from components.common.memory import free_memory
+from components.common.shortage import is_out_of_memory
 from components.enhancement.engines import Forward
 from components.enhancement.influence import measured_context
-from components.enhancement.memory import free_memory
 from components.enhancement.weights import SCALE, Network
-from components.shortage import is_out_of_memory
 from interfaces.errors import AtelierError
 from interfaces.progress import Progress, ProgressEvent
 

@@ -2,7 +2,7 @@
 
 basicsr imports `rgb_to_grayscale` from `torchvision.transforms.functional_tensor`, a module that
 torchvision removed in 0.17. Before its first import, a module of that name with that one function
-takes its place. (torchvision itself may need help too: see components/vision.py.)
+takes its place. (torchvision itself may need help too: see components/common/vision.py.)
 """
 
 import functools
@@ -11,7 +11,7 @@ import sys
 import types
 from typing import Any
 
-from components.vision import import_torchvision
+from components.common.vision import import_torchvision
 from interfaces.errors import AtelierError
 
 INSTALL = "pip install --no-deps --no-build-isolation basicsr==1.4.2 realesrgan==0.3.0"

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from components.common.vision import import_torchvision
 from components.enhancement.shim import network_classes
-from components.vision import import_torchvision
 from interfaces.errors import AtelierError
 
 SCALE = 4  # every network used here enlarges each side by four

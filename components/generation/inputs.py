@@ -11,8 +11,8 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from components.common.images import is_transparent, open_upright, pixels_to_float, to_rgb
 from components.families.port import Inputs
-from components.images import is_transparent, open_upright, pixels_to_float, to_rgb
 from interfaces.errors import AtelierError
 from interfaces.igs import IGS, InputFile
 from interfaces.record import InputRecord

@@ -13,16 +13,16 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from components.checkpoints import load_weights
-from components.devices import pick_device
+from components.common.checkpoints import load_weights
+from components.common.devices import pick_device
+from components.common.images import float_to_pixels
+from components.common.shortage import is_out_of_memory
 from components.families import FAMILIES, Family
 from components.families.port import FamilyOptions, FamilySampler, GuidedSampler, Shape
 from components.families.sampling import SAMPLING_BATCH
 from components.families.text import nearest_style
 from components.generation.inputs import InputBytes, open_inputs, read_inputs
-from components.images import float_to_pixels
 from components.metrics import Neighbours, load_features
-from components.shortage import is_out_of_memory
 from interfaces.contract import explain
 from interfaces.errors import AtelierError
 from interfaces.igdt import IGDT

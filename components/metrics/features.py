@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from components.checkpoints import load_weights
-from components.devices import pick_device
-from components.download import fetch, weights_cache
-from components.images import pixels_to_float
+from components.common.checkpoints import load_weights
+from components.common.devices import pick_device
+from components.common.download import fetch, weights_cache
+from components.common.images import pixels_to_float
+from components.common.shipped import ENCODER
 from components.metrics import encoder, inception
 from interfaces.errors import AtelierError
 from interfaces.measurement import Features
 from interfaces.progress import Progress, ProgressEvent, silent
 
-ENCODER = Path(__file__).parents[1] / "shipped" / "encoder.safetensors"
 ENCODER_SHA256 = "2bfc52c2860891f99326bcf35286a0fd2d534f295526e2422576db4d01c740c9"
 """The shipped encoder's digest: other weights are not it."""
 

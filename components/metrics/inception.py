@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from components.download import PublishedFile
-from components.vision import import_torchvision
+from components.common.download import PublishedFile
+from components.common.vision import import_torchvision
 from interfaces.errors import AtelierError
 from interfaces.measurement import FID_WEIGHTS_SHA256
 

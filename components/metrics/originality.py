@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from components.checkpoints import save_weights
+from components.common.checkpoints import save_weights
 from components.metrics.distances import Gaussian, nearest
 from components.metrics.features import ENCODER_SHA256
 from interfaces.errors import AtelierError

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from components.checkpoints import load_state, save_state
+from components.common.checkpoints import load_state, save_state
 from components.metrics.features import FeatureNetwork
 from interfaces.errors import AtelierError
 from interfaces.ipdt import IPDT

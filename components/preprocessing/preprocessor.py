@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from components.durable import exclusive, publish, replacing, write_text
-from components.images import open_upright, planes_to_image
-from components.parallel import ProcessPool
+from components.common.durable import exclusive, publish, replacing, write_text
+from components.common.images import open_upright, planes_to_image
+from components.common.parallel import ProcessPool
 from components.preprocessing.transform import prepare
 from interfaces.errors import AtelierError
 from interfaces.ipdt import IPDT, PreprocessingSettings

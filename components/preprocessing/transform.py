@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from components.images import to_rgb
+from components.common.images import to_rgb
 
 
 def centre_square(width: int, height: int) -> tuple[int, int, int, int]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from pathvalidate import sanitize_filename
 
-from components.durable import exclusive, sha256_of, write_bytes
+from components.common.durable import exclusive, sha256_of, write_bytes
 from interfaces.errors import AtelierError
 from interfaces.iodt import IODT, NoSuchResultError, ResultPage, ResultQuery, StoredResult
 from interfaces.record import FileOrigin, GeneratedOrigin, Origin, Record

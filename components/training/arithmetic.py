@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from components.devices import has_bfloat16_vectors, pick_dtype
-from components.download import weights_cache
-from components.durable import write_text
+from components.common.devices import has_bfloat16_vectors, pick_dtype
+from components.common.download import weights_cache
+from components.common.durable import write_text
 from components.families import Family
 from components.families.port import FamilyConfig, Shape
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from components.checkpoints import load_weights
-from components.durable import write_text
+from components.common.checkpoints import load_weights
+from components.common.durable import write_text
+from components.common.shipped import find_shipped
 from components.families import FAMILIES, Family
 from components.families.port import FamilyConfig, FamilyTrainer
-from components.shipped import find_shipped
 from interfaces.contract import explain
 from interfaces.errors import AtelierError
 from interfaces.igme import FREE_WHEN_RESUMED, IGME, TrainingSettings

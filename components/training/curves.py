@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.durable import replacing, write_text
+from components.common.durable import replacing, write_text
 
 SCORES = {"real_score": "real images", "fake_score": "generated images"}
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from components.checkpoints import load_state, save_state, save_weights
-from components.devices import keep_freed_memory, pick_device
-from components.durable import exclusive, replacing, write_text
+from components.common.checkpoints import load_state, save_state, save_weights
+from components.common.devices import keep_freed_memory, pick_device
+from components.common.durable import exclusive, replacing, write_text
+from components.common.images import contact_sheet, float_to_pixels, pair_sheet
 from components.families import Family
 from components.families.port import FamilySampler, FamilyTrainer, Shape
-from components.images import contact_sheet, float_to_pixels, pair_sheet
 from components.training.arithmetic import choose_dtype
 from components.training.batches import Batches
 from components.training.beginning import (

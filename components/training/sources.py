@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from components.common.images import pixels_to_float
 from components.families.port import FamilyOptions, GuidedSampler, Inputs
-from components.images import pixels_to_float
 from interfaces.ipdt import IPDT
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.durable import replacing, write_text
+from components.common.durable import replacing, write_text
+from components.common.images import float_to_pixels, pair_sheet, pixels_to_float
 from components.families import Family
 from components.families.port import (
     FamilyConfig,
@@ -19,7 +20,6 @@ from components.families.port import (
     FamilyTrainer,
     GuidedSampler,
 )
-from components.images import float_to_pixels, pair_sheet, pixels_to_float
 from components.metrics import (
     FeatureNetwork,
     Neighbours,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, Protocol
 
-from components.durable import replacing, sha256_of
+from components.common.durable import replacing, sha256_of
 from interfaces.errors import AtelierError
 from interfaces.itdt import QuarantinedFile
 from interfaces.progress import Progress, ProgressEvent

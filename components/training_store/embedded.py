@@ -21,7 +21,7 @@ import numpy as np
 from numpy.random import PCG64, Generator, SeedSequence
 from PIL import Image
 
-from components.durable import replacing
+from components.common.durable import replacing
 from interfaces.progress import Progress, ProgressEvent
 
 EMBEDDED_NAME = "embedded"

@@ -10,7 +10,7 @@ from typing import Self
 from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.images import open_upright, planes_to_image, to_rgb
+from components.common.images import open_upright, planes_to_image, to_rgb
 from components.training_store.containers import Entry, Reason, put_aside
 from components.training_store.hashing import perceptual_hash
 from components.training_store.layouts import CIFAR_SIDE, Candidate

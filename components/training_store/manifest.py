@@ -10,7 +10,7 @@ from typing import IO
 
 import numpy as np
 
-from components.durable import replacing, write_text
+from components.common.durable import replacing, write_text
 from components.training_store.hashing import near_pairs
 from components.training_store.inspection import Finding
 from interfaces.errors import AtelierError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.durable import replacing, sha256_of
+from components.common.durable import replacing, sha256_of
 from components.training_store.containers import Entry, printable, put_aside, stamp_of
 from components.training_store.layouts import UNLABELLED, Candidate
 from interfaces.errors import AtelierError

@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from components.durable import exclusive
-from components.parallel import ProcessPool, WorkerDiedError
+from components.common.durable import exclusive
+from components.common.parallel import ProcessPool, WorkerDiedError
 from components.training_store.containers import Folder, open_container, put_aside
 from components.training_store.embedded import EMBEDDED_NAME, paint_collection
 from components.training_store.inspection import Finding, Limits, inspect

@@ -10,7 +10,6 @@ mount_page(app)  # into the application that answers the API
 
 from pathlib import Path
 
-from components.ui.flags import Flag, flags_of, layer_of, with_flags
 from components.ui.page import mount_page
 from components.ui.terminal import TerminalInterface
 
@@ -21,11 +20,7 @@ def create(workspace: Path) -> TerminalInterface:
 
 
 __all__ = [
-    "Flag",
     "TerminalInterface",
     "create",
-    "flags_of",
-    "layer_of",
     "mount_page",
-    "with_flags",
 ]

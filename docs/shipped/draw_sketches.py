@@ -19,10 +19,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from components.common.images import contact_sheet, float_to_pixels
+from components.common.shipped import SHIPPED_MODELS
 from components.enhancement import RealESRGANEnhancer
 from components.generation import LocalGenerator
-from components.images import contact_sheet, float_to_pixels
-from components.shipped import SHIPPED_MODELS
 from interfaces.ies import IES
 from interfaces.igdt import IGDT
 from interfaces.igme import IGME

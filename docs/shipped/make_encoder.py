@@ -21,8 +21,8 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from components.checkpoints import save_weights
-from components.images import pixels_to_float
+from components.common.checkpoints import save_weights
+from components.common.images import pixels_to_float
 from components.metrics.encoder import WIDTHS, Encoder
 from components.preprocessing import create as create_preprocessor
 from components.training_store import create as create_store

@@ -26,8 +26,8 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from components.checkpoints import save_weights
-from components.devices import has_bfloat16_vectors, keep_freed_memory
+from components.common.checkpoints import save_weights
+from components.common.devices import has_bfloat16_vectors, keep_freed_memory
 from components.enhancement.shim import network_classes
 from components.preprocessing import create as create_preprocessor
 from components.training_store import create as create_store

@@ -23,8 +23,8 @@ from scipy.ndimage import correlate1d
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from components.common.images import contact_sheet, float_to_pixels, pixels_to_float
 from components.enhancement import RealESRGANEnhancer
-from components.images import contact_sheet, float_to_pixels, pixels_to_float
 from components.metrics.features import FeatureNetwork, embedded_features
 from docs.shipped.make_enlarger import HELD_OUT, in_order, read
 from interfaces.ies import IES

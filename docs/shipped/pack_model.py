@@ -1,6 +1,6 @@
 """Make a trained model ready to ship: weights in half precision, which is half the size.
 
-    python docs/shipped/pack_model.py RUN/training/model components/shipped/sketch
+    python docs/shipped/pack_model.py RUN/training/model components/common/shipped/sketch
 
 Networks are computed in single precision all the same. Prints file, size and SHA-256 of each.
 """
@@ -14,8 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from components.checkpoints import load_weights, save_weights
-from components.durable import sha256_of, write_bytes, write_text
+from components.common.checkpoints import load_weights, save_weights
+from components.common.durable import sha256_of, write_bytes, write_text
 from interfaces.igme import IGME
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-import components.jobs as jobs
+import atelier.jobs as jobs
 import components.results_store as results_store
 from interfaces.igs import INPUT_FILES
 from interfaces.iodt import ResultsGallery, ResultsStore

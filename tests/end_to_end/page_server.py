@@ -12,8 +12,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from components.jobs import AnnouncedStore, WorkerKeeper, run_worker
-from components.jobs import create as create_queue
+from atelier.jobs import AnnouncedStore, WorkerKeeper, run_worker
+from atelier.jobs import create as create_queue
 from components.results_store import create as create_store
 from interfaces.iodt import ResultQuery
 from interfaces.jobs import (
@@ -28,7 +28,7 @@ from interfaces.jobs import (
     TrainOrder,
 )
 from interfaces.progress import ProgressEvent
-from tests.components.fake_painter import ENVIRONMENT, make_backend
+from tests.atelier.jobs.fake_painter import ENVIRONMENT, make_backend
 from tests.helpers import digest, make_iodt
 
 COMMAND = [sys.executable, "-m", "tests.end_to_end.page_server"]
@@ -150,7 +150,7 @@ def main(what: str, place: str, port: str = "0") -> None:
     if what == "worker":
         run_worker(create_queue(workspace), Painter(workspace), sys.stdin.buffer)
         return
-    from components.server import Safety, create_app, serve
+    from atelier.server import Safety, create_app, serve
     from components.ui import mount_page
 
     backend = make_backend(workspace)

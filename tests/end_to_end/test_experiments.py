@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
+from components.common.durable import sha256_of
 from components.conversion import read_record
-from components.durable import sha256_of
 from interfaces.igme import IGME
 from interfaces.measurement import Measurement
 from pipeline import main

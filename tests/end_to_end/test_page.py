@@ -21,9 +21,9 @@ pytest.importorskip("playwright.sync_api", reason="needs playwright (the extra `
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
-from components.durable import write_text
+from components.common.durable import write_text
 from components.results_store import create as create_store
-from tests.components.fake_painter import ENVIRONMENT
+from tests.atelier.jobs.fake_painter import ENVIRONMENT
 from tests.end_to_end.page_server import COMMAND
 from tests.helpers import REPOSITORY, make_iodt
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
-from components.checkpoints import save_weights
+from components.common.checkpoints import save_weights
 from components.conversion import read_record
 from components.families import FAMILIES
 from components.families.port import Shape

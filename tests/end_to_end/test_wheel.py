@@ -119,8 +119,9 @@ ENLARGE = """
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from components.enhancement import RealESRGANEnhancer, read_picture
-from components.images import float_to_pixels
+from components.conversion import read_picture
+from components.enhancement import RealESRGANEnhancer
+from components.common.images import float_to_pixels
 from interfaces.ies import IES
 
 picture = read_picture(Path("painting.png"))

@@ -26,6 +26,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from components.common.shortage import is_out_of_memory
+from components.common.vision import import_torchvision
 from components.families.port import (
     FamilyConfig,
     FamilyOptions,
@@ -41,8 +43,6 @@ from components.families.stable_diffusion.files import (
     first_line,
     needs_extra,
 )
-from components.shortage import is_out_of_memory
-from components.vision import import_torchvision
 
 _log = logging.getLogger("atelier")
 

@@ -1,0 +1,153 @@
+"""How good a model's pictures are, against a collection: the `evaluate` command."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from components.common.durable import replacing, write_text
+from components.common.images import float_to_pixels, pair_sheet
+from components.families import FAMILIES
+from interfaces.contract import explain
+from interfaces.errors import AtelierError
+from interfaces.igdt import ImageGenerator
+from interfaces.igme import IGME
+from interfaces.igs import IGS
+from interfaces.ipdt import IPDT
+from interfaces.measurement import EvaluationSettings, Measurement
+from interfaces.progress import Progress, ProgressEvent
+from interfaces.record import Origin
+
+NUM_PAIRS = 24
+
+
+def evaluate(
+    generator: ImageGenerator,
+    model: IGME,
+    prepared: IPDT,
+    settings: EvaluationSettings,
+    folder: Path,
+    cache: Path,
+    progress: Progress,
+) -> tuple[Measurement, ...]:
+    """Measure `settings.count` pictures of a model against a prepared set.
+
+    Pictures are asked for in the proportions of the styles compared with, so that a model is not
+    blamed for another mix of styles. Writes `evaluation.json` into `folder`, and `nearest.png` (the
+    least original pictures beside their nearest) where the model knows its training set. Raises
+    `AtelierError` where the two have no style or no size in common.
+    """
+    from components.metrics import load_features, measure, reference_features, rows
+
+    if prepared.resolution != model.resolution:
+        raise AtelierError(
+            f"{prepared.name} was prepared at {prepared.resolution} pixels, the model makes "
+            f"{model.resolution}; prepare it at {model.resolution}"
+        )
+    network = load_features(
+        settings.features, settings.inception_weights, settings.device, progress
+    )
+    real = reference_features(prepared, network, cache, progress)
+    held_out_fraction = model.held_out_fraction
+    places = rows(prepared, settings.against, held_out_fraction)
+    counts = np.bincount(prepared.labels()[places], minlength=len(prepared.styles))
+    try:
+        requests = _requests(model, prepared.styles, counts, settings)
+    except ValidationError as error:
+        raise AtelierError(explain(error, "evaluate")) from error
+    made = [_pictures(generator, model, request, progress) for request in requests]
+    pixels = np.concatenate([part for part, _ in made])
+    features = network.extract(pixels, progress)
+    found = list(
+        measure(
+            features,
+            real[places],
+            network=network,
+            against=settings.against,
+            dataset_digest=prepared.digest,
+        )
+    )
+    write_text(
+        folder / "evaluation.json",
+        json.dumps(
+            {
+                "model_digest": model.digest,
+                "settings": settings.model_dump(mode="json"),
+                "measurements": [measurement.model_dump(mode="json") for measurement in found],
+            },
+            indent=2,
+        )
+        + "\n",
+    )
+    _write_nearest(folder, prepared, pixels, [near for _, part in made for near in part])
+    return tuple(found)
+
+
+def _requests(
+    model: IGME, styles: Sequence[str], counts: np.ndarray, settings: EvaluationSettings
+) -> list[IGS]:
+    """What to ask the generator for: each style its share, and seeds that follow one another."""
+    common = {"device": settings.device, "options": settings.options}
+    # A family that is not in the table is the generator's to know, or to name as unknown.
+    if model.family not in FAMILIES or not FAMILIES[model.family].is_conditional:
+        return [IGS(count=settings.count, seed=settings.seed, **common)]
+    compared = [style for style, count in zip(styles, counts, strict=True) if count]
+    known = [style for style in compared if style in model.styles]
+    if not known:
+        raise AtelierError(
+            f"the model knows {', '.join(model.styles)} and the pictures compared with have "
+            f"{', '.join(compared)}: no style in common to compare"
+        )
+    shares = np.array([counts[styles.index(style)] for style in known], dtype=float)
+    ends = np.rint(np.cumsum(shares) / shares.sum() * settings.count).astype(int)
+    starts = [0, *ends[:-1]]
+    return [
+        IGS(count=int(end - start), seed=settings.seed + int(start), style=style, **common)
+        for style, start, end in zip(known, starts, ends, strict=True)
+        if end > start
+    ]
+
+
+def _pictures(
+    generator: ImageGenerator, model: IGME, request: IGS, progress: Progress
+) -> tuple[np.ndarray, list[tuple[float, str] | None]]:
+    """Pixels (n, S, S, 3), and of each picture its originality and its nearest's digest."""
+    parts: list[np.ndarray] = []
+    nearest: list[tuple[float, str] | None] = []
+    for batch in generator.generate(model, request):
+        parts.append(float_to_pixels(batch.images))
+        nearest.extend(map(_nearest_of, batch.origins))
+        progress(
+            ProgressEvent(
+                stage="generate", done=len(nearest), total=request.count, note=request.style or ""
+            )
+        )
+    return np.concatenate(parts), nearest
+
+
+def _nearest_of(origin: Origin) -> tuple[float, str] | None:
+    if origin.kind != "generated" or origin.originality is None or origin.nearest_sha256 is None:
+        return None
+    return origin.originality, origin.nearest_sha256
+
+
+def _write_nearest(
+    folder: Path,
+    prepared: IPDT,
+    pixels: np.ndarray,
+    nearest: Sequence[tuple[float, str] | None],
+) -> None:
+    place_of = {digest: place for place, digest in enumerate(prepared.sources())}
+    pairs = sorted(
+        (near[0], n, place_of[near[1]])
+        for n, near in enumerate(nearest)
+        if near is not None and near[1] in place_of
+    )[:NUM_PAIRS]
+    # Of an earlier evaluation, it would not belong to these figures.
+    (folder / "nearest.png").unlink(missing_ok=True)
+    if pairs:
+        made, real = (np.array([pair[n] for pair in pairs]) for n in (1, 2))
+        with replacing(folder / "nearest.png") as temporary:
+            pair_sheet(pixels[made], prepared.images()[real]).save(temporary)

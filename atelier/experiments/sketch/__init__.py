@@ -1,0 +1,1 @@
+"""The study of sketch-guided diffusion (paper 004): training, figures, numbers."""

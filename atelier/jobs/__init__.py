@@ -1,0 +1,35 @@
+"""Jobs: a queue that survives restarts, the worker that carries it out, and what orders may name.
+
+queue = create(workspace)
+job = queue.submit(GenerateOrder(kind="generate", model=models[0].id))
+
+with WorkerKeeper(queue, [sys.executable, "pipeline.py", "worker"], workspace / "worker.log"):
+    ...  # the server; a worker of its own process takes the jobs, one by one
+
+run_worker(queue, execute)  # in that process; execute(job, control) carries one out
+"""
+
+from pathlib import Path
+
+from atelier.jobs.catalogue import WorkspaceCatalogue
+from atelier.jobs.keeper import WorkerKeeper
+from atelier.jobs.queue import SQLiteJobQueue
+from atelier.jobs.uploads import LocalUploads
+from atelier.jobs.worker import AnnouncedStore, JobInterface, run_worker
+
+
+def create(workspace: Path) -> SQLiteJobQueue:
+    """The queue in `workspace / "jobs.sqlite"`, made where it is not there yet."""
+    return SQLiteJobQueue(workspace / "jobs.sqlite")
+
+
+__all__ = [
+    "AnnouncedStore",
+    "JobInterface",
+    "LocalUploads",
+    "SQLiteJobQueue",
+    "WorkerKeeper",
+    "WorkspaceCatalogue",
+    "create",
+    "run_worker",
+]

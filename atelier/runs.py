@@ -1,0 +1,168 @@
+"""Runs: one pass through the pipeline, its folder and its settings, saved before it starts."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from pathvalidate import sanitize_filename
+
+from components.common.durable import write_text
+from interfaces.errors import AtelierError
+from interfaces.igme import FREE_WHEN_RESUMED, IGME
+from settings import Layer, RunSettings, merge, resolve
+
+# What changes no pixel may change when a run is gone on with, and a training may be made longer.
+_FREE_WHEN_RESUMED = {f"train.{name}" for name in FREE_WHEN_RESUMED} | {
+    "generate.batch_size",
+    "enhance.tile_pixels",
+}
+
+
+@dataclass
+class Run:
+    """One pass through the pipeline and its folder: `0001-dcgan-embedded`."""
+
+    folder: Path
+    verb: str
+    chosen: RunSettings
+    is_finished: bool = False
+    model: Path | None = None
+    """The model's folder, where the run generates with one that it did not train."""
+    model_digest: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The folder's name, which the results store files its pictures under."""
+        return self.folder.name
+
+    def save(self) -> None:
+        """Write `run.json`: the settings, and whether anything is left to do."""
+        # Relative, so that a workspace can be moved.
+        model = os.path.relpath(self.model, self.folder) if self.model else None
+        saved = {
+            "verb": self.verb,
+            "is_finished": self.is_finished,
+            "model": model,
+            "model_digest": self.model_digest,
+            "settings": self.chosen.model_dump(mode="json"),
+        }
+        write_text(self.folder / "run.json", json.dumps(saved, indent=2) + "\n")
+
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """The run in a folder. Raises `AtelierError` where it cannot be read."""
+        try:
+            saved = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+            return cls(
+                folder,
+                verb=saved["verb"],
+                chosen=resolve(saved["settings"]),
+                is_finished=saved["is_finished"],
+                model=(folder / saved["model"]).resolve() if saved["model"] else None,
+                model_digest=saved["model_digest"],
+            )
+        except (OSError, ValueError, KeyError, TypeError, AtelierError) as error:
+            raise AtelierError(
+                f"{folder}: not a readable run ({error}); move it away or start a new one"
+            ) from error
+
+    @classmethod
+    def begin(
+        cls,
+        workspace: Path,
+        verb: str,
+        chosen: RunSettings,
+        name: str,
+        model: IGME | None = None,
+    ) -> "Run":
+        """A new folder with the next number; all that fixes the run is saved before it starts."""
+        run = cls(_numbered_folder(workspace, name), verb, chosen)
+        if model is not None:
+            run.model, run.model_digest = model.directory.absolute(), model.digest
+        run.save()
+        return run
+
+    @classmethod
+    def find(cls, workspace: Path, verb: str, name: str | None) -> "Run | None":
+        """The run to go on with: the one named, else the newest unfinished, else the newest."""
+        folders = sorted((workspace / "runs").glob("[0-9]*-*"), reverse=True)
+        # A folder without run.json was never begun.
+        folders = [folder for folder in folders if (folder / "run.json").exists()]
+        if name is not None:
+            found = [cls.open(folder) for folder in folders if is_named(folder, name)]
+            if not found or found[0].verb != verb:
+                there = ", ".join(folder.name for folder in folders) or "none at all"
+                raise AtelierError(
+                    f"{workspace / 'runs'}: no `{verb}` run is named {name!r}; there are {there}"
+                )
+            return found[0]
+        runs = [run for run in map(_open_or_none, folders) if run and run.verb == verb]
+        return next((run for run in runs if not run.is_finished), runs[0] if runs else None)
+
+    def adopt(self, given: Layer, check: Callable[[Layer], RunSettings]) -> None:
+        """Take what was given on resuming, checked; save it.
+
+        Raises `AtelierError` where it asks for anything else than the run was begun with, but for
+        what changes no pixel and the length of a training.
+        """
+        before = self.chosen.model_dump(mode="json")
+        if {"total_images", "total_seconds"} & given.get("train", {}).keys():
+            # A new budget takes the place of the old one.
+            before["train"] |= {"total_images": None, "total_seconds": None}
+        wanted = check(merge(before, given))
+        old, new = (_flat(s.model_dump(mode="json")) for s in (self.chosen, wanted))
+        changed = {key for key in old | new if old.get(key) != new.get(key)}
+        if refused := sorted(changed - _FREE_WHEN_RESUMED):
+            differences = (f"{key} was {old.get(key)!r}, not {new.get(key)!r}" for key in refused)
+            raise AtelierError(
+                f"{self.folder}: was begun with other settings ({'; '.join(differences)}); "
+                "resume it without these, or start a new run"
+            )
+        if changed:
+            self.chosen, self.is_finished = wanted, False
+            self.save()
+
+
+def is_named(folder: Path, name: str) -> bool:
+    """A run is known by its whole name or by its number."""
+    return folder.name == name or folder.name.partition("-")[0] == name
+
+
+def _open_or_none(folder: Path) -> Run | None:
+    """An old run that cannot be read keeps nobody from going on with another."""
+    try:
+        return Run.open(folder)
+    except AtelierError:
+        return None
+
+
+def _numbered_folder(workspace: Path, name: str) -> Path:
+    """`runs/0007-name`: a number that neither a run nor its kept results have had."""
+    parent = workspace / "runs"
+    parent.mkdir(parents=True, exist_ok=True)
+    name = sanitize_filename(name, platform="universal", max_len=60).strip(". ") or "run"
+    while True:
+        known = [*parent.iterdir(), *(workspace / "results").glob("*")]
+        taken = [int(path.name[:4]) for path in known if path.name[:4].isdecimal()]
+        folder = parent / f"{max(taken, default=0) + 1:04d}-{name}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue  # another process took the number
+        return folder
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"train": {"seed": 0}} => {"train.seed": 0}."""
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        is_table = isinstance(value, dict)
+        flat |= (
+            _flat(cast(Layer, value), f"{prefix}{name}.")
+            if is_table
+            else {f"{prefix}{name}": value}
+        )
+    return flat

@@ -1,0 +1,527 @@
+"""The API's routes. Every answer is JSON or a picture; every error is {"error": one line}."""
+
+import asyncio
+import json
+import logging
+import queue as queues
+import threading
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, FastAPI, Header, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from atelier.server.backend import Backend
+from atelier.server.safety import Guard, Safety
+from atelier.server.streams import MOST_LISTENERS, Streams
+from interfaces.contract import WholeNumber
+from interfaces.errors import AtelierError
+from interfaces.ics import ICS, ImageFormat
+from interfaces.iodt import NoSuchResultError, ResultQuery, StoredResult
+from interfaces.jobs import (
+    BusyError,
+    CollectionOffer,
+    Job,
+    JobState,
+    JobStateError,
+    ModelOffer,
+    NoSuchJobError,
+    NoSuchOfferError,
+    Order,
+    StopKind,
+    TrainingView,
+    Upload,
+)
+
+_log = logging.getLogger("atelier.server")
+
+_STATUS: dict[type[AtelierError], int] = {
+    NoSuchJobError: 404,
+    NoSuchResultError: 404,
+    NoSuchOfferError: 404,
+    JobStateError: 409,
+    BusyError: 503,
+}
+
+_FOREVER = "private, max-age=31536000, immutable"
+_MOST_AT_ONCE = 4
+_MOST_DELETED = 10_000
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Failure(_Answer):
+    """What every error answers."""
+
+    error: str = Field(description="One line: what was wrong, what to do.")
+
+
+class Place(_Answer):
+    """Where a waiting job is to stand."""
+
+    position: int = Field(ge=1, le=1_000_000, description="1 is next.")
+
+
+class ResultSearch(ResultQuery):
+    """Which results, a page of them."""
+
+    limit: int = Field(default=50, ge=1, le=500, description="At most so many.")
+    cursor: str | None = Field(
+        default=None, max_length=100, description="`next` of the page before."
+    )
+
+
+class ResultInfo(_Answer):
+    """One result, without its place on the disk."""
+
+    result: dict[str, Any] = Field(description="Number, digest, type, size, run, date, record.")
+    name: str = Field(description="Name of the file.")
+    is_missing: bool = Field(description="True where the file was removed from the disk.")
+    file: str = Field(description="Where to get it.")
+    thumbnail: str = Field(description="Where to get a small one.")
+
+
+class Results(_Answer):
+    """A page of results."""
+
+    results: list[ResultInfo] = Field(description="In the order asked for.")
+    next: str | None = Field(description="Cursor of the next page; null: this is the last.")
+
+
+class FileQuery(_Answer):
+    """In which format a result is wanted."""
+
+    format: ImageFormat | None = Field(default=None, description="As it is kept, if left out.")
+    quality: int = Field(default=92, ge=1, le=100, description="Of JPEG, WebP and AVIF.")
+    lossless: bool = Field(default=False, description="WebP without loss.")
+    download: bool = Field(default=False, description="To be saved, not shown.")
+
+
+class Status(_Answer):
+    """How the server is."""
+
+    waiting: int = Field(description="Jobs that wait.")
+    worker: Literal["running", "restarting"] = Field(description="The process that does them.")
+    trouble: str | None = Field(description="Why there is no worker at this moment.")
+    last_event: int = Field(description="Number of the newest event: where to follow from.")
+
+
+class Hidden(_Answer):
+    """How many results were hidden or came back."""
+
+    changed: int = Field(description="0 where it was so already.")
+
+
+def make_app(backend: Backend, safety: Safety) -> FastAPI:
+    """The application; see `atelier.server.create_app`."""
+    app = FastAPI(
+        title="Atelier",
+        description="Jobs, models and results of one workspace.",
+        version="1",
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # these pages load scripts from other machines
+        redoc_url=None,
+    )
+    app.state.is_closing = lambda: False
+    streams = Streams(backend.queue, backend.store)
+    for router in (
+        _jobs(backend),
+        _events(backend, streams, app),
+        _results(backend, streams),
+        _offers(backend),
+        _uploads(backend),
+    ):
+        app.include_router(router, prefix="/api", responses={"4XX": {"model": Failure}})
+    _handle_errors(app, backend.workspace)
+    app.add_middleware(Guard, safety=safety)  # type: ignore[arg-type]
+    return app
+
+
+# ---------------------------------------------------------------- jobs
+
+
+def _jobs(backend: Backend) -> APIRouter:
+    router, queue = APIRouter(tags=["jobs"]), backend.queue
+
+    @router.post("/jobs", status_code=201)
+    def submit(
+        order: Order, idempotency_key: Annotated[str | None, Header(max_length=200)] = None
+    ) -> Job:
+        """Put an order into the queue. With the same Idempotency-Key again: the job it gave."""
+        backend.check(order)
+        return queue.submit(order, idempotency_key)
+
+    @router.get("/jobs")
+    def find(
+        state: Annotated[list[JobState], Query()] = [],  # noqa: B006  # FastAPI copies it
+        before: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    ) -> list[Job]:
+        """Jobs, newest first; those older than the job `before`."""
+        return queue.find(state, before, limit)
+
+    @router.get("/jobs/{job_id}")
+    def get(job_id: int) -> Job:
+        """One job."""
+        return queue.get(job_id)
+
+    @router.get("/jobs/{job_id}/results")
+    def results(
+        job_id: int,
+        after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    ) -> list[int]:
+        """Numbers of what it has kept, in growing order, those above `after`."""
+        return queue.results(job_id, after, limit)
+
+    def stopping(how: StopKind, path: str, text: str) -> None:
+        def stop(job_id: int) -> Job:
+            return queue.stop(job_id, how)
+
+        router.post(f"/jobs/{{job_id}}/{path}", description=text, operation_id=path)(stop)
+
+    stopping("now", "cancel", "Stop at once. What is kept stays; it can be resumed.")
+    stopping("after-image", "finish-image", "Stop after the image that is being made.")
+    stopping("pause", "pause", "Stop after the image that is being made, to be resumed.")
+
+    @router.post("/jobs/{job_id}/resume")
+    def resume(job_id: int) -> Job:
+        """Let a paused, cancelled or failed job go on at its first missing image."""
+        return queue.resume(job_id)
+
+    @router.post("/jobs/{job_id}/move")
+    def move(job_id: int, place: Place) -> Job:
+        """Give a waiting job another place in the queue."""
+        return queue.move(job_id, place.position)
+
+    @router.get("/jobs/{job_id}/training")
+    def training(job_id: int) -> TrainingView:
+        """Curves, measurements and the guardian's messages of a training."""
+        run = queue.get(job_id).run
+        empty = TrainingView(curves={}, measurements=[], guardian=[], grids=[])
+        return empty if run is None else backend.catalogue.training(run)
+
+    @router.get("/jobs/{job_id}/grids/{images_seen}")
+    def grid(job_id: int, images_seen: int) -> Response:
+        """A sample grid of a training, as PNG."""
+        run = queue.get(job_id).run
+        if run is None or not 0 <= images_seen < 10**18:
+            raise NoSuchOfferError(f"job {job_id}: no such sample grid")
+        png = backend.catalogue.grid(run, images_seen)
+        return Response(png, media_type="image/png", headers={"Cache-Control": _FOREVER})
+
+    @router.get("/status")
+    def status() -> Status:
+        """How the server is."""
+        trouble = backend.worker_trouble()
+        return Status(
+            waiting=queue.num_waiting(),
+            worker="running" if trouble is None else "restarting",
+            trouble=trouble,
+            last_event=queue.last_event(),
+        )
+
+    return router
+
+
+_After = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
+_LastSeen = Annotated[str | None, Header(alias="Last-Event-ID", max_length=20)]
+
+
+def _events(backend: Backend, streams: Streams, app: FastAPI) -> APIRouter:
+    router, queue = APIRouter(tags=["events"]), backend.queue
+
+    def stream(after: int, job_id: int | None) -> StreamingResponse:
+        if streams.num_listeners >= MOST_LISTENERS:
+            raise BusyError(f"busy: {MOST_LISTENERS} listen already; ask again later")
+        text: AsyncGenerator[str] = streams.follow(after, job_id, lambda: app.state.is_closing())
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(text, media_type="text/event-stream", headers=headers)
+
+    def start(after: int | None, last_event_id: str | None) -> int | None:
+        """A browser that comes back says what it saw last; that is newer than the address."""
+        if last_event_id and last_event_id.isascii() and last_event_id.isdecimal():
+            return min(int(last_event_id), 2**63 - 1)
+        return after
+
+    @router.get("/events", response_class=StreamingResponse)
+    def all_events(after: _After = None, last_event_id: _LastSeen = None) -> StreamingResponse:
+        """Server-sent events of all jobs and the store: those after `after`, else from now on."""
+        place = start(after, last_event_id)
+        return stream(queue.last_event() if place is None else place, None)
+
+    @router.get("/jobs/{job_id}/events", response_class=StreamingResponse)
+    def events_of_a_job(
+        job_id: int, after: _After = None, last_event_id: _LastSeen = None
+    ) -> StreamingResponse:
+        """Server-sent events of one job, from its beginning; they end with the job."""
+        queue.get(job_id)
+        return stream(start(after, last_event_id) or 0, job_id)
+
+    return router
+
+
+# ---------------------------------------------------------------- results
+
+
+def _results(backend: Backend, streams: Streams) -> APIRouter:
+    router, store = APIRouter(tags=["results"]), backend.store
+    converting, drawing = _Turns(2), _Turns(_MOST_AT_ONCE)
+
+    @router.get("/results")
+    def find(search: Annotated[ResultSearch, Query()]) -> Results:
+        """Results that fit, a page of them."""
+        page = store.page(_query_of(search), search.cursor)
+        return Results(results=[_info(result) for result in page.results], next=page.next)
+
+    @router.get("/results/count")
+    def count(search: Annotated[ResultSearch, Query()]) -> int:
+        """How many results fit."""
+        return store.count(_query_of(search))
+
+    @router.get("/results/deleted")
+    def deleted() -> list[int]:
+        """Numbers of what is hidden and can be restored, the newest first."""
+        found: list[int] = []
+        cursor = None
+        while len(found) < _MOST_DELETED:
+            page = store.page(ResultQuery(deleted="only", limit=1000), cursor)
+            found += [result.id for result in page.results]
+            cursor = page.next
+            if cursor is None:
+                break
+        return found
+
+    @router.get("/results/{result_id}")
+    def get(result_id: int) -> ResultInfo:
+        """One result with its whole record."""
+        return _info(store.get(result_id))
+
+    @router.get("/results/{result_id}/file", response_class=Response)
+    def file(result_id: int, wanted: Annotated[FileQuery, Query()]) -> Response:
+        """The picture, as it is kept or in another format."""
+        result, data = store.get(result_id), store.read(result_id)
+        media_type, suffix = str(result.media_type), result.path.suffix
+        if wanted.format is not None and f"image/{wanted.format}" != result.media_type:
+            with converting.one():
+                image = backend.convert(result, _settings_of(wanted, wanted.format))
+            data, media_type, suffix = image.data, image.media_type, image.suffix
+        kind = "attachment" if wanted.download else "inline"
+        name = quote(f"{result.path.stem}{suffix}", safe="", errors="replace")
+        headers = {"Content-Disposition": f"{kind}; filename*=UTF-8''{name}"}
+        return Response(data, media_type=media_type, headers=headers)
+
+    @router.get("/results/{result_id}/thumbnail", response_class=Response)
+    def thumbnail(
+        result_id: int, side: Annotated[Literal[128, 256, 512], WholeNumber] = 256
+    ) -> Response:
+        """A small WebP, at most `side` pixels wide and high."""
+        result = store.get(result_id)
+        data = backend.thumbnails.cached(result.sha256, side)
+        if data is None:
+            picture = store.read(result_id)
+            with drawing.one():
+                try:
+                    data = backend.thumbnails.make(picture, result.sha256, side)
+                except ValueError as error:
+                    raise NoSuchResultError(f"result {result_id}: {error}") from error
+        return Response(data, media_type="image/webp", headers={"Cache-Control": _FOREVER})
+
+    @router.delete("/results/{result_id}")
+    def delete(result_id: int) -> Hidden:
+        """Hide a result; `restore` undoes it."""
+        store.get(result_id)
+        return changed(store.delete([result_id]))
+
+    @router.post("/results/{result_id}/restore")
+    def restore(result_id: int) -> Hidden:
+        """Undo `delete`."""
+        store.get(result_id)
+        return changed(store.restore([result_id]))
+
+    def changed(number: int) -> Hidden:
+        if number:
+            streams.note_change()
+        return Hidden(changed=number)
+
+    return router
+
+
+def _query_of(search: ResultSearch) -> ResultQuery:
+    return ResultQuery(**search.model_dump(exclude={"cursor"}))
+
+
+def _info(result: StoredResult) -> ResultInfo:
+    place = f"/api/results/{result.id}"
+    return ResultInfo(
+        result=json.loads(result.model_dump_json(exclude={"path"})),
+        name=result.path.name,
+        is_missing=not result.path.is_file(),
+        file=f"{place}/file",
+        thumbnail=f"{place}/thumbnail",
+    )
+
+
+def _settings_of(wanted: FileQuery, image_format: ImageFormat) -> ICS:
+    return ICS(format=image_format, quality=wanted.quality, lossless=wanted.lossless)
+
+
+class _Turns:
+    """So many at once; others wait a while, and are then told that the server is busy."""
+
+    def __init__(self, most: int) -> None:
+        self._free = threading.Semaphore(most)
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        if not self._free.acquire(timeout=10):
+            raise BusyError("busy: many pictures are being made already; ask again later")
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
+# ---------------------------------------------------------------- what orders may name
+
+
+def _offers(backend: Backend) -> APIRouter:
+    router, catalogue = APIRouter(tags=["offers"]), backend.catalogue
+
+    @router.get("/models")
+    def models() -> list[ModelOffer]:
+        """Every model at hand."""
+        return catalogue.models()
+
+    @router.get("/models/{model_id}/styles")
+    def styles(model_id: str) -> list[str]:
+        """The styles that a model can be asked for."""
+        for model in catalogue.models():
+            if model.id == model_id:
+                return list(model.styles) if model.is_conditional else []
+        raise NoSuchOfferError(f"model {model_id[:40]!r}: there is none")
+
+    @router.get("/collections")
+    def collections() -> list[CollectionOffer]:
+        """Every collection that can be learnt from."""
+        return catalogue.collections()
+
+    @router.get("/settings/schema")
+    def schema() -> dict[str, Any]:
+        """JSON schemas of all that a person may choose, and what names it may take."""
+        return backend.schema()
+
+    return router
+
+
+# ---------------------------------------------------------------- uploads
+
+
+def _uploads(backend: Backend) -> APIRouter:
+    router = APIRouter(tags=["uploads"])
+    arriving = asyncio.Semaphore(_MOST_AT_ONCE)
+
+    @router.post("/uploads", status_code=201, openapi_extra=_BINARY)
+    async def upload(
+        request: Request, name: Annotated[str, Query(max_length=1000)] = "picture"
+    ) -> Upload:
+        """Take in a picture or an archive: the body is the file, its content decides."""
+        if arriving.locked():
+            raise BusyError("busy: other files are arriving; send it again later")
+        async with arriving:
+            return await _take_in(backend, request, name)
+
+    @router.get("/uploads/{upload_id}")
+    def get(upload_id: str) -> Upload:
+        """What is known of an upload."""
+        return backend.uploads.get(upload_id)
+
+    return router
+
+
+_BINARY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+async def _take_in(backend: Backend, request: Request, name: str) -> Upload:
+    """Hand the body on piece by piece, a few in memory, to the thread that writes it."""
+    pieces: queues.Queue[bytes | None] = queues.Queue(maxsize=8)
+    is_whole = False
+
+    def chunks() -> Iterator[bytes]:
+        while (piece := pieces.get()) is not None:
+            yield piece
+        if not is_whole:
+            raise AtelierError("upload: broken off before its end; send it again")
+
+    taking = asyncio.create_task(asyncio.to_thread(backend.uploads.add, chunks(), name))
+
+    async def put(piece: bytes | None) -> None:
+        while not taking.done():
+            try:
+                pieces.put_nowait(piece)
+                return
+            except queues.Full:
+                await asyncio.sleep(0.005)
+
+    try:
+        async for piece in request.stream():
+            if taking.done():
+                break  # refused already
+            if piece:
+                await put(piece)
+        is_whole = True
+    except ClientDisconnect:
+        pass
+    finally:
+        await put(None)
+    return await taking
+
+
+# ---------------------------------------------------------------- errors
+
+
+def _handle_errors(app: FastAPI, workspace: Path) -> None:
+    inside = f"{workspace}/"
+
+    @app.exception_handler(AtelierError)
+    async def _known(request: Request, error: AtelierError) -> Response:
+        status = _STATUS.get(type(error), 422)
+        headers = {"Retry-After": "5"} if status == 503 else None
+        return _failure(status, str(error).replace(inside, ""), headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
+        return _failure(422, "; ".join(map(_fault, error.errors()[:5])))
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> Response:
+        return _failure(error.status_code, str(error.detail), error.headers)
+
+    @app.exception_handler(Exception)
+    async def _unknown(request: Request, error: Exception) -> Response:
+        _log.error("%s %s", request.method, request.url.path, exc_info=error)
+        return _failure(500, "a fault of ours; the server's own output tells more")
+
+
+def _fault(fault: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in fault["loc"][1:]) or "the request"
+    return f"{where[:200]}: {str(fault['msg']).removeprefix('Value error, ')[:300]}"
+
+
+def _failure(status: int, line: str, headers: Any = None) -> Response:
+    body = json.dumps({"error": " ".join(line.split())})
+    return Response(body, status, headers, media_type="application/json")

@@ -1,0 +1,76 @@
+"""What the server is handed by the pipeline: everything behind a port."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from atelier.server.thumbnails import Thumbnails
+from components.families import FAMILIES
+from interfaces.ics import ICS
+from interfaces.ies import IES
+from interfaces.igme import TrainingSettings
+from interfaces.igs import IGS
+from interfaces.iodt import IODT, ResultQuery, ResultsGallery, StoredResult
+from interfaces.ipdt import PreprocessingSettings
+from interfaces.itdt import CollectionSettings
+from interfaces.jobs import Catalogue, JobQueue, Order, Uploads
+
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "collect": CollectionSettings,
+    "preprocess": PreprocessingSettings,
+    "train": TrainingSettings,
+    "generate": IGS,
+    "enhance": IES,
+    "convert": ICS,
+    "find": ResultQuery,
+}
+
+
+@dataclass(frozen=True)
+class Backend:
+    """All that the API and the page read and change."""
+
+    workspace: Path
+    """Its place is kept out of every answer."""
+    queue: JobQueue
+    store: ResultsGallery
+    catalogue: Catalogue
+    uploads: Uploads
+    thumbnails: Thumbnails
+    check: Callable[[Order], None]
+    """Raises `AtelierError` for an order that could not be carried out."""
+    convert: Callable[[StoredResult, ICS], IODT]
+    """A result in another format."""
+    enhancers: tuple[str, ...] = ()
+    """What `IES.enhancer` may name."""
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Any])
+    """What a training may begin with: tables of settings by the presets' names."""
+    worker_trouble: Callable[[], str | None] = lambda: None
+    """Why there is no worker at this moment; None where there is one."""
+
+    def schema(self) -> dict[str, Any]:
+        """JSON schemas of all that a person may choose, and what names it may take.
+
+        `sections` by name, `families` with their options and configs, `enhancers`, `presets`.
+        """
+        families = {
+            name: {
+                "description": family.description,
+                "is_conditional": family.is_conditional,
+                "is_trainable": family.is_trainable,
+                "takes": sorted(family.takes),
+                "needs": sorted(family.needs),
+                "options": family.options.model_json_schema(),
+                "config": family.config.model_json_schema(),
+            }
+            for name, family in FAMILIES.items()
+        }
+        return {
+            "sections": {name: model.model_json_schema() for name, model in _SECTIONS.items()},
+            "families": families,
+            "enhancers": list(self.enhancers),
+            "presets": self.presets,
+        }

@@ -1,0 +1,84 @@
+"""Make the application, and serve it until it is asked to end."""
+
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from atelier.server.backend import Backend
+from atelier.server.safety import Safety
+from interfaces.errors import AtelierError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_INSTALL = "the page needs FastAPI and uvicorn; pip install 'atelier[ui]'"
+
+
+def create_app(backend: Backend, safety: Safety) -> "FastAPI":
+    """The API under /api, guarded; a page can be mounted into it.
+
+    Raises `AtelierError` where FastAPI is not installed.
+    """
+    try:
+        from atelier.server.app import make_app
+    except ImportError as error:
+        raise AtelierError(_INSTALL) from error
+    return make_app(backend, safety)
+
+
+def serve(
+    app: "FastAPI", host: str, port: int, ready: Callable[[str], None], *, log_level: str = "error"
+) -> None:
+    """Serve in the main thread until Ctrl-C; `ready` is told the address once it answers.
+
+    Port 0 takes a free one. Raises `AtelierError` where the address cannot be had.
+    """
+    try:
+        import uvicorn
+    except ImportError as error:
+        raise AtelierError(_INSTALL) from error
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            ready(address)
+
+    listening = _bind(host, port)
+    shown = "localhost" if host in ("0.0.0.0", "::") else host
+    shown = f"[{shown}]" if ":" in shown else shown
+    address = f"http://{shown}:{listening.getsockname()[1]}"
+    server = Server(
+        uvicorn.Config(
+            app,
+            log_level=log_level,
+            access_log=False,
+            server_header=False,
+            ws="none",
+            timeout_graceful_shutdown=3,
+        )
+    )
+    app.state.is_closing = lambda: server.should_exit
+    with listening:
+        server.run(sockets=[listening])
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, place = _resolve(host, port)
+        listening = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise AtelierError(f"--host {host}: no address of this machine ({error})") from error
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(place)
+        listening.listen(256)
+    except (OSError, OverflowError) as error:
+        listening.close()
+        raise AtelierError(
+            f"{host}:{port}: cannot be listened at ({error}); choose another --port, or --port 0"
+        ) from error
+    return listening
+
+
+def _resolve(host: str, port: int) -> Any:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]

@@ -1,0 +1,1 @@
+"""What every component stands on: whole files, images, devices, checkpoints, downloads."""

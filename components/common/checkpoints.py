@@ -1,0 +1,100 @@
+"""Weights and training states as safetensors: tensors as they lie, the rest as JSON beside them.
+
+Never a pickle: reading such a file cannot run code, and a damaged one is noticed.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from components.common.durable import sha256_of, write_bytes
+from interfaces.errors import AtelierError
+
+
+def save_weights(path: Path, weights: Mapping[str, Tensor]) -> str:
+    """Write a state dict durably; returns the file's SHA-256."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    write_bytes(path, save(contiguous))
+    return sha256_of(path)
+
+
+def load_weights(path: Path, sha256: str) -> dict[str, Tensor]:
+    """Read a state dict whose digest is known, onto the CPU.
+
+    Raises `AtelierError` where the file is missing, damaged or not the one that was vouched for.
+    """
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise AtelierError(f"{path}: cannot read the weights ({error.strerror})") from error
+    if found != sha256:
+        raise AtelierError(
+            f"{path}: the weights are damaged or exchanged (SHA-256 {found[:12]}…, expected "
+            f"{sha256[:12]}…); copy the model again or train it anew"
+        )
+    return _read(path)[0]
+
+
+def save_state(path: Path, state: Mapping[str, object]) -> None:
+    """Write a nested state (dicts, lists, numbers, strings, tensors) durably.
+
+    Names of dict entries may be strings or whole numbers, as in an optimiser's state.
+    """
+    tensors: dict[str, Tensor] = {}
+    skeleton = _take_apart(state, tensors)
+    write_bytes(path, save(tensors, metadata={"skeleton": json.dumps(skeleton)}))
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read what `save_state` wrote, onto the CPU. Raises `AtelierError` where it is damaged."""
+    tensors, metadata = _read(path)
+    try:
+        state: dict[str, Any] = _put_together(json.loads(metadata["skeleton"]), tensors)
+    except (KeyError, TypeError, ValueError) as error:
+        raise AtelierError(f"{path}: not a training state ({error})") from error
+    return state
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            # A clone lies at a multiple of 64 bytes, a tensor of the file wherever its header ends,
+            # and the rounding of MKL's products hangs on that.
+            names = file.keys()
+            return {name: file.get_tensor(name).clone() for name in names}, file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise AtelierError(f"{path}: not a readable safetensors file ({error})") from error
+
+
+# A skeleton is JSON in which {"tensor": name} stands for a tensor, and a dict is a list of pairs,
+# since JSON would turn an optimiser's whole-number names into strings.
+
+
+def _take_apart(value: object, tensors: dict[str, Tensor]) -> object:
+    if isinstance(value, Tensor):
+        name = f"{len(tensors):06d}"
+        # A clone, because safetensors refuses two names for one piece of memory.
+        tensors[name] = value.detach().cpu().contiguous().clone()
+        return {"tensor": name}
+    if isinstance(value, Mapping):
+        return {"pairs": [[key, _take_apart(item, tensors)] for key, item in value.items()]}
+    if isinstance(value, list | tuple):
+        return [_take_apart(item, tensors) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"a training state cannot hold {type(value).__name__}")
+
+
+def _put_together(skeleton: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if isinstance(skeleton, list):
+        return [_put_together(item, tensors) for item in skeleton]
+    if not isinstance(skeleton, dict):
+        return skeleton
+    if "tensor" in skeleton:
+        return tensors[skeleton["tensor"]]
+    return {key: _put_together(item, tensors) for key, item in skeleton["pairs"]}

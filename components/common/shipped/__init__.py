@@ -1,0 +1,25 @@
+"""What comes with the project, inside the wheel: trained models, the embedded encoder and enlarger.
+
+Each is listed with size, digest and licence in docs/shipped/README.md, and how to make it again.
+"""
+
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+
+ENCODER = _HERE / "encoder.safetensors"
+"""Weights of `components.metrics.encoder.Encoder`."""
+
+ENLARGER = _HERE / "enlarger.safetensors"
+"""Weights of the ×4 enlarger that the project trained itself."""
+
+SHIPPED = "shipped"
+"""The name by which settings call the model that makes pictures from seeds."""
+
+SHIPPED_MODELS = {SHIPPED: _HERE / "paintings", "shipped-sketch": _HERE / "sketch"}
+"""The models that come with the project, by the names that settings call them."""
+
+
+def find_shipped(model: Path) -> Path:
+    """A model's folder as settings name it => where it lies: see `SHIPPED_MODELS`."""
+    return SHIPPED_MODELS.get(str(model)) or model.expanduser()

@@ -1,0 +1,536 @@
+"""The API: what it answers, what it refuses, and that nobody gets past its guard."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from PIL import Image
+
+pytest.importorskip("fastapi", reason="needs the extra `ui`")
+
+from starlette.testclient import TestClient
+
+from atelier.jobs import create as create_queue
+from atelier.server import Backend, Safety, Thumbnails, create_app
+from benchmarks.page import crowd
+from components.results_store import LocalResultsStore
+from components.results_store import create as create_store
+from interfaces.errors import AtelierError
+from interfaces.jobs import GenerateOrder
+from tests.atelier.jobs.fake_painter import COMMAND, ENVIRONMENT, make_backend
+from tests.helpers import REPOSITORY, make_iodt
+
+MODEL = "0123456789abcdef"
+ORDER = {"kind": "generate", "model": MODEL, "choices": {"generate": {"count": 2}}}
+HERE = "http://127.0.0.1"
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+def backend(tmp_path: Path) -> Backend:
+    return make_backend(tmp_path)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalResultsStore:
+    return create_store(tmp_path)
+
+
+@pytest.fixture
+def client(backend: Backend) -> Iterator[TestClient]:
+    with TestClient(create_app(backend, Safety()), HERE, raise_server_exceptions=False) as client:
+        yield client
+
+
+def _error(answer: Any, status: int) -> str:
+    """The one line that every error answers."""
+    assert answer.status_code == status, answer.text
+    (line,) = answer.json().values()
+    assert list(answer.json()) == ["error"] and line and "\n" not in line
+    assert "Traceback" not in line and "/tmp" not in line
+    return line
+
+
+# ---------------------------------------------------------------- jobs
+
+
+def test_a_job_from_order_to_end(client: TestClient) -> None:
+    job = client.post("/api/jobs", json=ORDER)
+    assert job.status_code == 201
+    assert (job.json()["state"], job.json()["position"], job.json()["kind"]) == (
+        "waiting", 1, "generate"
+    )  # fmt: skip
+    place = f"/api/jobs/{job.json()['id']}"
+    assert client.get(place).json() == job.json()
+    assert client.get("/api/jobs", params={"state": ["waiting", "running"]}).json() == [job.json()]
+    assert client.get("/api/jobs", params={"state": "done"}).json() == []
+    assert client.post(f"{place}/pause").json()["state"] == "paused"
+    assert client.post(f"{place}/resume").json()["state"] == "waiting"
+    assert client.post(f"{place}/finish-image").json()["state"] == "cancelled"
+    assert client.post(f"{place}/cancel").json()["state"] == "cancelled"
+    _error(client.post(f"{place}/pause"), 409)
+    assert client.get(f"{place}/results").json() == []
+    assert client.get(f"{place}/training").json()["curves"] == {}
+    _error(client.get(f"{place}/grids/64"), 404)
+
+
+def test_jobs_can_be_reordered(client: TestClient) -> None:
+    ids = [client.post("/api/jobs", json=ORDER).json()["id"] for _ in range(3)]
+    assert client.post(f"/api/jobs/{ids[2]}/move", json={"position": 1}).json()["position"] == 1
+    assert client.get(f"/api/jobs/{ids[0]}").json()["position"] == 2
+    _error(client.post(f"/api/jobs/{ids[2]}/move", json={"position": 0}), 422)
+
+
+def test_a_lost_answer_makes_no_second_job(client: TestClient) -> None:
+    headers = {"Idempotency-Key": "mine"}
+    first = client.post("/api/jobs", json=ORDER, headers=headers).json()
+    assert client.post("/api/jobs", json=ORDER, headers=headers).json() == first
+    _error(client.post("/api/jobs", json=ORDER | {"model": "f" * 16}, headers=headers), 409)
+
+
+def test_a_full_queue_says_when_to_come_again(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atelier.jobs.queue.MOST_WAITING", 0)
+    answer = client.post("/api/jobs", json=ORDER)
+    assert "busy" in _error(answer, 503)
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("number", ["99", "0", "-1", str(2**63), "9" * 60])
+def test_unknown_numbers_are_404(client: TestClient, number: str) -> None:
+    for path in (f"jobs/{number}", f"jobs/{number}/events", f"results/{number}",
+                 f"results/{number}/file", f"results/{number}/thumbnail"):  # fmt: skip
+        _error(client.get(f"/api/{path}"), 404)
+    _error(client.post(f"/api/jobs/{number}/cancel"), 404)
+    _error(client.delete(f"/api/results/{number}"), 404)
+
+
+@pytest.mark.parametrize(
+    "path", ["models/abc/styles", "uploads/abc", "uploads/..%2f..%2fetc", "nothing", "../secret"]
+)
+def test_unknown_names_are_404(client: TestClient, path: str) -> None:
+    _error(client.get(f"/api/{path}"), 404)
+
+
+def test_an_order_with_a_path_is_refused_in_one_line(client: TestClient) -> None:
+    bad = ORDER | {"choices": {"generate": {"sketch": "/etc/passwd"}}}
+    assert "uploads" in _error(client.post("/api/jobs", json=bad), 422)
+    _error(
+        client.post("/api/jobs", content=b"{", headers={"Content-Type": "application/json"}), 422
+    )
+
+
+def test_a_fault_of_ours_shows_nothing_of_itself(backend: Backend) -> None:
+    def check(order: Any) -> None:
+        raise ValueError("a secret")
+
+    broken = Backend(**(vars(backend) | {"check": check}))
+    with TestClient(create_app(broken, Safety()), HERE, raise_server_exceptions=False) as client:
+        line = _error(client.post("/api/jobs", json=ORDER), 500)
+        assert "secret" not in line and "ValueError" not in line
+
+
+def test_no_answer_says_where_the_workspace_lies(backend: Backend, tmp_path: Path) -> None:
+    def check(order: Any) -> None:
+        raise AtelierError(f"{tmp_path}/results/results.sqlite: damaged")
+
+    broken = Backend(**(vars(backend) | {"check": check}))
+    with TestClient(create_app(broken, Safety()), HERE) as client:
+        answer = client.post("/api/jobs", json=ORDER)
+        assert _error(answer, 422) == "results/results.sqlite: damaged"
+
+
+def test_settings_are_described_by_the_contracts_themselves(client: TestClient) -> None:
+    schema = client.get("/api/settings/schema").json()
+    fields = schema["sections"]["generate"]["properties"]
+    assert fields["count"]["maximum"] == 1_000_000 and fields["count"]["description"]
+    assert schema["families"]["r3gan"]["options"]["type"] == "object"
+    assert schema["enhancers"] == ["auto", "lanczos"]
+    assert schema["presets"]["default"]["train"]["total_seconds"] == 1.5
+    models = client.get("/api/models").json()
+    assert client.get(f"/api/models/{models[0]['id']}/styles").json() == models[0]["styles"]
+    assert client.get("/api/collections").json()[0]["id"] == "embedded"
+    assert client.get("/api/status").json()["worker"] == "running"
+
+
+def test_the_api_describes_itself_and_loads_nothing_from_outside(client: TestClient) -> None:
+    described = client.get("/api/openapi.json").json()
+    assert {"/api/jobs", "/api/results", "/api/uploads", "/api/events"} <= set(described["paths"])
+    identifiers = re.findall(r'"operationId": "(.+?)"', json.dumps(described))
+    assert len(set(identifiers)) == len(identifiers) > 20
+    for page in ("/docs", "/redoc"):
+        assert client.get(page).status_code == 404
+    policy = client.get("/api/status").headers["content-security-policy"]
+    assert "http" not in policy and "default-src 'self'" in policy
+
+
+# ---------------------------------------------------------------- results
+
+
+def test_results_come_in_pages(client: TestClient, store: LocalResultsStore) -> None:
+    kept = [store.keep(make_iodt(seed), "run") for seed in range(5)]
+    seen, cursor = [], None
+    for _ in range(3):
+        params = {"limit": 2, "first_seed": 0} | ({"cursor": cursor} if cursor else {})
+        page = client.get("/api/results", params=params).json()
+        seen += [info["result"]["id"] for info in page["results"]]
+        cursor = page["next"]
+    assert cursor is None and seen == [result.id for result in reversed(kept)]
+    assert client.get("/api/results/count", params={"last_seed": 1}).json() == 2
+    for params in ({"cursor": "x"}, {"limit": 501}, {"prompt": "cat"}, {"deleted": "yes"}):
+        _error(client.get("/api/results", params=params), 422)
+
+
+def test_a_result_its_file_and_its_thumbnail(
+    client: TestClient, store: LocalResultsStore, tmp_path: Path
+) -> None:
+    kept = store.keep(make_iodt(3), "run")
+    info = client.get(f"/api/results/{kept.id}").json()
+    assert info["name"] == "000003.png" and not info["is_missing"]
+    assert info["result"]["record"]["origin"]["seed"] == 3
+    assert str(tmp_path) not in json.dumps(info)
+    answer = client.get(info["file"])
+    assert (answer.content, answer.headers["content-type"]) == (make_iodt(3).data, "image/png")
+    download = client.get(info["file"], params={"format": "jpeg", "download": "true"})
+    assert download.headers["content-type"] == "image/jpeg"
+    assert download.headers["content-disposition"] == "attachment; filename*=UTF-8''000003.jpg"
+    for side in (128, 256):
+        small = client.get(info["thumbnail"], params={"side": side})
+        with Image.open(io.BytesIO(small.content)) as image:
+            assert (image.format, image.size) == ("WEBP", (16, 16))
+    assert "immutable" in small.headers["cache-control"]
+    _error(client.get(info["thumbnail"], params={"side": 9999}), 422)
+
+
+@pytest.mark.parametrize("strange", ["deleted", "changed", "link to a secret", "folder"])
+def test_what_happens_on_disk_breaks_nothing_and_shows_nothing(
+    client: TestClient, store: LocalResultsStore, tmp_path: Path, strange: str
+) -> None:
+    gone, there = store.keep(make_iodt(0), "run"), store.keep(make_iodt(1), "run")
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(make_iodt(5).data)
+    (tmp_path / "results" / "run" / "foreign.txt").write_text("not ours")
+    gone.path.unlink()
+    if strange == "changed":
+        gone.path.write_bytes(make_iodt(5).data)
+    elif strange == "link to a secret":
+        gone.path.symlink_to(secret)
+    elif strange == "folder":
+        gone.path.mkdir()
+    page = client.get("/api/results").json()["results"]
+    assert [info["result"]["id"] for info in page] == [there.id, gone.id]
+    for info in page:
+        for path in (info["file"], info["thumbnail"]):
+            answer = client.get(path)
+            if info["result"]["id"] == gone.id:
+                _error(answer, 404)
+            else:
+                assert answer.status_code == 200
+
+
+def test_deleting_can_be_undone(client: TestClient, store: LocalResultsStore) -> None:
+    kept = store.keep(make_iodt(0), "run")
+    place = f"/api/results/{kept.id}"
+    assert client.delete(place).json() == {"changed": 1}
+    assert client.delete(place).json() == {"changed": 0}
+    assert client.get("/api/results").json()["results"] == []
+    assert len(client.get("/api/results", params={"deleted": "only"}).json()["results"]) == 1
+    assert client.get("/api/results/deleted").json() == [kept.id]
+    assert client.post(f"{place}/restore").json() == {"changed": 1}
+    assert client.get("/api/results/count").json() == 1
+    assert client.get("/api/results/deleted").json() == []
+    assert kept.path.exists()
+
+
+def test_thumbnails_stay_within_bounds(tmp_path: Path) -> None:
+    thumbnails = Thumbnails(tmp_path / "small", most_bytes=3000)
+    size = len(thumbnails.make(make_iodt(0).data, "00" * 32, 128))
+    for number in range(1, 60):
+        thumbnails.make(make_iodt(0).data, f"{number:02d}" * 32, 128)
+        held = sum(path.stat().st_size for path in (tmp_path / "small").rglob("*.webp"))
+        assert held <= 3000
+    assert held > 3000 - 5 * size
+    assert thumbnails.cached("59" * 32, 128) and thumbnails.cached("00" * 32, 128) is None
+    with pytest.raises(ValueError, match="decoded"):
+        thumbnails.make(b"no picture", "a" * 64, 128)
+
+
+# ---------------------------------------------------------------- uploads
+
+
+def test_an_upload_is_judged_by_its_content(client: TestClient, tmp_path: Path) -> None:
+    sent = client.post("/api/uploads?name=../../my.exe", content=make_iodt(0).data)
+    assert sent.status_code == 201
+    assert (sent.json()["name"], sent.json()["media_type"]) == ("my.exe", "image/png")
+    assert client.get(f"/api/uploads/{sent.json()['id']}").json() == sent.json()
+    for data in (b"", b"<html>", b"PK\x03\x04broken", make_iodt(0).data[:-9]):
+        _error(client.post("/api/uploads", content=data), 422)
+    assert len(list((tmp_path / "uploads").iterdir())) == 2
+
+
+def test_bodies_have_limits(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    _error(client.post("/api/jobs", content=b" " * (2**20 + 1)), 413)
+    monkeypatch.setattr("atelier.server.safety.MOST_UPLOAD_BYTES", 2**16)
+    _error(client.post("/api/uploads", content=b"x" * (2**16 + 1)), 413)
+
+    def endless() -> Iterator[bytes]:  # sent in chunks, without a length
+        for _ in range(40):
+            yield b"x" * 2**12
+
+    _error(client.post("/api/uploads", content=endless()), 422)
+
+
+# ---------------------------------------------------------------- the guard
+
+
+@pytest.mark.parametrize(
+    "host,allowed",
+    [
+        ("127.0.0.1", True), ("127.0.0.1:7860", True), ("localhost:1", True), ("[::1]:7860", True),
+        ("evil.example", False), ("127.0.0.1.evil.example", False), ("localhost.evil", False),
+        ("192.168.0.7", False), ("", False), ("[::1", False), ("a@evil.example", False),
+    ],
+)  # fmt: skip
+def test_another_name_for_this_machine_is_refused(
+    client: TestClient, host: str, allowed: bool
+) -> None:
+    answer = client.get("/api/status", headers={"Host": host})
+    assert answer.status_code == (200 if allowed else 403)
+
+
+@pytest.mark.parametrize(
+    "headers,allowed",
+    [
+        ({}, True),
+        ({"Origin": "http://127.0.0.1"}, True),
+        ({"Origin": "http://127.0.0.1:81"}, False),
+        ({"Origin": "https://evil.example"}, False),
+        ({"Origin": "null"}, False),
+        ({"Origin": "http://[", "Sec-Fetch-Site": "none"}, False),
+        ({"Sec-Fetch-Site": "cross-site"}, False),
+        ({"Sec-Fetch-Site": "same-site"}, False),
+        ({"Sec-Fetch-Site": "same-origin"}, True),
+    ],
+)
+def test_another_page_changes_nothing(
+    client: TestClient, headers: dict[str, str], allowed: bool
+) -> None:
+    answer = client.post("/api/jobs", json=ORDER, headers=headers)
+    assert answer.status_code == (201 if allowed else 403)
+    assert len(client.get("/api/jobs").json()) == allowed
+
+
+def test_other_machines_need_a_token() -> None:
+    for host in ("0.0.0.0", "192.168.0.7", "::", "my.host"):
+        with pytest.raises(AtelierError, match="--token"):
+            Safety(host)
+        Safety(host, "long enough")
+    with pytest.raises(AtelierError, match="at least"):
+        Safety(token="short")
+    for host in ("127.0.0.1", "localhost", "::1"):
+        Safety(host)
+
+
+@pytest.fixture
+def guarded(backend: Backend) -> Iterator[TestClient]:
+    app = create_app(backend, Safety("0.0.0.0", "correct horse", ["studio.example"]))
+    with TestClient(app, "http://192.168.0.7", follow_redirects=False) as client:
+        yield client
+
+
+def test_programs_bring_the_token(guarded: TestClient) -> None:
+    _error(guarded.get("/api/status"), 401)
+    for wrong in ("Bearer wrong", "Bearer ", "Basic correct horse", "Bearer correct horse2"):
+        _error(guarded.get("/api/status", headers={"Authorization": wrong}), 401)
+    right = {"Authorization": "Bearer correct horse"}
+    assert guarded.get("/api/status", headers=right).status_code == 200
+    for host, status in (("studio.example", 200), ("evil.example", 403)):
+        answer = guarded.get("/api/status", headers=right | {"Host": host})
+        assert answer.status_code == status
+
+
+def test_people_log_in_and_hold_a_cookie(guarded: TestClient) -> None:
+    page = guarded.get("/", headers={"Accept": "text/html"})
+    assert (page.status_code, page.headers["location"]) == (303, "/login")
+    assert 'type="password"' in guarded.get("/login").text
+    assert guarded.post("/login", data={"password": "wrong"}).status_code == 401
+    elsewhere = {"Origin": "http://evil.example"}
+    assert (
+        guarded.post("/login", data={"password": "correct horse"}, headers=elsewhere).status_code
+        == 403
+    )
+    _error(guarded.get("/api/status"), 401)
+    entered = guarded.post("/login", data={"password": "correct horse"})
+    assert entered.status_code == 303
+    cookie = entered.headers["set-cookie"]
+    assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and "correct" not in cookie
+    assert guarded.get("/api/status").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "forge", ["{end}1.{sign}", "99999999999.{sign}", "{end}.", "x.y", ".", "{end}.é"]
+)
+def test_a_forged_cookie_opens_nothing(forge: str) -> None:
+    safety = Safety("0.0.0.0", "correct horse")
+    end, _, sign = safety.new_session().partition(".")
+    assert safety.is_session(f"{end}.{sign}")
+    assert not safety.is_session(forge.format(end=end, sign=sign))
+    assert not Safety("0.0.0.0", "another token").is_session(f"{end}.{sign}")
+
+
+def test_passwords_cannot_be_guessed_quickly(guarded: TestClient) -> None:
+    wrong = {"Authorization": "Bearer wrong"}
+    statuses = [guarded.get("/api/status", headers=wrong).status_code for _ in range(25)]
+    assert statuses == [401] * 19 + [429] * 6
+    right = {"Authorization": "Bearer correct horse"}
+    assert guarded.get("/api/status", headers=right).status_code == 429
+
+
+# ---------------------------------------------------------------- a real server
+
+
+class Server:
+    """A server with its worker, as processes of their own."""
+
+    def __init__(self, workspace: Path) -> None:
+        self.workspace = workspace
+        began = time.monotonic()
+        self.process = subprocess.Popen(
+            [*COMMAND, "serve", str(workspace)],
+            env=os.environ | ENVIRONMENT,
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.address = self.process.stdout.readline().strip()
+        self.seconds_to_start = time.monotonic() - began
+
+    def url(self, path: str) -> str:
+        return f"{self.address}/api/{path}"
+
+    def events(self, path: str, until: Any = lambda event: False, **params: Any) -> list[Any]:
+        """Events of a stream, until one holds or the stream ends."""
+        found = []
+        with requests.get(self.url(path), params=params, stream=True, timeout=60) as lines:
+            for line in lines.iter_lines(chunk_size=None):
+                if line.startswith(b"data: "):
+                    found.append(json.loads(line[6:]))
+                    if until(found[-1]):
+                        break
+        return found
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server"))
+    yield server
+    server.process.terminate()
+    server.process.communicate(timeout=30)
+
+
+posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+
+
+@posix
+def test_events_come_in_order_to_every_listener(server: Server) -> None:
+    heard: list[list[Any]] = [[], []]
+    job_id = requests.post(server.url("jobs"), json=ORDER, timeout=30).json()["id"]
+
+    def listen(place: int) -> None:
+        heard[place] = server.events(f"jobs/{job_id}/events")
+
+    threads = [threading.Thread(target=listen, args=(place,)) for place in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    for events in heard:
+        numbers = [event["id"] for event in events]
+        assert numbers == sorted(set(numbers))
+        kinds = [event["kind"] for event in events if event["kind"] != "progress"]
+        assert kinds == ["submitted", "state", "state", "kept", "kept", "state"]
+        assert events[-1]["data"]["state"] == "done"
+    again = server.events(f"jobs/{job_id}/events", after=heard[0][-3]["id"])
+    assert again == heard[0][-2:]
+    last = [event for event in heard[0] if event["kind"] == "kept"][-1]
+    headers = {"Last-Event-ID": str(last["id"])}
+    with requests.get(server.url(f"jobs/{job_id}/events"), headers=headers, timeout=30) as answer:
+        assert answer.text.count("event: kept") == 0 and "event: state" in answer.text
+
+
+@posix
+def test_listeners_learn_what_others_keep_and_delete(server: Server) -> None:
+    store = create_store(server.workspace)  # as the command line has one, in another process
+    held: list[dict[str, int]] = []
+
+    def hears(event: dict[str, int]) -> bool:
+        if "newest" in event:
+            held.append(event)
+            if len(held) == 1:
+                kept.append(store.keep(make_iodt(700), "by hand").id)
+            elif len(held) == 2:
+                requests.delete(server.url(f"results/{kept[0]}"), timeout=30)
+        return len(held) == 3
+
+    kept: list[int] = []
+    server.events("events", until=hears)
+    before, with_one, without = held
+    assert with_one["newest"] == without["newest"] == kept[0] > before["newest"]
+    assert with_one["count"] == before["count"] + 1 == without["count"] + 1
+    assert without["deleted"] == before["deleted"] + 1
+
+
+@posix
+@pytest.mark.parametrize("clients,seconds", [(20, 2), pytest.param(50, 20, marks=pytest.mark.slow)])
+def test_many_clients_at_once_lose_nothing(server: Server, clients: int, seconds: float) -> None:
+    found = crowd(server.address, MODEL, clients, seconds)
+    print(found)
+    assert found.faults == []
+    assert found.num_submitted >= clients and found.num_polls >= found.num_submitted
+    jobs = create_queue(server.workspace).find(limit=1_000_000)
+    by_id = {job.id: job for job in jobs}
+    assert len(found.jobs) == found.num_submitted
+    for job_id, seed in found.jobs.items():
+        order, results = by_id[job_id].order, by_id[job_id].results
+        assert isinstance(order, GenerateOrder) and order.choices.generate.seed == seed
+        assert (by_id[job_id].state, len(results)) in {
+            ("done", 1),
+            ("cancelled", 0),
+            ("cancelled", 1),
+        }
+
+
+@posix
+def test_the_clients_example_runs(server: Server, tmp_path: Path) -> None:
+    command = [sys.executable, str(REPOSITORY / "docs" / "examples" / "client.py"), server.address]
+    done = subprocess.run(
+        [*command, "--count", "3", "--folder", str(tmp_path / "pictures")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "done: 3 pictures" in done.stdout
+    pictures = sorted((tmp_path / "pictures").iterdir())
+    assert [path.read_bytes() for path in pictures] == [make_iodt(seed).data for seed in (7, 8, 9)]
+
+
+@posix
+def test_a_taken_port_is_one_clear_line(server: Server, backend: Backend) -> None:
+    from atelier.server import serve
+
+    port = int(server.address.rpartition(":")[2])
+    with pytest.raises(AtelierError, match="choose another --port"):
+        serve(create_app(backend, Safety()), "127.0.0.1", port, lambda address: None)

@@ -1,0 +1,258 @@
+"""Training: exact resume, honest refusals, order, average, curves, and Ctrl-C."""
+
+import csv
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torch import nn
+from torch.testing import assert_close
+
+from components.common.checkpoints import load_state, load_weights, save_state
+from components.training import create
+from components.training.curves import Curves
+from components.training.ema import AveragedNetwork
+from components.training.order import ImageOrder
+from interfaces.errors import AtelierError
+from interfaces.igme import IGME, TrainingSettings
+from interfaces.progress import ProgressEvent, silent
+from tests.components.families.test_every_family import TINY as TINY_FAMILIES
+from tests.components.families.test_every_family import TRAINABLE
+from tests.helpers import tiny_prepared
+
+TINY = {"batch_size": 4, "generator_channels": 8, "discriminator_channels": 8}
+
+
+def settings(family: str = "dcgan", **changes: object) -> TrainingSettings:
+    chosen = {"family": family, "options": TINY, "total_images": 120, "measure_count": 64}
+    chosen |= changes
+    return TrainingSettings.model_validate(chosen)
+
+
+def weights(model: IGME) -> dict[str, torch.Tensor]:
+    return load_weights(model.weights_path, model.weights_sha256)
+
+
+@pytest.mark.parametrize("family", TRAINABLE)
+def test_stopped_and_resumed_equals_straight(family: str, tmp_path: Path) -> None:
+    prepared, trainer = tiny_prepared(tmp_path / "set"), create(tmp_path)
+    straight = trainer.train(
+        prepared, settings(family, options=TINY_FAMILIES[family]), tmp_path / "straight", silent
+    )
+    short = settings(family, options=TINY_FAMILIES[family], total_images=52)
+    trainer.train(prepared, short, tmp_path / "resumed", silent)
+    resumed = trainer.train(
+        prepared, settings(family, options=TINY_FAMILIES[family]), tmp_path / "resumed", silent
+    )
+    for name, tensor in weights(straight).items():
+        assert_close(weights(resumed)[name], tensor, rtol=0, atol=0)
+    assert resumed.digest == straight.digest
+    with (
+        (tmp_path / "straight/curves.csv").open() as a,
+        (tmp_path / "resumed/curves.csv").open() as b,
+    ):
+        for one, other in zip(csv.DictReader(a), csv.DictReader(b), strict=True):
+            assert one | {"seconds": ""} == other | {"seconds": ""}
+
+
+def test_a_finished_training_is_found_finished(tmp_path: Path) -> None:
+    prepared, trainer = tiny_prepared(tmp_path / "set"), create(tmp_path)
+    first = trainer.train(prepared, settings(), tmp_path / "run", silent)
+    events: list[ProgressEvent] = []
+    again = trainer.train(prepared, settings(), tmp_path / "run", events.append)
+    assert again.digest == first.digest
+    assert not events
+
+
+def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
+    prepared, trainer = tiny_prepared(tmp_path / "set"), create(tmp_path)
+    trainer.train(prepared, settings(total_images=8), tmp_path / "run", silent)
+    other = settings(seed=5, options=TINY | {"learning_rate": 0.1})
+    with pytest.raises(AtelierError, match=r"seed was 0, is now 5.*learning_rate was 0.0002"):
+        trainer.train(prepared, other, tmp_path / "run", silent)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"family": "nonsense"}, "unknown; there are dcgan"),
+        ({"options": {"latent_dims": 3}}, "latent_dims"),
+        ({"options": {"learning_rate": -1}}, "learning_rate: Input should be greater than 0"),
+        ({"device": "mps"}, "not available"),
+    ],
+)
+def test_unusable_settings_are_one_clear_line(
+    changes: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(AtelierError, match=message) as caught:
+        create(tmp_path).train(
+            tiny_prepared(tmp_path / "set"), settings(**changes), tmp_path / "run", silent
+        )
+    assert "\n" not in str(caught.value)
+
+
+def test_a_resolution_the_family_cannot_make_is_refused(tmp_path: Path) -> None:
+    prepared = tiny_prepared(tmp_path / "set", resolution=20)
+    with pytest.raises(AtelierError, match="resolution 20"):
+        create(tmp_path).train(prepared, settings(), tmp_path / "run", silent)
+
+
+@pytest.mark.parametrize("guardian", ["off", "watch"])
+def test_a_loss_that_is_no_number_stops_the_training(guardian: str, tmp_path: Path) -> None:
+    options = TINY | {"learning_rate": 10, "optimiser": "sgd"}
+    wild = settings("wgan_gp", options=options, total_images=8000, guardian=guardian)
+    with pytest.raises(AtelierError, match=r"no number any more.*learning_rate"):
+        create(tmp_path).train(tiny_prepared(tmp_path / "set"), wild, tmp_path / "run", silent)
+
+
+def test_a_state_of_another_training_is_one_clear_line(tmp_path: Path) -> None:
+    prepared, trainer = tiny_prepared(tmp_path / "set"), create(tmp_path)
+    trainer.train(prepared, settings(total_images=8), tmp_path / "run", silent)
+    save_state(tmp_path / "run" / "state.safetensors", {"something": "else"})
+    with pytest.raises(AtelierError, match="not a state of this training"):
+        trainer.train(prepared, settings(), tmp_path / "run", silent)
+
+
+def test_a_time_budget_ends_the_training(tmp_path: Path) -> None:
+    short = settings(total_images=None, total_seconds=0.5)
+    events: list[ProgressEvent] = []
+    model = create(tmp_path).train(
+        tiny_prepared(tmp_path / "set"), short, tmp_path / "r", events.append
+    )
+    assert model.images_seen >= 4
+    assert [event for event in events if event.stage == "train"][-1].unit == "seconds"
+    assert model.metrics["training_seconds"] >= 0.5
+
+
+def test_what_a_training_leaves_behind(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    model = create(tmp_path).train(tiny_prepared(tmp_path / "set"), settings(), run, silent)
+    assert IGME.open(run / "model") == model
+    assert json.loads((run / "settings.json").read_text())["options"]["batch_size"] == 4
+    with Image.open(run / "samples" / "000000120.png") as grid:
+        assert grid.size == (6 * (128 + 2) + 2,) * 2
+    with Image.open(run / "curves.png") as curves:
+        assert curves.width > 500
+    assert not list(run.rglob("*.partial*"))
+
+
+def test_ctrl_c_saves_and_the_rest_is_the_same(tmp_path: Path) -> None:
+    prepared, trainer = tiny_prepared(tmp_path / "set"), create(tmp_path)
+    straight = trainer.train(prepared, settings(), tmp_path / "straight", silent)
+
+    def interrupt(event: ProgressEvent) -> None:
+        if event.done >= 60:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(prepared, settings(), tmp_path / "run", interrupt)
+    assert load_state(tmp_path / "run" / "state.safetensors")["images_seen"] == 60
+    resumed = trainer.train(prepared, settings(), tmp_path / "run", silent)
+    assert resumed.digest == straight.digest
+
+
+def test_tensorboard_where_asked(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    asked = settings(tensorboard=True)
+    create(tmp_path).train(tiny_prepared(tmp_path / "set"), asked, tmp_path / "run", silent)
+    assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
+
+
+# ---------------------------------------------------------------- order
+
+
+@given(
+    size=st.integers(1, 40),
+    seed=st.integers(0, 2**62),
+    cuts=st.lists(st.integers(1, 30), min_size=1, max_size=8),
+    balanced=st.booleans(),
+)
+def test_the_order_is_the_same_however_it_is_cut(
+    size: int, seed: int, cuts: list[int], balanced: bool
+) -> None:
+    labels = np.arange(size) % 3
+    whole = ImageOrder(labels, seed, balanced).take(0, sum(cuts))
+    order, position, parts = ImageOrder(labels, seed, balanced), 0, []
+    for count in cuts:
+        parts.append(order.take(position, count))
+        position += count
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+@given(size=st.integers(1, 50), seed=st.integers(0, 1000))
+def test_a_pass_shows_every_image_once(size: int, seed: int) -> None:
+    order = ImageOrder(np.zeros(size, np.int64), seed, is_balanced=False)
+    for number in range(3):
+        np.testing.assert_array_equal(np.sort(order.take(number * size, size)), np.arange(size))
+
+
+def test_balanced_passes_draw_styles_equally_and_images_within_a_style_too() -> None:
+    labels = np.repeat([0, 1, 2], [90, 9, 1])
+    drawn = ImageOrder(labels, 0, is_balanced=True).take(0, 300)
+    counts = np.bincount(labels[drawn])
+    assert counts.max() - counts.min() <= 3  # to within one in each of three passes
+    of_style_1 = np.bincount(drawn, minlength=100)[90:99]
+    assert of_style_1.max() - of_style_1.min() <= 3
+
+
+# ---------------------------------------------------------------- average
+
+
+def test_the_average_goes_half_the_way_in_a_half_life() -> None:
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(network.weight)
+    averaged = AveragedNetwork(network, halflife_images=100)
+    nn.init.ones_(network.weight)
+    for _ in range(10):
+        averaged.update(network, batch_size=10, images_seen=10_000)
+    assert_close(averaged.network.weight.item(), 0.5)
+
+
+def test_the_average_is_off_at_zero_and_copies_buffers() -> None:
+    network = nn.BatchNorm1d(2)
+    averaged = AveragedNetwork(network, halflife_images=0)
+    network(torch.randn(8, 2))
+    nn.init.constant_(network.weight, 3.0)
+    averaged.update(network, 8, 8)
+    for name, tensor in network.state_dict().items():
+        assert_close(averaged.state_dict()[name], tensor)
+
+
+# ---------------------------------------------------------------- curves, states
+
+
+def test_curves_keep_means() -> None:
+    curves = Curves()
+    for step in range(2 * Curves.STEPS_PER_ROW):
+        curves.add({"loss": torch.tensor(float(step))}, step + 1, 0.0)
+    assert [row["loss"] for row in curves.rows] == [9.5, 29.5]
+
+
+def test_states_come_back_as_they_were(tmp_path: Path) -> None:
+    shared = torch.arange(3)
+    state = {
+        "a": shared,
+        "b": [shared, {0: 1.5, "x": None}],
+        "c": True,
+        "rng": torch.Generator().get_state(),
+    }
+    save_state(tmp_path / "s", state)
+    found = load_state(tmp_path / "s")
+    assert found["b"][1] == {0: 1.5, "x": None}
+    assert found["c"] is True
+    assert_close(found["a"], shared)
+    assert_close(found["rng"], state["rng"])
+
+
+@pytest.mark.parametrize("damage", [b"", b"junk", b"\x80\x04pickle"])
+def test_a_damaged_state_is_one_clear_line(damage: bytes, tmp_path: Path) -> None:
+    (tmp_path / "state").write_bytes(damage)
+    with pytest.raises(AtelierError, match="not a readable safetensors"):
+        load_state(tmp_path / "state")

@@ -1,0 +1,314 @@
+"""What a training sees of itself: measurements, coverage, the nearest, and no trace of watching."""
+
+import csv
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from components.common.checkpoints import load_weights
+from components.common.images import float_to_pixels
+from components.families import FAMILIES
+from components.families.paper002 import method as paper002
+from components.families.port import Shape
+from components.metrics import Neighbours, load_features
+from components.training import create, watch
+from interfaces.igme import IGME, TrainingSettings
+from interfaces.ipdt import IPDT
+from interfaces.measurement import Measurement
+from interfaces.progress import silent
+from tests.components.families.test_every_family import TINY
+from tests.helpers import digest, tiny_prepared
+
+COUNT = 64
+"""Pictures of a measurement."""
+
+
+def settings(**changes: Any) -> TrainingSettings:
+    family = changes.get("family", "r3gan")
+    chosen = {
+        "family": family,
+        "options": TINY[family],
+        "total_images": 100,
+        "measure_images": 0,
+        "measure_count": COUNT,
+        "guardian": "off",
+        # Each test has a cache of its own, and would measure the quicker arithmetic anew.
+        "precision": "float32",
+    }
+    return TrainingSettings.model_validate(chosen | changes)
+
+
+def learn(tmp_path: Path, prepared: IPDT, name: str = "run", **changes: Any) -> IGME:
+    return create(tmp_path).train(prepared, settings(**changes), tmp_path / name, silent)
+
+
+def json_rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def table(report: str) -> dict[str, list[str]]:
+    """The report's table of styles: its cells by style."""
+    lines = [line.strip("| ").split(" | ") for line in report.splitlines() if line[:1] == "|"]
+    return {name: cells for name, *cells in lines[2:]}
+
+
+# ---------------------------------------------------------------- one training, watched
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("watched")
+
+
+@pytest.fixture(scope="module")
+def prepared(folder: Path) -> IPDT:
+    return tiny_prepared(folder / "set", n=60)
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path, prepared: IPDT) -> IGME:
+    """Measured after every 40 of 100 images, and at the end."""
+    return learn(folder, prepared, measure_images=40)
+
+
+def test_it_is_measured_as_often_as_was_asked_and_at_the_end(model: IGME, folder: Path) -> None:
+    rows = json_rows(folder / "run" / "measurements.jsonl")
+    assert [row["images_seen"] for row in rows] == [40, 80, 100]
+    assert all(earlier["seconds"] <= later["seconds"] for earlier, later in pairwise(rows))
+    assert tuple(map(Measurement.model_validate, rows[-1]["measurements"])) == model.measurements
+
+
+def test_every_figure_says_what_it_rests_on(model: IGME, folder: Path, prepared: IPDT) -> None:
+    training, held_out = prepared.split(settings().held_out_fraction)
+    assert 0 < len(held_out) < len(training)
+    for row in json_rows(folder / "run" / "measurements.jsonl"):
+        found = [Measurement.model_validate(fields) for fields in row["measurements"]]
+        assert [m.metric for m in found] == ["frechet", "kid", "precision", "recall"]
+        for measurement in found:
+            assert measurement.low <= measurement.value <= measurement.high
+            assert measurement.num_generated == COUNT
+            assert measurement.num_real == len(training)
+            assert measurement.against == "training"
+            assert measurement.dataset_digest == prepared.digest
+            assert measurement.features == "embedded"
+        assert all(0 <= m.value <= 1 for m in found if m.metric in ("precision", "recall"))
+
+
+def test_measurements_and_their_marks_survive_a_stop(
+    model: IGME, folder: Path, prepared: IPDT
+) -> None:
+    learn(folder, prepared, "stopped", measure_images=40, total_images=60)
+    learn(folder, prepared, "stopped", measure_images=40)
+    straight, stopped = (
+        {row["images_seen"]: row["measurements"] for row in json_rows(path)}
+        for path in (folder / name / "measurements.jsonl" for name in ("run", "stopped"))
+    )
+    assert straight.items() <= stopped.items()
+
+
+def test_the_report_tells_every_style(model: IGME, folder: Path, prepared: IPDT) -> None:
+    report = (folder / "run" / "report.md").read_text(encoding="utf-8")
+    training, held_out = prepared.split(settings().held_out_fraction)
+    assert f"100 images seen, {len(training)} learnt from, {len(held_out)} held out." in report
+    for measurement in model.measurements:
+        assert measurement.line() in report
+    counts = np.bincount(prepared.labels()[training])
+    styles = table(report)
+    assert list(styles) == list(prepared.styles)
+    for (learnt, made, covered), count in zip(styles.values(), counts, strict=True):
+        assert int(learnt) == count
+        assert abs(int(made) - COUNT * count / len(training)) <= 1
+        assert 0 <= float(covered) <= 1
+    assert sum(int(made) for _, made, _ in styles.values()) == COUNT
+    assert "Was off." in report
+
+
+def pictures(model: IGME, styles: torch.Tensor) -> np.ndarray:
+    """What the trained network makes of the seeds from 0 on: uint8 (n, S, S, 3)."""
+    family = FAMILIES[model.family]
+    config = family.config.model_validate(model.config)
+    network = family.method().build_network(config, Shape(model.resolution, len(model.styles)))
+    network.load_state_dict(load_weights(model.weights_path, model.weights_sha256))
+    sampler = family.method().build_sampler(network, config)
+    return float_to_pixels(sampler.sample(range(len(styles)), styles, family.options()).numpy())
+
+
+def tiles(path: Path, side: int = 16, enlarged: int = 8, gap: int = 4) -> list[Any]:
+    """The pairs on a sheet of 4 columns, each picture at its own size again."""
+    with Image.open(path) as image:
+        sheet = np.asarray(image.convert("RGB")).astype(int)
+    width, height = 2 * side * enlarged, side * enlarged
+    found = []
+    for place in range((sheet.shape[0] - gap) // (height + gap) * 4):
+        row, column = divmod(place, 4)
+        top, left = gap + row * (height + gap), gap + column * (width + gap)
+        pair = sheet[top : top + height : enlarged, left : left + width : enlarged]
+        found.append((pair[:, :side], pair[:, side:]))
+    return found
+
+
+def place_of(picture: np.ndarray, among: np.ndarray) -> int:
+    """Where a picture is found again, up to the last bits of its levels."""
+    far = np.abs(among.astype(int) - picture).max(axis=(1, 2, 3))
+    assert far.min() <= 1
+    return int(far.argmin())
+
+
+def test_the_pairs_are_the_least_original_and_their_nearest(
+    model: IGME, folder: Path, prepared: IPDT
+) -> None:
+    training, _ = prepared.split(model.held_out_fraction)
+    labels = np.sort(prepared.labels()[training])
+    asked = labels[np.linspace(0, len(labels) - 1, COUNT).round().astype(int)]
+    made = pictures(model, torch.eye(2)[torch.from_numpy(asked)])
+    real = prepared.images()[training]
+    network = load_features("embedded", device="cpu")
+    features = [network.extract(np.array(images)).double().numpy() for images in (made, real)]
+    far = np.linalg.norm(features[0][:, None] - features[1][None], axis=2)
+
+    neighbours = Neighbours.load(model.neighbours_path)
+    distances, _ = neighbours.nearest(torch.from_numpy(features[0]))
+    order = np.argsort(distances.numpy())
+    pairs = tiles(folder / "run" / "nearest.png")
+    assert len(pairs) == watch.NUM_PAIRS
+    for pair, expected in zip(pairs, order, strict=False):
+        one, other = place_of(pair[0], made), place_of(pair[1], real)
+        # Two pictures may be as original as each other to the last bit.
+        assert distances[one] == pytest.approx(float(distances[expected]), rel=1e-3)
+        # With so few, the reduced features see every difference there is between real pictures.
+        assert far[one, other] <= far[one].min() * 1.001
+    assert neighbours.source(0) == prepared.sources()[training[0]]
+
+
+def test_how_original_the_pictures_are_is_said_in_figures(model: IGME, folder: Path) -> None:
+    report = (folder / "run" / "report.md").read_text(encoding="utf-8")
+    found = re.search(rf"Of {COUNT} pictures: median ([\d.]+), least ([\d.]+)\.", report)
+    assert found
+    assert 0 <= float(found[2]) <= float(found[1])
+
+
+# ---------------------------------------------------------------- nothing is changed by it
+
+
+@pytest.mark.parametrize("family", ["dcgan", "r3gan"])
+def test_watching_changes_nothing_of_what_is_learnt(
+    family: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(watch, "NUM_LOOKED_AT", 32)
+    set_aside = {"family": family, "held_out_fraction": 0.4, "total_images": 80}
+    prepared = tiny_prepared(tmp_path / "set", n=60)
+    blind = learn(tmp_path, prepared, "blind", **set_aside)
+    scores: list[bool] = []
+    trainer = FAMILIES[family].method().Trainer  # type: ignore[attr-defined]
+    score = trainer.scores
+    monkeypatch.setattr(trainer, "scores", lambda *given: scores.append(True) or score(*given))
+    watched = learn(
+        tmp_path,
+        prepared,
+        "watched",
+        **set_aside,
+        measure_images=8,
+        guardian="act",
+        guardian_images=12,
+        sample_seconds=1e-9,  # a grid after every step
+    )
+    assert scores  # over-fitting was looked for too
+    assert len(json_rows(tmp_path / "watched" / "measurements.jsonl")) == 10
+    assert not json_rows(tmp_path / "watched" / "guardian.jsonl")
+    assert watched.weights_sha256 == blind.weights_sha256
+    assert watched.companions == blind.companions
+    curves = [
+        [row | {"seconds": ""} for row in csv.DictReader(path.open(encoding="utf-8"))]
+        for path in (tmp_path / name / "curves.csv" for name in ("blind", "watched"))
+    ]
+    assert curves[0] == curves[1] != []
+
+
+# ---------------------------------------------------------------- few pictures, or odd ones
+
+
+def test_three_pictures_are_learnt_from_without_a_measurement(tmp_path: Path) -> None:
+    prepared = tiny_prepared(tmp_path / "set", n=3)
+    few = {"measure_images": 20, "guardian": "act", "guardian_images": 20}
+    model = learn(tmp_path, prepared, **few, held_out_fraction=0.0)
+    assert model.measurements == ()
+    assert json_rows(tmp_path / "run" / "measurements.jsonl") == []
+    report = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    assert "3 learnt from, 0 held out" in report
+    styles = table(report)
+    assert [cells[0] for cells in styles.values()] == ["2", "1"]
+    assert {cells[2] for cells in styles.values()} == {"too few"}
+    assert model.neighbours_path.exists()  # two pictures have a distance already
+
+
+def equal_pictures(directory: Path, n: int) -> IPDT:
+    prepared = tiny_prepared(directory, n=n)
+    same = np.repeat(prepared.images()[:1], n, axis=0)
+    np.save(directory / "images.npy", same)
+    return prepared.model_copy(update={"digest": digest(f"the same {n} times")})
+
+
+@pytest.mark.parametrize("n", [1, 6])
+def test_one_picture_or_doubles_of_it_are_learnt_from_without_originality(
+    n: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepared = equal_pictures(tmp_path / "set", n)
+    few = {"guardian": "act", "guardian_images": 20, "measure_images": 20}
+    model = learn(tmp_path, prepared, **few, held_out_fraction=0.0)
+    assert model.images_seen == 100
+    assert not model.neighbours_path.exists()
+    assert "originality will not be told" in caplog.text
+    assert not (tmp_path / "run" / "nearest.png").exists()
+    report = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    assert "Too few different pictures were learnt from to say." in report
+    assert not json_rows(tmp_path / "run" / "guardian.jsonl")
+
+
+def test_a_style_that_nobody_learnt_is_told_apart(tmp_path: Path) -> None:
+    """One style's pictures are all held out; the report has its row all the same."""
+    prepared = tiny_prepared(tmp_path / "set", n=40)
+    labels = np.zeros(40, dtype=np.int64)
+    labels[prepared.split(0.1)[1]] = 1
+    np.save(prepared.directory / "labels.npy", labels)
+    model = learn(tmp_path, prepared)
+    assert model.style_counts[1] == 0
+    styles = table((tmp_path / "run" / "report.md").read_text(encoding="utf-8"))
+    assert styles["style1"] == ["0", "0", "too few"]
+    assert int(styles["style0"][1]) == COUNT
+
+
+def test_a_family_without_styles_covers_a_style_with_any_of_its_pictures(tmp_path: Path) -> None:
+    prepared = tiny_prepared(tmp_path / "set", n=40)
+    learn(tmp_path, prepared, family="dcgan")
+    styles = table((tmp_path / "run" / "report.md").read_text(encoding="utf-8"))
+    assert {cells[1] for cells in styles.values()} == {str(COUNT)}
+
+
+def test_what_the_guardian_did_stands_in_the_report(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    step, done = paper002.Trainer.step, []
+
+    def spoilt(self: paper002.Trainer, *given: Any) -> dict[str, torch.Tensor]:
+        if self.num_steps == 18 and not done:
+            done.append(True)
+            with torch.no_grad():
+                next(self.discriminator.parameters()).fill_(torch.nan)
+        return step(self, *given)
+
+    monkeypatch.setattr(paper002.Trainer, "step", spoilt)
+    prepared = tiny_prepared(tmp_path / "set")
+    learn(tmp_path, prepared, family="dcgan", guardian="act", guardian_images=40)
+    report = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    (line,) = (line for line in report.splitlines() if line.startswith("- after"))
+    assert line.startswith("- after 80 images: not a number")
+    assert "back to 40 images" in line
+    assert "learning rate" in line
+    assert "Saw no trouble" not in report
