@@ -70,10 +70,8 @@ from components.conversion import (
     read_record,
     strip,
 )
-from components.enhancement import RealESRGANEnhancer
 from components.enhancement import names as enhancer_names
 from components.families import FAMILIES
-from components.generation import LocalGenerator
 from components.training_store import EMBEDDED_STYLES, paint_picture, report_lines
 from components.ui import mount_page
 from interfaces.errors import AtelierError
@@ -305,7 +303,7 @@ def check_images(parts: Components, chosen: settings.RunSettings, family: str) -
                 f"generate.style: a {family} model cannot be asked for a style; leave it out"
             )
     # Weights are found, downloaded and checked before the first batch is asked for.
-    parts.enhancement.enhance(iter(()), chosen.enhance)
+    parts.enhancement.planned(chosen.enhance)
 
 
 def _prepare(parts: Components, chosen: settings.RunSettings) -> tuple[str, IPDT]:
@@ -336,8 +334,8 @@ def make_images(parts: Components, run: Run, model: IGME) -> list[StoredResult]:
         missing = choices.generate.model_copy(
             update={"skip": done, "batch_size": choices.generate.batch_size or batch_size}
         )
-        generated = parts.generation.generate(model, missing)
-        enlarged = parts.enhancement.enhance(generated, choices.enhance)
+        generated = parts.generation.generate(model, missing, parts.ui.watch)
+        enlarged = parts.enhancement.enhance(generated, choices.enhance, parts.ui.watch)
         # Encoding and storing take turns with the next batch's enlargement, beside it.
         for image in overlapped(
             enlarged, lambda some: parts.conversion.convert(some, choices.convert)
@@ -531,11 +529,7 @@ def _with_defaults(layer: settings.Layer) -> settings.RunSettings:
 
 
 def _hear(parts: Components) -> None:
-    """What the components log as warnings, and how far they are, the person sees."""
-    if isinstance(parts.enhancement, RealESRGANEnhancer):
-        parts.enhancement.progress = parts.ui.watch  # downloads, and tiles of large pictures
-    if isinstance(parts.generation, LocalGenerator):
-        parts.generation.progress = parts.ui.watch  # steps of a picture that takes many
+    """What the components log, the person sees."""
 
     class Handler(logging.Handler):
         said: ClassVar[set[str]] = set()
@@ -748,7 +742,7 @@ def interpolate(
     with _assembled(common, chosen.components) as parts:
         check_images(parts, chosen, opened.family)
         generated = _frames(parts, opened, chosen.generate, frames)
-        enlarged = parts.enhancement.enhance(generated, chosen.enhance)
+        enlarged = parts.enhancement.enhance(generated, chosen.enhance, parts.ui.watch)
         made = list(parts.conversion.convert(enlarged, ICS(format="png")))
         name = f"{opened.digest[:8]}-{'-'.join(map(str, seeds[:6]))}"
         folder = workspace / "interpolations"
@@ -1100,7 +1094,7 @@ def rework(
     with _assembled(common, chosen.components) as parts:
         check_images(parts, chosen, opened.family)
         parts.ui.say(f"model:         {opened.directory}")
-        work = Rework(parts.generation, opened, chosen.generate, read_picture)
+        work = Rework(parts.generation, opened, chosen.generate, read_picture, parts.ui.watch)
         task = Task("rework", work.read, work.file_of, chosen.enhance, chosen.convert)
         _work_on(pictures, parts, task, output)
 
@@ -1245,7 +1239,7 @@ class Desk:
     def _keep(self, parts: Components, run: Run, batches: Iterator[IGDT], job: Job) -> None:
         """Enlarge, encode and keep; a resumed job passes over as many as it has kept."""
         missing = islice(batches, job.num_results, None)
-        enlarged = parts.enhancement.enhance(missing, run.chosen.enhance)
+        enlarged = parts.enhancement.enhance(missing, run.chosen.enhance, parts.ui.watch)
         for image in parts.conversion.convert(enlarged, run.chosen.convert):
             parts.results_store.keep(image, run.name)
 

@@ -8,6 +8,7 @@ from pydantic import Field, FiniteFloat, model_validator
 from interfaces.batch import ImageBatch
 from interfaces.ies import IES
 from interfaces.igdt import IGDT
+from interfaces.progress import Progress, silent
 from interfaces.record import EnhancementRecord
 
 
@@ -33,15 +34,30 @@ class IEDT(ImageBatch):
         return self
 
 
+LOOK_AHEAD = 8
+"""Batches that an enhancer may hold at once, so that it may work on several in parallel."""
+
+
 @runtime_checkable
 class Enhancer(Protocol):
     """Image enhancement's port: batches in, the same batches enlarged, one for one."""
 
-    def enhance(self, batches: Iterable[IGDT], settings: IES) -> Iterator[IEDT]:
-        """Enlarge lazily: takes the next batch only when its own last one was taken.
+    def enhance(
+        self, batches: Iterable[IGDT], settings: IES, progress: Progress = silent
+    ) -> Iterator[IEDT]:
+        """Enlarge lazily: at most `LOOK_AHEAD` batches are taken beyond those given back.
 
         Order, origins and carried blocks come out as they went in; height and width are
-        multiplied by `settings.scale`. Raises `AtelierError` for weights that are missing,
-        damaged or of no known network, before the first batch.
+        multiplied by `settings.scale`. Downloads and the tiles of large pictures are reported to
+        `progress`. Raises `AtelierError` for weights that are missing, damaged or of no known
+        network, before the first batch.
+        """
+        ...
+
+    def planned(self, settings: IES) -> EnhancementRecord:
+        """The record of a picture enlarged with these settings, less its route.
+
+        It is the check before a run, and answers whether a picture was enlarged so already. Raises
+        what `enhance` raises before its first batch.
         """
         ...

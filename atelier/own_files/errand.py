@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from components.common.durable import sha256_of, write_bytes
 from components.common.pipelining import overlapped
@@ -42,15 +42,6 @@ class Ports(Protocol):
     @property
     def ui(self) -> UserInterface:
         """Is told how far it is, and which files are bad."""
-        ...
-
-
-@runtime_checkable
-class PlansAhead(Protocol):
-    """An enhancer that can say beforehand what it will do; a stranger's need not."""
-
-    def planned(self, settings: IES) -> EnhancementRecord:
-        """What the record of a picture enlarged with these settings says, but for the route."""
         ...
 
 
@@ -106,7 +97,7 @@ class Errand:
             path: inside for path, inside in found.items() if not self._is_own_result(path, inside)
         }
         ports, task = self._ports, self._task
-        enlarged = ports.enhancement.enhance(self._read(found), task.enhance)
+        enlarged = ports.enhancement.enhance(self._read(found), task.enhance, ports.ui.watch)
         # Encoding a picture takes turns with the next one's enlargement, beside it.
         images = overlapped(enlarged, lambda some: ports.conversion.convert(some, task.convert))
         kept = [self._keep(image) for image in images]
@@ -192,12 +183,9 @@ class Errand:
         asked, done = self._task.enhance, record.enhancement
         if record.conversion != self._conversion:
             return None
-        if self._planned is None:
-            is_enlarged_so = done.scale == asked.scale
-        else:
-            is_computed_so = asked.route == "auto" or done.route in (None, asked.route)
-            is_planned_so = done.model_copy(update={"route": None}) == self._planned
-            is_enlarged_so = is_computed_so and is_planned_so
+        is_computed_so = asked.route == "auto" or done.route in (None, asked.route)
+        is_planned_so = done.model_copy(update={"route": None}) == self._planned
+        is_enlarged_so = is_computed_so and is_planned_so
         return self._task.file_of(record.origin) if is_enlarged_so else None
 
     @cached_property
@@ -206,10 +194,9 @@ class Errand:
         return self._task.convert.model_dump(mode="json", exclude={"schema_version"})
 
     @cached_property
-    def _planned(self) -> EnhancementRecord | None:
-        """What the enhancer will say of its work; None where it cannot know."""
-        enhancer = self._ports.enhancement
-        return enhancer.planned(self._task.enhance) if isinstance(enhancer, PlansAhead) else None
+    def _planned(self) -> EnhancementRecord:
+        """What the enhancer will say of its work."""
+        return self._ports.enhancement.planned(self._task.enhance)
 
 
 def _file_origin(path: Path) -> FileOrigin:

@@ -2,24 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from interfaces.errors import AtelierError
 from interfaces.igdt import IGDT, ImageGenerator
 from interfaces.igme import IGME
 from interfaces.igs import IGS
+from interfaces.progress import Progress
 from interfaces.record import FileOrigin, GeneratedOrigin, Origin
 
 _FOUND_IN_PIXELS = ("originality", "nearest_sha256")
-
-
-@runtime_checkable
-class PlansAhead(Protocol):
-    """A generator that can say beforehand what it will do; a stranger's need not."""
-
-    def planned(self, model: IGME, settings: IGS) -> GeneratedOrigin:
-        """What the origin of the first picture says, but for what is found in its pixels."""
-        ...
 
 
 class Rework:
@@ -35,15 +26,16 @@ class Rework:
         model: IGME,
         settings: IGS,
         read_picture: Callable[[Path], IGDT],
+        progress: Progress,
     ) -> None:
         self._generator = generator
         self._model = model
         self._read_picture = read_picture
+        self._progress = progress
         first = settings.chosen_seeds[0]
         changes = {"source": None, "seeds": (first,), "skip": 0, "batch_size": 1}
         self._settings = settings.model_copy(update=changes)
-        is_ours = isinstance(generator, PlansAhead)
-        self._planned = generator.planned(model, self._settings) if is_ours else None
+        self._planned = generator.planned(model, self._settings)
 
     def read(self, path: Path) -> IGDT:
         """What the model makes of a file: a batch of one, upright.
@@ -55,7 +47,7 @@ class Rework:
         own = self._read_picture(path)
         settings = self._settings.model_copy(update={"source": path})
         try:
-            (made,) = self._generator.generate(self._model, settings)
+            (made,) = self._generator.generate(self._model, settings, self._progress)
         except AtelierError as error:
             said = str(error)
             raise AtelierError(said if str(path) in said else f"{path}: {said}") from error
@@ -79,7 +71,4 @@ class Rework:
         return FileOrigin(name=sources[0].name, sha256=sources[0].sha256)
 
     def _is_made_so(self, origin: GeneratedOrigin) -> bool:
-        if self._planned is not None:
-            return origin.model_copy(update=dict.fromkeys(_FOUND_IN_PIXELS)) == self._planned
-        named = (self._model.digest, self._settings.chosen_seeds[0], self._settings.style)
-        return named == (origin.model_digest, origin.seed, origin.style)
+        return origin.model_copy(update=dict.fromkeys(_FOUND_IN_PIXELS)) == self._planned

@@ -28,7 +28,7 @@ from interfaces.errors import AtelierError
 from interfaces.iedt import IEDT
 from interfaces.ies import IES
 from interfaces.igdt import IGDT
-from interfaces.progress import Progress, ProgressEvent, silent
+from interfaces.progress import Progress, silent
 from interfaces.record import EnhancementRecord
 
 if TYPE_CHECKING:
@@ -55,26 +55,26 @@ class _Plan:
 class RealESRGANEnhancer:
     """Enlarges pictures with Real-ESRGAN's networks, or by plain resampling.
 
-    Implements `interfaces.iedt.Enhancer`. `progress` hears of downloads and of the tiles of large
-    pictures; it may be set at any time. Official weights are kept in `cache`.
+    Implements `interfaces.iedt.Enhancer`. Official weights are kept in `cache`.
     """
 
-    def __init__(self, cache: Path | None = None, progress: Progress = silent) -> None:
+    def __init__(self, cache: Path | None = None) -> None:
         self.cache = cache or weights_cache()
-        self.progress = progress
         self._last_plan: tuple[Any, _Plan] | None = None
 
-    def enhance(self, batches: Iterable[IGDT], settings: IES) -> Iterator[IEDT]:
+    def enhance(
+        self, batches: Iterable[IGDT], settings: IES, progress: Progress = silent
+    ) -> Iterator[IEDT]:
         """Enlarge lazily, batch by batch; see `interfaces.iedt.Enhancer.enhance`.
 
         Weights are found, downloaded where need be, checked and loaded before this returns, so
         what is wrong with them is said before a batch is taken. The record of every batch names
         what was done: a network and its route, 'lanczos', or 'none' where `settings.scale` is 1.
         Before the first picture of new weights, the routes are measured: seconds, once on a
-        machine (`routes.choose`).
+        machine (`routes.choose`). Downloads and the tiles of large pictures are reported.
         """
-        plan = self._plan(settings)
-        return (self._enlarge(batch, plan, settings) for batch in batches)
+        plan = self._plan(settings, progress)
+        return (self._enlarge(batch, plan, settings, progress) for batch in batches)
 
     def planned(self, settings: IES) -> EnhancementRecord:
         """What the record of a picture enlarged with these settings says, but for the route.
@@ -82,13 +82,13 @@ class RealESRGANEnhancer:
         For whoever asks whether a picture was made so already. Finds and loads the weights, as
         `enhance` does.
         """
-        return self._plan(settings).record.model_copy(update={"route": None})
+        return self._plan(settings, silent).record.model_copy(update={"route": None})
 
-    def _enlarge(self, batch: IGDT, plan: _Plan, settings: IES) -> IEDT:
+    def _enlarge(self, batch: IGDT, plan: _Plan, settings: IES, progress: Progress) -> IEDT:
         _check_size(batch, settings.scale)
         if plan.network is not None and plan.runner is None and settings.strength > 0:
             self._start(plan, settings)
-        return _enlarge(batch, plan)
+        return _enlarge(batch, plan, progress)
 
     def _start(self, plan: _Plan, settings: IES) -> None:
         """Choose the route and make the network ready on it."""
@@ -105,35 +105,31 @@ class RealESRGANEnhancer:
             plan.device,
             settings.tile_pixels,
             choice.pixels_at_once,
-            self._report,
         )
 
-    def _report(self, event: ProgressEvent) -> None:
-        """To whoever watches now: a plan outlives the watcher that it was made under."""
-        self.progress(event)
-
-    def _plan(self, settings: IES) -> _Plan:
+    def _plan(self, settings: IES, progress: Progress) -> _Plan:
         _check_names(settings)
         if settings.scale == 1:
             return _plain_plan("none", settings)
         if settings.enhancer == "lanczos":
             return _plain_plan("lanczos", settings)
         try:
-            return self._network_plan(settings)
+            return self._network_plan(settings, progress)
         except (DownloadError, MissingPackagesError) as error:
             if settings.enhancer != "auto" or settings.weights is not None:
                 raise
-            return self._stand_in(settings, error)
+            return self._stand_in(settings, progress, error)
 
-    def _stand_in(self, settings: IES, error: AtelierError) -> _Plan:
+    def _stand_in(self, settings: IES, progress: Progress, error: AtelierError) -> _Plan:
         """What needs no download: this project's own network, else plain resampling."""
         if ENLARGER.is_file() and not isinstance(error, MissingPackagesError):
             _log.warning("enlarging with the embedded network instead: %s", error)
-            return self._network_plan(settings.model_copy(update={"enhancer": EMBEDDED}))
+            embedded = settings.model_copy(update={"enhancer": EMBEDDED})
+            return self._network_plan(embedded, progress)
         _log.warning("enlarging by plain resampling (lanczos) instead of a network: %s", error)
         return _plain_plan("lanczos", settings, is_fallback=True)
 
-    def _network_plan(self, settings: IES) -> _Plan:
+    def _network_plan(self, settings: IES, progress: Progress) -> _Plan:
         """The plan for a network, kept so that a check before a run loads it but once."""
         from components.common.devices import pick_device
         from components.enhancement.engines import ROUTES, check_route
@@ -144,8 +140,8 @@ class RealESRGANEnhancer:
         device = pick_device(settings.device)
         if settings.route != "auto":
             check_route(ROUTES[settings.route], device)
-        path = settings.weights or self._file(settings.enhancer, device)
-        twin = self._twin(path, settings, device) if settings.denoise < 1 else None
+        path = settings.weights or self._file(settings.enhancer, device, progress)
+        twin = self._twin(path, settings, device, progress) if settings.denoise < 1 else None
         known = [settings, *(_state_of(file) for file in (path, twin) if file)]
         if self._last_plan is not None and self._last_plan[0] == known:
             return self._last_plan[1]
@@ -162,16 +158,16 @@ class RealESRGANEnhancer:
         self._last_plan = known, plan
         return plan
 
-    def _file(self, enhancer: str, device: "torch.device") -> Path:
+    def _file(self, enhancer: str, device: "torch.device", progress: Progress) -> Path:
         name = _resolve(enhancer, device)
         if name == EMBEDDED:
             return ENLARGER
-        return fetch(OFFICIAL[name], self.cache, self.progress)
+        return fetch(OFFICIAL[name], self.cache, progress)
 
-    def _twin(self, path: Path, settings: IES, device: "torch.device") -> Path:
+    def _twin(self, path: Path, settings: IES, device: "torch.device", progress: Progress) -> Path:
         """The weights that keep noise and grain, which `settings.denoise` mixes in."""
         if settings.weights is None and _resolve(settings.enhancer, device) == DENOISED:
-            return fetch(OFFICIAL[WITH_NOISE], self.cache, self.progress)
+            return fetch(OFFICIAL[WITH_NOISE], self.cache, progress)
         twin = twin_of(path)
         if settings.weights is None or twin == path:
             raise AtelierError(
@@ -230,12 +226,12 @@ def _name(settings: IES, path: Path, network: "Network") -> str:
     return name_of(network.sha256) or path.stem
 
 
-def _enlarge(batch: IGDT, plan: _Plan) -> IEDT:
+def _enlarge(batch: IGDT, plan: _Plan, progress: Progress) -> IEDT:
     scale = plan.record.scale
     alpha = batch.alpha
     if alpha is not None and scale > 1:
         alpha = lanczos(alpha, scale, low=0, high=1)
-    images = _enlarge_colours(batch.images, plan)
+    images = _enlarge_colours(batch.images, plan, progress)
     return IEDT(
         images=images,
         origins=batch.origins,
@@ -256,14 +252,14 @@ def _check_size(batch: IGDT, scale: int) -> None:
         )
 
 
-def _enlarge_colours(images: np.ndarray, plan: _Plan) -> np.ndarray:
+def _enlarge_colours(images: np.ndarray, plan: _Plan, progress: Progress) -> np.ndarray:
     """float32 (N, 3, H, W) in [-1, 1] => the same, scale times as high and wide."""
     scale, strength = plan.record.scale, np.float32(plan.record.strength)
     if scale == 1:
         return images
     if plan.runner is None or strength == 0:
         return lanczos(images, scale, low=-1, high=1)
-    enlarged = _run_network(images, scale, plan.runner)
+    enlarged = _run_network(images, scale, plan.runner, progress)
     if strength < 1:
         for image, after in zip(images, enlarged, strict=True):  # one plain picture at a time
             plain = lanczos(image[None], scale, low=-1, high=1)[0]
@@ -273,11 +269,13 @@ def _enlarge_colours(images: np.ndarray, plan: _Plan) -> np.ndarray:
     return np.clip(enlarged, -1, 1, out=enlarged)
 
 
-def _run_network(images: np.ndarray, scale: int, runner: "TiledRunner") -> np.ndarray:
+def _run_network(
+    images: np.ndarray, scale: int, runner: "TiledRunner", progress: Progress
+) -> np.ndarray:
     """(N, 3, H, W) in [-1, 1] => ×4 in one pass, ×16 in two."""
     pictures = (images + 1) / 2  # [-1, 1] => [0, 1], as the networks were trained
     for _ in range({4: 1, 16: 2}[scale]):
-        pictures = runner.enlarge(pictures)
+        pictures = runner.enlarge(pictures, progress)
     pictures *= 2  # in place: a large picture is held as few times as can be
     pictures -= 1
     return pictures

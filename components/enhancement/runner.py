@@ -25,7 +25,7 @@ from components.enhancement.engines import Forward
 from components.enhancement.influence import measured_context
 from components.enhancement.weights import SCALE, Network
 from interfaces.errors import AtelierError
-from interfaces.progress import Progress, ProgressEvent
+from interfaces.progress import Progress, ProgressEvent, silent
 
 _log = logging.getLogger("atelier")
 
@@ -89,18 +89,16 @@ class TiledRunner:
         device: torch.device,
         tile_pixels: int,
         pixels_at_once: int,
-        progress: Progress,
     ) -> None:
         self._network = network
         self._forward = forward
         self._device = device
         self._tile = tile_pixels
         self._pixels_at_once = pixels_at_once
-        self._progress = progress
         self._context: int | None = None
         self._num_whole = 0  # pictures that the last pass has finished
 
-    def enlarge(self, pictures: np.ndarray) -> np.ndarray:
+    def enlarge(self, pictures: np.ndarray, progress: Progress = silent) -> np.ndarray:
         """float32 RGB (N, 3, H, W) in [0, 1] => float32 (N, 3, 4H, 4W) in [0, 1].
 
         Raises `AtelierError` where even a small tile does not fit into memory, and where the
@@ -112,7 +110,7 @@ class TiledRunner:
         done = 0
         while done < count:
             try:
-                self._fill(canvas[done:], pictures[done:])
+                self._fill(canvas[done:], pictures[done:], progress)
                 done = count
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
@@ -122,7 +120,7 @@ class TiledRunner:
         # Weights of overlapping tiles sum to one but for the last bit.
         return np.clip(canvas, 0, 1, out=canvas)
 
-    def _fill(self, canvas: np.ndarray, pictures: np.ndarray) -> None:
+    def _fill(self, canvas: np.ndarray, pictures: np.ndarray, progress: Progress) -> None:
         """All tiles of all pictures, in order; `_num_whole` counts the pictures that are done."""
         self._num_whole = 0
         rows, columns = self._axes(*pictures.shape[2:])
@@ -142,7 +140,7 @@ class TiledRunner:
             self._num_whole = done // len(tiles)
             if len(tiles) > 1:
                 event = ProgressEvent(stage="enlarge", done=done, total=len(jobs), unit="tiles")
-                self._progress(event)
+                progress(event)
 
     def _axes(self, height: int, width: int) -> tuple[_Axis, _Axis]:
         affordable = self._affordable_side()

@@ -26,16 +26,15 @@ if TYPE_CHECKING:
 class LocalGenerator:
     """Generates on this machine, in this process. The port is `interfaces.igdt.ImageGenerator`.
 
-    The newest model stays loaded, so that asking it again costs no loading. `progress` hears of the
-    steps of a picture that takes many; it may be set at any time.
+    The newest model stays loaded, so that asking it again costs no loading.
     """
 
-    def __init__(self, progress: Progress = silent) -> None:
-        self.progress = progress
+    def generate(self, model: IGME, settings: IGS, progress: Progress = silent) -> Iterator[IGDT]:
+        """One image a seed, in bounded batches; see the port for the promises.
 
-    def generate(self, model: IGME, settings: IGS) -> Iterator[IGDT]:
-        """One image a seed, in bounded batches; see the port for the promises."""
-        return self._generation.generate(model, settings)
+        `progress` hears of the steps of a picture that takes many.
+        """
+        return self._generation.generate(model, settings, progress)
 
     def planned(self, model: IGME, settings: IGS) -> GeneratedOrigin:
         """What the origin of the first picture will say, but for what is found in its pixels.
@@ -49,7 +48,7 @@ class LocalGenerator:
     def _generation(self) -> "Generation":
         from components.generation.sampling import Generation
 
-        return Generation(lambda event: self.progress(event))
+        return Generation()
 
 
 def create(workspace: Path) -> LocalGenerator:

@@ -88,22 +88,22 @@ def _request(model: IGME, settings: IGS) -> _Request:
 class Generation:
     """Requests carried out; the newest model stays loaded for the next one."""
 
-    def __init__(self, progress: Progress = silent) -> None:
-        self.progress = progress
+    def __init__(self) -> None:
         self._loaded: tuple[Any, _Loaded] | None = None
 
-    def _tell(self, done: int, total: int) -> None:
-        self.progress(ProgressEvent(stage="one picture", done=done, total=total, unit="steps"))
-
-    def generate(self, model: IGME, settings: IGS) -> Iterator[IGDT]:
+    def generate(self, model: IGME, settings: IGS, progress: Progress = silent) -> Iterator[IGDT]:
         """Check everything, then return the iterator that makes the pictures."""
+
+        def tell(done: int, total: int) -> None:
+            progress(ProgressEvent(stage="one picture", done=done, total=total, unit="steps"))
+
         if reason := _family_of(model).why_not(settings.given):
             raise AtelierError(reason)
         request = _request(model, settings)
         inputs = replace(
             read_inputs(request.files, settings.prompt, model.resolution),
             has_own_style=request.style is None and settings.source is not None,
-            tell=self._tell,
+            tell=tell,
         )
         loaded = self._load(model, request)
         sample = partial(loaded.sampler.sample, options=request.options)

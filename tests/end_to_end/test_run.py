@@ -137,24 +137,29 @@ from interfaces.iedt import IEDT
 from interfaces.record import EnhancementRecord
 
 class Repeat:
-    def enhance(self, batches, settings):
+    def planned(self, settings):
+        return EnhancementRecord(enhancer="repeat", weights_sha256=None,
+                                 scale=settings.scale, strength=1.0)
+
+    def enhance(self, batches, settings, progress):
         for batch in batches:
             big = np.repeat(np.repeat(batch.images, settings.scale, 2), settings.scale, 3)
-            record = EnhancementRecord(enhancer="repeat", weights_sha256=None,
-                                       scale=settings.scale, strength=1.0)
-            yield IEDT(images=big, origins=batch.origins, enhancement=record)
+            yield IEDT(images=big, origins=batch.origins, enhancement=self.planned(settings))
 
 class Misfit:
     def enhance(self, batches):
         return []
 
+    def planned(self, settings):
+        return None
+
 class Empty:
     pass
 
 class Slow(Repeat):
-    def enhance(self, batches, settings):
+    def enhance(self, batches, settings, progress):
         import time
-        for batch in super().enhance(batches, settings):
+        for batch in super().enhance(batches, settings, progress):
             time.sleep(0.25)
             yield batch
 

@@ -24,7 +24,7 @@ from interfaces.igme import IGME
 from interfaces.igs import IGS
 from interfaces.ipdt import IPDT
 from interfaces.measurement import EvaluationSettings, Measurement
-from interfaces.progress import ProgressEvent, silent
+from interfaces.progress import Progress, ProgressEvent, silent
 from tests.helpers import digest, make_images, make_origin, tiny_prepared
 
 SIDE = 16
@@ -40,7 +40,7 @@ class FakeGenerator:
         self.nearest = nearest or {}
         self.requests: list[IGS] = []
 
-    def generate(self, model: IGME, settings: IGS) -> Iterator[IGDT]:
+    def generate(self, model: IGME, settings: IGS, progress: Progress = silent) -> Iterator[IGDT]:
         self.requests.append(settings)
         seeds = settings.chosen_seeds
         for start in range(0, len(seeds), 7):
@@ -214,7 +214,9 @@ def test_pictures_like_the_real_ones_are_found_nearer_than_others(tmp_path: Path
     prepared = tiny_prepared(tmp_path / "set", SIDE, n=40, styles=1)
 
     class Copyist(FakeGenerator):
-        def generate(self, model: IGME, settings: IGS) -> Iterator[IGDT]:
+        def generate(
+            self, model: IGME, settings: IGS, progress: Progress = silent
+        ) -> Iterator[IGDT]:
             seeds = settings.chosen_seeds
             real = prepared.images()[list(seeds)].astype(np.float32) / 127.5 - 1
             origins = tuple(make_origin(seed, place) for place, seed in enumerate(seeds))

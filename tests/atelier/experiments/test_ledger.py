@@ -35,6 +35,7 @@ from interfaces.igdt import IGDT
 from interfaces.igme import IGME
 from interfaces.igs import IGS
 from interfaces.measurement import Measurement
+from interfaces.progress import Progress, silent
 from interfaces.record import EnhancementRecord
 from tests.helpers import digest, make_origin
 
@@ -48,7 +49,7 @@ QUICK = BenchmarkSettings(images=3, max_batch=1, device="cpu")
 class FakeGenerator:
     """Takes the memory and the time that a model's config names."""
 
-    def generate(self, model: IGME, settings: IGS) -> Iterator[IGDT]:
+    def generate(self, model: IGME, settings: IGS, progress: Progress = silent) -> Iterator[IGDT]:
         wanted = model.config
         time.sleep(wanted.get("loading", 0.0))
         ballast = np.ones(wanted.get("megabytes", 0) * MIB, dtype=np.uint8)
@@ -79,7 +80,9 @@ def _mean_of(path: Path) -> float:
 class FakeEnhancer:
     """Each pixel sixteen times."""
 
-    def enhance(self, batches: Iterable[IGDT], settings: IES) -> Iterator[IEDT]:
+    def enhance(
+        self, batches: Iterable[IGDT], settings: IES, progress: Progress = silent
+    ) -> Iterator[IEDT]:
         record = EnhancementRecord(
             enhancer=settings.enhancer,
             weights_sha256=None,

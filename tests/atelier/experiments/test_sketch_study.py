@@ -61,7 +61,7 @@ from interfaces.igdt import IGDT
 from interfaces.igme import IGME
 from interfaces.igs import IGS
 from interfaces.ipdt import IPDT
-from interfaces.progress import ProgressEvent, silent
+from interfaces.progress import Progress, ProgressEvent, silent
 from tests.helpers import REPOSITORY, digest, tiny_prepared
 
 SIDE = 16
@@ -453,7 +453,7 @@ class Watched:
         self.requests: list[IGS] = []
         self.generator = create(Path())
 
-    def generate(self, model: IGME, settings: IGS) -> Iterator[IGDT]:
+    def generate(self, model: IGME, settings: IGS, progress: Progress = silent) -> Iterator[IGDT]:
         if len(self.requests) == self.most:
             raise KeyboardInterrupt
         self.requests.append(settings)

@@ -257,8 +257,8 @@ def run(
 ) -> np.ndarray:
     """Pictures (N, 3, H, W) or one (3, H, W), through the runner in float32."""
     forward = build(ROUTES["float32"], network, CPU)
-    runner = TiledRunner(network, forward, CPU, tile, pixels_at_once, progress)
-    result = runner.enlarge(pictures.reshape(-1, *pictures.shape[-3:]))
+    runner = TiledRunner(network, forward, CPU, tile, pixels_at_once)
+    result = runner.enlarge(pictures.reshape(-1, *pictures.shape[-3:]), progress)
     return result.reshape(*pictures.shape[:-2], *result.shape[-2:])
 
 

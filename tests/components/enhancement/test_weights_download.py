@@ -190,8 +190,7 @@ def test_the_enhancer_downloads_by_name_and_reports_it(
     monkeypatch.setitem(OFFICIAL, "realesr-general-x4v3", weights)
     events: list[ProgressEvent] = []
     enhancer = RealESRGANEnhancer()
-    enhancer.progress = events.append
-    (result,) = enhancer.enhance([make_igdt(1, 8)], IES(device="cpu"))
+    (result,) = enhancer.enhance([make_igdt(1, 8)], IES(device="cpu"), events.append)
     assert result.enhancement.weights_sha256 == weights.sha256
     assert events[-1].done == len(server.content)
     assert (enhancer.cache / "test.pth").exists()

@@ -18,7 +18,7 @@ from interfaces.errors import AtelierError
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.igs import IGS
 from interfaces.progress import ProgressEvent, silent
-from tests.components import echo_family
+from tests.components.generation import echo_family
 from tests.helpers import digest, tiny_prepared
 
 
@@ -237,9 +237,8 @@ def test_pictures_that_take_long_are_handed_on_one_by_one(
 def test_the_steps_of_one_picture_are_told(echo: IGME, tmp_path: Path) -> None:
     source = painted(tmp_path / "source.png", "RGB", (16, 16), "red")
     told: list[ProgressEvent] = []
-    generator = create(tmp_path)
-    generator.progress = told.append
-    list(generator.generate(echo, IGS(count=1, source=source, prompt="slowly")))
+    request = IGS(count=1, source=source, prompt="slowly")
+    list(create(tmp_path).generate(echo, request, told.append))
     assert [(event.stage, event.done, event.total) for event in told] == [("one picture", 1, 2)]
 
 
