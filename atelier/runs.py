@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from pathvalidate import sanitize_filename
 
+from atelier.workspace import Workspace, is_named, run_number
 from components.common.durable import write_text
 from interfaces.errors import AtelierError
 from interfaces.igme import FREE_WHEN_RESUMED, IGME
@@ -38,6 +39,16 @@ class Run:
         """The folder's name, which the results store files its pictures under."""
         return self.folder.name
 
+    @property
+    def training(self) -> Path:
+        """The folder that the run's training writes."""
+        return self.folder / "training"
+
+    def finish(self) -> None:
+        """Save that nothing is left to do."""
+        self.is_finished = True
+        self.save()
+
     def save(self) -> None:
         """Write `run.json`: the settings, and whether anything is left to do."""
         # Relative, so that a workspace can be moved.
@@ -66,13 +77,14 @@ class Run:
             )
         except (OSError, ValueError, KeyError, TypeError, AtelierError) as error:
             raise AtelierError(
-                f"{folder}: not a readable run ({error}); move it away or start a new one"
+                f"{folder}: not a readable run ({_in_words(error)}); name another with --run, or "
+                "move this folder out of runs/"
             ) from error
 
     @classmethod
     def begin(
         cls,
-        workspace: Path,
+        workspace: Workspace,
         verb: str,
         chosen: RunSettings,
         name: str,
@@ -86,21 +98,29 @@ class Run:
         return run
 
     @classmethod
-    def find(cls, workspace: Path, verb: str, name: str | None) -> "Run | None":
-        """The run to go on with: the one named, else the newest unfinished, else the newest."""
-        folders = sorted((workspace / "runs").glob("[0-9]*-*"), reverse=True)
-        # A folder without run.json was never begun.
-        folders = [folder for folder in folders if (folder / "run.json").exists()]
+    def find(cls, workspace: Workspace, verb: str, name: str | None) -> "Run | None":
+        """The run to go on with: the one named, else the newest unfinished, else the newest.
+
+        Raises `AtelierError` where the one named is not there, and where the newest cannot be
+        read: passing it over could begin its work again.
+        """
+        # A folder that holds nothing was never begun.
+        folders = [folder for folder in workspace.run_folders() if any(folder.iterdir())]
         if name is not None:
-            found = [cls.open(folder) for folder in folders if is_named(folder, name)]
+            found = [cls.open(folder) for folder in folders if is_named(folder.name, name)]
             if not found or found[0].verb != verb:
                 there = ", ".join(folder.name for folder in folders) or "none at all"
                 raise AtelierError(
-                    f"{workspace / 'runs'}: no `{verb}` run is named {name!r}; there are {there}"
+                    f"{workspace.runs}: no `{verb}` run is named {name!r}; there are {there}"
                 )
             return found[0]
-        runs = [run for run in map(_open_or_none, folders) if run and run.verb == verb]
-        return next((run for run in runs if not run.is_finished), runs[0] if runs else None)
+        newest = None
+        for run in map(cls.open, folders):
+            if run.verb == verb and not run.is_finished:
+                return run
+            if run.verb == verb:
+                newest = newest or run
+        return newest
 
     def adopt(self, given: Layer, check: Callable[[Layer], RunSettings]) -> None:
         """Take what was given on resuming, checked; save it.
@@ -126,27 +146,20 @@ class Run:
             self.save()
 
 
-def is_named(folder: Path, name: str) -> bool:
-    """A run is known by its whole name or by its number."""
-    return folder.name == name or folder.name.partition("-")[0] == name
+def _in_words(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "run.json is missing"
+    return "run.json is damaged" if isinstance(error, ValueError) else str(error)
 
 
-def _open_or_none(folder: Path) -> Run | None:
-    """An old run that cannot be read keeps nobody from going on with another."""
-    try:
-        return Run.open(folder)
-    except AtelierError:
-        return None
-
-
-def _numbered_folder(workspace: Path, name: str) -> Path:
+def _numbered_folder(workspace: Workspace, name: str) -> Path:
     """`runs/0007-name`: a number that neither a run nor its kept results have had."""
-    parent = workspace / "runs"
+    parent = workspace.runs
     parent.mkdir(parents=True, exist_ok=True)
     name = sanitize_filename(name, platform="universal", max_len=60).strip(". ") or "run"
     while True:
-        known = [*parent.iterdir(), *(workspace / "results").glob("*")]
-        taken = [int(path.name[:4]) for path in known if path.name[:4].isdecimal()]
+        known = [*parent.iterdir(), *workspace.results.glob("*")]
+        taken = [run_number(path.name) or 0 for path in known]
         folder = parent / f"{max(taken, default=0) + 1:04d}-{name}"
         try:
             folder.mkdir()

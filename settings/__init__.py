@@ -139,25 +139,6 @@ def merge(*layers: Layer) -> Layer:
     return merged
 
 
-def with_defaults(layer: Layer) -> Layer:
-    """What was given, over `default.toml`.
-
-    The model that the default starts from has its own family and resolution, and its budget is for
-    whoever names none: they give way where another family, resolution, model or budget is named.
-    """
-    default = load_preset("default")
-    given: Layer = layer.get("train", {})
-    train: Layer = default["train"]
-    wanted = layer.get("preprocess", {}).get("resolution", default["preprocess"]["resolution"])
-    if "family" in given or str(wanted) != str(default["preprocess"]["resolution"]):
-        train.pop("start_from")
-    if given.get("start_from", "none") != "none":
-        train.pop("family")  # it is that model's
-    if "total_images" in given or "total_seconds" in given:
-        train.pop("total_seconds")
-    return merge(default, layer)
-
-
 def resolve(layer: Layer) -> RunSettings:
     """Check a merged layer, less what is of other commands.
 

@@ -8,7 +8,7 @@ Values stay text here: the model that owns a field is what checks it.
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -56,6 +56,7 @@ def flags_of(
     options: Mapping[str, Mapping[str, type[BaseModel]]],
     defaults: Mapping[str, Mapping[str, Any]],
     names: Mapping[tuple[str, str], Iterable[str]],
+    hidden: Container[tuple[str, str]] = (),
 ) -> list[Flag]:
     """The flags of a command: every field by its long name, and by its short one.
 
@@ -63,12 +64,13 @@ def flags_of(
 
     `sections` maps a section to its settings model; `options` maps a section to its families'
     option models by family name; `defaults` is the preset that stands below whatever is given;
-    `names` lists what a field of free text may name, by section and field.
+    `names` lists what a field of free text may name, by section and field; `hidden` are fields
+    that have no flag.
     """
     owners: dict[str, list[_Owner]] = {}
     for section, model in sections.items():
         for name, info in model.model_fields.items():
-            if name not in _HIDDEN:
+            if name not in _HIDDEN and (section, name) not in hidden:
                 info = _with_default(info, defaults.get(section, {}).get(name))
                 info = _with_names(info, names.get((section, name), ()))
                 owner = _Owner((section, name), info, section.capitalize())

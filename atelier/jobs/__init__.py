@@ -1,6 +1,6 @@
 """Jobs: a queue that survives restarts, the worker that carries it out, and what orders may name.
 
-queue = create(workspace)
+queue = create(workspace, ORDERS)
 job = queue.submit(GenerateOrder(kind="generate", model=models[0].id))
 
 with WorkerKeeper(queue, [sys.executable, "pipeline.py", "worker"], workspace / "worker.log"):
@@ -11,16 +11,19 @@ run_worker(queue, execute)  # in that process; execute(job, control) carries one
 
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from atelier.jobs.catalogue import WorkspaceCatalogue
 from atelier.jobs.keeper import WorkerKeeper
 from atelier.jobs.queue import SQLiteJobQueue
 from atelier.jobs.uploads import LocalUploads
 from atelier.jobs.worker import AnnouncedStore, JobInterface, run_worker
+from interfaces.orders import Order
 
 
-def create(workspace: Path) -> SQLiteJobQueue:
+def create(workspace: Path, orders: TypeAdapter[Order]) -> SQLiteJobQueue:
     """The queue in `workspace / "jobs.sqlite"`, made where it is not there yet."""
-    return SQLiteJobQueue(workspace / "jobs.sqlite")
+    return SQLiteJobQueue(workspace / "jobs.sqlite", orders)
 
 
 __all__ = [

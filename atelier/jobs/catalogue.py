@@ -4,48 +4,29 @@ import csv
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
-
-from pydantic import ValidationError
+from typing import Any
 
 from atelier.jobs.uploads import LocalUploads
-from components.common.shipped import SHIPPED_MODELS
+from atelier.workspace import Workspace
 from components.families import FAMILIES
-from interfaces.contract import explain
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME
-from interfaces.igs import IGS, INPUT_FILES
-from interfaces.jobs import (
-    CollectionOffer,
-    EnhanceOrder,
-    GenerateOrder,
-    InspectOrder,
-    InterpolateOrder,
-    ModelOffer,
-    NoSuchOfferError,
-    Order,
-    TrainingView,
-    TrainOrder,
-)
-
-UPLOADED_INPUTS = tuple(name for name in INPUT_FILES if name in GenerateOrder.model_fields)
-"""The files of IGS that an order names as uploads."""
+from interfaces.offers import CollectionOffer, ModelOffer, NoSuchOfferError, TrainingView
 
 _EMBEDDED = "embedded"
 _MOST_ROWS = 2000
 
 
 class WorkspaceCatalogue:
-    """The port `interfaces.jobs.Catalogue` of one workspace.
+    """The port `interfaces.offers.Catalogue` of one workspace.
 
     `offered` are folders and archives that the person who started the server named.
     """
 
     def __init__(
-        self, workspace: Path, uploads: LocalUploads, offered: Sequence[Path] = ()
+        self, workspace: Workspace, uploads: LocalUploads, offered: Sequence[Path] = ()
     ) -> None:
         self._workspace = workspace
         self._uploads = uploads
@@ -56,36 +37,16 @@ class WorkspaceCatalogue:
     def models(self) -> list[ModelOffer]:
         """Every model at hand, the newest first; the project's own last. Damaged ones are not."""
         offers: dict[str, ModelOffer] = {}
-        for name, model in self._models():
-            if model.digest[:16] not in offers:  # a copy is the same model
+        for name, model in self._workspace.models():
+            # A copy is the same model, and what a strange family makes cannot be chosen here.
+            if model.family in FAMILIES and model.digest[:16] not in offers:
                 is_first = not offers
                 offers[model.digest[:16]] = _offer(name, model, is_default=is_first)
         return list(offers.values())
 
-    def model_path(self, model_id: str) -> Path:
-        """A model's folder. Raises `NoSuchOfferError` where there is none of that digest."""
-        return self._model(model_id).directory
-
-    def _model(self, model_id: str) -> IGME:
-        for _, model in self._models():
-            if model.digest[:16] == model_id:
-                return model
-        raise NoSuchOfferError(
-            f"model {model_id}: there is none; one that was trained further has another id"
-        )
-
-    def _models(self) -> Iterator[tuple[str, IGME]]:
-        found = sorted((self._workspace / "runs").glob("[0-9]*-*/training/model/model.json"))
-        places = [(path.parents[2].name, path.parent) for path in reversed(found)]
-        adopted = sorted((self._workspace / "models").glob("*/model.json"))
-        places += [(path.parent.name, path.parent) for path in adopted]
-        for name, folder in [*places, *SHIPPED_MODELS.items()]:
-            try:
-                model = _open(folder, (folder / "model.json").stat().st_mtime_ns)
-            except (AtelierError, OSError):
-                continue
-            if model.family in FAMILIES:
-                yield name, model
+    def model(self, model_id: str) -> IGME:
+        """A model. Raises `NoSuchOfferError` where there is none of that digest."""
+        return self._workspace.model_of_id(model_id)
 
     # ------------------------------------------------------------ collections
 
@@ -116,7 +77,7 @@ class WorkspaceCatalogue:
         raise NoSuchOfferError(f"collection {collection_id[:40]}: there is none")
 
     def _sources(self, inspected: dict[str, Any]) -> list[str]:
-        uploads = str(self._workspace / "uploads")
+        uploads = str(self._workspace.uploads)
         known = [
             data
             for data in inspected
@@ -127,7 +88,7 @@ class WorkspaceCatalogue:
     def _inspected(self) -> dict[str, Any]:
         """What earlier inspections found, by what the person had named."""
         found: dict[str, Any] = {}
-        paths = self._workspace.glob("collections/*/itdt.json")
+        paths = self._workspace.collections.glob("*/itdt.json")
         for path in sorted(paths, key=lambda path: path.stat().st_mtime):
             try:
                 message = json.loads(path.read_text(encoding="utf-8"))
@@ -136,39 +97,11 @@ class WorkspaceCatalogue:
                 continue  # the store itself will say so when it is used
         return found
 
-    # ------------------------------------------------------------ orders
-
-    def check(self, order: Order) -> None:
-        """Raise `AtelierError` for what the order could not be carried out with.
-
-        A train order's settings are the pipeline's to check, which knows the presets.
-        """
-        if isinstance(order, GenerateOrder):
-            given = {name: getattr(order, name) for name in UPLOADED_INPUTS}
-            named = {name: upload_id for name, upload_id in given.items() if upload_id is not None}
-            _check_choice(self._model(order.model), order.choices.generate, named)
-            for upload_id in named.values():
-                self._check_picture(upload_id)
-        elif isinstance(order, InterpolateOrder):
-            _check_choice(self._model(order.model), order.choices.generate)
-        elif isinstance(order, EnhanceOrder):
-            for upload_id in order.uploads:
-                self._check_picture(upload_id)
-        elif isinstance(order, InspectOrder | TrainOrder):
-            self.collection_data(order.collection)
-            if isinstance(order, TrainOrder) and order.start_from not in (None, "none"):
-                self._model(order.start_from)
-
-    def _check_picture(self, upload_id: str) -> None:
-        self._uploads.path(upload_id)
-        if self._uploads.get(upload_id).kind != "picture":
-            raise AtelierError(f"upload {upload_id}: an archive; name pictures")
-
     # ------------------------------------------------------------ what a training shows
 
     def training(self, run: str) -> TrainingView:
         """Curves and measurements of a run; empty where there are none yet."""
-        folder = self._training_folder(run)
+        folder = self._workspace.training_folder(run)
         grids = [int(p.stem) for p in folder.glob("samples/*.png") if p.stem.isdecimal()]
         return TrainingView(
             curves=_columns(folder / "curves.csv"),
@@ -179,20 +112,10 @@ class WorkspaceCatalogue:
 
     def grid(self, run: str, images_seen: int) -> bytes:
         """A sample grid as PNG. Raises `NoSuchOfferError` where there is none."""
-        path = self._training_folder(run) / "samples" / f"{images_seen:09d}.png"
+        path = self._workspace.training_folder(run) / "samples" / f"{images_seen:09d}.png"
         if not path.is_file() or path.is_symlink():
             raise NoSuchOfferError(f"run {run}: no sample grid at {images_seen} images")
         return path.read_bytes()
-
-    def _training_folder(self, run: str) -> Path:
-        if Path(run).name != run or run in ("", ".", ".."):
-            raise NoSuchOfferError(f"run {run[:80]!r}: there is none")
-        return self._workspace / "runs" / run / "training"
-
-
-@lru_cache(maxsize=1000)
-def _open(folder: Path, modified: int) -> IGME:
-    return IGME.open(folder)
 
 
 def _offer(name: str, model: IGME, *, is_default: bool) -> ModelOffer:
@@ -213,31 +136,6 @@ def _offer(name: str, model: IGME, *, is_default: bool) -> ModelOffer:
         digest=model.digest,
         is_default=is_default,
     )
-
-
-def _check_choice(model: IGME, choice: IGS, uploaded: Iterable[str] = ()) -> None:
-    """What the model's family would refuse."""
-    family = FAMILIES[model.family]
-    for name in choice.options:
-        field = family.options.model_fields.get(name)
-        if field is not None and Path in get_args(field.annotation):
-            raise AtelierError(
-                f"generate.options.{name}: names a file of this machine, which a request may not; "
-                "use the command line"
-            )
-    try:
-        family.options.model_validate(choice.options)
-    except ValidationError as error:
-        raise AtelierError(explain(error, "generate.options", family.options)) from error
-    for name in ("style", "towards_style"):
-        style = getattr(choice, name)
-        if style is not None and not family.is_conditional:
-            raise AtelierError(f"generate.{name}: a {family.name} model knows none; leave it out")
-        if style is not None and style not in model.styles:
-            there = ", ".join(model.styles)
-            raise AtelierError(f"generate.{name}: {style!r} is unknown; there are {there}")
-    if reason := family.why_not({*choice.given, *uploaded}):
-        raise AtelierError(reason)
 
 
 def _id_of(data: str) -> str:

@@ -28,9 +28,9 @@ from interfaces.jobs import (
     JobState,
     JobStateError,
     NoSuchJobError,
-    Order,
     StopKind,
 )
+from interfaces.orders import Order
 
 SCHEMA_VERSION = 1
 
@@ -90,7 +90,6 @@ SELECT jobs.*,
 FROM jobs
 """
 
-_ORDER: TypeAdapter[Order] = TypeAdapter(Order)
 _PLAIN = ("id", "state", "stop", "position", "created_at", "started_at", "ended_at", "error", "run")
 
 _ENDS: dict[StopKind, JobState] = {
@@ -106,8 +105,10 @@ class SQLiteJobQueue:
     May be used by several threads, and several processes may have the same database open.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, orders: TypeAdapter[Order]) -> None:
+        """The queue in the database `path`; `orders` reads what was stored."""
         self.path = path
+        self._orders = orders
         self._lock = threading.RLock()
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -175,7 +176,7 @@ class SQLiteJobQueue:
                 "AND (? IS NULL OR id < ?) ORDER BY id DESC LIMIT ?",
                 (wanted, wanted, before, before, limit),
             ).fetchall()
-        return [_job(row) for row in rows]
+        return [self._job(row) for row in rows]
 
     def results(self, job_id: int, after: int = 0, limit: int = 1000) -> list[int]:
         """Numbers of the results that it kept, in growing order."""
@@ -380,7 +381,7 @@ class SQLiteJobQueue:
         if row is None:
             return None
         waited = datetime.now(UTC) - datetime.fromisoformat(row["stop_at"])
-        return _job(row), waited.total_seconds()
+        return self._job(row), waited.total_seconds()
 
     # ------------------------------------------------------------ inside a transaction
 
@@ -390,7 +391,19 @@ class SQLiteJobQueue:
             row = self._database.execute(_SELECT + "WHERE id = ?", (job_id,)).fetchone()
         if row is None:
             raise NoSuchJobError(f"job {job_id}: there is none")
-        return _job(row)
+        return self._job(row)
+
+    def _job(self, row: sqlite3.Row) -> Job:
+        columns = {name: row[name] for name in _PLAIN}
+        return Job(
+            order=self._orders.validate_json(row["orders"]),
+            progress=JobProgress.model_validate_json(row["progress"]) if row["progress"] else None,
+            outcome=json.loads(row["outcome"]) if row["outcome"] else None,
+            num_results=row["num_results"],
+            results=tuple(sorted(json.loads(row["newest"]))),
+            deaths=row["deaths"],
+            **columns,
+        )
 
     def _change(self, job_id: int, state: JobState, **columns: Any) -> Job:
         """Another state, told of; `columns` change with it."""
@@ -467,19 +480,6 @@ class SQLiteJobQueue:
                     f"{self.path}: written by another version of Atelier (schema {version}, this "
                     f"one knows {SCHEMA_VERSION}); update Atelier"
                 )
-
-
-def _job(row: sqlite3.Row) -> Job:
-    columns = {name: row[name] for name in _PLAIN}
-    return Job(
-        order=_ORDER.validate_json(row["orders"]),
-        progress=JobProgress.model_validate_json(row["progress"]) if row["progress"] else None,
-        outcome=json.loads(row["outcome"]) if row["outcome"] else None,
-        num_results=row["num_results"],
-        results=tuple(sorted(json.loads(row["newest"]))),
-        deaths=row["deaths"],
-        **columns,
-    )
 
 
 def _storable(order: Order) -> str:

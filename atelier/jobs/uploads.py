@@ -14,7 +14,7 @@ from typing import Any
 
 from components.common.durable import write_text
 from interfaces.errors import AtelierError
-from interfaces.jobs import NoSuchOfferError, Upload
+from interfaces.offers import NoSuchOfferError, Upload
 
 MOST_PICTURE_BYTES = 200 * 2**20
 MOST_PIXELS = 100_000_000
@@ -36,7 +36,7 @@ _SUFFIXES = dict([*_PICTURES.values(), *_ARCHIVES.values()])
 
 
 class LocalUploads:
-    """The port `interfaces.jobs.Uploads`: files of a folder, each with what is known of it."""
+    """The port `interfaces.offers.Uploads`: files of a folder, each with what is known of it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from atelier.handlers import AnyOrder
 from atelier.server.backend import Backend
 from atelier.server.safety import Guard, Safety
 from atelier.server.streams import MOST_LISTENERS, Streams
@@ -25,20 +26,8 @@ from interfaces.contract import WholeNumber
 from interfaces.errors import AtelierError
 from interfaces.ics import ICS, ImageFormat
 from interfaces.iodt import NoSuchResultError, ResultQuery, StoredResult
-from interfaces.jobs import (
-    BusyError,
-    CollectionOffer,
-    Job,
-    JobState,
-    JobStateError,
-    ModelOffer,
-    NoSuchJobError,
-    NoSuchOfferError,
-    Order,
-    StopKind,
-    TrainingView,
-    Upload,
-)
+from interfaces.jobs import BusyError, Job, JobState, JobStateError, NoSuchJobError, StopKind
+from interfaces.offers import CollectionOffer, ModelOffer, NoSuchOfferError, TrainingView, Upload
 
 _log = logging.getLogger("atelier.server")
 
@@ -63,6 +52,12 @@ class Failure(_Answer):
     """What every error answers."""
 
     error: str = Field(description="One line: what was wrong, what to do.")
+
+
+class JobInfo(Job, frozen=True):
+    """One order, of any kind, and what became of it so far."""
+
+    order: AnyOrder = Field(description="What was asked for.")
 
 
 class Place(_Answer):
@@ -152,15 +147,15 @@ def make_app(backend: Backend, safety: Safety) -> FastAPI:
 def _jobs(backend: Backend) -> APIRouter:
     router, queue = APIRouter(tags=["jobs"]), backend.queue
 
-    @router.post("/jobs", status_code=201)
+    @router.post("/jobs", status_code=201, response_model=JobInfo)
     def submit(
-        order: Order, idempotency_key: Annotated[str | None, Header(max_length=200)] = None
+        order: AnyOrder, idempotency_key: Annotated[str | None, Header(max_length=200)] = None
     ) -> Job:
         """Put an order into the queue. With the same Idempotency-Key again: the job it gave."""
         backend.check(order)
         return queue.submit(order, idempotency_key)
 
-    @router.get("/jobs")
+    @router.get("/jobs", response_model=list[JobInfo])
     def find(
         state: Annotated[list[JobState], Query()] = [],  # noqa: B006  # FastAPI copies it
         before: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
@@ -169,7 +164,7 @@ def _jobs(backend: Backend) -> APIRouter:
         """Jobs, newest first; those older than the job `before`."""
         return queue.find(state, before, limit)
 
-    @router.get("/jobs/{job_id}")
+    @router.get("/jobs/{job_id}", response_model=JobInfo)
     def get(job_id: int) -> Job:
         """One job."""
         return queue.get(job_id)
@@ -187,18 +182,19 @@ def _jobs(backend: Backend) -> APIRouter:
         def stop(job_id: int) -> Job:
             return queue.stop(job_id, how)
 
-        router.post(f"/jobs/{{job_id}}/{path}", description=text, operation_id=path)(stop)
+        at = f"/jobs/{{job_id}}/{path}"
+        router.post(at, description=text, operation_id=path, response_model=JobInfo)(stop)
 
     stopping("now", "cancel", "Stop at once. What is kept stays; it can be resumed.")
     stopping("after-image", "finish-image", "Stop after the image that is being made.")
     stopping("pause", "pause", "Stop after the image that is being made, to be resumed.")
 
-    @router.post("/jobs/{job_id}/resume")
+    @router.post("/jobs/{job_id}/resume", response_model=JobInfo)
     def resume(job_id: int) -> Job:
         """Let a paused, cancelled or failed job go on at its first missing image."""
         return queue.resume(job_id)
 
-    @router.post("/jobs/{job_id}/move")
+    @router.post("/jobs/{job_id}/move", response_model=JobInfo)
     def move(job_id: int, place: Place) -> Job:
         """Give a waiting job another place in the queue."""
         return queue.move(job_id, place.position)

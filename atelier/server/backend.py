@@ -16,7 +16,9 @@ from interfaces.igs import IGS
 from interfaces.iodt import IODT, ResultQuery, ResultsGallery, StoredResult
 from interfaces.ipdt import PreprocessingSettings
 from interfaces.itdt import CollectionSettings
-from interfaces.jobs import Catalogue, JobQueue, Order, Uploads
+from interfaces.jobs import JobQueue
+from interfaces.offers import Catalogue, Uploads
+from interfaces.orders import Order
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "collect": CollectionSettings,

@@ -11,6 +11,7 @@ from PIL import Image
 
 import pipeline
 from atelier.adoption import Adoption, adopt
+from atelier.commands.models import default_name
 from components.generation import create
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME
@@ -142,5 +143,5 @@ def test_a_model_is_named_like_its_file_its_folder_or_its_place_on_the_hub(
 ) -> None:
     (tmp_path / "sd-v1.5").mkdir()
     monkeypatch.chdir(tmp_path / "sd-v1.5")
-    names = [pipeline._name_of(source) for source in ("cats.v2.pkl", ".", "org/sd-v2.1")]
+    names = [default_name(source) for source in ("cats.v2.pkl", ".", "org/sd-v2.1")]
     assert names == ["cats.v2", "sd-v1.5", "sd-v2.1"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import assemble
+from atelier.assembly import assemble, replacements_of
 
 Component = Callable[[str], object]
 
@@ -13,5 +13,5 @@ Component = Callable[[str], object]
 @pytest.fixture
 def component(request: pytest.FixtureRequest, tmp_path: Path) -> Component:
     replacements = request.config.getoption("--component")
-    components = assemble(tmp_path / "workspace", replacements)
+    components = assemble(tmp_path / "workspace", replacements_of(replacements))
     return lambda name: getattr(components, name)

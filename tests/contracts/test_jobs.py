@@ -7,23 +7,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 import atelier.jobs as jobs
 import components.results_store as results_store
+from atelier.handlers import ORDERS, TrainOrder
+from atelier.workspace import Workspace
 from interfaces.igs import INPUT_FILES
 from interfaces.iodt import ResultsGallery, ResultsStore
-from interfaces.jobs import (
-    Catalogue,
-    Control,
-    Job,
-    JobQueue,
-    Order,
-    TrainOrder,
-    Uploads,
-)
+from interfaces.jobs import Control, Job, JobQueue
+from interfaces.offers import Catalogue, Uploads
 
-ORDER: TypeAdapter[Order] = TypeAdapter(Order)
+ORDER = ORDERS
 MODEL, UPLOAD = "0123456789abcdef", "0123456789abcdef" * 2
 
 TRAIN = {"kind": "train", "collection": "embedded"}
@@ -118,11 +113,11 @@ def test_the_json_of_a_job_says_its_kind() -> None:
 
 
 def test_ours_have_every_method_of_their_ports(tmp_path: Path) -> None:
-    queue = jobs.create(tmp_path)
+    queue = jobs.create(tmp_path, ORDERS)
     uploads = jobs.LocalUploads(tmp_path / "uploads")
     assert isinstance(queue, JobQueue)
     assert isinstance(uploads, Uploads)
-    assert isinstance(jobs.WorkspaceCatalogue(tmp_path, uploads), Catalogue)
+    assert isinstance(jobs.WorkspaceCatalogue(Workspace(tmp_path), uploads), Catalogue)
     store = results_store.create(tmp_path)
     assert isinstance(store, ResultsGallery) and isinstance(store, ResultsStore)
     assert not isinstance(queue, Control)

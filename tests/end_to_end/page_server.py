@@ -12,21 +12,20 @@ from pathlib import Path
 
 from PIL import Image
 
-from atelier.jobs import AnnouncedStore, WorkerKeeper, run_worker
-from atelier.jobs import create as create_queue
-from components.results_store import create as create_store
-from interfaces.iodt import ResultQuery
-from interfaces.jobs import (
-    Catalogue,
-    Control,
+from atelier.handlers import (
+    ORDERS,
     EnhanceOrder,
     GenerateOrder,
     InspectOrder,
     InterpolateOrder,
-    Job,
-    ModelOffer,
     TrainOrder,
 )
+from atelier.jobs import AnnouncedStore, WorkerKeeper, run_worker
+from atelier.jobs import create as create_queue
+from components.results_store import create as create_store
+from interfaces.iodt import ResultQuery
+from interfaces.jobs import Control, Job
+from interfaces.offers import Catalogue, ModelOffer
 from interfaces.progress import ProgressEvent
 from tests.atelier.jobs.fake_painter import ENVIRONMENT, make_backend
 from tests.helpers import digest, make_iodt
@@ -148,7 +147,7 @@ class Painter:
 def main(what: str, place: str, port: str = "0") -> None:
     workspace = Path(place)
     if what == "worker":
-        run_worker(create_queue(workspace), Painter(workspace), sys.stdin.buffer)
+        run_worker(create_queue(workspace, ORDERS), Painter(workspace), sys.stdin.buffer)
         return
     from atelier.server import Safety, create_app, serve
     from components.ui import mount_page
@@ -157,7 +156,7 @@ def main(what: str, place: str, port: str = "0") -> None:
     app = create_app(replace(backend, catalogue=Offers(backend.catalogue)), Safety())
     mount_page(app)
     command, log = [*COMMAND, "worker", place], workspace / "worker.log"
-    with WorkerKeeper(create_queue(workspace), command, log, ENVIRONMENT):
+    with WorkerKeeper(create_queue(workspace, ORDERS), command, log, ENVIRONMENT):
         serve(app, "127.0.0.1", int(port), lambda address: print(address, flush=True))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import settings
+from atelier.choices import with_defaults
 from atelier.commands.flags import flags_of, layer_of
 from components.families import FAMILIES
 from interfaces.errors import AtelierError
@@ -15,20 +16,20 @@ def test_every_preset_that_ships_is_valid() -> None:
         settings.preset_names()
     )
     for name in settings.preset_names():
-        chosen = settings.resolve(settings.with_defaults(settings.load_preset(name)))
+        chosen = settings.resolve(with_defaults(settings.load_preset(name)))
         FAMILIES[chosen.train.family].config.model_validate(chosen.train.options)
 
 
 def test_the_default_gives_way_to_a_family_and_a_budget() -> None:
-    small = settings.resolve(settings.with_defaults({})).train
+    small = settings.resolve(with_defaults({})).train
     assert small.start_from == Path("shipped")
     assert small.total_seconds
-    scratch = settings.resolve(settings.with_defaults({"train": {"start_from": "none"}})).train
+    scratch = settings.resolve(with_defaults({"train": {"start_from": "none"}})).train
     assert (scratch.family, scratch.start_from) == (small.family, None)
-    wgan_gp = settings.resolve(settings.with_defaults({"train": {"family": "wgan_gp"}})).train
+    wgan_gp = settings.resolve(with_defaults({"train": {"family": "wgan_gp"}})).train
     assert wgan_gp.start_from is None
     assert wgan_gp.total_seconds == small.total_seconds
-    paper = settings.resolve(settings.with_defaults(settings.load_preset("papers/wgan_gp"))).train
+    paper = settings.resolve(with_defaults(settings.load_preset("papers/wgan_gp"))).train
     assert paper.total_seconds is None
     assert paper.total_images == 1_920_000
 
@@ -39,7 +40,7 @@ def test_flags_override_environment_overrides_presets() -> None:
         {"ATELIER_GENERATE_COUNT": "2", "ATELIER_GENERATE_SEED": "2", "HOME": "/"}
     )
     merged = settings.merge(preset, environment, {"generate": {"count": "3"}})
-    chosen = settings.resolve(settings.with_defaults(merged))
+    chosen = settings.resolve(with_defaults(merged))
     assert (chosen.generate.count, chosen.generate.seed, chosen.generate.style) == (3, 2, "a")
 
 
@@ -66,7 +67,7 @@ def test_a_variable_that_names_nothing_is_refused(name: str) -> None:
 )
 def test_a_bad_value_is_refused_by_name(layer: settings.Layer, message: str) -> None:
     with pytest.raises(AtelierError, match=message) as caught:
-        settings.resolve(settings.with_defaults(layer))
+        settings.resolve(with_defaults(layer))
     assert "\n" not in str(caught.value)
 
 
@@ -123,6 +124,6 @@ def test_the_settings_of_a_run_survive_json() -> None:
 
 def test_numbers_to_choose_from_may_come_as_text() -> None:
     layer = {"enhance": {"scale": "16"}}
-    chosen = settings.resolve(settings.with_defaults(layer))
+    chosen = settings.resolve(with_defaults(layer))
     assert chosen.enhance.scale == 16
     assert FAMILIES["dcgan"].config.model_validate({"kernel_size": "5"}).kernel_size == 5  # type: ignore[attr-defined]

@@ -25,6 +25,7 @@ from scipy.stats import f_oneway, rankdata
 from sqlalchemy import Engine, event
 
 import settings as presets
+from atelier.choices import with_defaults
 from atelier.experiments import SearchOutcome, search, space
 from atelier.experiments.figures import draw_history, draw_importances
 from atelier.experiments.search.importance import importances
@@ -111,7 +112,7 @@ def states(folder: Path) -> list[TrialState]:
 def check_preset(folder: Path, prepared: IPDT) -> TrainingSettings:
     """`best.toml` is what `train --preset` takes, and holds the best trial's hyper-parameters."""
     layer = presets.load_preset(str(folder / "best.toml"))
-    chosen = presets.resolve(presets.with_defaults(layer))
+    chosen = presets.resolve(with_defaults(layer))
     assert chosen.preprocess.resolution == prepared.resolution
     config = FAMILIES[chosen.train.family].config.model_validate(chosen.train.options)
     tried = space.fields(study_in(folder).best_trial.params)

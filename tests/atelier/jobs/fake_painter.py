@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atelier.handlers import ORDERS, GenerateOrder, InspectOrder, TrainOrder
 from atelier.jobs import (
     AnnouncedStore,
     LocalUploads,
@@ -19,11 +20,12 @@ from atelier.jobs import (
     run_worker,
 )
 from atelier.jobs import create as create_queue
+from atelier.workspace import Workspace
 from components.results_store import create as create_store
 from interfaces.errors import AtelierError
 from interfaces.ics import ICS
 from interfaces.iodt import IODT, ResultQuery, StoredResult
-from interfaces.jobs import Control, GenerateOrder, InspectOrder, Job, TrainOrder
+from interfaces.jobs import Control, Job
 from interfaces.progress import ProgressEvent
 from tests.helpers import REPOSITORY, make_iodt
 
@@ -98,10 +100,10 @@ def make_backend(workspace: Path) -> "Backend":
     from atelier.server import Backend, Thumbnails  # a worker is not to wait for it
 
     uploads = LocalUploads(workspace / "uploads")
-    catalogue = WorkspaceCatalogue(workspace, uploads)
+    catalogue = WorkspaceCatalogue(Workspace(workspace), uploads)
     return Backend(
         workspace=workspace,
-        queue=create_queue(workspace),
+        queue=create_queue(workspace, ORDERS),
         store=create_store(workspace),
         catalogue=catalogue,
         uploads=uploads,
@@ -115,7 +117,7 @@ def make_backend(workspace: Path) -> "Backend":
 
 def keeper(workspace: Path) -> WorkerKeeper:
     return WorkerKeeper(
-        create_queue(workspace),
+        create_queue(workspace, ORDERS),
         [*COMMAND, "worker", str(workspace)],
         workspace / "worker.log",
         ENVIRONMENT,
@@ -125,7 +127,7 @@ def keeper(workspace: Path) -> WorkerKeeper:
 def main(what: str, place: str) -> None:
     workspace = Path(place)
     if what == "worker":
-        run_worker(create_queue(workspace), Painter(workspace), sys.stdin.buffer)
+        run_worker(create_queue(workspace, ORDERS), Painter(workspace), sys.stdin.buffer)
     else:
         from atelier.server import Safety, create_app, serve
 

@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from atelier.handlers import ORDERS, GenerateOrder, InspectOrder, TrainOrder
 from atelier.jobs import (
     AnnouncedStore,
     LocalUploads,
@@ -31,24 +32,16 @@ from atelier.jobs import (
 )
 from atelier.jobs.queue import MOST_WAITING
 from atelier.jobs.worker import _JobControl
+from atelier.workspace import Workspace
 from components.common.durable import sha256_of, write_text
 from components.common.shipped import SHIPPED_MODELS
 from components.results_store import create as create_store
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME
 from interfaces.iodt import ResultQuery, StoredResult
-from interfaces.jobs import (
-    BusyError,
-    GenerateOrder,
-    InspectOrder,
-    Job,
-    JobProgress,
-    JobStateError,
-    NoSuchJobError,
-    NoSuchOfferError,
-    Order,
-    TrainOrder,
-)
+from interfaces.jobs import BusyError, Job, JobProgress, JobStateError, NoSuchJobError
+from interfaces.offers import NoSuchOfferError
+from interfaces.orders import Order
 from interfaces.progress import ProgressEvent
 from interfaces.ui import Choices
 from tests.atelier.jobs.fake_painter import COMMAND, ENVIRONMENT, keeper
@@ -65,7 +58,7 @@ def order(count: int = 1, **options: Any) -> GenerateOrder:
 
 @pytest.fixture
 def queue(tmp_path: Path) -> SQLiteJobQueue:
-    return create(tmp_path)
+    return create(tmp_path, ORDERS)
 
 
 def wait_for(what: str, holds: Callable[[], bool], seconds: float = 120.0) -> float:
@@ -90,7 +83,7 @@ def test_jobs_are_taken_in_the_order_they_came(queue: SQLiteJobQueue) -> None:
 
 def test_another_opening_sees_the_same(queue: SQLiteJobQueue, tmp_path: Path) -> None:
     job = queue.submit(TrainOrder(kind="train", collection="embedded", settings={"train": {}}))
-    other = create(tmp_path)
+    other = create(tmp_path, ORDERS)
     assert other.get(job.id) == job
     other.stop(job.id, "pause")
     assert queue.get(job.id).state == "paused"
@@ -312,10 +305,10 @@ def test_a_queue_of_another_version_or_program_is_refused(tmp_path: Path) -> Non
     with sqlite3.connect(tmp_path / "jobs.sqlite") as database:
         database.execute("PRAGMA user_version = 99")
     with pytest.raises(AtelierError, match="update Atelier"):
-        create(tmp_path)
+        create(tmp_path, ORDERS)
     (tmp_path / "jobs.sqlite").write_bytes(b"not a database, but long enough to look at" * 99)
     with pytest.raises(AtelierError, match="move the file away"):
-        create(tmp_path)
+        create(tmp_path, ORDERS)
 
 
 # ---------------------------------------------------------------- real workers
@@ -330,7 +323,7 @@ def studio(
     """A queue with a kept worker, which the tests below share: it takes a second to start."""
     workspace = tmp_path_factory.mktemp("studio")
     with keeper(workspace) as kept:
-        yield create(workspace), kept
+        yield create(workspace, ORDERS), kept
 
 
 Studio = tuple[SQLiteJobQueue, WorkerKeeper]
@@ -484,7 +477,7 @@ def _kill(pid: int) -> None:
 
 def _killed_at_random(workspace: Path, count: int, kills: int, seconds: float) -> Job:
     """A job whose worker is killed so often in its middle => the job, done."""
-    rng, queue = random.Random(0), create(workspace)
+    rng, queue = random.Random(0), create(workspace, ORDERS)
     with keeper(workspace) as kept:
         job = queue.submit(order(count, seconds=seconds))
         for _ in range(kills):
@@ -554,7 +547,7 @@ def test_a_server_killed_with_its_worker_again_and_again_leaves_nothing_out(
 
     A worker left alone ends by itself; the next server's waits for it.
     """
-    rng, queue = random.Random(0), create(tmp_path / "killed")
+    rng, queue = random.Random(0), create(tmp_path / "killed", ORDERS)
     began, count, kills = time.monotonic(), 100, Counter[str]()
     log = tmp_path / "killed" / "began.txt"
     job = queue.submit(order(count, seconds=0.1))
@@ -583,7 +576,7 @@ def test_a_server_killed_with_its_worker_again_and_again_leaves_nothing_out(
         _until(queue, job, "done")
     _check_complete(queue, job, count)
 
-    undisturbed = create(tmp_path / "undisturbed")
+    undisturbed = create(tmp_path / "undisturbed", ORDERS)
     with _running("serve", tmp_path / "undisturbed"):
         other = undisturbed.submit(order(count, seconds=0.0))
         _until(undisturbed, other, "done")
@@ -618,7 +611,7 @@ def test_a_worker_that_cannot_start_is_tried_less_and_less_often(
 
 @posix
 def test_of_two_workers_one_works_and_the_other_takes_over(tmp_path: Path) -> None:
-    queue = create(tmp_path)
+    queue = create(tmp_path, ORDERS)
     jobs = [queue.submit(order(2, seconds=0.02)) for _ in range(8)]
     with _running("worker", tmp_path) as one, _running("worker", tmp_path) as other:
         workers = (one, other)
@@ -640,7 +633,7 @@ def test_of_two_workers_one_works_and_the_other_takes_over(tmp_path: Path) -> No
 
 @posix
 def test_a_worker_ends_with_its_server_and_the_job_goes_on_with_the_next(tmp_path: Path) -> None:
-    queue = create(tmp_path)
+    queue = create(tmp_path, ORDERS)
     job = queue.submit(order(10, seconds=0.1))
     with _running("serve", tmp_path):
         wait_for("two images", lambda: queue.get(job.id).num_results >= 2)
@@ -657,7 +650,7 @@ def test_a_worker_ends_with_its_server_and_the_job_goes_on_with_the_next(tmp_pat
 def test_a_keeper_outlives_a_queue_that_cannot_be_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue, failures = create(tmp_path), iter(range(3))
+    queue, failures = create(tmp_path, ORDERS), iter(range(3))
 
     def locked(self: SQLiteJobQueue, worker: int) -> None:
         if next(failures, None) is not None:
@@ -715,7 +708,7 @@ def test_an_archive_is_a_collection(uploads: LocalUploads, tmp_path: Path) -> No
         archive.writestr("style/a.png", encoded("PNG"))
     upload = uploads.add([stream.getvalue()], "paintings.zip")
     assert upload.kind == "collection"
-    catalogue = WorkspaceCatalogue(tmp_path, uploads)
+    catalogue = WorkspaceCatalogue(Workspace(tmp_path), uploads)
     assert [offer.name for offer in catalogue.collections()] == ["embedded", "paintings.zip"]
     assert catalogue.collection_data(upload.id) == str(uploads.path(upload.id))
     with pytest.raises(AtelierError, match="archive"):
@@ -794,14 +787,12 @@ def test_no_name_and_no_id_becomes_a_path(name: str) -> None:
 
 
 def _order(fields: dict[str, Any]) -> Order:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Order).validate_python(fields)
+    return ORDERS.validate_python(fields)
 
 
 @pytest.fixture
 def catalogue(tmp_path: Path, uploads: LocalUploads) -> WorkspaceCatalogue:
-    return WorkspaceCatalogue(tmp_path, uploads)
+    return WorkspaceCatalogue(Workspace(tmp_path), uploads)
 
 
 def test_the_projects_own_models_are_offered(catalogue: WorkspaceCatalogue) -> None:
@@ -876,7 +867,7 @@ def test_collections_that_were_offered_or_used_are_known_by_ids(
 ) -> None:
     mine = tmp_path / "my paintings"
     mine.mkdir()
-    catalogue = WorkspaceCatalogue(tmp_path, uploads, [mine])
+    catalogue = WorkspaceCatalogue(Workspace(tmp_path), uploads, [mine])
     embedded, offer = catalogue.collections()
     assert (embedded.id, offer.name) == ("embedded", "my paintings")
     assert str(mine) not in offer.model_dump_json()

@@ -20,13 +20,13 @@ pytest.importorskip("fastapi", reason="needs the extra `ui`")
 
 from starlette.testclient import TestClient
 
+from atelier.handlers import ORDERS, GenerateOrder
 from atelier.jobs import create as create_queue
 from atelier.server import Backend, Safety, Thumbnails, create_app
 from benchmarks.page import crowd
 from components.results_store import LocalResultsStore
 from components.results_store import create as create_store
 from interfaces.errors import AtelierError
-from interfaces.jobs import GenerateOrder
 from tests.atelier.jobs.fake_painter import COMMAND, ENVIRONMENT, make_backend
 from tests.helpers import REPOSITORY, make_iodt
 
@@ -499,7 +499,7 @@ def test_many_clients_at_once_lose_nothing(server: Server, clients: int, seconds
     print(found)
     assert found.faults == []
     assert found.num_submitted >= clients and found.num_polls >= found.num_submitted
-    jobs = create_queue(server.workspace).find(limit=1_000_000)
+    jobs = create_queue(server.workspace, ORDERS).find(limit=1_000_000)
     by_id = {job.id: job for job in jobs}
     assert len(found.jobs) == found.num_submitted
     for job_id, seed in found.jobs.items():

@@ -1,0 +1,74 @@
+"""Assembly: the eight components, made by name, some replaced, each behind a guard."""
+
+import inspect
+import sys
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from pathlib import Path
+
+from interfaces.components import PORTS, Components
+from interfaces.errors import AtelierError
+
+
+def assemble(workspace: Path, replacements: Mapping[str, str] | None = None) -> Components:
+    """Make the eight components, some replaced.
+
+    `replacements` maps a component's name to 'package:factory'; the factory takes the workspace's
+    folder and returns an object with the methods of the port. Raises `AtelierError` where a
+    replacement cannot be found or does not fit.
+    """
+    chosen = replacements or {}
+    for name in chosen:
+        if name not in PORTS:
+            raise AtelierError(f"component {name!r}: unknown; there are {', '.join(PORTS)}")
+    made: dict[str, object] = {}
+    for name, port in PORTS.items():
+        place = chosen.get(name, f"components.{name}:create")
+        made[name] = _make(name, place, workspace)
+        _check_port(name, place, made[name], port)
+    return Components(**made)  # pyright: ignore[reportArgumentType]  # checked one by one above
+
+
+def replacements_of(pairs: Iterable[str]) -> dict[str, str]:
+    """('enhancement=mine:make',) => {'enhancement': 'mine:make'}. Raises `AtelierError`."""
+    parsed: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, place = pair.partition("=")
+        if not (name and equals and place):
+            raise AtelierError(f"--component {pair}: write it as name=package:factory")
+        parsed[name] = place
+    return parsed
+
+
+def _make(name: str, place: str, workspace: Path) -> object:
+    module_name, _, factory_name = place.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # last, so that nothing here hides an installed package
+    try:
+        return getattr(import_module(module_name), factory_name)(workspace)
+    except AtelierError:
+        raise
+    except Exception as error:  # a stranger's code may fail in any way
+        raise AtelierError(
+            f"component {name}: {place!r} cannot be made ({type(error).__name__}: {error}); "
+            "write it as package:factory, where the factory takes the workspace's folder"
+        ) from error
+
+
+def _check_port(name: str, place: str, component: object, port: type) -> None:
+    """Every method of the port must be there and take what the port hands it."""
+    methods = [m for m, f in vars(port).items() if inspect.isfunction(f) and m[0] != "_"]
+    for method in methods:
+        found = getattr(component, method, None)
+        if not callable(found):
+            raise AtelierError(
+                f"component {name}: {place} has no method {method}(); the port "
+                f"{port.__module__}.{port.__name__} asks for {', '.join(methods)}"
+            )
+        wanted = list(inspect.signature(getattr(port, method)).parameters)[1:]
+        try:
+            inspect.signature(found).bind(*wanted)
+        except TypeError as error:
+            raise AtelierError(
+                f"component {name}: {place}.{method} does not take ({', '.join(wanted)}): {error}"
+            ) from error

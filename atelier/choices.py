@@ -1,0 +1,153 @@
+"""Choices: what was given (presets, environment, flags, an order) => checked settings."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import settings
+from components.common.shipped import SHIPPED_MODELS, find_shipped
+from components.families import FAMILIES
+from interfaces.errors import AtelierError
+from interfaces.igme import IGME
+from interfaces.igs import IGS, INPUT_FILES
+from settings import Layer, RunSettings, load_preset, merge, validate
+
+
+def choose(given: Layer) -> RunSettings:
+    """Checked settings, the family's own among them, with paths that hold from any folder.
+
+    What was not given comes from the model that training starts from, then from `default.toml`.
+    Raises `AtelierError` in one line that names the field at fault.
+    """
+    chosen = settings.resolve(with_defaults(given))
+    _check_family(chosen)
+    return _anchored(chosen)
+
+
+def with_defaults(given: Layer) -> Layer:
+    """What was given, over the model that training starts from, over `default.toml`.
+
+    Raises `AtelierError` where another family or resolution was given than that model's.
+    """
+    below = _default_below(given)
+    start = merge(below, given)["train"].get("start_from")
+    if start in (None, "none"):
+        return merge(below, given)
+    origin = IGME.open(find_shipped(Path(start)))
+    if origin.family not in FAMILIES:
+        raise AtelierError(f"{start}: a {origin.family} model, a family that is not known here")
+    _check_agrees(given, str(start), origin)
+    taken = {
+        "family": origin.family,
+        "options": FAMILIES[origin.family].config.adapted(origin.config),
+    }
+    place = str(start) if str(start) in SHIPPED_MODELS else str(origin.directory.absolute())
+    of_origin = {"preprocess": {"resolution": origin.resolution}, "train": taken}
+    return merge(below, of_origin, given, {"train": {"start_from": place}})
+
+
+def _default_below(given: Layer) -> Layer:
+    """`default.toml`, less what gives way to what was given.
+
+    The model that the default starts from has its own family and resolution, and its budget is for
+    whoever names none: they give way where another family, resolution, model or budget is named.
+    """
+    default = load_preset("default")
+    asked: Layer = given.get("train", {})
+    train: Layer = default["train"]
+    usual = default["preprocess"]["resolution"]
+    wanted = given.get("preprocess", {}).get("resolution", usual)
+    starts = asked.get("start_from", "none") != "none"
+    if starts or "family" in asked or str(wanted) != str(usual):
+        train.pop("start_from")
+    if starts:
+        train.pop("family")  # it is that model's
+    if "total_images" in asked or "total_seconds" in asked:
+        train.pop("total_seconds")
+    return default
+
+
+def _check_agrees(given: Layer, start: str, origin: IGME) -> None:
+    family = given.get("train", {}).get("family", origin.family)
+    if family != origin.family:
+        raise AtelierError(
+            f"train.family: {start} is a {origin.family} model; leave family out, or start from "
+            "'none'"
+        )
+    resolution = given.get("preprocess", {}).get("resolution", origin.resolution)
+    if str(resolution) != str(origin.resolution):
+        raise AtelierError(
+            f"preprocess.resolution: {start} makes pictures of {origin.resolution} pixels; leave "
+            "resolution out, or start from 'none'"
+        )
+
+
+def _check_family(chosen: RunSettings) -> None:
+    """What training would refuse is refused before a collection is prepared for it."""
+    name, train = chosen.train.family, chosen.train
+    if "training" in chosen.components:
+        return  # a replaced trainer may know other families
+    if name not in FAMILIES:
+        raise AtelierError(f"train.family: {name!r} is unknown; there are {', '.join(FAMILIES)}")
+    if not FAMILIES[name].is_trainable:
+        raise AtelierError(f"train.family: {name} comes trained; `adopt` takes such a model in")
+    config = validate(FAMILIES[name].config, train.options, "train.options")
+    try:
+        config.check_resolution(chosen.preprocess.resolution)
+    except ValueError as error:
+        raise AtelierError(f"preprocess.{error}") from error
+
+
+def _anchored(chosen: RunSettings) -> RunSettings:
+    """The same settings with absolute paths, so that they hold from any folder."""
+    collect, generate, enhance = chosen.collect, chosen.generate, chosen.enhance
+    if Path(collect.data).expanduser().exists():
+        data = str(Path(collect.data).expanduser().absolute())
+        collect = collect.model_copy(update={"data": data})
+    if collect.styles_csv:
+        collect = collect.model_copy(update={"styles_csv": _absolute(collect.styles_csv)})
+    if enhance.weights:
+        enhance = enhance.model_copy(update={"weights": _absolute(enhance.weights)})
+    named = {role: getattr(generate, role) for role in INPUT_FILES}
+    files = {role: _absolute(path) for role, path in named.items() if path}
+    generate = generate.model_copy(update=files)
+    return chosen.model_copy(update={"collect": collect, "generate": generate, "enhance": enhance})
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def check_generation(chosen: RunSettings, family: str, styles: Sequence[str] | None) -> None:
+    """`check_request` for a run's settings; a replaced generator checks its own."""
+    if "generation" not in chosen.components:
+        check_request(family, styles, chosen.generate)
+
+
+def check_request(
+    family_name: str,
+    styles: Sequence[str] | None,
+    request: IGS,
+    uploaded: Iterable[str] = (),
+) -> None:
+    """Refuse what a family could not make: options, inputs and styles it does not know.
+
+    `styles` are those that its model knows or will know, None while that is open; `uploaded` names
+    inputs that are given beside the request. A family that is not in the table is its generator's
+    to check. Raises `AtelierError`.
+    """
+    family = FAMILIES.get(family_name)
+    if family is None:
+        return
+    validate(family.options, request.options, "generate.options")
+    if reason := family.why_not({*request.given, *uploaded}):
+        raise AtelierError(f"generate.{reason}")
+    for field in ("style", "towards_style"):
+        style = getattr(request, field)
+        if style is not None and not family.is_conditional:
+            raise AtelierError(
+                f"generate.{field}: a {family.name} model cannot be asked for a style; leave it out"
+            )
+        if style is not None and styles is not None and style not in styles:
+            raise AtelierError(
+                f"generate.{field}: {style!r} is unknown; there are {', '.join(styles)}"
+            )

@@ -1,0 +1,195 @@
+"""Experiments on the command line: compare, search, benchmark, and the studies of papers."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from atelier.choices import choose
+from atelier.commands.frame import COMMON, Common, app, assembled, command
+from atelier.stages import prepare
+from components.training_store import EMBEDDED_STYLES, paint_picture
+from interfaces.errors import AtelierError
+from interfaces.experiments import BenchmarkSettings, SearchSettings, SketchStudySettings
+from settings import Layer, RunSettings, load_preset, merge, validate
+
+study_app = App(name="study", help="A paper's experiments made anew, as figures and as numbers.")
+app.command(study_app)
+
+StudyFlag = Annotated[
+    str | None, Parameter(group=COMMON, help="The study's folder; else the collection's name.")
+]
+
+
+@command("collect", "preprocess", "train", name="compare")
+def compare_presets(
+    presets: Annotated[
+        list[str],
+        Parameter(group=COMMON, negative=(), help="Presets to compare, by name or TOML file."),
+    ],
+    *,
+    name: Annotated[
+        str | None,
+        Parameter(group=COMMON, help="The comparison's folder; else the collection's name."),
+    ] = None,
+    common: Common = Common(),
+    given: Layer,
+) -> None:
+    """Train several presets under one budget: paper 002's Table 3 and Figs. 3 and 4.
+
+    The same command again goes on where it was stopped.
+    """
+    from atelier.experiments import compare
+
+    layer = common.layer(given)
+    entries = {preset: _with_budget_of(layer, load_preset(preset)) for preset in presets}
+    first = next(iter(entries.values()))
+    for preset, chosen in entries.items():
+        if (chosen.collect, chosen.preprocess) != (first.collect, first.preprocess):
+            raise AtelierError(
+                f"preset {preset}: names another collection or resolution than the first; compare "
+                "on one, as with --data and --resolution"
+            )
+    with assembled(common.place, first.components) as parts:
+        collection, prepared = prepare(parts, first)
+        folder = common.place.named_folder("comparisons", name or collection)
+        rows = [(Path(preset).stem, chosen.train) for preset, chosen in entries.items()]
+        compare(parts.training, prepared, rows, folder, parts.ui.watch)
+        parts.ui.say((folder / "table3.md").read_text(encoding="utf-8"))
+        parts.ui.say(f"comparison:    {folder}")
+
+
+def _with_budget_of(layer: Layer, preset: Layer) -> RunSettings:
+    """A preset under what was given, whose budget takes the place of the preset's own."""
+    if {"total_images", "total_seconds"} & layer.get("train", {}).keys():
+        for field in ("total_images", "total_seconds"):
+            preset.get("train", {}).pop(field, None)
+    return choose(merge(preset, layer))
+
+
+_TABLE_2: Layer = {"train": {"family": "wgan_gp"}}
+
+
+@command("collect", "preprocess", "train", "search", below=_TABLE_2, name="search")
+def search_settings(
+    *,
+    name: StudyFlag = None,
+    common: Common = Common(),
+    given: Layer,
+) -> None:
+    """Look for good hyper-parameters in paper 002's Table 2, within a time budget.
+
+    The same command again goes on with the study; a longer --search.total-seconds with it too.
+    """
+    from atelier.experiments import search
+
+    layer = common.layer(given)
+    asked = validate(SearchSettings, layer.pop("search", {}), "search")
+    chosen = choose(merge(_TABLE_2, layer))
+    with assembled(common.place, chosen.components) as parts:
+        collection, prepared = prepare(parts, chosen)
+        folder = common.place.named_folder("searches", name or collection)
+        search(parts.training, prepared, chosen.train, asked, folder, parts.ui.watch)
+        parts.ui.say((folder / "report.md").read_text(encoding="utf-8"))
+        parts.ui.say(f"study:         {folder}")
+
+
+ModelsFlag = Annotated[
+    tuple[str, ...],
+    Parameter(
+        group=COMMON,
+        negative=(),
+        show_default=False,
+        help="Models: folders, runs and adopted models by name, 'shipped'.",
+    ),
+]
+EnlargersFlag = Annotated[
+    tuple[str, ...],
+    Parameter(
+        group=COMMON,
+        negative=(),
+        show_default=False,
+        help="An enlarger by name, or its weights file; give it again for more.",
+    ),
+]
+
+
+@command("benchmark", name="benchmark")
+def measure_costs(
+    models: ModelsFlag = (),
+    *,
+    enlarger: EnlargersFlag = (),
+    name: Annotated[str, Parameter(group=COMMON, help="The ledger's folder.")] = "ledger",
+    again: Annotated[
+        bool,
+        Parameter(group=COMMON, negative=(), help="Measure anew what was measured before."),
+    ] = False,
+    common: Common = Common(),
+    given: Layer,
+) -> None:
+    """Measure what models and enlargers cost: paper 003's Table 1, and advice."""
+    from atelier.experiments import Makers, benchmark
+
+    place, layer = common.place, common.layer(given)
+    asked = validate(BenchmarkSettings, layer.pop("benchmark", {}), "benchmark")
+    found = {model: place.find_model(model) for model in models}
+    names = _told_apart({asked: model.directory for asked, model in found.items()})
+    opened = {names[asked]: model for asked, model in found.items()}
+    replaced: dict[str, str] = layer.get("components", {})
+    own = [
+        replaced.get(part, f"components.{part}:create") for part in ("generation", "enhancement")
+    ]
+    samples = [paint_picture(style, 0) for style in EMBEDDED_STYLES]
+    with assembled(place, replaced) as parts:
+        folder = place.named_folder("benchmarks", name)
+        makers = Makers(place.root, *own)
+        benchmark(opened, enlarger, asked, folder, makers, samples, parts.ui.say, again=again)
+        parts.ui.say((folder / "ledger.md").read_text(encoding="utf-8"))
+        parts.ui.say(f"ledger:        {folder} (ledger.md, .csv, .json, .png, pictures)")
+
+
+def _told_apart(folders: Mapping[str, Path]) -> dict[str, str]:
+    """Short names of models by what was asked for: a folder's, a run's; else what was asked."""
+    short = {
+        asked: folder.parts[-3] if folder.parts[-2:] == ("training", "model") else folder.name
+        for asked, folder in folders.items()
+        if len(Path(asked).parts) > 1
+    }
+    names = {asked: short.get(asked, asked) for asked in folders}
+    counts = Counter(names.values())
+    return {asked: name if counts[name] == 1 else asked for asked, name in names.items()}
+
+
+_SKETCHES = load_preset("papers/sketch_diffusion")
+
+
+@command("collect", "preprocess", "train", "study", group=study_app, below=_SKETCHES, name="sketch")
+def study_sketch(
+    *,
+    name: StudyFlag = None,
+    common: Common = Common(),
+    given: Layer,
+) -> None:
+    """Paper 004: a drawing under noise, the paper's mask of noise, and our way of following it.
+
+    Trains a model of each on one collection, then writes a report. The same command again goes on
+    where it was stopped.
+    """
+    from atelier.experiments import claims_section, study_sketches, train_methods
+
+    layer = merge(_SKETCHES, common.layer(given))
+    asked = validate(SketchStudySettings, layer.pop("study", {}), "study")
+    chosen, place = choose(layer), common.place
+    with assembled(place, chosen.components) as parts:
+        collection, prepared = prepare(parts, chosen)
+        watch = parts.ui.watch
+        folder = place.named_folder("studies", name or f"sketch-{collection}")
+        models = train_methods(parts.training, prepared, chosen.train, folder, watch)
+        # Features lie where the trainings have put them.
+        found = study_sketches(
+            parts.generation, models, prepared, asked, folder, place.features, watch
+        )
+        parts.ui.say(claims_section(found.claims))
+        parts.ui.say(f"report:        {folder / 'report.md'}")

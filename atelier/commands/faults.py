@@ -1,0 +1,52 @@
+"""What went wrong, as one line and an exit code."""
+
+import errno
+import os
+import sqlite3
+import sys
+from collections.abc import Callable, Sequence
+
+from cyclopts import CycloptsError, UnusedCliTokensError
+
+from interfaces.errors import AtelierError
+
+_RESUMABLE = ("run", "train", "generate")
+
+
+def exit_code_of(work: Callable[[], object], arguments: Sequence[str]) -> int:
+    """Do the work; a person's error is one line and no traceback."""
+    try:
+        work()
+    except UnusedCliTokensError as error:
+        words = " ".join(error.unused_tokens or ())
+        return _fail(f"{words}: a value goes with a flag, as in --data FOLDER; see --help", code=2)
+    except CycloptsError as error:
+        return _fail(str(error).strip().replace("\n", " "), code=2)
+    except AtelierError as error:
+        return _fail(str(error))
+    except BrokenPipeError:
+        # Whoever read the list has seen enough; nothing more may be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, sqlite3.OperationalError) as error:
+        return _fail(_in_words(error))
+    except KeyboardInterrupt:
+        can_resume = arguments[:1] and arguments[0] in _RESUMABLE
+        hint = f"; `{arguments[0]} --resume` goes on" if can_resume else ""
+        print(f"stopped; nothing that was finished is lost{hint}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _fail(line: str, code: int = 1) -> int:
+    print(f"error: {line}", file=sys.stderr)
+    return code
+
+
+def _in_words(error: OSError | sqlite3.OperationalError) -> str:
+    where = getattr(error, "filename", None) or "the workspace"
+    number = getattr(error, "errno", None)
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "disk is full" in str(error):
+        return f"{where}: the disk is full; free some space, or choose another --workspace"
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS) or "readonly" in str(error):
+        return f"{where}: no permission; change it, or choose another --workspace"
+    return f"{where}: {getattr(error, 'strerror', None) or error}"

@@ -1,0 +1,107 @@
+"""Making pictures on the command line: generate and interpolate."""
+
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from atelier.choices import check_generation, choose
+from atelier.commands.frame import (
+    COMMON,
+    Common,
+    ModelFlag,
+    ResumeFlag,
+    RunFlag,
+    assembled,
+    command,
+    resumed,
+    say_run,
+)
+from atelier.runs import Run
+from atelier.stages import finish, frames_of, make_images
+from atelier.workspace import Workspace
+from components.common.durable import exclusive, write_bytes
+from components.conversion import animate, strip
+from interfaces.errors import AtelierError
+from interfaces.ics import ICS
+from interfaces.igme import IGME
+from settings import Layer, merge
+
+
+@command("generate", "enhance", "convert")
+def generate(
+    *,
+    model: ModelFlag = None,
+    resume: ResumeFlag = False,
+    run: RunFlag = None,
+    common: Common = Common(),
+    given: Layer,
+) -> None:
+    """Make pictures with a trained model, enlarge them and keep them."""
+    layer, place = common.layer(given), common.place
+    current = resumed(place, "generate", run, layer, choose) if resume or run else None
+    if current is not None and model is not None:
+        raise AtelierError("--model: a resumed run goes on with its own model; leave it out")
+    chosen = current.chosen if current else choose(layer)
+    opened = _model_of(current, place) or place.find_model(model, chosen.generate.given)
+    with assembled(place, chosen.components) as parts:
+        check_generation(chosen, opened.family, opened.styles)
+        parts.enhancement.planned(chosen.enhance)
+        name = f"{opened.family}-{opened.dataset_name}"
+        current = current or Run.begin(place, "generate", chosen, name, opened)
+        say_run(parts, current)
+        parts.ui.say(f"model:         {opened.directory}")
+        with exclusive(current.folder / ".lock"):
+            finish(parts, current, make_images(parts, current, opened))
+
+
+def _model_of(run: Run | None, place: Workspace) -> IGME | None:
+    """The model that a run was begun with. Raises `AtelierError` where it has changed."""
+    if run is None:
+        return None
+    model = IGME.open(run.model) if run.model else place.find_model()
+    if model.digest != run.model_digest:
+        raise AtelierError(
+            f"{model.directory}: was trained further since {run.name} was begun; start a new "
+            "`generate`"
+        )
+    return model
+
+
+@command("generate", "enhance")
+def interpolate(
+    *,
+    between: Annotated[
+        str, Parameter(group=COMMON, help="Seeds to go through, as 3,7,12 or 0-4; at least two.")
+    ],
+    frames: Annotated[
+        int, Parameter(group=COMMON, help="Pictures from each seed to the next.")
+    ] = 12,
+    format: Annotated[
+        Literal["webp", "gif"], Parameter(group=COMMON, help="Format of the animation.")
+    ] = "webp",
+    frames_per_second: Annotated[
+        float, Parameter(group=COMMON, help="How fast the animation runs.")
+    ] = 12.0,
+    model: ModelFlag = None,
+    common: Common = Common(),
+    given: Layer,
+) -> None:
+    """Go from one seed's picture to another's: an animation, and all its frames on one sheet."""
+    asked = {"seeds": between, "originality": False}
+    chosen = choose(merge(common.layer(given), {"generate": asked}))
+    place, seeds = common.place, chosen.generate.chosen_seeds
+    if len(seeds) < 2 or frames < 1 or frames_per_second <= 0:
+        raise AtelierError("interpolate: give two seeds or more, and frames, as --between 3,7")
+    opened = place.find_model(model)
+    with assembled(place, chosen.components) as parts:
+        check_generation(chosen, opened.family, opened.styles)
+        parts.enhancement.planned(chosen.enhance)
+        generated = frames_of(parts, opened, chosen.generate, frames)
+        enlarged = parts.enhancement.enhance(generated, chosen.enhance, parts.ui.watch)
+        made = list(parts.conversion.convert(enlarged, ICS(format="png")))
+        name = f"{opened.digest[:8]}-{'-'.join(map(str, seeds[:6]))}"
+        folder = place.interpolations
+        write_bytes(folder / f"{name}.{format}", animate(made, format, frames_per_second))
+        write_bytes(folder / f"{name}-frames.png", strip(made, columns=frames))
+        parts.ui.say(f"animation:     {folder / f'{name}.{format}'}")
+        parts.ui.say(f"all frames:    {folder / f'{name}-frames.png'}")

@@ -1,0 +1,94 @@
+"""A person's own files on the command line: enhance, convert and rework."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from atelier.choices import check_generation, choose
+from atelier.commands.frame import Common, ModelFlag, OutputFlag, Pictures, assembled, command
+from atelier.own_files import Errand, Rework, Task, own_file
+from components.conversion import MEDIA_TYPES, find_pictures, read_picture, read_record
+from components.families import FAMILIES
+from interfaces.components import Components
+from interfaces.errors import AtelierError
+from interfaces.ies import IES
+from interfaces.igme import IGME
+from interfaces.iodt import SUFFIXES
+from settings import Layer, merge
+
+
+@command("enhance", "convert")
+def enhance(
+    pictures: Pictures,
+    *,
+    output: OutputFlag = None,
+    common: Common = Common(),
+    given: Layer,
+) -> None:
+    """Enlarge any pictures, with Real-ESRGAN; what is there already is passed over."""
+    chosen = choose(common.layer(given))
+    with assembled(common.place, chosen.components) as parts:
+        task = Task("enhance", read_picture, own_file, chosen.enhance, chosen.convert)
+        _work_on(pictures, parts, task, output)
+
+
+@command("convert")
+def convert(
+    pictures: Pictures,
+    *,
+    output: OutputFlag = None,
+    common: Common = Common(),
+    given: Layer,
+) -> None:
+    """Turn pictures into another file format; the record of our own goes with them."""
+    chosen = choose(common.layer(given))
+    with assembled(common.place, chosen.components) as parts:
+        task = Task("convert", read_picture, own_file, IES(scale=1), chosen.convert)
+        _work_on(pictures, parts, task, output)
+
+
+_UNENLARGED: Layer = {"enhance": {"scale": 1}}
+
+
+@command("generate", "enhance", "convert", below=_UNENLARGED)
+def rework(
+    pictures: Pictures,
+    *,
+    model: ModelFlag = None,
+    output: OutputFlag = None,
+    common: Common = Common(),
+    given: Layer,
+) -> None:
+    """Turn your own pictures with a model, one result a file; what is there is passed over.
+
+    CycleGAN turns them into another --style, Stable Diffusion paints them anew by --prompt, a VAE
+    and StyleGAN2 show what they know of them, a sketch model paints over their lines.
+    """
+    if needless := {"source", "count", "seeds"} & given.get("generate", {}).keys():
+        raise AtelierError(f"{min(needless)}: `rework` makes one picture a file; leave it out")
+    below = merge(_UNENLARGED, {"generate": {"source": str(pictures[0])}})
+    chosen = choose(merge(below, common.layer(given)))
+    opened = common.place.find_model(model, ["source"])
+    _check_reads_pictures(opened)
+    with assembled(common.place, chosen.components) as parts:
+        check_generation(chosen, opened.family, opened.styles)
+        parts.ui.say(f"model:         {opened.directory}")
+        work = Rework(parts.generation, opened, chosen.generate, read_picture, parts.ui.watch)
+        task = Task("rework", work.read, work.file_of, chosen.enhance, chosen.convert)
+        _work_on(pictures, parts, task, output)
+
+
+def _check_reads_pictures(model: IGME) -> None:
+    family = FAMILIES.get(model.family)
+    if family and not family.reads("source"):
+        able = ", ".join(name for name, known in FAMILIES.items() if known.reads("source"))
+        raise AtelierError(
+            f"{model.directory}: a {family.name} model makes nothing of a person's own picture; "
+            f"name with --model one of the families {able}"
+        )
+
+
+def _work_on(pictures: Sequence[Path], parts: Components, task: Task, output: Path | None) -> None:
+    parts.enhancement.planned(task.enhance)
+    suffix = SUFFIXES[MEDIA_TYPES[task.convert.format]]
+    found = find_pictures([path.expanduser() for path in pictures])
+    Errand(parts, task, read_record, suffix, output).run(found)

@@ -1,0 +1,108 @@
+"""The page and its worker on the command line."""
+
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+import settings
+from atelier.commands.frame import COMMON, Common, app
+from atelier.workspace import Workspace
+from components.enhancement import names as enhancer_names
+from interfaces.errors import AtelierError
+from interfaces.iodt import ResultsGallery
+
+_PROGRAM = Path(__file__).parents[2] / "pipeline.py"
+"""Beside this package, in a checkout and where it is installed."""
+
+
+@app.command(name="ui")
+def open_page(
+    *,
+    host: Annotated[str, Parameter(group=COMMON, help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, Parameter(group=COMMON, help="Port; 0 takes a free one.")] = 7860,
+    token: Annotated[
+        str | None,
+        Parameter(
+            group=COMMON,
+            env_var="ATELIER_TOKEN",
+            show_env_var=True,
+            help="Password of the page and token of the API; needed at any address but loopback.",
+        ),
+    ] = None,
+    name: Annotated[
+        tuple[str, ...],
+        Parameter(group=COMMON, negative=(), help="A host name that the page is reached by."),
+    ] = (),
+    data: Annotated[
+        tuple[Path, ...],
+        Parameter(group=COMMON, negative=(), help="A collection that may be learnt from."),
+    ] = (),
+    common: Common = Common(),
+) -> None:
+    """Open the page: train, generate, draw, watch, find. Programs use its /api."""
+    from atelier.desk import Desk
+    from atelier.handlers import ORDERS
+    from atelier.jobs import WorkerKeeper
+    from atelier.jobs import create as create_queue
+    from atelier.server import Backend, Safety, Thumbnails, create_app, serve
+    from components.ui import mount_page
+
+    place, replaced = common.place, _components(common)
+    safety = Safety(host, token, name)
+    desk, queue = Desk(place, replaced, data), create_queue(place.root, ORDERS)
+    store = desk.parts.results_store
+    if not isinstance(store, ResultsGallery):
+        raise AtelierError("component results_store: has no pages, which the page needs")
+    keeper = WorkerKeeper(queue, _worker_command(place, replaced), place.worker_log)
+    backend = Backend(
+        workspace=place.root,
+        queue=queue,
+        store=store,
+        catalogue=desk.places.catalogue,
+        uploads=desk.places.uploads,
+        thumbnails=Thumbnails(place.thumbnails),
+        check=desk.check,
+        convert=desk.convert,
+        enhancers=tuple(enhancer_names()),
+        presets={preset: settings.load_preset(preset) for preset in settings.preset_names()},
+        worker_trouble=lambda: keeper.trouble,
+    )
+    store.purge(older_than=timedelta(days=7))
+
+    def ready(address: str) -> None:
+        desk.parts.ui.say(f"page:          {address}")
+
+    application = create_app(backend, safety)
+    mount_page(application)
+    with keeper:
+        serve(application, host, port, ready)
+
+
+@app.command(show=False)
+def worker(*, common: Common = Common()) -> None:
+    """Carry out the jobs of a workspace, until standard input is closed."""
+    from atelier.desk import Desk
+    from atelier.handlers import ORDERS
+    from atelier.jobs import create as create_queue
+    from atelier.jobs import run_worker
+
+    desk = Desk(common.place, _components(common))
+    import torch  # noqa: F401  # while the person still chooses
+
+    run_worker(create_queue(common.place.root, ORDERS), desk, sys.stdin.buffer)
+
+
+def _components(common: Common) -> Mapping[str, str]:
+    """The replacements that presets and flags name."""
+    return common.layer({}).get("components", {})
+
+
+def _worker_command(place: Workspace, replaced: Mapping[str, str]) -> list[str]:
+    command = [sys.executable, str(_PROGRAM), "worker", "--workspace", str(place.root)]
+    return command + [
+        word for name, factory in replaced.items() for word in ("--component", f"{name}={factory}")
+    ]

@@ -1,0 +1,52 @@
+"""The desk: where orders are checked, and carried out with components that stay loaded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from atelier.assembly import assemble
+from atelier.choices import choose
+from atelier.handlers import HANDLERS, Places, Task
+from atelier.hearing import hear
+from atelier.jobs import AnnouncedStore, JobInterface, LocalUploads, WorkspaceCatalogue
+from atelier.workspace import Workspace
+from components.conversion import read_picture
+from interfaces.ics import ICS
+from interfaces.iedt import IEDT
+from interfaces.iodt import IODT, StoredResult
+from interfaces.jobs import Control, Job
+from interfaces.orders import Order
+
+
+class Desk:
+    """The orders of one workspace: checked when they come, carried out when they are due."""
+
+    def __init__(
+        self, workspace: Workspace, replacements: Mapping[str, str], offered: Sequence[Path] = ()
+    ) -> None:
+        self.parts = assemble(workspace.root, replacements)
+        uploads = LocalUploads(workspace.uploads)
+        catalogue = WorkspaceCatalogue(workspace, uploads, offered)
+        self.places = Places(workspace, uploads, catalogue)
+
+    def check(self, order: Order) -> None:
+        """Refuse, with an `AtelierError`, an order that could not be carried out."""
+        HANDLERS[type(order)].check(order, self.places)
+
+    def __call__(self, job: Job, control: Control) -> None:
+        """Carry a job out, or go on with it."""
+        ui = JobInterface(control)
+        store = AnnouncedStore(self.parts.results_store, control)
+        parts = replace(self.parts, ui=ui, results_store=store)
+        hear(ui)
+        handler = HANDLERS[type(job.order)]
+        chosen = choose(handler.layer(job.order, self.places))
+        handler.carry_out(Task(job, job.order, chosen, parts, self.places, control))
+
+    def convert(self, result: StoredResult, wanted: ICS) -> IODT:
+        """A result in another format, with the record that it has."""
+        drift = () if result.record.drift is None else (result.record.drift,)
+        known = {"origins": (result.record.origin,), "drift": drift}
+        enhancement = result.record.enhancement
+        batch = IEDT(**dict(read_picture(result.path)) | known, enhancement=enhancement)
+        return next(iter(self.parts.conversion.convert([batch], wanted)))

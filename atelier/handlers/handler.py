@@ -1,0 +1,90 @@
+"""What a handler of orders is, and what it works with."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from atelier.choices import choose
+from atelier.jobs import LocalUploads, WorkspaceCatalogue
+from atelier.runs import Run
+from atelier.workspace import Workspace
+from components.common.durable import exclusive
+from interfaces.components import Components
+from interfaces.errors import AtelierError
+from interfaces.igdt import IGDT
+from interfaces.igme import IGME
+from interfaces.jobs import Control, Job
+from interfaces.orders import Order
+from settings import Layer, RunSettings
+
+OrderT = TypeVar("OrderT", bound=Order)
+
+
+@dataclass(frozen=True)
+class Places:
+    """What orders name, and where it lies in one workspace."""
+
+    workspace: Workspace
+    uploads: LocalUploads
+    catalogue: WorkspaceCatalogue
+
+    def check_pictures(self, upload_ids: Iterable[str]) -> None:
+        """Raise `AtelierError` for an upload that is not there, or that is no picture."""
+        for upload_id in upload_ids:
+            self.uploads.path(upload_id)
+            if self.uploads.get(upload_id).kind != "picture":
+                raise AtelierError(f"upload {upload_id}: an archive; name pictures")
+
+
+@dataclass(frozen=True)
+class Task(Generic[OrderT]):
+    """One job under way: its order, the settings it came to, and the components that do it."""
+
+    job: Job
+    order: OrderT
+    chosen: RunSettings
+    parts: Components
+    """The user interface is the job's, and the store tells the job what it keeps."""
+    places: Places
+    control: Control
+
+    @contextmanager
+    def run(self, name: str, model: IGME | None = None) -> Generator[Run]:
+        """The job's run: begun, or gone on with; locked within, and finished after."""
+        workspace = self.places.workspace
+        folder = workspace.runs / self.job.run if self.job.run else None
+        if folder is not None and (folder / "run.json").exists():
+            run = Run.open(folder)
+        else:
+            run = Run.begin(workspace, self.order.kind, self.chosen, name, model)
+            self.control.began(run.name)
+        with exclusive(run.folder / ".lock"):
+            yield run
+            run.finish()
+
+    def keep_enlarged(self, run: Run, batches: Iterable[IGDT]) -> None:
+        """Enlarge, encode and keep."""
+        parts = self.parts
+        enlarged = parts.enhancement.enhance(batches, run.chosen.enhance, parts.ui.watch)
+        for image in parts.conversion.convert(enlarged, run.chosen.convert):
+            parts.results_store.keep(image, run.name)
+
+
+class Handler(ABC, Generic[OrderT]):
+    """One kind of order: how it is checked, what settings it means, how it is carried out."""
+
+    order: type[OrderT]
+
+    @abstractmethod
+    def layer(self, order: OrderT, places: Places) -> Layer:
+        """The settings that the order gives; its ids have become places."""
+
+    @abstractmethod
+    def carry_out(self, task: Task[OrderT]) -> None:
+        """Do it, or go on with it at what is missing."""
+
+    def check(self, order: OrderT, places: Places) -> None:
+        """Raise `AtelierError` for an order that could not be carried out, before it waits."""
+        choose(self.layer(order, places))

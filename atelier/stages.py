@@ -1,0 +1,176 @@
+"""The stages of a run, shared by the whole way, the commands and the jobs."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from atelier.runs import Run
+from components.common.durable import replacing
+from components.common.images import contact_sheet
+from components.common.pipelining import overlapped
+from components.families import FAMILIES
+from interfaces.components import Components
+from interfaces.errors import AtelierError
+from interfaces.igdt import IGDT
+from interfaces.igme import IGME
+from interfaces.igs import IGS, format_seeds
+from interfaces.iodt import IODT, ResultQuery, ResultsStore, StoredResult
+from interfaces.ipdt import IPDT
+from interfaces.itdt import ITDT
+from interfaces.progress import ProgressEvent
+from interfaces.ui import Choices, UserInterface
+from settings import RunSettings
+
+IN_FLIGHT_BYTES = 64 * 2**20
+"""Enlarged pixels on their way at once: bounds memory whatever the number of images."""
+
+
+def collect(parts: Components, chosen: RunSettings) -> ITDT:
+    """Inspect the collection, and say in a line what was found."""
+    collection = parts.training_store.collect(chosen.collect, parts.ui.watch)
+    parts.ui.say(
+        f"{collection.name}: {collection.num_images} images, {len(collection.styles)} styles"
+    )
+    if collection.num_quarantined:
+        parts.ui.warn(
+            f"{collection.num_quarantined} files were put aside; `inspect` names each and why"
+        )
+    return collection
+
+
+def prepare(parts: Components, chosen: RunSettings) -> tuple[str, IPDT]:
+    """Collect and preprocess, where there is no run => the collection's name, and the set."""
+    collection = collect(parts, chosen)
+    watch = parts.ui.watch
+    return collection.name, parts.preprocessing.preprocess(collection, chosen.preprocess, watch)
+
+
+def train(parts: Components, run: Run, collection: ITDT) -> IGME:
+    """Train the run's model, or go on with it, or find it finished."""
+    watch = parts.ui.watch
+    prepared = parts.preprocessing.preprocess(collection, run.chosen.preprocess, watch)
+    return parts.training.train(prepared, run.chosen.train, run.training, watch)
+
+
+def make_images(parts: Components, run: Run, model: IGME) -> list[StoredResult]:
+    """Generate, enlarge, encode and keep; go on at the first image that is missing."""
+    wanted, watch = ask(parts.ui, run), parts.ui.watch
+    missing = missing_of(parts.results_store, run, model, wanted)
+    if missing is not None:
+        generated = parts.generation.generate(model, missing, watch)
+        enlarged = parts.enhancement.enhance(generated, wanted.enhance, watch)
+        for image in overlapped(
+            enlarged, lambda some: parts.conversion.convert(some, wanted.convert)
+        ):
+            keep(parts, run, image)
+    return kept_of(parts.results_store, run, model, wanted)
+
+
+def ask(ui: UserInterface, run: Run) -> Choices:
+    """What the person chose; saved with the run, so that resuming asks for the same."""
+    chosen = run.chosen
+    proposed = Choices(generate=chosen.generate, enhance=chosen.enhance, convert=chosen.convert)
+    choices = ui.ask(proposed)
+    if choices != proposed:
+        run.chosen = chosen.model_copy(update=dict(choices))
+        run.save()
+    return choices
+
+
+def missing_of(store: ResultsStore, run: Run, model: IGME, wanted: Choices) -> IGS | None:
+    """The request for what the run has not kept yet of this model; None where nothing is left."""
+    seeds = wanted.generate.chosen_seeds
+    kept = _kept(store, run, model)
+    done = next((n for n, seed in enumerate(seeds) if seed not in kept), len(seeds))
+    if done == len(seeds):
+        return None
+    side = model.resolution * wanted.enhance.scale
+    batch_size = max(1, IN_FLIGHT_BYTES // (3 * 4 * side**2))
+    if wanted.generate.source is not None:
+        batch_size = 1  # what is made may be as large as the source
+    return wanted.generate.model_copy(
+        update={"skip": done, "batch_size": wanted.generate.batch_size or batch_size}
+    )
+
+
+def keep(parts: Components, run: Run, image: IODT) -> StoredResult:
+    """Store one image of a run, and report how far the run is."""
+    result = parts.results_store.keep(image, run.name)
+    origin = image.record.origin
+    if origin.kind == "generated":
+        total = len(run.chosen.generate.chosen_seeds)
+        parts.ui.watch(ProgressEvent(stage="make images", done=origin.index + 1, total=total))
+    return result
+
+
+def kept_of(store: ResultsStore, run: Run, model: IGME, wanted: Choices) -> list[StoredResult]:
+    """What the run kept, a result a seed. Raises `AtelierError` where one is missing."""
+    seeds = wanted.generate.chosen_seeds
+    kept = _kept(store, run, model)
+    if lost := [seed for seed in seeds if seed not in kept]:
+        raise AtelierError(
+            f"run {run.name}: no image was kept for the seeds {format_seeds(tuple(lost))}; a "
+            "component gave fewer than it was asked for, or the files were removed meanwhile"
+        )
+    return [kept[seed] for seed in seeds]
+
+
+def _kept(store: ResultsStore, run: Run, model: IGME) -> dict[int, StoredResult]:
+    """What this run kept of this model, by seed, where the files are still there."""
+    # Also what the person deleted meanwhile: it was made.
+    query = ResultQuery(run=run.name, model_digest=model.digest, deleted="too", limit=1_000_000)
+    return {
+        result.record.origin.seed: result
+        for result in store.find(query)
+        if result.record.origin.kind == "generated" and result.path.exists()
+    }
+
+
+def write_contact_sheet(results: Sequence[StoredResult], path: Path) -> None:
+    """All pictures on one, each at most 256 pixels wide; at most 100 of them."""
+    import numpy as np
+    from PIL import Image
+
+    tiles = []
+    for result in results[:100]:
+        with Image.open(result.path) as image:
+            image.thumbnail((256, 256), Image.Resampling.LANCZOS)
+            tiles.append(np.asarray(image.convert("RGB")))
+    with replacing(path) as temporary:
+        contact_sheet(tiles).save(temporary)
+
+
+def finish(parts: Components, run: Run, results: Sequence[StoredResult]) -> None:
+    """The contact sheet, the mark that nothing is left, and where it all is."""
+    sheet = run.folder / "contact-sheet.png"
+    write_contact_sheet(results, sheet)
+    run.finish()
+    width, height = results[0].width, results[0].height
+    parts.ui.say(f"images:        {len(results)} of {width}x{height} in {results[0].path.parent}")
+    parts.ui.say(f"contact sheet: {sheet}")
+
+
+def frames_of(parts: Components, model: IGME, request: IGS, count: int) -> Iterator[IGDT]:
+    """Batches of one picture each, `count` from seed to seed; the last seed's picture ends them."""
+    seeds, watch = request.chosen_seeds, parts.ui.watch
+    steps = [
+        (seed, {"towards_seed": following, "blend": n / count})
+        for seed, following in pairwise(seeds)
+        for n in range(count)
+    ]
+    steps.append((seeds[-1], {}))
+    for done, (seed, options) in enumerate(steps):
+        watch(ProgressEvent(stage="interpolate", done=done, total=len(steps)))
+        changes = {"seeds": (seed,), "options": request.options | options}
+        if request.style is None and options and _has_styles(model):
+            # Each seed has a style of its own then: it is gone through too, or the way would jump.
+            styles = (model.styles[n % len(model.styles)] for n in (seed, options["towards_seed"]))
+            changes |= dict(zip(("style", "towards_style"), styles, strict=True))
+            changes["style_blend"] = options["blend"]
+        yield from parts.generation.generate(model, request.model_copy(update=changes), watch)
+    watch(ProgressEvent(stage="interpolate", done=len(steps), total=len(steps)))
+
+
+def _has_styles(model: IGME) -> bool:
+    family = FAMILIES.get(model.family)
+    return family is not None and family.is_conditional

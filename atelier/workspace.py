@@ -1,0 +1,128 @@
+"""The workspace: where everything that Atelier makes lies, and which models there are."""
+
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from pathvalidate import sanitize_filename
+
+from components.common.shipped import SHIPPED_MODELS, find_shipped
+from components.families import FAMILIES
+from interfaces.errors import AtelierError
+from interfaces.igme import IGME
+from interfaces.offers import NoSuchOfferError
+
+_log = logging.getLogger("atelier")
+
+_RUN_NAME = re.compile(r"(\d{4,})-")
+
+
+class Workspace:
+    """One folder, and what lies where in it; nothing is made by asking."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser().absolute()
+        self.runs = self.root / "runs"
+        self.models_folder = self.root / "models"
+        self.results = self.root / "results"
+        self.collections = self.root / "collections"
+        self.features = self.root / "features"
+        self.evaluations = self.root / "evaluations"
+        self.interpolations = self.root / "interpolations"
+        self.uploads = self.root / "uploads"
+        self.thumbnails = self.root / "thumbnails"
+        self.worker_log = self.root / "worker.log"
+
+    def named_folder(self, kind: str, name: str) -> Path:
+        """`KIND/NAME`, made where it is missing; the name is stripped of what no disk takes."""
+        folder = self.root / kind / sanitize_filename(name, platform="universal")
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    # ------------------------------------------------------------ runs
+
+    def run_folders(self) -> list[Path]:
+        """The folders of all runs, the newest (the highest number) first."""
+        numbered = [
+            (number, folder)
+            for folder in self.runs.glob("[0-9]*-*")
+            if (number := run_number(folder.name)) is not None
+        ]
+        return [folder for _, folder in sorted(numbered, reverse=True)]
+
+    def training_folder(self, run: str) -> Path:
+        """What a run's training leaves. Raises `NoSuchOfferError` for what is no run's name."""
+        if Path(run).name != run or run in ("", ".", ".."):
+            raise NoSuchOfferError(f"run {run[:80]!r}: there is none")
+        return self.runs / run / "training"
+
+    # ------------------------------------------------------------ models
+
+    def model_folders(self) -> Iterator[tuple[str, Path]]:
+        """Every model's name and folder: runs' newest first, adopted ones, the project's own."""
+        for run in self.run_folders():
+            yield run.name, run / "training" / "model"
+        for folder in sorted(self.models_folder.glob("*")):
+            yield folder.name, folder
+        yield from SHIPPED_MODELS.items()
+
+    def models(self) -> Iterator[tuple[str, IGME]]:
+        """The models that can be read, in the order of `model_folders`; others are logged."""
+        for name, folder in self.model_folders():
+            description = folder / "model.json"
+            if not description.is_file():
+                continue
+            try:
+                yield name, _open(folder, description.stat().st_mtime_ns)
+            except (AtelierError, OSError) as error:
+                _log.warning("%s: passed over, since it cannot be read (%s)", folder, error)
+
+    def find_model(self, name: str | None = None, given: Iterable[str] = ()) -> IGME:
+        """A model by its folder, by its run or as it was adopted; 'shipped' is the project's own.
+
+        Without a name: the first of `models` whose family reads what is `given` (a sketch, a
+        picture, …). Raises `AtelierError` where there is none.
+        """
+        if name is not None:
+            return IGME.open(self._folder_of(name))
+        for _, model in self.models():
+            family = FAMILIES.get(model.family)
+            if family is None or all(family.reads(kind) for kind in given):
+                return model
+        raise AtelierError(
+            f"{self.root}: no model here reads {', '.join(given)}; name one with --model"
+        )
+
+    def model_of_id(self, model_id: str) -> IGME:
+        """A model by the first 16 digits of its digest. Raises `NoSuchOfferError`."""
+        for _, model in self.models():
+            if model.digest.startswith(model_id):
+                return model
+        raise NoSuchOfferError(
+            f"model {model_id}: there is none; one that was trained further has another id"
+        )
+
+    def _folder_of(self, name: str) -> Path:
+        for known, folder in self.model_folders():
+            if is_named(known, name) and (folder / "model.json").exists():
+                return folder
+        return find_shipped(Path(name))
+
+
+def run_number(name: str) -> int | None:
+    """'0012-dcgan-embedded' => 12; None for what is no run's name."""
+    found = _RUN_NAME.match(name)
+    return int(found.group(1)) if found else None
+
+
+def is_named(run: str, name: str) -> bool:
+    """A run is known by its whole name or by its number."""
+    return run == name or (run_number(run) is not None and run.partition("-")[0] == name)
+
+
+@lru_cache(maxsize=1000)
+def _open(folder: Path, modified_ns: int) -> IGME:
+    """A model, read again only where its description has changed."""
+    return IGME.open(folder)

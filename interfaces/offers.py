@@ -1,0 +1,122 @@
+"""Offers: the models, collections and uploads that orders may name, by id."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from interfaces.errors import AtelierError
+from interfaces.igme import IGME
+from interfaces.orders import CollectionId, ModelId, UploadId
+
+
+class NoSuchOfferError(AtelierError):
+    """There is no model, collection or upload of that id."""
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Upload(_Message):
+    """A file that a person sent."""
+
+    id: UploadId = Field(description="Its name from now on.")
+    kind: Literal["picture", "collection"] = Field(description="What it was found to be.")
+    name: str = Field(description="What the person calls it; never a path.")
+    media_type: str = Field(description="What its content was found to be.")
+    sha256: str = Field(description="Digest of the bytes.")
+    num_bytes: int = Field(ge=1, description="Size, bytes.")
+    width: int | None = Field(default=None, description="Width of a picture, pixels.")
+    height: int | None = Field(default=None, description="Height of a picture, pixels.")
+
+
+class ModelOffer(_Message):
+    """A model that pictures can be made with."""
+
+    id: ModelId = Field(description="The first 16 digits of its digest.")
+    name: str = Field(description="The run that trained it, or 'shipped'.")
+    family: str = Field(description="Published method.")
+    description: str = Field(description="The method in a line.")
+    resolution: int = Field(description="Side of the images it makes, pixels.")
+    styles: tuple[str, ...] = Field(description="Styles it learnt.")
+    style_counts: tuple[int, ...] = Field(description="Images it learnt from, of each style.")
+    is_conditional: bool = Field(description="True where a style can be asked for.")
+    takes: tuple[str, ...] = Field(description="What pictures can be made from besides a seed.")
+    needs: tuple[str, ...] = Field(description="What of that it cannot do without.")
+    dataset_name: str = Field(description="Name of the collection it learnt from.")
+    images_seen: int = Field(description="Training images shown to it, repeats counted.")
+    digest: str = Field(description="Its whole digest.")
+    is_default: bool = Field(description="True for the one that is proposed.")
+
+
+class CollectionOffer(_Message):
+    """A collection that can be inspected and learnt from."""
+
+    id: CollectionId = Field(description="Its id.")
+    name: str = Field(description="Its short name.")
+    num_images: int | None = Field(description="Good images; None before it was inspected.")
+    images_per_style: dict[str, int] = Field(description="Good images of each style, if known.")
+
+
+class TrainingView(_Message):
+    """What a training shows of itself so far."""
+
+    curves: dict[str, list[float | None]] = Field(
+        description=(
+            "Columns of equal length: images_seen, seconds, losses, scores; None: not a number."
+        )
+    )
+    measurements: list[dict[str, JsonValue]] = Field(description="One row a measurement.")
+    guardian: list[dict[str, JsonValue]] = Field(description="What the guardian saw and did.")
+    grids: list[int] = Field(description="Images seen at each sample grid.")
+
+
+@runtime_checkable
+class Uploads(Protocol):
+    """Files that people sent, by random ids."""
+
+    def add(self, chunks: Iterable[bytes], name: str) -> Upload:
+        """Take a file in; its content decides what it is.
+
+        Raises `AtelierError` where it is neither a picture nor an archive, or too large.
+        """
+        ...
+
+    def get(self, upload_id: str) -> Upload:
+        """What is known of it. Raises `NoSuchOfferError` where there is none."""
+        ...
+
+    def path(self, upload_id: str) -> Path:
+        """Where it lies. Raises `NoSuchOfferError` where there is none."""
+        ...
+
+
+@runtime_checkable
+class Catalogue(Protocol):
+    """What orders may name, and what can be seen of it."""
+
+    def models(self) -> list[ModelOffer]:
+        """Every model at hand, the newest first; the project's own last."""
+        ...
+
+    def model(self, model_id: str) -> IGME:
+        """A model. Raises `NoSuchOfferError` where there is none of that digest."""
+        ...
+
+    def collections(self) -> list[CollectionOffer]:
+        """Every collection that was offered, used or uploaded."""
+        ...
+
+    def collection_data(self, collection_id: str) -> str:
+        """What `CollectionSettings.data` is to be. Raises `NoSuchOfferError`."""
+        ...
+
+    def training(self, run: str) -> TrainingView:
+        """Curves and measurements of a run; empty where there are none yet."""
+        ...
+
+    def grid(self, run: str, images_seen: int) -> bytes:
+        """A sample grid as PNG. Raises `NoSuchOfferError` where there is none."""
+        ...
