@@ -23,7 +23,7 @@ DIGESTS = (
 OFFICIAL = {
     weights.name: weights
     for weights in (
-        PublishedFile(  # RRDBNet, 23 blocks: photographs and paintings; wants a GPU
+        PublishedFile(  # RRDBNet, 23 blocks: photographs and paintings; slow on a CPU
             "realesrgan-x4plus",
             f"{_RELEASES}/v0.1.0/RealESRGAN_x4plus.pth",
             "4fa0d38905f75ac06eb49a7951b426670021be3018265fd191d2125df9d682f1",
@@ -51,8 +51,8 @@ OFFICIAL = {
     )
 }
 
-DEFAULT_ON_CPU = "realesr-general-x4v3"
-DEFAULT_ON_GPU = "realesrgan-x4plus"
+X4PLUS = "realesrgan-x4plus"
+"""The network for paintings: what is best where time allows it."""
 
 DENOISED, WITH_NOISE = "realesr-general-x4v3", "realesr-general-wdn-x4v3"
 """The twins between which `IES.denoise` goes."""

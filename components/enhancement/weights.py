@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from components.common.vision import import_torchvision
+from components.enhancement.ncnn import read_network
 from components.enhancement.shim import network_classes
 from interfaces.errors import AtelierError
 
@@ -23,10 +24,11 @@ class Network:
 
     module: nn.Module
     architecture: str  # name of the class: 'RRDBNet', 'SRVGGNetCompact'
-    sha256: str  # digest of the weights file
+    sha256: str  # digest of the weights file; of ncnn's two, of the .bin
     reach: int | None = None  # input pixels around a point that it can depend on; None: unknown
     twin_sha256: str | None = None  # digest of the twin that was mixed in
     share: float = 1.0  # of its own weights against the twin's
+    precision: str = "float32"  # in which the file stores the convolutions' weights
 
     @property
     def identity(self) -> str:
@@ -34,39 +36,81 @@ class Network:
         return hashlib.sha256(f"{self.sha256} {self.twin_sha256} {self.share}".encode()).hexdigest()
 
 
-def load_network(path: Path, twin: Path | None = None, share: float = 1.0) -> Network:
-    """Read a `.pth` or `.safetensors` file without running anything in it.
+@dataclass(frozen=True)
+class _Stored:
+    """What a weights file holds."""
 
-    With a `twin`, every weight is `share` times its own and `1 - share` times the twin's (Wang et
-    al., "ESRGAN", 2018, section 3.4: network interpolation). Raises `AtelierError` for a file that
-    is missing, damaged, holds code, holds values that are not numbers, belongs to no network known
-    here, or to another than its twin.
+    state: dict[str, Tensor]  # float32
+    sha256: str
+    precision: str
+
+
+def load_network(
+    path: Path,
+    twin: Path | None = None,
+    share: float = 1.0,
+    published: Mapping[str, str] | None = None,
+) -> Network:
+    """Read a weights file without running anything in it: `.pth`, `.safetensors`, ncnn's `.bin`.
+
+    ncnn's `.param` is read from beside its `.bin`. With a `twin`, every weight is `share` times its
+    own and `1 - share` times the twin's (Wang et al., "ESRGAN", 2018, section 3.4: network
+    interpolation). `published` gives the SHA-256 that files must have, by file name. Raises
+    `AtelierError` for a file that is missing, damaged, not the published one, holds code, holds
+    values that are not numbers, belongs to no network known here, or to another than its twin.
     """
-    state, sha256 = _read(path)
-    twin_sha256 = None
+    stored = _read(path, published or {})
+    state, twin_sha256 = stored.state, None
     if twin is not None:
-        other, twin_sha256 = _read(twin)
-        state = _mix(state, other, share, f"{path}, {twin}")
+        other = _read(twin, published or {})
+        state, twin_sha256 = _mix(state, other.state, share, f"{path}, {twin}"), other.sha256
     module, reach = _build(state, path)
     return Network(
         module=module,
         architecture=getattr(module, "architecture", type(module).__name__),
-        sha256=sha256,
+        sha256=stored.sha256,
         reach=reach,
         twin_sha256=twin_sha256,
         share=share,
+        precision=stored.precision,
     )
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], str]:
-    """The file's tensors, and its digest."""
+def _read(path: Path, published: Mapping[str, str]) -> _Stored:
+    data, sha256 = _content(path, published)
+    if path.suffix.lower() == ".bin":
+        param, _ = _content(path.with_suffix(".param"), published)
+        return _Stored(_state_dict(_parse_ncnn(path, param, data), path), sha256, "float16")
+    content = _parse(path, data)
+    state = _state_dict(content, path)
+    # Every tensor of such a file is of one type; of a mixed one the least precise is said.
+    widths = {value.element_size(): value.dtype for value in _named(content).values()}
+    precision = str(widths[min(widths)]).removeprefix("torch.") if widths else "float32"
+    return _Stored(state, sha256, precision)
+
+
+def _content(path: Path, published: Mapping[str, str]) -> tuple[bytes, str]:
+    """A file's bytes and their digest, which must be the published one where one is given."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise AtelierError(
             f"{path}: cannot read the weights ({error.strerror}); check the path"
         ) from error
-    return _state_dict(_parse(path, data), path), hashlib.sha256(data).hexdigest()
+    sha256 = hashlib.sha256(data).hexdigest()
+    if published.get(path.name, sha256) != sha256:
+        raise AtelierError(
+            f"{path}: is not the published file, its SHA-256 is {sha256} and not "
+            f"{published[path.name]}; remove it and get it again from its source"
+        )
+    return data, sha256
+
+
+def _parse_ncnn(path: Path, param: bytes, data: bytes) -> dict[str, Tensor]:
+    try:
+        return read_network(param.decode("ascii"), data)
+    except ValueError as error:
+        raise AtelierError(f"{path}: {error}; give ncnn's files of a ×4 network") from error
 
 
 def _mix(
@@ -93,18 +137,24 @@ def _parse(path: Path, data: bytes) -> Any:
         ) from error
 
 
-def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
+def _named(content: Any) -> Any:
     """The averaged weights (`params_ema`) where there are any, else `params`, else the whole."""
     if isinstance(content, Mapping):
-        content = content.get("params_ema", content.get("params", content))
-    is_state = isinstance(content, Mapping) and all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+        return content.get("params_ema", content.get("params", content))
+    return content
+
+
+def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
+    """The tensors in float32; refuses what is no state dict, and values that are not numbers."""
+    named = _named(content)
+    is_state = isinstance(named, Mapping) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in named.items()
     )
     if not is_state:
         raise AtelierError(f"{path}: holds no network weights; give a Real-ESRGAN weights file")
     state = {
         name: value.to(torch.float32) if value.is_floating_point() else value
-        for name, value in content.items()
+        for name, value in named.items()
     }
     for name, value in state.items():
         if not torch.isfinite(value).all():
