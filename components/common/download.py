@@ -1,5 +1,6 @@
 """Published weights into the cache: resumed, checked, whole or not there."""
 
+import functools
 import logging
 import os
 from dataclasses import dataclass
@@ -52,13 +53,14 @@ def weights_cache() -> Path:
 def fetch(weights: PublishedFile, cache: Path, progress: Progress) -> Path:
     """The weights' file in `cache`, downloaded where it is not there yet.
 
-    The digest is checked every time, of a cached file too. What a broken connection had brought
-    stays beside it as `.partial` and is continued next time. Raises `DownloadError` where the
-    server cannot be reached or what it sends has another digest.
+    The digest of a cached file is checked once, and again when the file has changed. What a broken
+    connection had brought stays beside it as `.partial` and is continued next time. Raises
+    `DownloadError` where the server cannot be reached or what it sends has another digest.
     """
     path = cache / weights.filename
     if path.is_file():
-        if sha256_of(path) == weights.sha256:
+        found = path.stat()
+        if _sha256_of_unchanged(path, found.st_mtime_ns, found.st_size) == weights.sha256:
             return path
         _log.warning("%s is not the published file (wrong SHA-256): downloading it anew", path)
     _make_folder(cache)
@@ -74,6 +76,12 @@ def fetch(weights: PublishedFile, cache: Path, progress: Progress) -> Path:
     with replacing(path) as temporary:
         partial.replace(temporary)
     return path
+
+
+@functools.lru_cache
+def _sha256_of_unchanged(path: Path, modified_ns: int, size: int) -> str:
+    """A file's digest, computed once while its time and size stay: weights files are large."""
+    return sha256_of(path)
 
 
 def _make_folder(cache: Path) -> None:
