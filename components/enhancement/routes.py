@@ -4,7 +4,7 @@ import functools
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,10 @@ _log = logging.getLogger("atelier")
 VISIBLE = 1
 """Levels of 255: a route that moves any rounded pixel further from float32 is not taken unasked."""
 
+MADE_MEAN, MADE_HIGH = 0.5, 3.0
+"""The same for pictures that a model made, where no original is to be kept: what the mean and the
+99.9th percentile of the deviations must stay under, in levels of 255."""
+
 SMALLEST_GAIN = 1.05
 """A route, or a larger batch, is taken where it is so many times as fast as the simpler one."""
 
@@ -45,26 +49,49 @@ class Choice:
     route: Route
     pixels_at_once: int
     deviation: float  # largest, from float32, in levels of 255, over the pictures of the probe
+    seconds_a_megapixel: float  # of input
 
 
-def choose(asked: str, network: Network, device: torch.device) -> Choice:
+def choose(asked: str, network: Network, device: torch.device, is_made: bool = False) -> Choice:
     """The route for a network: the one that was asked for, or with 'auto' the best.
 
-    Best is the fastest of those that deviate invisibly from float32 with these very weights
-    (`VISIBLE`), over four drawn pictures. The answer is kept in the person's cache. Routes that
+    Best is the fastest of those that deviate little enough from float32 with these very weights,
+    over four drawn pictures: invisibly (`VISIBLE`), or for pictures that a model made (`is_made`)
+    less than `MADE_MEAN` and `MADE_HIGH`. The answer is kept in the person's cache. Routes that
     want half a minute of compiling are never tried unasked: they gained too little.
     """
     if asked != "auto":
         check_route(ROUTES[asked], device)
     routes = list(_candidates(device)) if asked == "auto" else [ROUTES[asked]]
     names = [route.name for route in routes]
+    bounds = [MADE_MEAN, MADE_HIGH] if is_made else [VISIBLE]
     answer = remembered(
         "routes",
         device,
-        [network.identity, names, VISIBLE, SMALLEST_GAIN],
-        lambda: _measure(routes, network, device),
+        [network.identity, names, bounds, SMALLEST_GAIN],
+        lambda: _measure(routes, network, device, is_made),
     )
-    return Choice(ROUTES[answer["route"]], answer["pixels_at_once"], answer["deviation"])
+    return Choice(
+        ROUTES[answer["route"]],
+        answer["pixels_at_once"],
+        answer["deviation"],
+        answer["seconds_a_megapixel"],
+    )
+
+
+@dataclass(frozen=True)
+class _Deviation:
+    """How far a route's pixels lie from float32's, in levels of 255."""
+
+    mean: float
+    high: float  # 99.9th percentile
+    largest: float  # of rounded pixels
+
+    def is_small(self, is_made: bool) -> bool:
+        """Whether a route that deviates so may be taken unasked."""
+        if is_made and self.mean < MADE_MEAN and self.high < MADE_HIGH:
+            return True
+        return self.largest <= VISIBLE
 
 
 def _candidates(device: torch.device) -> Iterator[Route]:
@@ -81,17 +108,20 @@ def _candidates(device: torch.device) -> Iterator[Route]:
             yield ROUTES["openvino-bfloat16"]
 
 
-def _measure(routes: list[Route], network: Network, device: torch.device) -> dict[str, Any]:
+def _measure(
+    routes: list[Route], network: Network, device: torch.device, is_made: bool
+) -> dict[str, Any]:
     batches = _BATCHES[device.type]
     exact = build(ROUTES["float32"], network, device)
     pictures = torch.from_numpy(probe_pictures(max(batches)))
+    rounds = _ROUNDS
     exact(pictures[:1])  # the first is the warm-up
     if _seconds(exact, pictures[:1]) > _PATIENCE:
-        # Of slow networks one picture fills a processor already, and a few show the deviation.
-        pictures, batches = pictures[:2], (1,)
+        # Of slow networks one picture fills a processor, shows the deviation and is timed well.
+        pictures, batches, rounds = pictures[:1], (1,), 1
     reference = _levels(exact, pictures)
     usable: dict[str, Forward] = {}
-    deviations: dict[str, float] = {}
+    deviations: dict[str, _Deviation] = {}
     for route in routes:
         try:
             forward = exact if route.name == "float32" else build(route, network, device)
@@ -100,11 +130,10 @@ def _measure(routes: list[Route], network: Network, device: torch.device) -> dic
                 raise
             _log.info("%s", error)
             continue
-        deviation = float((_levels(forward, pictures) - reference).abs().max())
-        deviations[route.name] = deviation
-        if deviation <= VISIBLE or len(routes) == 1:
+        deviations[route.name] = deviation = _apart(_levels(forward, pictures), reference)
+        if deviation.is_small(is_made) or len(routes) == 1:
             usable[route.name] = forward
-    seconds = _time(usable, pictures, batches)
+    seconds = _time(usable, pictures, batches, rounds)
     name, batch = _best(seconds)
     _log.info(
         "%s: %s, %d pictures at once (seconds a picture: %s; levels from float32: %s)",
@@ -117,13 +146,14 @@ def _measure(routes: list[Route], network: Network, device: torch.device) -> dic
     return {
         "route": name,
         "pixels_at_once": batch * SIDE * SIDE,
-        "deviation": deviations[name],
-        "deviations": deviations,
+        "deviation": deviations[name].largest,
+        "seconds_a_megapixel": 1e6 * seconds[name, batch] / SIDE**2,
+        "deviations": {name: asdict(deviation) for name, deviation in deviations.items()},
     }
 
 
 def _time(
-    usable: dict[str, Forward], pictures: Tensor, batches: tuple[int, ...]
+    usable: dict[str, Forward], pictures: Tensor, batches: tuple[int, ...], rounds: int
 ) -> dict[tuple[str, int], float]:
     """Seconds a picture of each (route, batch): the best of alternating rounds.
 
@@ -132,7 +162,7 @@ def _time(
     spent: dict[tuple[str, int], list[float]] = {
         (name, batch): [] for name in usable for batch in batches
     }
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         for (name, batch), times in spent.items():
             times.append(_seconds(usable[name], pictures[:batch]) / batch)
     return {pair: min(times) for pair, times in spent.items()}
@@ -154,9 +184,18 @@ def _best(seconds: dict[tuple[str, int], float]) -> tuple[str, int]:
 
 
 def _levels(forward: Forward, pictures: Tensor) -> Tensor:
-    """Rounded results, one picture at a time."""
+    """Results in levels of 255, not rounded, one picture at a time."""
     results = [forward(pictures[place : place + 1]) for place in range(len(pictures))]
-    return (torch.cat(results).clamp(0, 1) * 255).round()
+    return torch.cat(results).clamp(0, 1) * 255
+
+
+def _apart(levels: Tensor, reference: Tensor) -> _Deviation:
+    apart = (levels - reference).abs().numpy()
+    return _Deviation(
+        mean=float(apart.mean()),
+        high=float(np.quantile(apart, 0.999)),
+        largest=float((levels.round() - reference.round()).abs().max()),
+    )
 
 
 @functools.cache

@@ -138,7 +138,9 @@ def test_the_fastest_is_taken_and_how_many_at_once(
     offer(monkeypatch, "float32", "compiled")
     fake_build(monkeypatch, {"compiled": 0.4})
     times.update({("compiled", 4): 0.5, ("compiled", 1): 0.7})
-    assert choose("auto", network(), CPU) == Choice(ROUTES["compiled"], 4 * 64 * 64, 0)
+    assert choose("auto", network(), CPU) == Choice(
+        ROUTES["compiled"], 4 * 64 * 64, 0, 0.5e6 / 64**2
+    )
 
 
 def fake_build(monkeypatch: pytest.MonkeyPatch, off: dict[str, float]) -> list[str]:
@@ -173,7 +175,7 @@ def test_a_gain_too_small_to_notice_changes_nothing(
     offer(monkeypatch, "float32", "openvino")
     fake_build(monkeypatch, {})
     times.update({("float32", 4): 0.97, ("openvino", 1): 0.98})
-    assert choose("auto", network(), CPU) == Choice(ROUTES["float32"], 64 * 64, 0)
+    assert choose("auto", network(), CPU) == Choice(ROUTES["float32"], 64 * 64, 0, 1e6 / 64**2)
 
 
 def test_what_was_measured_is_kept_for_the_machine_and_the_weights(
