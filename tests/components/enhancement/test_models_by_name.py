@@ -13,6 +13,7 @@ from components.enhancement import OFFICIAL, RealESRGANEnhancer
 from components.enhancement import enhancer as enhancer_module
 from components.enhancement import official as official_module
 from components.enhancement import routes as routes_module
+from components.enhancement import sources as sources_module
 from components.enhancement.official import DIGESTS, LICENCE, twin_of
 from components.enhancement.shim import network_classes
 from components.enhancement.weights import load_network
@@ -48,7 +49,8 @@ def twins(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture(autouse=True)
 def _no_stopwatch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How fast a route is makes no difference here."""
+    """How fast a route is makes no difference here, and the wheel is as if not installed."""
+    monkeypatch.setattr(sources_module, "_PACKAGE", "is_not_installed")
     monkeypatch.setattr(routes_module, "_time", lambda usable, *_: {(next(iter(usable)), 1): 1.0})
 
 
@@ -104,7 +106,7 @@ def test_by_name_the_twin_is_downloaded_too(
         asked.append(weights.name)
         return twins["wdn" in weights.name]
 
-    monkeypatch.setattr(enhancer_module, "fetch", fetch)
+    monkeypatch.setattr(sources_module, "fetch", fetch)
     enlarge(make_igdt(1, 8), device="cpu", denoise=0.5)
     assert asked == ["realesr-general-x4v3", "realesr-general-wdn-x4v3"]
 
@@ -129,7 +131,7 @@ def test_a_twin_that_does_not_fit_is_refused_in_one_line(
 def test_a_network_without_a_twin_has_no_denoise(
     twins: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(enhancer_module, "fetch", lambda *_: twins[0])
+    monkeypatch.setattr(sources_module, "fetch", lambda *_: twins[0])
     with pytest.raises(AtelierError, match="denoise"):
         RealESRGANEnhancer().enhance([], IES(enhancer="realesr-animevideov3", denoise=0.5))
 
@@ -164,8 +166,8 @@ def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     path = tmp_path / "enlarger.safetensors"
     save_file(compact(3).state_dict(), path)
-    for module in (enhancer_module, official_module):
-        monkeypatch.setattr(module, "EMBEDDED_FILE", path)
+    for module in (enhancer_module, official_module, sources_module):
+        monkeypatch.setattr(module, "ENLARGER", path)
     return path
 
 
@@ -181,7 +183,7 @@ def test_without_internet_the_embedded_network_serves(
     def fetch(*_: Any) -> Path:
         raise DownloadError("no connection")
 
-    monkeypatch.setattr(enhancer_module, "fetch", fetch)
+    monkeypatch.setattr(sources_module, "fetch", fetch)
     with caplog.at_level(logging.WARNING, "atelier"):
         assert enlarge(make_igdt(1, 8)).enhancement.enhancer == "embedded"
     assert "no connection" in caplog.text and "embedded" in caplog.text
@@ -190,8 +192,8 @@ def test_without_internet_the_embedded_network_serves(
 def test_before_it_is_trained_it_is_not_offered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (enhancer_module, official_module):
-        monkeypatch.setattr(module, "EMBEDDED_FILE", tmp_path / "enlarger.safetensors")
+    for module in (enhancer_module, official_module, sources_module):
+        monkeypatch.setattr(module, "ENLARGER", tmp_path / "enlarger.safetensors")
     with pytest.raises(AtelierError, match="choose one of auto, lanczos, realesrgan-x4plus"):
         RealESRGANEnhancer().enhance([], IES(enhancer="embedded"))
 

@@ -14,6 +14,7 @@ import torch
 from components.common import download as download_module
 from components.common.download import DownloadError, PublishedFile, fetch, weights_cache
 from components.enhancement import OFFICIAL, RealESRGANEnhancer
+from components.enhancement import sources as sources_module
 from interfaces.errors import AtelierError
 from interfaces.ies import IES
 from interfaces.progress import ProgressEvent, silent
@@ -130,6 +131,26 @@ def test_a_damaged_file_in_the_cache_is_replaced(server: Server, tmp_path: Path)
     assert fetch(server.weights(), tmp_path, silent).read_bytes() == CONTENT
 
 
+def test_a_cached_file_is_hashed_once_while_it_stays(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "test.pth").write_bytes(CONTENT)
+    hashed: list[Path] = []
+
+    def sha256_of(path: Path) -> str:
+        hashed.append(path)
+        return real(path)
+
+    real = download_module.sha256_of
+    monkeypatch.setattr(download_module, "sha256_of", sha256_of)
+    for _ in range(3):
+        fetch(server.weights(), tmp_path, silent)
+    assert hashed == [tmp_path / "test.pth"]
+    (tmp_path / "test.pth").write_bytes(CONTENT + b"x")
+    assert fetch(server.weights(), tmp_path, silent).read_bytes() == CONTENT
+    assert len(server.ranges) == 1
+
+
 def test_a_connection_that_keeps_dying_ends_and_keeps_what_came(
     server: Server, tmp_path: Path
 ) -> None:
@@ -187,14 +208,16 @@ def test_the_enhancer_downloads_by_name_and_reports_it(
     torch.save({"params": network.state_dict()}, tmp_path / "w.pth")
     server.content = (tmp_path / "w.pth").read_bytes()
     weights = server.weights(server.content)
-    monkeypatch.setitem(OFFICIAL, "realesr-general-x4v3", weights)
+    monkeypatch.setitem(OFFICIAL, "realesrgan-x4plus", weights)
+    monkeypatch.setattr(sources_module, "_PACKAGE", "is_not_installed")
     events: list[ProgressEvent] = []
     enhancer = RealESRGANEnhancer()
     (result,) = enhancer.enhance([make_igdt(1, 8)], IES(device="cpu"), events.append)
     assert result.enhancement.weights_sha256 == weights.sha256
+    assert result.enhancement.weights_from == "release test.pth"
     assert events[-1].done == len(server.content)
     assert (enhancer.cache / "test.pth").exists()
     server.status = 404
     (enhancer.cache / "test.pth").unlink()
     with pytest.raises(AtelierError, match="404"):
-        enhancer.enhance([], IES(device="cpu", enhancer="realesr-general-x4v3"))
+        enhancer.enhance([], IES(device="cpu", enhancer="realesrgan-x4plus"))
