@@ -62,7 +62,8 @@ def whole_way(parts: Components, run: Run, collection: ITDT) -> list[StoredResul
     missing = stages.missing_of(parts.results_store, run, model, wanted)
     if missing is not None:
         generated = parts.generation.generate(model, missing, watch)  # IGDT
-        enlarged = parts.enhancement.enhance(generated, wanted.enhance, watch)  # IEDT
+        pixels = stages.pixels_of(wanted.generate, model.resolution)
+        enlarged = parts.enhancement.enhance(generated, wanted.enhance, watch, pixels)  # IEDT
         # Encoding takes turns with the next batch's enlargement, beside it.
         for image in overlapped(
             enlarged, lambda some: parts.conversion.convert(some, wanted.convert)
@@ -86,7 +87,8 @@ def run(
     with assembled(place, chosen.components) as parts:
         # What cannot work is refused first, and weights are found and checked.
         check_generation(chosen, chosen.train.family, styles=None)
-        parts.enhancement.planned(chosen.enhance)
+        pixels = stages.pixels_of(chosen.generate, chosen.preprocess.resolution)
+        parts.enhancement.planned(chosen.enhance, pixels)
         collection = stages.collect(parts, chosen)
         check_generation(chosen, chosen.train.family, collection.styles)
         name = f"{chosen.train.family}-{collection.name}"

@@ -58,12 +58,18 @@ def make_images(parts: Components, run: Run, model: IGME) -> list[StoredResult]:
     missing = missing_of(parts.results_store, run, model, wanted)
     if missing is not None:
         generated = parts.generation.generate(model, missing, watch)
-        enlarged = parts.enhancement.enhance(generated, wanted.enhance, watch)
+        pixels = pixels_of(wanted.generate, model.resolution)
+        enlarged = parts.enhancement.enhance(generated, wanted.enhance, watch, pixels)
         for image in overlapped(
             enlarged, lambda some: parts.conversion.convert(some, wanted.convert)
         ):
             keep(parts, run, image)
     return kept_of(parts.results_store, run, model, wanted)
+
+
+def pixels_of(request: IGS, resolution: int) -> int:
+    """Pixels of all pictures that a request asks for, those of a resumed run too."""
+    return len(request.chosen_seeds) * resolution**2
 
 
 def ask(ui: UserInterface, run: Run) -> Choices:

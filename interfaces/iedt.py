@@ -43,18 +43,23 @@ class Enhancer(Protocol):
     """Image enhancement's port: batches in, the same batches enlarged, one for one."""
 
     def enhance(
-        self, batches: Iterable[IGDT], settings: IES, progress: Progress = silent
+        self,
+        batches: Iterable[IGDT],
+        settings: IES,
+        progress: Progress = silent,
+        pixels: int | None = None,
     ) -> Iterator[IEDT]:
         """Enlarge lazily: at most `LOOK_AHEAD` batches are taken beyond those given back.
 
         Order, origins and carried blocks come out as they went in; height and width are
         multiplied by `settings.scale`. Downloads and the tiles of large pictures are reported to
-        `progress`. Raises `AtelierError` for weights that are missing, damaged or of no known
-        network, before the first batch.
+        `progress`. `pixels` are the input pixels of the whole request, where they are known: an
+        enhancer may weigh quality against time by them. Raises `AtelierError` for weights that are
+        missing, damaged or of no known network, before the first batch.
         """
         ...
 
-    def planned(self, settings: IES) -> EnhancementRecord:
+    def planned(self, settings: IES, pixels: int | None = None) -> EnhancementRecord:
         """The record of a picture enlarged with these settings, less its route.
 
         It is the check before a run, and answers whether a picture was enlarged so already. Raises

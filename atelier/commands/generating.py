@@ -17,7 +17,7 @@ from atelier.commands.frame import (
     say_run,
 )
 from atelier.runs import Run
-from atelier.stages import finish, frames_of, make_images
+from atelier.stages import finish, frames_of, make_images, pixels_of
 from atelier.workspace import Workspace
 from components.common.durable import exclusive, write_bytes
 from components.conversion import animate, strip
@@ -45,7 +45,7 @@ def generate(
     opened = _model_of(current, place) or place.find_model(model, chosen.generate.given)
     with assembled(place, chosen.components) as parts:
         check_generation(chosen, opened.family, opened.styles)
-        parts.enhancement.planned(chosen.enhance)
+        parts.enhancement.planned(chosen.enhance, pixels_of(chosen.generate, opened.resolution))
         name = f"{opened.family}-{opened.dataset_name}"
         current = current or Run.begin(place, "generate", chosen, name, opened)
         say_run(parts, current)
@@ -95,9 +95,10 @@ def interpolate(
     opened = place.find_model(model)
     with assembled(place, chosen.components) as parts:
         check_generation(chosen, opened.family, opened.styles)
-        parts.enhancement.planned(chosen.enhance)
+        pixels = ((len(seeds) - 1) * frames + 1) * opened.resolution**2
+        parts.enhancement.planned(chosen.enhance, pixels)
         generated = frames_of(parts, opened, chosen.generate, frames)
-        enlarged = parts.enhancement.enhance(generated, chosen.enhance, parts.ui.watch)
+        enlarged = parts.enhancement.enhance(generated, chosen.enhance, parts.ui.watch, pixels)
         made = list(parts.conversion.convert(enlarged, ICS(format="png")))
         name = f"{opened.digest[:8]}-{'-'.join(map(str, seeds[:6]))}"
         folder = place.interpolations

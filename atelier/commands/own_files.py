@@ -88,7 +88,6 @@ def _check_reads_pictures(model: IGME) -> None:
 
 
 def _work_on(pictures: Sequence[Path], parts: Components, task: Task, output: Path | None) -> None:
-    parts.enhancement.planned(task.enhance)
     suffix = SUFFIXES[MEDIA_TYPES[task.convert.format]]
     found = find_pictures([path.expanduser() for path in pictures])
     Errand(parts, task, read_record, suffix, output).run(found)

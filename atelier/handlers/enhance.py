@@ -56,7 +56,15 @@ class EnhanceHandler(Handler[EnhanceOrder]):
     def carry_out(self, task: Task[EnhanceOrder]) -> None:
         """Enlarge the pictures that are missing."""
         with task.run("enlarged") as run:
-            task.keep_enlarged(run, islice(_pictures(task), task.job.num_results, None))
+            missing = islice(_pictures(task), task.job.num_results, None)
+            task.keep_enlarged(run, missing, _pixels(task))
+
+
+def _pixels(task: Task[EnhanceOrder]) -> int:
+    uploads = (task.places.uploads.get(upload_id) for upload_id in task.order.uploads)
+    results = (task.parts.results_store.get(result_id) for result_id in task.order.results)
+    sent = sum((upload.width or 0) * (upload.height or 0) for upload in uploads)
+    return sent + sum(result.width * result.height for result in results)
 
 
 def _pictures(task: Task[EnhanceOrder]) -> Iterator[IGDT]:

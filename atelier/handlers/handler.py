@@ -64,10 +64,10 @@ class Task(Generic[OrderT]):
             yield run
             run.finish()
 
-    def keep_enlarged(self, run: Run, batches: Iterable[IGDT]) -> None:
-        """Enlarge, encode and keep."""
-        parts = self.parts
-        enlarged = parts.enhancement.enhance(batches, run.chosen.enhance, parts.ui.watch)
+    def keep_enlarged(self, run: Run, batches: Iterable[IGDT], pixels: int) -> None:
+        """Enlarge, encode and keep; `pixels` are those of the whole order."""
+        parts, enhance = self.parts, run.chosen.enhance
+        enlarged = parts.enhancement.enhance(batches, enhance, parts.ui.watch, pixels)
         for image in parts.conversion.convert(enlarged, run.chosen.convert):
             parts.results_store.keep(image, run.name)
 

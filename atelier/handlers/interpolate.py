@@ -56,4 +56,6 @@ class InterpolateHandler(Handler[InterpolateOrder]):
             asked = {"seeds": order.between, "originality": False}
             request = run.chosen.generate.model_copy(update=asked)
             made = frames_of(task.parts, model, request, order.frames)
-            task.keep_enlarged(run, islice(made, task.job.num_results, None))
+            num_frames = (len(order.between) - 1) * order.frames + 1
+            missing = islice(made, task.job.num_results, None)
+            task.keep_enlarged(run, missing, num_frames * model.resolution**2)

@@ -8,6 +8,8 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol
 
+from PIL import Image
+
 from components.common.durable import sha256_of, write_bytes
 from components.common.pipelining import overlapped
 from interfaces.errors import AtelierError
@@ -86,6 +88,7 @@ class Errand:
         self._output = output.expanduser() if output else None
         self._taken: set[str] = set()  # places in `output`, without case: some disks know none
         self._places: deque[Path] = deque()  # of the pictures on their way, in their order
+        self._planned: tuple[EnhancementRecord, ...] = ()
         self._num_bad = self._num_there = 0
 
     def run(self, found: Mapping[Path, Path]) -> None:
@@ -93,11 +96,15 @@ class Errand:
 
         Raises `AtelierError` where nothing can be made of any.
         """
+        ports, task = self._ports, self._task
+        pixels = sum(map(_pixels_of, found))
+        self._planned = _plans(ports.enhancement, task.enhance, pixels)
         found = {
             path: inside for path, inside in found.items() if not self._is_own_result(path, inside)
         }
-        ports, task = self._ports, self._task
-        enlarged = ports.enhancement.enhance(self._read(found), task.enhance, ports.ui.watch)
+        enlarged = ports.enhancement.enhance(
+            self._read(found), task.enhance, ports.ui.watch, pixels
+        )
         # Encoding a picture takes turns with the next one's enlargement, beside it.
         images = overlapped(enlarged, lambda some: ports.conversion.convert(some, task.convert))
         kept = [self._keep(image) for image in images]
@@ -184,7 +191,7 @@ class Errand:
         if record.conversion != self._conversion:
             return None
         is_computed_so = asked.route == "auto" or done.route in (None, asked.route)
-        is_planned_so = done.model_copy(update={"route": None}) == self._planned
+        is_planned_so = done.model_copy(update={"route": None}) in self._planned
         is_enlarged_so = is_computed_so and is_planned_so
         return self._task.file_of(record.origin) if is_enlarged_so else None
 
@@ -193,10 +200,22 @@ class Errand:
         """What the record of a picture encoded with these settings says."""
         return self._task.convert.model_dump(mode="json", exclude={"schema_version"})
 
-    @cached_property
-    def _planned(self) -> EnhancementRecord:
-        """What the enhancer will say of its work."""
-        return self._ports.enhancement.planned(self._task.enhance)
+
+def _plans(enhancer: Enhancer, settings: IES, pixels: int) -> tuple[EnhancementRecord, ...]:
+    """The records of results that need not be made again: this request's, and a single file's.
+
+    An enhancer may give a single file a better network than it can give a folder of them.
+    """
+    return enhancer.planned(settings, pixels), enhancer.planned(settings)
+
+
+def _pixels_of(path: Path) -> int:
+    """Pixels of a picture by its header; 0 where it has none that can be read."""
+    try:
+        with Image.open(path) as image:
+            return image.width * image.height
+    except Exception:  # decoders raise nearly anything; reading the file will name it
+        return 0
 
 
 def _file_origin(path: Path) -> FileOrigin:

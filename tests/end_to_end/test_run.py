@@ -137,11 +137,11 @@ from interfaces.iedt import IEDT
 from interfaces.record import EnhancementRecord
 
 class Repeat:
-    def planned(self, settings):
+    def planned(self, settings, pixels=None):
         return EnhancementRecord(enhancer="repeat", weights_sha256=None,
                                  scale=settings.scale, strength=1.0)
 
-    def enhance(self, batches, settings, progress):
+    def enhance(self, batches, settings, progress, pixels):
         for batch in batches:
             big = np.repeat(np.repeat(batch.images, settings.scale, 2), settings.scale, 3)
             yield IEDT(images=big, origins=batch.origins, enhancement=self.planned(settings))
@@ -150,16 +150,16 @@ class Misfit:
     def enhance(self, batches):
         return []
 
-    def planned(self, settings):
+    def planned(self, settings, pixels=None):
         return None
 
 class Empty:
     pass
 
 class Slow(Repeat):
-    def enhance(self, batches, settings, progress):
+    def enhance(self, batches, settings, progress, pixels):
         import time
-        for batch in super().enhance(batches, settings, progress):
+        for batch in super().enhance(batches, settings, progress, pixels):
             time.sleep(0.25)
             yield batch
 
