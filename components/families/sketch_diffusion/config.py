@@ -3,7 +3,7 @@
 The defaults are a network of eight million weights for 64×64, which a laptop trains in hours.
 """
 
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -52,6 +52,21 @@ class SketchDiffusionConfig(FamilyConfig):
     smallest: int = Field(
         default=8, ge=2, le=64, description="Side of the smallest features, where attention is."
     )
+    middle: int = Field(
+        default=1,
+        ge=1,
+        le=32,
+        description="At the smallest features, attention and blocks alternate so many times.",
+    )
+    largest_attention: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description=(
+            "Side of the largest features that have attention behind each block; 0: only the "
+            "smallest have attention."
+        ),
+    )
     learning_rate: float = Field(
         default=8e-4, gt=0, le=1, description="Adam's learning rate at the beginning."
     )
@@ -65,6 +80,26 @@ class SketchDiffusionConfig(FamilyConfig):
         default=1_000_000,
         ge=1,
         description="Images over which it goes from first to final (half a cosine).",
+    )
+    noise_shift: float = Field(
+        default=1.0,
+        gt=0,
+        le=100,
+        description="continuous: over 1, strong noise is learnt more often; under 1, weak noise.",
+    )
+    perceptual: float = Field(
+        default=0.0,
+        ge=0,
+        le=100,
+        description=(
+            "Weight of the distance in a classifier's features beside the squared error; 0: none."
+        ),
+    )
+    perceptual_noise: float = Field(
+        default=0.7,
+        gt=0,
+        le=1,
+        description="perceptual: only up to so much noise; over it, it would cost variety.",
     )
     style_dropout: float = Field(
         default=0.1, ge=0, le=1, description="Share of images that are learnt without their style."
@@ -94,6 +129,11 @@ class SketchDiffusionConfig(FamilyConfig):
         if self.min_radius > self.max_radius:
             raise ValueError("min_radius: is over max_radius")
         return self
+
+    @classmethod
+    def adapted(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """All but the perceptual distance, which needs a package of its own."""
+        return config | {"perceptual": 0.0}
 
     @property
     def takes_strokes(self) -> bool:

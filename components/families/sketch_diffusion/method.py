@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from components.common.efficientnet import load_efficientnet, weights_path
 from components.families import drawing
 from components.families.augment import augment
 from components.families.optimisers import adam, load_optimiser
@@ -48,7 +49,12 @@ from components.families.sketch_diffusion.config import (
     Schedule,
     SketchDiffusionConfig,
 )
-from components.families.sketch_diffusion.network import Denoiser, estimate, initialise
+from components.families.sketch_diffusion.network import (
+    Denoiser,
+    estimate,
+    initialise,
+    residual_branches,
+)
 from components.families.styles import with_styles
 
 LEAST_NOISE = 1e-3
@@ -67,6 +73,14 @@ def noise_of(intensity: float) -> float:
 def add_noise(images: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     """(1-t) x0 + t ε: images and noise (N, 3, S, S), t (N,)."""
     return torch.lerp(images, noise, t[:, None, None, None])
+
+
+def shifted(t: Tensor, shift: float) -> Tensor:
+    """Noise t whose ratio t/(1-t) of noise to picture is `shift` times as large.
+
+    Esser et al. 2024, arXiv 2403.03206, eq. 23.
+    """
+    return shift * t / (1 + (shift - 1) * t)
 
 
 def draw_noise_levels(count: int, schedule: Schedule, rng: torch.Generator) -> Tensor:
@@ -149,6 +163,21 @@ def displaced(distances: Tensor, radius: Tensor, rng: torch.Generator) -> Tensor
 # ---------------------------------------------------------------- trainer
 
 
+def perceptual_distance(network: nn.Module, found: Tensor, images: Tensor) -> Tensor:
+    """How far pictures (N, 3, S, S) are from each other in a classifier's features: (N,) in [0, 4].
+
+    Zhang et al. 2018, arXiv 1801.03924, eq. 1, all weights 1: squared differences between features
+    of unit length, averaged over positions and layers.
+    """
+    with torch.no_grad():
+        wanted = network(images)
+    distances = [
+        (F.normalize(one, dim=1) - F.normalize(other, dim=1)).square().sum(dim=1).mean(dim=(1, 2))
+        for one, other in zip(network(found), wanted, strict=True)
+    ]
+    return torch.stack(distances).mean(dim=0)
+
+
 class Trainer:
     """One denoiser; each step takes noise away from one batch."""
 
@@ -170,6 +199,10 @@ class Trainer:
         self.denoiser.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network: nn.Module = self.denoiser
         self.optimiser = adam(self.denoiser.parameters(), config.learning_rate, betas=(0.9, 0.99))
+        self.perception: nn.Module | None = None
+        if config.perceptual:
+            self.perception = load_efficientnet(weights_path())
+            self.perception.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.images_seen = 0
         self.learning_rate_scale = 1.0  # what the remedies have changed
 
@@ -179,7 +212,10 @@ class Trainer:
         if self.config.flip:
             images = augment(images, "flip", self.rng)
         mask, hints = self._strokes(images)
-        t = draw_noise_levels(len(images), self.config.schedule, self.rng).to(self.device)
+        t = draw_noise_levels(len(images), self.config.schedule, self.rng)
+        if self.config.noise_shift != 1:
+            t = shifted(t, self.config.noise_shift)
+        t = t.to(self.device)
         noise = torch.randn(images.shape, generator=self.rng).to(self.device)
         noisy = add_noise(images, noise, t)
         if self.config.conditioning == "radius_mask":
@@ -206,7 +242,12 @@ class Trainer:
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=is_reduced):
             found = self.denoiser(noisy, t, styles, mask, hints)
         _, c_out, _ = estimate(1 + mask * (t[:, None, None, None] - 1))
-        return ((found - images) / c_out).square().mean()
+        loss = ((found - images) / c_out).square().mean()
+        weak = t <= self.config.perceptual_noise
+        if self.perception is not None and weak.any():
+            far = perceptual_distance(self.perception, found[weak], images[weak])
+            loss = loss + self.config.perceptual * far.sum() / len(t)
+        return loss
 
     def _anneal(self) -> None:
         """Up from nothing over the first images, then down along half a cosine."""
@@ -275,8 +316,14 @@ class Trainer:
         styles: Sequence[int | None],
         config: FamilyConfig,
     ) -> None:
-        """The network; a style that is new to it begins as the mean of those it knows."""
-        self.denoiser.load_state_dict(with_styles(weights, "style.weight", styles))
+        """The network; a style that is new to it begins as the mean of those it knows.
+
+        Residual branches that the other network lacks keep their first weights, which change
+        nothing: a deeper network goes on from where a shallower one was (Chen, Goodfellow, Shlens
+        2015, arXiv 1511.05641).
+        """
+        known = with_styles(weights, "style.weight", styles)
+        self.denoiser.load_state_dict(residual_branches(self.denoiser) | known)
 
     def state_dict(self) -> dict[str, object]:
         """Network, optimiser and counters; the noise's state is the loop's."""

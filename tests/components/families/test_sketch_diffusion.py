@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.testing import assert_close
 
 from components.families import drawing
 from components.families.port import Inputs, Shape
+from components.families.sketch_diffusion import method
 from components.families.sketch_diffusion.config import Options, SketchDiffusionConfig
 from components.families.sketch_diffusion.method import (
     Sampler,
@@ -29,9 +32,19 @@ from components.families.sketch_diffusion.method import (
     masked,
     noise_levels,
     noise_of,
+    perceptual_distance,
     run_sampler,
+    shifted,
 )
-from components.families.sketch_diffusion.network import Denoiser, estimate
+from components.families.sketch_diffusion.network import (
+    HEAD,
+    Attention,
+    Block,
+    Denoiser,
+    PlainAttention,
+    estimate,
+    residual_branches,
+)
 
 CPU = torch.device("cpu")
 SIDE = 16
@@ -105,6 +118,32 @@ def test_sixteen_intensities_are_learnt_each_as_often_and_a_continuum_evenly() -
     assert 0 < spread.min() < 0.01
     assert 0.99 < spread.max() <= 1
     assert_close(spread.sort().values, torch.linspace(0, 1, 8000), atol=0.02, rtol=0)
+
+
+@given(st.floats(1e-3, 0.999), st.floats(0.1, 10))
+def test_shifted_noise_is_so_many_times_as_strong_beside_the_picture(
+    t: float, shift: float
+) -> None:
+    found = float(shifted(torch.tensor(t, dtype=torch.float64), shift))
+    assert found / (1 - found) == pytest.approx(shift * t / (1 - t))
+    assert float(shifted(torch.tensor(1.0), shift)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("shift", [0.5, 3.0])
+def test_a_training_learns_shifted_noise(shift: float) -> None:
+    """Uniform t, shifted: P(t' <= x) is the t that is shifted to x."""
+    levels: list[Tensor] = []
+    mine = trainer(schedule="continuous", noise_shift=shift, batch_size=64)
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        levels.append(inputs[1])
+
+    mine.denoiser.register_forward_pre_hook(note)
+    images, labels = batch()
+    for _ in range(20):
+        mine.step(images.repeat(16, 1, 1, 1), labels.repeat(16), 1)
+    share = float((torch.cat(levels) <= 0.5).float().mean())
+    assert share == pytest.approx(1 / (1 + shift), abs=0.01)
 
 
 @given(st.integers(1, 16), st.integers(0, 15))
@@ -255,6 +294,92 @@ def test_the_network_begins_as_the_linear_estimate(conditioning: str) -> None:
     assert_close(found, estimate(t[:, None, None, None])[0] * noisy)
 
 
+def test_attention_written_out_is_the_same_attention() -> None:
+    fused = Attention(2 * HEAD)
+    plain = PlainAttention(2 * HEAD)
+    plain.load_state_dict(fused.state_dict())
+    features = torch.randn(2, 2 * HEAD, 4, 4)
+    assert_close(plain(features, features), fused(features, features))
+
+
+def test_attention_stands_behind_blocks_up_to_its_largest_side() -> None:
+    config = SketchDiffusionConfig.model_validate(TINY | {"largest_attention": 8, "smallest": 2})
+    network = Denoiser(config, SHAPE)  # features of 8, 4 and 2
+    kinds = [list(map(type, level.children())) for level in (*network.down, *network.up)]
+    assert kinds == [[Block, PlainAttention]] * 2 + [[Block]] + [[Block, PlainAttention]] * 2
+    config = config.model_copy(update={"largest_attention": 4})
+    network = Denoiser(config, SHAPE)
+    assert [len([*level.children()]) for level in network.down] == [1, 2, 1]
+
+
+DEEPER = {"middle": 3, "largest_attention": 8}
+
+
+def test_a_deeper_network_begins_as_the_shallower_one_did_end() -> None:
+    shallow = trainer()
+    shallow.step(*batch(), 1)
+    deep = trainer(seed=5, **DEEPER)
+    deep.start_from(shallow.denoiser.state_dict(), {}, [0, 1], shallow.config)
+    noisy, t = torch.randn(4, 3, SIDE, SIDE), torch.tensor([1.0, 0.5, 0.25, 1 / 16])
+    mask, hints = torch.ones(4, 1, SIDE, SIDE), torch.rand(4, 2, SIDE, SIDE)
+    one, two = (mine.denoiser(noisy, t, all_styles(4), mask, hints) for mine in (shallow, deep))
+    assert_close(one, two)
+    losses = [float(deep.step(*batch(step), 1)["generator_loss"]) for step in range(3)]
+    assert all(map(math.isfinite, losses))
+    learnt = residual_branches(deep.denoiser)["middle.3.last.weight"]
+    assert learnt.abs().max() > 0
+
+
+def test_a_wider_or_shallower_network_is_not_begun_from_another() -> None:
+    origin = trainer(**DEEPER)
+    for changes in ({"channels": 32}, {}):
+        with pytest.raises(RuntimeError, match=r"size mismatch|Unexpected"):
+            trainer(**changes).start_from(origin.denoiser.state_dict(), {}, [0, 1], origin.config)
+
+
+class Halves(nn.Module):
+    """A stand-in for a classifier: the picture itself, and its mean over squares of 2×2."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return [images, F.avg_pool2d(images, 2)]
+
+
+def test_the_perceptual_distance_is_that_of_unit_vectors() -> None:
+    red, green = torch.zeros(2, 1, 3, 4, 4).unbind(0)
+    red[:, 0], green[:, 1] = 0.5, 0.1
+    both = red / 0.5 + green / 0.1
+    found = perceptual_distance(
+        Halves(), torch.cat([red, red, red, -red]), torch.cat([red, green, both, red])
+    )
+    assert_close(found, torch.tensor([0.0, 2.0, 2 - math.sqrt(2), 4.0]))
+
+
+def test_only_weak_noise_adds_the_perceptual_distance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(method, "weights_path", lambda: Path())
+    monkeypatch.setattr(method, "load_efficientnet", lambda path: Halves())
+    plain, mine = trainer(), trainer(perceptual=2.0, perceptual_noise=0.5)
+    images, noisy = torch.rand(2, 4, 3, SIDE, SIDE).unbind(0)
+    t = torch.tensor([0.25, 0.5, 0.75, 1.0])
+    others = (all_styles(4), torch.ones(4, 1, SIDE, SIDE), torch.zeros(4, 2, SIDE, SIDE))
+    found = plain.denoiser(noisy, t, *others)
+    wanted = 2 * perceptual_distance(Halves(), found, images)[:2].sum() / 4
+    assert wanted > 0.01
+    losses = [each._loss(images, noisy, t, *others) for each in (mine, plain)]
+    assert_close(losses[0] - losses[1], wanted, atol=1e-5, rtol=1e-4)
+    strong = [
+        each._loss(images[2:], noisy[2:], t[2:], *(o[2:] for o in others)) for each in (mine, plain)
+    ]
+    assert_close(strong[0], strong[1], rtol=0, atol=0)
+
+
+def test_an_adapted_model_needs_no_perceptual_package() -> None:
+    config = SketchDiffusionConfig.model_validate(TINY | {"perceptual": 1.0, "middle": 2})
+    adapted = SketchDiffusionConfig.adapted(config.model_dump(mode="json"))
+    assert SketchDiffusionConfig.model_validate(adapted) == config.model_copy(
+        update={"perceptual": 0.0}
+    )
+
+
 def test_two_halves_accumulated_are_one_whole() -> None:
     whole, halves = trainer(), trainer()
     for network, parts in ((whole, 1), (halves, 2)):
@@ -263,12 +388,17 @@ def test_two_halves_accumulated_are_one_whole() -> None:
         assert_close(mine.grad, theirs.grad, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("conditioning", CONDITIONINGS)
-def test_stopped_and_resumed_it_is_the_same_to_the_bit(conditioning: str) -> None:
-    straight = trainer(conditioning=conditioning)
+@pytest.mark.parametrize(
+    ("conditioning", "changes"),
+    [*((conditioning, {}) for conditioning in CONDITIONINGS), ("guided", DEEPER)],
+)
+def test_stopped_and_resumed_it_is_the_same_to_the_bit(
+    conditioning: str, changes: dict[str, int]
+) -> None:
+    straight = trainer(conditioning=conditioning, **changes)
     straight.step(*batch(0), 1)
     saved = copy.deepcopy(straight.state_dict())
-    resumed = trainer(seed=7, conditioning=conditioning)
+    resumed = trainer(seed=7, conditioning=conditioning, **changes)
     resumed.load_state_dict(saved)
     resumed.rng.set_state(straight.rng.get_state())
     for step in range(1, 4):
