@@ -14,7 +14,7 @@ from interfaces.errors import AtelierError
 from interfaces.igs import Device
 
 Metric = Literal["frechet", "kid", "precision", "recall"]
-Features = Literal["embedded", "inception"]
+Features = Literal["embedded", "imagenet", "inception"]
 Against = Literal["training", "held-out", "all"]
 
 FID_WEIGHTS_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
@@ -28,6 +28,18 @@ _NAMES: dict[Metric, str] = {
     "kid": "KID",
     "precision": "precision",
     "recall": "recall",
+}
+
+_WHOSE: dict[Features, str] = {
+    "embedded": "embedded",
+    "imagenet": "imagenet",
+    "inception": "inception, other weights",
+}
+
+_CAUTIONS: dict[Features, str] = {
+    "embedded": "It rests on the project's own features: it is no FID of the literature.",
+    "imagenet": "It rests on EfficientNet-Lite1's features: it is no FID of the literature.",
+    "inception": "It rests on weights that were not published: it is no FID of the literature.",
 }
 
 
@@ -60,8 +72,12 @@ class Measurement(BaseModel):
         """As people call it: 'FID' is said of the published Inception weights alone."""
         if self.features_sha256 == FID_WEIGHTS_SHA256:
             return "FID" if self.metric == "frechet" else _NAMES[self.metric]
-        whose = "embedded" if self.features == "embedded" else "inception, other weights"
-        return f"{_NAMES[self.metric]} ({whose})"
+        return f"{_NAMES[self.metric]} ({_WHOSE[self.features]})"
+
+    @property
+    def caution(self) -> str:
+        """What a reader must not take the figure for: a sentence, empty where it is an FID."""
+        return "" if self.features_sha256 == FID_WEIGHTS_SHA256 else _CAUTIONS[self.features]
 
     def line(self) -> str:
         """The figure as a person reads it, with what it rests on."""
@@ -104,7 +120,10 @@ class EvaluationSettings(BaseModel):
     )
     features: Features = Field(
         default="embedded",
-        description="Whose features: the project's own encoder, or Inception (published FID).",
+        description=(
+            "Whose features: the project's own encoder, EfficientNet-Lite1 trained on ImageNet "
+            "(sees things), or Inception (published FID)."
+        ),
     )
     inception_weights: Path | None = Field(
         default=None, description="Inception weights of your own instead of the published ones."

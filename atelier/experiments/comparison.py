@@ -242,8 +242,8 @@ def _measured_how(rows: Sequence[ComparisonRow]) -> list[str]:
         f"{first.name}: {first.num_generated} generated against {first.num_real} real images "
         f"({first.against}), with 95 % intervals; lower is better."
     )
-    if first.features == "embedded":
-        note += " It rests on the project's own features: it is no FID of the literature."
+    if first.caution:
+        note += f" {first.caution}"
     if first.has_few_images:
         note += " With so few images it is biased upwards: compare within this table alone."
     return [note]

@@ -1,8 +1,9 @@
-"""Pictures => features: the published Inception network, or the encoder that comes with us."""
+"""Pictures => features: the encoder that comes with us, EfficientNet-Lite1, or Inception."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from components.common.devices import pick_device
 from components.common.download import fetch, weights_cache
 from components.common.images import pixels_to_float
 from components.common.shipped import ENCODER
-from components.metrics import encoder, inception
+from components.metrics import efficientnet, encoder, inception
 from interfaces.errors import AtelierError
 from interfaces.measurement import Features
 from interfaces.progress import Progress, ProgressEvent, silent
@@ -37,7 +38,7 @@ class FeatureNetwork:
     """How pictures are brought to its size, in words."""
     num_features: int
     module: nn.Module
-    """(N, 3, S, S) in [-1, 1] => (N, num_features)."""
+    """(N, 3, S, S) as `prepare` gives them => (N, num_features)."""
     prepare: Callable[[np.ndarray], Tensor]
     """Pixels uint8 (N, H, W, 3) => what the module takes, on the CPU."""
     device: torch.device
@@ -75,14 +76,30 @@ def load_features(
 
     'inception' takes the file that is given, with whose own digest its figures are marked, or the
     published one, which is downloaded at the first use. Raises `AtelierError` where the weights are
-    not to be had, damaged or of another network, or the device is not there.
+    missing, damaged or of another network, or the device is not there.
     """
     if name == "embedded":
         return embedded_features(device=device)
+    if name == "imagenet":
+        return imagenet_features(device)
     if name == "inception":
         path = inception_weights or fetch(inception.PUBLISHED, weights_cache(), progress)
         return inception_features(path, device)
-    raise AtelierError(f"features {name}: there are embedded and inception; choose one of them")
+    raise AtelierError(f"features {name}: there are {', '.join(get_args(Features))}; choose one")
+
+
+def imagenet_features(device: str = "auto") -> FeatureNetwork:
+    """EfficientNet-Lite1 (1280 features) with the installed package's weights."""
+    size = efficientnet.RESOLUTION
+    return FeatureNetwork(
+        name="imagenet",
+        sha256=efficientnet.SHA256,
+        resizer=f"bicubic to {size}, antialiased; (pixel - 127) / 128",
+        num_features=efficientnet.NUM_FEATURES,
+        module=_placed(efficientnet.load_efficientnet(efficientnet.weights_path()), device),
+        prepare=efficientnet.prepare,
+        device=pick_device(device),
+    )
 
 
 def inception_features(path: Path, device: str = "auto") -> FeatureNetwork:

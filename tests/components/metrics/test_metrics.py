@@ -349,7 +349,7 @@ def test_absent_inception_weights_are_a_clear_message(monkeypatch: pytest.Monkey
 
 
 def test_unknown_features_are_refused() -> None:
-    with pytest.raises(AtelierError, match="there are embedded and inception"):
+    with pytest.raises(AtelierError, match="there are embedded, imagenet, inception"):
         load_features("vgg")  # type: ignore[arg-type]
 
 
@@ -505,6 +505,11 @@ def test_only_figures_of_the_published_weights_are_called_fid(network: FeatureNe
     published = other.model_copy(update={"features_sha256": FID_WEIGHTS_SHA256})
     assert published.name == "FID"
     assert published.model_copy(update={"metric": "kid"}).name == "KID"
+    imagenet = ours.model_copy(update={"features": "imagenet"})
+    assert imagenet.name == "Fréchet distance (imagenet)"
+    for figure in (ours, imagenet, other):
+        assert figure.caution.endswith("no FID of the literature.")
+    assert published.caution == ""
 
 
 @pytest.mark.parametrize(
