@@ -15,7 +15,7 @@ from interfaces.contract import Contract, Seed, Sha256
 from interfaces.errors import AtelierError
 from interfaces.igs import Device
 from interfaces.ipdt import IPDT
-from interfaces.measurement import Measurement
+from interfaces.measurement import Features, Measurement
 from interfaces.progress import Progress
 
 FREE_WHEN_RESUMED = frozenset(
@@ -87,6 +87,9 @@ class TrainingSettings(BaseModel):
     )
     measure_count: int = Field(
         default=1000, ge=16, le=100_000, description="Pictures made for a measurement."
+    )
+    measure_features: Features = Field(
+        default="embedded", description="Whose features the measurements rest on, as in `evaluate`."
     )
     checkpoint_seconds: float = Field(
         default=30.0, gt=0, description="A stopped training loses at most so many seconds."

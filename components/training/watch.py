@@ -53,9 +53,10 @@ def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 class Watch:
-    """Measures a training's pictures by the embedded encoder's features.
+    """Measures a training's pictures by the features that its settings name.
 
-    Everything is drawn from fixed seeds, so that watching changes nothing of what is watched.
+    Spread and originality rest on the embedded encoder's in any case. Everything is drawn from
+    fixed seeds, so that watching changes nothing of what is watched.
     """
 
     def __init__(
@@ -78,20 +79,35 @@ class Watch:
         self.measurements: list[dict[str, Any]] = []
 
     @cached_property
-    def network(self) -> FeatureNetwork:
+    def encoder(self) -> FeatureNetwork:
         """The embedded encoder."""
         return load_features("embedded", device=self.settings.device)
 
     @cached_property
-    def real(self) -> Tensor:
-        """Features of every image of the prepared set, (N, F)."""
-        return reference_features(self.prepared, self.network, self.cache, self.progress)
+    def encoded(self) -> Tensor:
+        """The encoder's features of every image of the prepared set, (N, F)."""
+        return reference_features(self.prepared, self.encoder, self.cache, self.progress)
+
+    @cached_property
+    def judge(self) -> FeatureNetwork:
+        """The network whose features the measurements rest on."""
+        chosen = self.settings.measure_features
+        if chosen == self.encoder.name:
+            return self.encoder
+        return load_features(chosen, device=self.settings.device, progress=self.progress)
+
+    @cached_property
+    def judged(self) -> Tensor:
+        """The judge's features of every image of the prepared set, (N, F)."""
+        if self.judge is self.encoder:
+            return self.encoded
+        return reference_features(self.prepared, self.judge, self.cache, self.progress)
 
     @cached_property
     def _real_spread(self) -> float:
         if len(self.training) < 2:
             return 0.0  # one picture lies apart from none
-        return spread(self.real[self.training])
+        return spread(self.encoded[self.training])
 
     def measure(self, network: nn.Module, images_seen: int, seconds: float) -> None:
         """Fréchet distance, KID, precision and recall against what was learnt from.
@@ -105,8 +121,8 @@ class Watch:
             places = _evenly(places, MOST_MEASURED_AGAINST)
         found = measure(
             self._features_of(network, self._styles(self.settings.measure_count)),
-            self.real[places],
-            network=self.network,
+            self.judged[places],
+            network=self.judge,
             against="training",
             dataset_digest=self.prepared.digest,
         )
@@ -129,7 +145,7 @@ class Watch:
         """The pictures' spread as a share of the real ones', and the figure of over-fitting."""
         pictures, styles = self._pictures(trainer.network, self._styles(NUM_LOOKED_AT))
         trainer.network.train()
-        features = self.network.extract(float_to_pixels(pictures.numpy()))
+        features = self.encoder.extract(float_to_pixels(pictures.numpy()))
         share = spread(features) / max(self._real_spread, 1e-12)
         return share, self._over_fitting(trainer, pictures, styles)
 
@@ -177,14 +193,14 @@ class Watch:
 
     def _features_of(self, network: nn.Module, styles: Tensor) -> Tensor:
         pictures, _ = self._pictures(network, styles)
-        return self.network.extract(float_to_pixels(pictures.numpy()))
+        return self.judge.extract(float_to_pixels(pictures.numpy()))
 
     def save_neighbours(self, path: Path) -> None:
         """Compact features of what was learnt from, for originality; none of too few pictures."""
         sources = self.prepared.sources()
         digests = [sources[place] for place in self.training]
         try:
-            Neighbours.fit(self.real[self.training], digests).save(path)
+            Neighbours.fit(self.encoded[self.training], digests).save(path)
         except AtelierError as error:
             _log.warning("originality will not be told: %s", error)
 
@@ -197,19 +213,15 @@ class Watch:
         styles = self._styles(self.settings.measure_count)
         pictures, _ = self._pictures(network, styles)
         pixels = float_to_pixels(pictures.numpy())
-        features = self.network.extract(pixels)
+        judged = self.judge.extract(pixels)
+        encoded = judged if self.judge is self.encoder else self.encoder.extract(pixels)
         lines = [
             f"# {model.family}, learnt from {model.dataset_name}",
             "",
             f"{model.images_seen} images seen, {len(self.training)} learnt from, "
             f"{len(self.held_out)} held out.",
             "",
-            "## How good",
-            "",
-            *(f"- {measurement.line()}" for measurement in model.measurements),
-            "",
-            "By the features of the embedded encoder: to compare trainings with one another, no "
-            "published FID.",
+            *_how_good(model),
             "",
             "## Styles",
             "",
@@ -218,11 +230,11 @@ class Watch:
             "",
             "| style | pictures learnt from | generated | coverage |",
             "|---|---|---|---|",
-            *self._coverage(features, styles.argmax(dim=1).numpy()),
+            *self._coverage(judged, styles.argmax(dim=1).numpy()),
             "",
             "## Originality",
             "",
-            self._originality(run, model, pixels, features),
+            self._originality(run, model, pixels, encoded),
             "",
             "## The guardian",
             "",
@@ -235,12 +247,12 @@ class Watch:
             lines.append("Saw no trouble." if self.settings.guardian != "off" else "Was off.")
         write_text(run / "report.md", "\n".join(lines) + "\n")
 
-    def _originality(self, run: Path, model: IGME, made: np.ndarray, features: Tensor) -> str:
+    def _originality(self, run: Path, model: IGME, made: np.ndarray, encoded: Tensor) -> str:
         """A sentence for the report; the least original beside their nearest as a picture."""
         if not model.neighbours_path.exists():
             return "Too few different pictures were learnt from to say."
         neighbours = Neighbours.load(model.neighbours_path)
-        distances, places = neighbours.nearest(features)
+        distances, places = neighbours.nearest(encoded)
         figures = neighbours.originality(distances).numpy()
         least = np.argsort(figures)[:NUM_PAIRS]
         real = self.prepared.images()[self.training[places.numpy()[least]]]
@@ -268,7 +280,15 @@ class Watch:
     def _recall(self, places: np.ndarray, made: Tensor) -> float:
         # As many of either, or the one with more would cover more for that alone.
         count = min(len(places), len(made))
-        return recall(made[:count], self.real[_evenly(places, count)]).value
+        return recall(made[:count], self.judged[_evenly(places, count)]).value
+
+
+def _how_good(model: IGME) -> list[str]:
+    """The report's figures, and what they are good for."""
+    lines = ["## How good", "", *(f"- {measured.line()}" for measured in model.measurements)]
+    if not model.measurements:
+        return [*lines, "Not measured."]
+    return [*lines, "", f"To compare trainings with one another. {model.measurements[0].caution}"]
 
 
 def _evenly(places: np.ndarray, count: int) -> np.ndarray:

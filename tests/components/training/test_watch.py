@@ -130,6 +130,21 @@ def test_the_report_tells_every_style(model: IGME, folder: Path, prepared: IPDT)
     assert "Was off." in report
 
 
+def test_another_judge_changes_the_figures_and_nothing_else(
+    model: IGME, folder: Path, prepared: IPDT
+) -> None:
+    """The weights, and what originality rests on, stay the same whatever measures."""
+    changes = {"measure_images": 100, "measure_count": 16, "measure_features": "imagenet"}
+    judged = learn(folder, prepared, "judged", **changes)
+    assert {measured.features for measured in judged.measurements} == {"imagenet"}
+    assert judged.weights_sha256 == model.weights_sha256
+    assert judged.neighbours_path.read_bytes() == model.neighbours_path.read_bytes()
+    report = (folder / "judged" / "report.md").read_text(encoding="utf-8")
+    assert judged.measurements[0].line() in report
+    assert "EfficientNet-Lite1's features" in report
+    assert "project's own features" in (folder / "run" / "report.md").read_text(encoding="utf-8")
+
+
 def pictures(model: IGME, styles: torch.Tensor) -> np.ndarray:
     """What the trained network makes of the seeds from 0 on: uint8 (n, S, S, 3)."""
     family = FAMILIES[model.family]
