@@ -1,24 +1,49 @@
 """Files that are either whole or not there: temporary file, fsync, rename."""
 
 import hashlib
+import logging
 import os
+import re
+import secrets
+import socket
 import sys
+import threading
+import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_log = logging.getLogger("atelier")
+
+MAX_LITTER_SECONDS = 86_400
+"""Age from which a temporary file is litter, whoever may still own it."""
+
+_QUIET_WAIT_SECONDS = 0.5
+
+_NODE = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
+"""This machine in the name of a temporary file: process ids hold on one machine only."""
+
+_TEMPORARY = re.compile(
+    r"\..*\.(?:(?P<node>[0-9a-f]{6})-)?(?P<pid>\d{1,9})(?:-[0-9a-f]{8})?\.partial(?:\.[^.]{1,16})?",
+    re.DOTALL,
+)
+"""A name that `temporary_for` gives; without node and random digits, one of version 0.2."""
+
+_in_use: set[str] = set()
+"""Names of the temporary files that this process is writing."""
 
 
 @contextmanager
 def replacing(path: Path) -> Generator[Path]:
     """Write a file under a temporary name; it takes its own name when the block ends well.
 
-    Yields the temporary path, in the same folder. When the block raises, the temporary file is
-    removed and `path` is as it was. After a power cut `path` is the old file or the new one.
+    Yields the temporary path, in the same folder; no other thread or process is given the same one.
+    When the block raises, the temporary file is removed and `path` is as it was. After a power cut
+    `path` is the old file or the new one.
     """
     _make_folder(path.parent)
-    # The suffix stays last, since libraries choose a format by it.
-    # A long name is cut, so that the longer temporary one fits where the name itself does.
-    temporary = path.with_name(f".{path.stem[:40]}.{os.getpid()}.partial{path.suffix}")
+    temporary = temporary_for(path)
+    _in_use.add(temporary.name)
     try:
         yield temporary
         _sync(temporary)
@@ -26,6 +51,76 @@ def replacing(path: Path) -> Generator[Path]:
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+        _in_use.discard(temporary.name)
+
+
+def temporary_for(path: Path) -> Path:
+    """Name a file to write before it becomes `path`; a new name each time, which `sweep` knows.
+
+    It fits wherever the name of `path` does, and keeps its suffix, by which libraries choose a
+    format.
+    """
+    suffix = path.suffix if len(path.suffix) <= 17 else ""
+    owner = f"{_NODE}-{os.getpid()}-{secrets.token_hex(4)}"
+    return path.with_name(f".{path.stem[:24]}.{owner}.partial{suffix}")
+
+
+def sweep(folder: Path) -> int:
+    """Remove the temporary files that killed processes left in a folder; returns their number.
+
+    One is litter where its writer, a process of this machine, has ended, or where nobody has
+    written to it for a day. Sub-folders are left alone, and so is a file that cannot be removed.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        with os.scandir(folder) as entries:
+            litter = [Path(entry.path) for entry in entries if _is_litter(entry)]
+        return sum(_remove(path) for path in litter)
+    return 0
+
+
+def _is_litter(entry: "os.DirEntry[str]") -> bool:
+    found = _TEMPORARY.fullmatch(entry.name)
+    if found is None or entry.name in _in_use:
+        return False
+    try:
+        if not entry.is_file(follow_symlinks=False):
+            return False
+        age = time.time() - entry.stat(follow_symlinks=False).st_mtime
+    except OSError:
+        return False  # its writer has just finished
+    is_local = found["node"] in (None, _NODE)
+    return age > MAX_LITTER_SECONDS or (is_local and not _is_writing(int(found["pid"])))
+
+
+def _is_writing(process_id: int) -> bool:
+    """Whether another process bears this number; what this one writes is in `_in_use`."""
+    return process_id != os.getpid() and _is_running(process_id)
+
+
+def _is_running(process_id: int) -> bool:
+    if sys.platform == "win32":
+        import ctypes
+
+        query_limited_information = 0x1000
+        handle = ctypes.windll.kernel32.OpenProcess(query_limited_information, False, process_id)
+        if handle:
+            ctypes.windll.kernel32.CloseHandle(handle)
+        return bool(handle)
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True  # another user's, or no number of this system's: age decides
+    return True
+
+
+def _remove(path: Path) -> bool:
+    try:
+        path.unlink()
+    except OSError:
+        return False  # swept by another process, or not ours to remove
+    return True
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -37,6 +132,19 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """`text` as the whole of `path` in UTF-8, atomically and durably."""
     write_bytes(path, text.encode("utf-8"))
+
+
+def append(path: Path, data: bytes) -> int:
+    """Add `data` to the end of a file, durably; returns the file's length after it."""
+    is_new = not path.exists()
+    with path.open("ab") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+        length = stream.tell()
+    if is_new:
+        _sync(path.parent)
+    return length
 
 
 def publish(folder: Path, target: Path) -> None:
@@ -56,17 +164,46 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def exclusive(path: Path) -> Generator[None]:
-    """Hold the lock file `path`; waits while another process holds it.
+    """Hold the lock file `path`; waits while another process or thread holds it.
 
-    The system lets go of it when the process ends, however it ends.
+    A wait of more than half a second is announced in one line of the log. The system releases the
+    lock when the process ends, however it ends.
     """
     _make_folder(path.parent)
     with path.open("ab") as stream:
-        _lock(stream.fileno())
+        _lock(stream.fileno(), path)
         yield
 
 
-def _lock(descriptor: int) -> None:
+def _lock(descriptor: int, path: Path) -> None:
+    if _try_lock(descriptor):
+        return
+    message = "%s: another process is working here; waiting for it to finish"
+    announcement = threading.Timer(_QUIET_WAIT_SECONDS, _log.warning, (message, path))
+    announcement.daemon = True
+    announcement.start()
+    try:
+        _wait_for_lock(descriptor)
+    finally:
+        announcement.cancel()
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def _wait_for_lock(descriptor: int) -> None:
     if sys.platform == "win32":
         import msvcrt
 
