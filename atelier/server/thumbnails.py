@@ -5,7 +5,7 @@ import os
 import threading
 from pathlib import Path
 
-from components.common.durable import write_bytes
+from components.common.durable import sweep, write_bytes
 
 SIDES = (128, 256, 512)
 
@@ -56,7 +56,7 @@ class Thumbnails:
 
     def _files(self) -> list[tuple[float, int, Path]]:
         found: list[tuple[float, int, Path]] = []
-        for path in self._folder.glob("*/*.webp"):
+        for path in self._folder.glob("*/[!.]*.webp"):
             try:
                 known = path.stat()
             except OSError:
@@ -65,6 +65,8 @@ class Thumbnails:
         return sorted(found)
 
     def _measure(self) -> int:
+        for folder in self._folder.iterdir():
+            sweep(folder)
         return sum(size for _, size, _ in self._files())
 
     def _shrink(self) -> int:
