@@ -1,7 +1,7 @@
 """IODT: an encoded image. From conversion to the results store."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, Protocol, Self, runtime_checkable
@@ -12,6 +12,7 @@ from interfaces.contract import Contract, Seed, Sha256
 from interfaces.errors import AtelierError
 from interfaces.ics import ICS
 from interfaces.iedt import IEDT
+from interfaces.progress import Progress
 from interfaces.record import Record
 
 MediaType = Literal["image/png", "image/jpeg", "image/webp", "image/avif", "image/tiff"]
@@ -141,6 +142,48 @@ class ResultsStore(Protocol):
         ...
 
 
+@runtime_checkable
+class SeedFinder(Protocol):
+    """What a store may offer besides its port, so that a large run need not be loaded whole."""
+
+    def kept_seeds(self, run: str, model_digest: str, seeds: Sequence[int]) -> dict[int, int]:
+        """Which of these seeds a run has kept of a model => number of the newest result of each.
+
+        Deleted results count, those whose file is gone do not.
+        """
+        ...
+
+
+def kept_seeds(
+    store: ResultsStore, run: str, model_digest: str, seeds: Sequence[int]
+) -> dict[int, int]:
+    """Ask any store which of these seeds a run has kept; see `SeedFinder`.
+
+    A store without `kept_seeds` is asked through `find`. Memory grows with `seeds`: ask for a few
+    thousand at a time.
+    """
+    if not seeds:
+        return {}
+    if isinstance(store, SeedFinder):
+        return store.kept_seeds(run, model_digest, seeds)
+    query = ResultQuery(
+        run=run,
+        model_digest=model_digest,
+        first_seed=min(seeds),
+        last_seed=max(seeds),
+        deleted="too",
+        limit=1_000_000,
+    )
+    wanted = set(seeds)
+    return {
+        result.record.origin.seed: result.id
+        for result in reversed(store.find(query))
+        if result.record.origin.kind == "generated"
+        and result.record.origin.seed in wanted
+        and result.path.exists()
+    }
+
+
 class ResultPage(BaseModel):
     """Some of the results that fit, and where the next ones begin."""
 
@@ -187,4 +230,70 @@ class ResultsGallery(Protocol):
 
     def purge(self, older_than: timedelta) -> int:
         """Remove for good what was deleted so long ago: rows and files. How many."""
+        ...
+
+
+class FileFacts(BaseModel):
+    """What a file says of itself, read without decoding its pixels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    record: Record = Field(description="Provenance that the file carries.")
+    media_type: MediaType = Field(description="What the file is.")
+    width: int = Field(ge=1, description="Width, pixels.")
+    height: int = Field(ge=1, description="Height, pixels.")
+
+
+class FoundFile(BaseModel):
+    """One file of a report on a results store."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int | None = Field(default=None, ge=1, description="Number of its result, if any.")
+    place: str = Field(description="The file, from the store's folder, with forward slashes.")
+    note: str = Field(default="", description="Why it is named; empty where its list says it.")
+
+
+class RebuildReport(BaseModel):
+    """What a results store found when it made its index anew from the files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_listed: int = Field(ge=0, description="Number of results in the index now.")
+    num_deleted: int = Field(ge=0, description="Number of those that are hidden.")
+    restored: tuple[int, ...] = Field(description="Numbers that the index had lost.")
+    index_fault: str | None = Field(description="What was wrong with the index; None: nothing.")
+    damaged_index: str | None = Field(description="New name of a damaged index; None: none was.")
+    had_journal: bool = Field(description="Whether numbers and deletions were on record.")
+    num_damaged_lines: int = Field(ge=0, description="Number of unreadable lines of the journal.")
+    taken_in: tuple[FoundFile, ...] = Field(
+        default=(), description="Results that nothing but their file knew, under new numbers."
+    )
+    moved: tuple[FoundFile, ...] = Field(
+        default=(), description="Results whose file lay at another place of the store."
+    )
+    edited: tuple[FoundFile, ...] = Field(
+        default=(), description="Results whose file is no longer what was kept."
+    )
+    without_record: tuple[FoundFile, ...] = Field(
+        default=(), description="Results that are not listed: the file no longer has a record."
+    )
+    lost: tuple[FoundFile, ...] = Field(
+        default=(), description="Results whose file is gone, though they were not deleted."
+    )
+    strangers: tuple[FoundFile, ...] = Field(
+        default=(), description="Files that are no results of this store."
+    )
+
+
+@runtime_checkable
+class Rebuildable(Protocol):
+    """What `results doctor` needs of a results store besides its port."""
+
+    def rebuild(self, read: Callable[[Path], FileFacts], progress: Progress) -> RebuildReport:
+        """Make the index anew from the files; no file of a result or of a person is changed.
+
+        `read` gives what a file says of itself and raises `AtelierError` where that is nothing.
+        Numbers stay as they were, and none is given out twice; what was deleted stays deleted.
+        """
         ...

@@ -9,6 +9,7 @@ newest = store.find(ResultQuery(family="wgan_gp", first_seed=100))
 
 from pathlib import Path
 
+from components.results_store.doctor import report_lines
 from components.results_store.store import LocalResultsStore
 
 
@@ -17,4 +18,4 @@ def create(workspace: Path) -> LocalResultsStore:
     return LocalResultsStore(workspace / "results")
 
 
-__all__ = ["LocalResultsStore", "create"]
+__all__ = ["LocalResultsStore", "create", "report_lines"]

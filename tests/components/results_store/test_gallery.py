@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.results_store import LocalResultsStore, create
-from components.results_store.store import _insert
+from components.results_store.journal import Kept
+from components.results_store.sqlite import SqliteIndex
 from interfaces.errors import AtelierError
 from interfaces.iodt import IODT, NoSuchResultError, ResultQuery, StoredResult
+from tests.components.results_store.test_results_store import older_version
 from tests.helpers import digest, make_iodt, make_origin, make_record
 
 NO_TIME = timedelta(0)
@@ -189,9 +191,8 @@ def test_a_database_of_the_second_version_is_brought_up_to_date(
 ) -> None:
     kept = store.keep(image(0, drift=1.0), "run")
     with sqlite3.connect(tmp_path / "results" / "results.sqlite") as database:
-        database.execute("DROP INDEX results_search")
-        database.execute("ALTER TABLE results DROP COLUMN deleted_at")
-        database.execute("PRAGMA user_version = 2")
+        older_version(database, 2)
+    (tmp_path / "results" / "results.journal").unlink()
     again = create(tmp_path)
     assert again.find(ResultQuery()) == [kept]
     assert again.delete([kept.id]) == 1
@@ -203,8 +204,8 @@ def fill(folder: Path, number: int) -> LocalResultsStore:
     store = create(folder)
     store.keep(image(0), "0000-first")
     rng = random.Random(0)
-    template = make_iodt(1)
-    with sqlite3.connect(folder / "results" / "results.sqlite") as database:
+    index = SqliteIndex(folder / "results" / "results.sqlite")
+    with index.writing() as writer:
         for n in range(1, number):
             origin = make_origin(n).model_copy(
                 update={
@@ -215,9 +216,19 @@ def fill(folder: Path, number: int) -> LocalResultsStore:
                 }
             )
             record = make_record().model_copy(update={"origin": origin, "drift": rng.uniform(0, 9)})
-            changed = {"record": record, "sha256": digest(f"picture {n}")}
             run = f"{n // 100:04d}-run"
-            _insert(database, template.model_copy(update=changed), run, f"{run}/{n:06d}.png")
+            kept = Kept(
+                number=n + 1,
+                place=f"{run}/{n:06d}.png",
+                sha256=digest(f"picture {n}"),
+                size=1,
+                media_type="image/png",
+                width=16,
+                height=16,
+                run=run,
+                kept_at=datetime.now(UTC),
+            )
+            writer.apply(kept, record)
     return store
 
 

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -49,12 +50,26 @@ def same_seed(picture: int) -> IODT:
     return make_iodt(picture).model_copy(update={"record": make_record(0)})
 
 
+def older_version(database: sqlite3.Connection, version: int) -> None:
+    """Take from a database what later versions added."""
+    newer = {
+        1: ("drift", "originality"),
+        2: ("DROP INDEX results_search", "deleted_at"),
+        3: ("DROP TABLE position", "DROP TABLE unlisted", "deleted_day", "size"),
+    }
+    for old in range(3, version - 1, -1):
+        for change in newer[old]:
+            is_column = " " not in change
+            database.execute(f"ALTER TABLE results DROP COLUMN {change}" if is_column else change)
+    database.execute(f"PRAGMA user_version = {version}")
+
+
 def files_of(folder: Path) -> set[Path]:
     """Every picture in a store's folder, under its final name."""
     return {
         path
         for path in (folder / "results").rglob("*")
-        if path.is_file() and not path.name.startswith((".", "results.sqlite"))
+        if path.is_file() and not path.name.startswith((".", "results."))
     }
 
 
@@ -102,8 +117,8 @@ def test_a_name_in_use_gets_the_digest(store: LocalResultsStore) -> None:
 
 
 def test_a_file_that_is_not_ours_is_left_alone(store: LocalResultsStore, tmp_path: Path) -> None:
+    store.keep(make_iodt(1), "run")
     strange = tmp_path / "results" / "run" / "000000.png"
-    strange.parent.mkdir(parents=True)
     strange.write_text("a person's notes")
     result = store.keep(make_iodt(0), "run")
     assert result.path != strange
@@ -254,7 +269,7 @@ def test_a_damaged_database_is_one_clear_line(
         }[damage]
     )
     for look in (lambda: store.find(EVERYTHING), lambda: store.keep(make_iodt(99), "run")):
-        with pytest.raises(AtelierError, match=r"results\.sqlite: .*move it away") as refusal:
+        with pytest.raises(AtelierError, match=r"results\.sqlite: .*`results doctor`") as refusal:
             look()
         assert "\n" not in str(refusal.value)
 
@@ -262,7 +277,7 @@ def test_a_damaged_database_is_one_clear_line(
 def test_a_folder_in_the_place_of_the_database(store: LocalResultsStore, tmp_path: Path) -> None:
     (tmp_path / "results" / "results.sqlite").mkdir(parents=True)
     for look in (lambda: store.find(EVERYTHING), lambda: store.keep(make_iodt(), "run")):
-        with pytest.raises(AtelierError, match=r"results\.sqlite: cannot be opened"):
+        with pytest.raises(AtelierError, match=r"results\.sqlite: .*`results doctor`"):
             look()
 
 
@@ -271,7 +286,7 @@ def test_a_database_of_another_program(store: LocalResultsStore, tmp_path: Path)
     with sqlite3.connect(tmp_path / "results" / "results.sqlite") as database:
         database.execute("CREATE TABLE results (score REAL)")
     for look in (lambda: store.find(EVERYTHING), lambda: store.keep(make_iodt(), "run")):
-        with pytest.raises(AtelierError, match="not a readable database"):
+        with pytest.raises(AtelierError, match=r"no index of results; `results doctor`"):
             look()
 
 
@@ -284,17 +299,48 @@ def test_a_database_that_was_never_filled(store: LocalResultsStore, tmp_path: Pa
     assert store.find(EVERYTHING) == [kept]
 
 
-@pytest.mark.parametrize("column,value", [("record", "{"), ("record", "{}"), ("width", 0)])
-def test_a_damaged_row_is_one_clear_line(
-    column: str, value: object, store: LocalResultsStore, tmp_path: Path
+@pytest.mark.parametrize(
+    "column,value",
+    [
+        ("record", "{"),
+        ("record", "{}"),
+        ("record", "[" * 100_000),
+        ("width", 0),
+        ("path", "../../secret.png"),
+        ("path", "/etc/passwd"),
+        ("path", "run"),
+        ("kept_at", "yesterday"),
+        ("sha256", "abc"),
+    ],
+)
+def test_a_damaged_row_hides_no_other(
+    column: str,
+    value: object,
+    store: LocalResultsStore,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    store.keep(make_iodt(), "run")
+    kept = [store.keep(make_iodt(seed), "run") for seed in range(5)]
     with sqlite3.connect(tmp_path / "results" / "results.sqlite") as database:
-        database.execute(f"UPDATE results SET {column} = ?", (value,))
-    for look in (lambda: store.find(EVERYTHING), lambda: store.get(1)):
-        with pytest.raises(AtelierError, match="row 1 is damaged") as refusal:
-            look()
-        assert "\n" not in str(refusal.value)
+        database.execute(f"UPDATE results SET {column} = ? WHERE id = 2", (value,))
+    whole = [result for result in reversed(kept) if result.id != 2]
+    assert store.find(EVERYTHING) == whole
+    (line,) = caplog.messages
+    assert line.startswith("result 2: left out") and "`results doctor`" in line
+    for sort_by in ("newest", "drift"):
+        walked, cursor = [], None
+        while True:
+            page = store.page(ResultQuery(limit=1, sort_by=sort_by), cursor)
+            walked += page.results
+            if (cursor := page.next) is None:
+                break
+        assert walked == whole
+    with pytest.raises(AtelierError, match=r"result 2: its row is damaged; `results doctor`"):
+        store.get(2)
+    store.delete([2])
+    store.purge(timedelta(0))
+    assert all(result.path.exists() for result in whole)
+    assert kept[1].path.exists() == (column != "record")
 
 
 def test_text_that_utf_8_cannot_hold(store: LocalResultsStore, tmp_path: Path) -> None:
@@ -396,27 +442,13 @@ def test_a_database_of_the_first_version_is_brought_up_to_date(
     )
     kept = store.keep(image, "run")
     with sqlite3.connect(tmp_path / "results" / "results.sqlite") as database:
-        database.execute("DROP INDEX results_search")
-        database.execute("ALTER TABLE results DROP COLUMN deleted_at")
-        database.execute("ALTER TABLE results DROP COLUMN drift")
-        database.execute("ALTER TABLE results DROP COLUMN originality")
-        database.execute("PRAGMA user_version = 1")
+        older_version(database, 1)
+    (tmp_path / "results" / "results.journal").unlink()
     again = create(tmp_path)
     assert again.find(ResultQuery(most_drift=2.5, least_originality=0.7)) == [kept]
     assert again.find(ResultQuery(most_drift=2.4)) == []
     with sqlite3.connect(tmp_path / "results" / "results.sqlite") as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (3,)
-
-
-def test_a_lost_database_is_filled_again_without_doubling(
-    store: LocalResultsStore, tmp_path: Path
-) -> None:
-    images = [make_iodt(seed) for seed in range(3)]
-    paths = [store.keep(image, "run").path for image in images]
-    (tmp_path / "results" / "results.sqlite").unlink()
-    again = create(tmp_path)
-    assert [again.keep(image, "run").path for image in images] == paths
-    assert files_of(tmp_path) == set(paths)
+        assert database.execute("PRAGMA user_version").fetchone() == (4,)
 
 
 def test_a_name_whose_file_was_deleted_is_not_given_to_another(store: LocalResultsStore) -> None:
@@ -429,10 +461,12 @@ def test_a_name_whose_file_was_deleted_is_not_given_to_another(store: LocalResul
 
 
 def test_what_a_killed_process_left_is_removed(store: LocalResultsStore, tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
     hidden = [
         tmp_path / "results" / run / name
-        for run in ("run", "another run")
-        for name in (".000003.4242.partial.png", ".Моя картина.7.partial.webp")
+        for run in ("", "run", "another run")
+        for name in (f".000003.{ended.pid}.partial.png", f".Моя картина.{ended.pid}.partial.webp")
     ]
     foreign = [
         tmp_path / "results" / "run" / name
@@ -441,6 +475,8 @@ def test_what_a_killed_process_left_is_removed(store: LocalResultsStore, tmp_pat
     for path in hidden + foreign:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"half a pict")
+    (tmp_path / "results" / "run" / "x.7.partial.png").unlink()  # a picture in a new store
+    foreign.pop(2)
     store.keep(make_iodt(), "run")
     assert not any(path.exists() for path in hidden)
     assert all(path.read_bytes() == b"half a pict" for path in foreign)

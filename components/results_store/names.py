@@ -1,0 +1,66 @@
+"""Names of files: from what a person or a record calls a thing to a place inside the store."""
+
+from collections.abc import Generator
+from itertools import count
+from pathlib import Path, PureWindowsPath
+
+from pathvalidate import sanitize_filename
+
+from interfaces.record import FileOrigin, Origin
+
+DATABASE = "results.sqlite"
+JOURNAL = "results.journal"
+NO_RUN = "loose"
+"""Folder of what was made in no run."""
+
+
+def folder_of(run: str) -> str:
+    """Name of a run's folder: never that of a file of the store's own."""
+    name = safe(run, otherwise=NO_RUN)
+    is_taken = name.casefold().startswith((DATABASE, JOURNAL))
+    return f"run-{name}" if is_taken else name
+
+
+def stem_of(origin: Origin, run: str) -> str:
+    """Stem of a picture's file: its seed in a run, else the name of the person's own file."""
+    if isinstance(origin, FileOrigin):
+        name = origin.name
+    else:
+        name = next((given.name for given in origin.inputs if given.role == "source"), None)
+        if run or name is None:
+            return f"{origin.seed:06d}"
+    return safe(Path(name).stem, otherwise="picture")
+
+
+def places(folder: str, stem: str, sha256: str, suffix: str) -> Generator[str]:
+    """Yield the places of a picture, best first, without end; digest and number keep it apart."""
+    yield f"{folder}/{stem}{suffix}"
+    yield f"{folder}/{stem}-{sha256[:8]}{suffix}"
+    for number in count(2):
+        yield f"{folder}/{stem}-{sha256[:8]}-{number}{suffix}"
+
+
+def is_place(text: str) -> bool:
+    """Whether a text names a file in a folder of the store, and cannot lead out of it."""
+    parts = text.split("/")
+    is_plain = len(parts) == 2 and not {"", ".", ".."} & set(parts)
+    return is_plain and PureWindowsPath(text).drive == "" and not set(text) & {"\\", "\0"}
+
+
+def storable(text: str) -> str:
+    """Escape what UTF-8 cannot hold in a text from outside: lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def safe(name: str, otherwise: str) -> str:
+    """Turn a name from outside into a plain file name on every system."""
+    cleaned = name
+    for _ in range(2):  # once more, since what is stripped or cut may leave a reserved name
+        # Windows takes "AUX .txt" for the device AUX too.
+        base, dot, rest = cleaned.strip(". ").partition(".")
+        cleaned = base.rstrip() + dot + rest
+        # In bytes of UTF-8, of the 255 that file systems give: leaves room for digest and suffix.
+        cleaned = sanitize_filename(cleaned, platform="universal", max_len=100)
+    cleaned = cleaned.strip(". ") or otherwise
+    # Such as "AUX .0": Windows passes over the space, pathvalidate does not.
+    return f"_{cleaned}" if PureWindowsPath(cleaned).is_reserved() else cleaned

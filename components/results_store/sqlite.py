@@ -1,0 +1,553 @@
+"""The index as a SQLite database beside the files."""
+
+import json
+import sqlite3
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from components.common.durable import exclusive, replacing
+from components.results_store.index import (
+    DamagedIndexError,
+    DamagedRow,
+    Position,
+    Row,
+    Unlisted,
+    Writer,
+    read_cursor,
+)
+from components.results_store.journal import Days, Deleted, Event, Kept, Purged, Restored
+from interfaces.errors import AtelierError
+from interfaces.iodt import ResultQuery
+from interfaces.record import FileOrigin, GeneratedOrigin, Record
+
+SCHEMA_VERSION = 4
+
+# A search reads this index alone, which is far smaller than the rows with their records.
+_SEARCH_INDEX = """
+CREATE INDEX IF NOT EXISTS results_search ON results (
+    deleted_at, family, style, model_digest, seed, run, width, height, kept_at, enhancer,
+    media_type, drift, originality
+);
+"""
+
+# What an index needs to follow a journal.
+_FOLLOWING = """
+CREATE TABLE position (
+    only_one INTEGER PRIMARY KEY CHECK (only_one = 1),
+    store TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    offset INTEGER NOT NULL,        -- bytes of the journal that this index accounts for
+    last INTEGER NOT NULL,          -- highest number given out
+    days TEXT NOT NULL              -- JSON
+) STRICT;
+CREATE TABLE unlisted (
+    id INTEGER PRIMARY KEY,
+    path TEXT NOT NULL,
+    run TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    kept TEXT NOT NULL,             -- JSON
+    is_lost INTEGER NOT NULL,
+    UNIQUE (run, sha256)
+) STRICT;
+"""
+
+_SCHEMA = f"""
+CREATE TABLE results (
+    id INTEGER PRIMARY KEY,
+    path TEXT NOT NULL UNIQUE,      -- inside the store's folder, with forward slashes
+    sha256 TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    run TEXT NOT NULL,
+    kept_at TEXT NOT NULL,          -- ISO 8601, UTC
+    family TEXT,                    -- of a generated image; NULL for a person's own file
+    model_digest TEXT,
+    dataset_name TEXT,
+    style TEXT,
+    seed INTEGER,
+    source_name TEXT,               -- of a person's own file; NULL for a generated image
+    enhancer TEXT NOT NULL,
+    scale INTEGER NOT NULL,
+    record TEXT NOT NULL,           -- JSON
+    drift REAL,                     -- levels of 255; NULL where it was not measured
+    originality REAL,               -- NULL where the model did not know its training set
+    deleted_at TEXT,                -- ISO 8601, UTC; NULL for what was not deleted
+    deleted_day INTEGER,            -- day of use; NULL for what was not deleted
+    size INTEGER,                   -- bytes; NULL where it is not known
+    UNIQUE (run, sha256)
+) STRICT;
+CREATE INDEX results_by_seed ON results (seed);
+CREATE INDEX results_by_model ON results (model_digest, seed);
+CREATE INDEX results_by_family ON results (family, style);
+{_SEARCH_INDEX}{_FOLLOWING}"""
+
+# From one version to the next; what is new is read out of the records, which hold everything.
+_UPGRADES = {
+    1: """
+ALTER TABLE results ADD COLUMN drift REAL;
+ALTER TABLE results ADD COLUMN originality REAL;
+UPDATE results SET drift = json_extract(record, '$.drift'),
+    originality = json_extract(record, '$.origin.originality');
+""",
+    2: f"""
+ALTER TABLE results ADD COLUMN deleted_at TEXT;
+{_SEARCH_INDEX}""",
+    3: f"""
+ALTER TABLE results ADD COLUMN deleted_day INTEGER;
+ALTER TABLE results ADD COLUMN size INTEGER;
+UPDATE results SET deleted_day = 0 WHERE deleted_at IS NOT NULL;
+{_FOLLOWING}""",
+}
+
+# One for each field of a query that may be given.
+_CONDITIONS = {
+    "run": "run = :run",
+    "family": "family = :family",
+    "style": "style = :style",
+    # The digits go up to f, so this is every digest that begins so, and an index serves it.
+    "model_digest": "model_digest BETWEEN :model_digest AND :model_digest || 'g'",
+    "first_seed": "seed >= :first_seed",
+    "last_seed": "seed <= :last_seed",
+    "most_drift": "drift <= :most_drift",
+    "least_originality": "originality >= :least_originality",
+    "least_side": "max(width, height) >= :least_side",
+    "most_side": "max(width, height) <= :most_side",
+    "kept_after": "kept_at >= :kept_after",
+    "kept_before": "kept_at < :kept_before",
+    "enhancer": "enhancer = :enhancer",
+    "media_type": "media_type = :media_type",
+}
+
+_DELETED = {None: "deleted_at IS NULL", "only": "deleted_at IS NOT NULL", "too": "TRUE"}
+
+_ORDERS = {
+    "newest": "id DESC",
+    "drift": "drift IS NULL, drift, id DESC",
+    "originality": "originality IS NULL, originality, id DESC",
+}
+
+_FAILURES = {
+    sqlite3.SQLITE_FULL: "the disk is full; free some space, or choose another --workspace",
+    sqlite3.SQLITE_READONLY: "no permission to write; change it, or choose another --workspace",
+    sqlite3.SQLITE_IOERR: "reading or writing failed; see whether the disk is full or damaged",
+    sqlite3.SQLITE_BUSY: "another program holds it; close that one and try again",
+    sqlite3.SQLITE_LOCKED: "another program holds it; close that one and try again",
+    sqlite3.SQLITE_PERM: "no permission to read; change it, or choose another --workspace",
+    sqlite3.SQLITE_NOMEM: "out of memory; close other programs and try again",
+}
+
+_REMEDY = "`results doctor` makes it anew from the pictures beside it"
+
+
+class SqliteIndex:
+    """The port `components.results_store.index.Index` on one file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def exists(self) -> bool:
+        """Whether anything lies there, damaged or not, but an empty file."""
+        return self._path.exists() and not (self._path.is_file() and not self._path.stat().st_size)
+
+    def create(self) -> None:
+        """Make an empty database where there is none, or an empty file."""
+        with self._explained(), closing(sqlite3.connect(self._path, timeout=60)) as database:
+            database.executescript(_script(_SCHEMA, SCHEMA_VERSION))
+
+    def position(self) -> Position | None:
+        """How far the index has followed the journal; None: it never knew one."""
+        with self._reading() as database:
+            row = database.execute("SELECT * FROM position").fetchone()
+        if row is None:
+            return None
+        days = Days.model_validate_json(row["days"])
+        return Position(row["store"], row["generation"], row["offset"], row["last"], days)
+
+    @contextmanager
+    def writing(self) -> Generator[Writer]:
+        """Change the database, all or nothing; waits up to a minute for another program."""
+        with self._reading() as database:
+            database.execute("BEGIN IMMEDIATE")
+            with database:
+                yield _SqliteWriter(database)
+
+    def rebuild(
+        self, rows: Iterable[Row], unlisted: Iterable[Unlisted], position: Position
+    ) -> str | None:
+        """Write another database and put it in the place of this one; see the port."""
+        with self._explained(), replacing(self._path) as temporary:
+            with closing(sqlite3.connect(temporary)) as database:
+                database.executescript(_script(_SCHEMA, SCHEMA_VERSION))
+                with database:
+                    writer = _SqliteWriter(database)
+                    for row in rows:
+                        writer.list(row.kept, row.record, row.deleted)
+                    for entry in unlisted:
+                        writer.remember(entry.kept, entry.is_lost)
+                    writer.place(position)
+            return self._make_way()
+
+    def find(self, query: ResultQuery, cursor: str | None, limit: int) -> list[Row | DamagedRow]:
+        """The results that fit; first their numbers, which an index has, then these rows alone."""
+        where, values = _where(query, cursor)
+        numbers = f"SELECT id FROM results WHERE {where} ORDER BY {_ORDERS[query.sort_by]}"
+        with self._reading() as database:
+            found = database.execute(f"{numbers} LIMIT :limit", values | {"limit": limit})
+            ids = [row["id"] for row in found]
+            rows = database.execute(
+                "SELECT * FROM results WHERE id IN (SELECT value FROM json_each(?))",
+                (json.dumps(ids),),
+            )
+            by_id = {row["id"]: _row(row) for row in rows}
+        return [by_id[number] for number in ids]
+
+    def count(self, query: ResultQuery) -> int:
+        """Number of results that fit, whatever the limit."""
+        where, values = _where(query, None)
+        with self._reading() as database:
+            found = database.execute(f"SELECT count(*) FROM results WHERE {where}", values)
+            return int(found.fetchone()[0])
+
+    def get(self, number: int) -> Row | DamagedRow | None:
+        """One result, a deleted one too."""
+        is_number = abs(number) < 2**63  # what SQLite can be asked for
+        return self._one("id = ?", number) if is_number else None
+
+    def holding(self, run: str, sha256: str) -> Row | DamagedRow | Unlisted | None:
+        """The result of a run that has these bytes, listed or not."""
+        found = self._one("run = ? AND sha256 = ?", run, sha256)
+        return found or self._unlisted("run = ? AND sha256 = ?", run, sha256)
+
+    def has_place(self, place: str) -> bool:
+        """Whether a result, listed or not, is kept at this place."""
+        with self._reading() as database:
+            found = database.execute(
+                "SELECT 1 FROM results WHERE path = :place "
+                "UNION ALL SELECT 1 FROM unlisted WHERE path = :place",
+                {"place": place},
+            )
+            return found.fetchone() is not None
+
+    def seeds(self, run: str, model_digest: str, seeds: Sequence[int]) -> list[tuple[int, Kept]]:
+        """Which of these seeds a run has results of, oldest first; deleted ones too."""
+        with self._reading() as database:
+            rows = database.execute(
+                "SELECT * FROM results WHERE run = ? AND model_digest = ? "
+                "AND seed IN (SELECT value FROM json_each(?)) ORDER BY id",
+                (run, model_digest, json.dumps(list(seeds))),
+            )
+            return [(row["seed"], kept) for row in rows if (kept := _kept(row)) is not None]
+
+    def marked(self, numbers: Sequence[int], is_deleted: bool) -> list[int]:
+        """Those of the numbers whose result is deleted, or is not."""
+        asked = json.dumps([number for number in numbers if abs(number) < 2**63])
+        with self._reading() as database:
+            rows = database.execute(
+                "SELECT id FROM results WHERE id IN (SELECT value FROM json_each(?)) "
+                "AND (deleted_at IS NOT NULL) = ? ORDER BY id",
+                (asked, is_deleted),
+            )
+            return [row["id"] for row in rows]
+
+    def expired(self, before: datetime, day: int) -> list[Kept]:
+        """What was deleted by a time and by a day of use."""
+        with self._reading() as database:
+            rows = database.execute(
+                "SELECT * FROM results WHERE deleted_at <= ? AND deleted_day <= ? ORDER BY id",
+                (before.isoformat(), day),
+            )
+            return [kept for row in rows if (kept := _kept(row)) is not None]
+
+    def rows(self) -> Iterator[Row | DamagedRow]:
+        """Every result, deleted ones too, by number; the whole database is checked first."""
+        with self._reading() as database:
+            (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise DamagedIndexError(f"{self._path}: damaged ({verdict}); {_REMEDY}")
+            yield from map(_row, database.execute("SELECT * FROM results ORDER BY id"))
+
+    def unlisted(self) -> list[Unlisted]:
+        """What was kept, but has no record here."""
+        with self._reading() as database:
+            rows = database.execute("SELECT kept, is_lost FROM unlisted ORDER BY id").fetchall()
+        return [self._entry(row) for row in rows]
+
+    def _entry(self, row: sqlite3.Row) -> Unlisted:
+        try:
+            return Unlisted(Kept.model_validate_json(row["kept"]), bool(row["is_lost"]))
+        except ValueError as error:
+            raise DamagedIndexError(f"{self._path}: damaged; {_REMEDY}") from error
+
+    def _unlisted(self, where: str, *values: Any) -> Unlisted | None:
+        with self._reading() as database:
+            row = database.execute(
+                f"SELECT kept, is_lost FROM unlisted WHERE {where}", values
+            ).fetchone()
+        return None if row is None else self._entry(row)
+
+    def _one(self, where: str, *values: Any) -> Row | DamagedRow | None:
+        with self._reading() as database:
+            row = database.execute(f"SELECT * FROM results WHERE {where}", values).fetchone()
+        return None if row is None else _row(row)
+
+    @contextmanager
+    def _reading(self) -> Generator[sqlite3.Connection]:
+        """A connection to a database that is there, sound as far as one sees, and up to date."""
+        if not self._path.exists():
+            raise DamagedIndexError(f"{self._path}: is missing; {_REMEDY}")
+        # Without this mode SQLite would make an empty database where none is.
+        address = f"{self._path.absolute().as_uri()}?mode=rw"
+        with self._explained(), closing(sqlite3.connect(address, timeout=60, uri=True)) as database:
+            database.row_factory = sqlite3.Row
+            # A committed row survives a power cut. FULL could lose the newest: it does not
+            # wait for the folder to forget the journal, which then would undo the commit.
+            database.execute("PRAGMA synchronous = EXTRA")
+            self._check_version(database)
+            yield database
+
+    @contextmanager
+    def _explained(self) -> Generator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            kind = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the other bits are details
+            if kind == sqlite3.SQLITE_CANTOPEN and self._path.is_file():
+                raise AtelierError(
+                    f"{self._path}: cannot be opened; see whether you may write to its folder"
+                ) from error
+            if kind in _FAILURES:
+                raise AtelierError(f"{self._path}: {_FAILURES[kind]}") from error
+            raise DamagedIndexError(
+                f"{self._path}: not a readable database ({error}); {_REMEDY}"
+            ) from error
+
+    def _check_version(self, database: sqlite3.Connection) -> None:
+        version = _version_of(database)
+        if version == SCHEMA_VERSION:
+            return
+        if version in _UPGRADES:
+            self._upgrade(database)
+        elif version > SCHEMA_VERSION:
+            raise AtelierError(
+                f"{self._path}: written by a newer version of Atelier (schema {version}, this "
+                f"one knows {SCHEMA_VERSION}); update Atelier"
+            )
+        else:
+            what = "is empty" if self._path.stat().st_size == 0 else "holds no index of results"
+            raise DamagedIndexError(f"{self._path}: {what}; {_REMEDY}")
+
+    def _upgrade(self, database: sqlite3.Connection) -> None:
+        """Bring an older database up to this version: all of it, or none where it is killed."""
+        with exclusive(self._path.with_name(".upgrade-lock")):
+            # Whoever waited here for another process finds its work done.
+            for old in range(_version_of(database), SCHEMA_VERSION):
+                database.executescript(_script(_UPGRADES[old], old + 1))
+
+    def _make_way(self) -> str | None:
+        """Move a damaged database out of the way of the new one; returns its new name."""
+        try:
+            next(self.rows(), None)  # checks the whole
+        except DamagedIndexError:
+            if not self._path.exists():
+                return None
+            name = f"{self._path.name}.damaged"
+            names = (name if number == 1 else f"{name}-{number}" for number in count(1))
+            places = (self._path.with_name(name) for name in names)
+            place = next(place for place in places if not place.exists())
+            self._path.replace(place)
+            # An interrupted change to the damaged one must not be undone in the new one.
+            rollback = self._path.with_name(f"{self._path.name}-journal")
+            if rollback.exists():
+                rollback.replace(place.with_name(f"{place.name}-journal"))
+            return place.name
+        return None
+
+
+class _SqliteWriter:
+    """Changes to the database, inside a transaction."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    def apply(self, event: Event, record: Record | None = None) -> None:
+        """Follow one line of the journal; see `Writer`."""
+        match event:
+            case Kept() if record is not None:
+                self.list(event, record)
+            case Kept():
+                self._follow(event)
+            case Deleted():
+                self._mark(event.at.isoformat(), event.day, json.dumps(event.numbers))
+            case Restored():
+                self._mark(None, None, json.dumps(event.numbers))
+            case Purged():
+                numbers = (json.dumps(event.numbers),)
+                for table in ("results", "unlisted"):
+                    self._database.execute(
+                        f"DELETE FROM {table} WHERE id IN (SELECT value FROM json_each(?))", numbers
+                    )
+            case _:
+                pass  # days are part of the position
+
+    def place(self, position: Position) -> None:
+        """Note how far the journal has been followed."""
+        self._database.execute(
+            "INSERT OR REPLACE INTO position VALUES (1, ?, ?, ?, ?, ?)",
+            (
+                position.store,
+                position.generation,
+                position.offset,
+                position.last,
+                position.days.model_dump_json(),
+            ),
+        )
+
+    def list(self, kept: Kept, record: Record, deleted: Deleted | None = None) -> None:
+        """Insert a result, or change the one of its number."""
+        columns = _columns(kept, record, deleted)
+        names, marks = ", ".join(columns), ", ".join(f":{name}" for name in columns)
+        changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name != "id")
+        self._database.execute(
+            f"INSERT INTO results ({names}) VALUES ({marks}) "
+            f"ON CONFLICT (id) DO UPDATE SET {changes}",
+            columns,
+        )
+        self._database.execute(
+            "DELETE FROM unlisted WHERE id = ? OR run = ? AND sha256 = ?",
+            (kept.number, kept.run, kept.sha256),
+        )
+
+    def remember(self, kept: Kept, is_lost: bool) -> None:
+        """Note what was kept and has no record here."""
+        entry = (kept.number, kept.place, kept.run, kept.sha256, kept.model_dump_json(), is_lost)
+        self._database.execute("INSERT OR REPLACE INTO unlisted VALUES (?, ?, ?, ?, ?, ?)", entry)
+
+    def _follow(self, kept: Kept) -> None:
+        """A line of the journal whose record is not at hand."""
+        known = self._database.execute(
+            "SELECT id FROM results WHERE id = ? OR run = ? AND sha256 = ?",
+            (kept.number, kept.run, kept.sha256),
+        ).fetchall()
+        if not known:
+            self.remember(kept, is_lost=False)
+        elif any(row["id"] == kept.number for row in known):
+            self._database.execute(
+                "UPDATE OR IGNORE results SET path = ?, deleted_at = NULL, deleted_day = NULL "
+                "WHERE id = ?",
+                (kept.place, kept.number),
+            )
+
+    def _mark(self, at: str | None, day: int | None, numbers: str) -> None:
+        self._database.execute(
+            "UPDATE results SET deleted_at = ?, deleted_day = ? "
+            "WHERE id IN (SELECT value FROM json_each(?))",
+            (at, day, numbers),
+        )
+
+
+def _script(statements: str, version: int) -> str:
+    return f"BEGIN IMMEDIATE;{statements}PRAGMA user_version = {version};COMMIT;"
+
+
+def _version_of(database: sqlite3.Connection) -> int:
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _columns(kept: Kept, record: Record, deleted: Deleted | None) -> dict[str, Any]:
+    origin = record.origin
+    generated = origin if isinstance(origin, GeneratedOrigin) else None
+    return {
+        "id": kept.number,
+        "path": kept.place,
+        "sha256": kept.sha256,
+        "media_type": kept.media_type,
+        "width": kept.width,
+        "height": kept.height,
+        "run": kept.run,
+        "kept_at": kept.kept_at.isoformat(),
+        "family": generated and generated.family,
+        "model_digest": generated and generated.model_digest,
+        "dataset_name": generated and generated.dataset_name,
+        "style": generated and generated.style,
+        "seed": generated and generated.seed,
+        "source_name": origin.name if isinstance(origin, FileOrigin) else None,
+        "enhancer": record.enhancement.enhancer,
+        "scale": record.enhancement.scale,
+        # In ASCII, which also holds what UTF-8 cannot: lone surrogates.
+        "record": json.dumps(record.model_dump(mode="json")),
+        "drift": record.drift,
+        "originality": generated and generated.originality,
+        "deleted_at": deleted and deleted.at.isoformat(),
+        "deleted_day": deleted and deleted.day,
+        "size": kept.size,
+    }
+
+
+def _kept(row: sqlite3.Row) -> Kept | None:
+    """What was kept; None where the row is damaged, or names a place outside the store."""
+    try:
+        return Kept(
+            number=row["id"],
+            place=row["path"],
+            sha256=row["sha256"],
+            size=row["size"],
+            media_type=row["media_type"],
+            width=row["width"],
+            height=row["height"],
+            run=row["run"],
+            kept_at=row["kept_at"],
+        )
+    except ValueError:
+        return None
+
+
+def _row(row: sqlite3.Row) -> Row | DamagedRow:
+    kept = _kept(row)
+    try:
+        record = Record.model_validate(json.loads(row["record"]))
+        deleted = None
+        if row["deleted_at"] is not None:
+            numbers, day = (row["id"],), row["deleted_day"] or 0
+            deleted = Deleted(numbers=numbers, at=row["deleted_at"], day=day)
+    except (ValueError, RecursionError):
+        kept = None
+    else:
+        if kept is not None:
+            return Row(kept, record, deleted)
+    return DamagedRow(row["id"], row["drift"], row["originality"])
+
+
+def _where(query: ResultQuery, cursor: str | None) -> tuple[str, dict[str, Any]]:
+    """The condition for all that a query asks, and what it is to be filled with."""
+    values = query.model_dump(include=set(_CONDITIONS), exclude_none=True)
+    conditions = [_CONDITIONS[name] for name in values]
+    for name in ("kept_after", "kept_before"):
+        if name in values:
+            values[name] = _in_utc(name, values[name])
+    if cursor is not None:
+        figure, number = read_cursor(query, cursor)
+        values |= {"after_id": number, "after": figure}
+        conditions.append(_after(query.sort_by, figure))
+    return " AND ".join([_DELETED[query.deleted], *conditions]), values
+
+
+def _after(column: str, figure: float | None) -> str:
+    """The condition for all that comes after a cursor."""
+    if column == "newest":
+        return "id < :after_id"
+    if figure is None:
+        return f"{column} IS NULL AND id < :after_id"
+    return f"({column} IS NULL OR {column} > :after OR {column} = :after AND id < :after_id)"
+
+
+def _in_utc(name: str, moment: datetime) -> str:
+    zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        return zoned.astimezone(UTC).isoformat()
+    except OverflowError as error:
+        raise AtelierError(f"{name}: {moment} lies outside the years 1 to 9999") from error
