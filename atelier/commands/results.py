@@ -1,4 +1,4 @@
-"""Results on the command line: list them, show their records, open them."""
+"""Results on the command line: list them, show their records, open them, examine the store."""
 
 import webbrowser
 from pathlib import Path
@@ -6,9 +6,10 @@ from pathlib import Path
 from cyclopts import App
 
 from atelier.commands.frame import Common, app, assembled, command
-from components.conversion import read_record
+from components.conversion import read_facts, read_record
+from components.results_store import report_lines
 from interfaces.errors import AtelierError
-from interfaces.iodt import ResultQuery
+from interfaces.iodt import Rebuildable, ResultQuery
 from settings import Layer, validate
 
 results_app = App(name="results", help="What was made: list it, show its records, open it.")
@@ -49,3 +50,15 @@ def open_result(which: int, *, common: Common = Common()) -> None:
         raise AtelierError(f"{path}: the file is gone; `results list` names the others")
     if not webbrowser.open(path.absolute().as_uri()):
         raise AtelierError(f"{path}: this machine names no viewer; open the file yourself")
+
+
+@results_app.command(name="doctor")
+def examine_results(*, common: Common = Common()) -> None:
+    """Rebuild the index from the files; report what is lost, edited or not from here."""
+    with assembled(common.place, common.layer({}).get("components")) as parts:
+        store = parts.results_store
+        if not isinstance(store, Rebuildable):
+            raise AtelierError("component results_store: has no index that could be rebuilt")
+        report = store.rebuild(read_facts, parts.ui.watch)
+    for line in report_lines(report):
+        print(line)

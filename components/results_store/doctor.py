@@ -103,7 +103,8 @@ def _what_is_known(index: Index, journal: Journal) -> _Known:
         if not _is_complete(history, journal.size(), position):
             _add_what_the_index_knows(history, index, position)
     except DamagedIndexError as error:
-        return _Known(history, {}, str(error), has_journal)
+        fault, _, _remedy = str(error).partition("; ")
+        return _Known(history, {}, fault, has_journal)
     return _Known(history, rows, None, has_journal)
 
 
@@ -338,14 +339,14 @@ def report_lines(report: RebuildReport) -> Iterator[str]:
     if report.index_fault:
         yield f"index: {printable(report.index_fault)}"
     if report.damaged_index:
-        yield f"index: the damaged one is now {printable(report.damaged_index)}"
+        yield f"index: the damaged one is kept as {printable(report.damaged_index)}"
     if not report.had_journal and report.num_listed:
         yield f"journal: there was none; {JOURNAL} now keeps numbers and deletions"
     if report.num_damaged_lines:
         yield f"journal: {report.num_damaged_lines} damaged lines, which are left out"
     yield (
-        f"listed: {report.num_listed} results, of which {report.num_deleted} are deleted; "
-        f"{len(report.restored)} were put back into the index"
+        f"listed: {report.num_listed} results ({report.num_deleted} deleted); put back into the "
+        f"index: {len(report.restored)}"
     )
     for name, title in _TITLES.items():
         found: tuple[FoundFile, ...] = getattr(report, name)

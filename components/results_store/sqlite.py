@@ -353,19 +353,18 @@ class SqliteIndex:
         try:
             next(self.rows(), None)  # checks the whole
         except DamagedIndexError:
-            if not self._path.exists():
-                return None
-            name = f"{self._path.name}.damaged"
-            names = (name if number == 1 else f"{name}-{number}" for number in count(1))
-            places = (self._path.with_name(name) for name in names)
-            place = next(place for place in places if not place.exists())
-            self._path.replace(place)
             # An interrupted change to the damaged one must not be undone in the new one.
-            rollback = self._path.with_name(f"{self._path.name}-journal")
-            if rollback.exists():
-                rollback.replace(place.with_name(f"{place.name}-journal"))
-            return place.name
+            self._path.with_name(f"{self._path.name}-journal").unlink(missing_ok=True)
+            return self._set_aside() if self.exists() else None
         return None
+
+    def _set_aside(self) -> str:
+        name = f"{self._path.name}.damaged"
+        names = (name if number == 1 else f"{name}-{number}" for number in count(1))
+        places = (self._path.with_name(name) for name in names)
+        place = next(place for place in places if not place.exists())
+        self._path.replace(place)
+        return place.name
 
 
 class _SqliteWriter:

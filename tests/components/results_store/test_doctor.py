@@ -160,6 +160,26 @@ def test_a_damaged_index_stops_with_advice_and_is_made_anew(
     assert rebuilt(again).index_fault is None
 
 
+@pytest.mark.parametrize("is_deleted", [True, False])
+def test_the_rollback_of_a_damaged_index_is_not_applied_to_the_new_one(
+    is_deleted: bool, store: LocalResultsStore, tmp_path: Path
+) -> None:
+    database = tmp_path / "results" / "results.sqlite"
+    fill(store, 3)
+    with closing(sqlite3.connect(database)) as killed:
+        killed.execute("PRAGMA cache_size = 1")
+        killed.execute("BEGIN IMMEDIATE")
+        killed.execute("UPDATE results SET record = record || hex(zeroblob(9000))")
+        rollback = database.with_name("results.sqlite-journal").read_bytes()
+        killed.rollback()
+    fill(store, 12)
+    before = store.find(EVERYTHING)
+    database.with_name("results.sqlite-journal").write_bytes(rollback)
+    database.unlink() if is_deleted else noise(database)
+    rebuilt(create(tmp_path))
+    assert create(tmp_path).find(EVERYTHING) == before
+
+
 def test_a_sound_store_is_left_as_it_was(store: LocalResultsStore, tmp_path: Path) -> None:
     fill(store)
     before, files = store.find(EVERYTHING), files_of(tmp_path)
