@@ -9,7 +9,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch
 
 import torch
 
-NAMES = ("preprocessing", "training", "enhancement", "diffusion", "overhead")
+NAMES = ("preprocessing", "wire", "training", "enhancement", "diffusion", "overhead")
 
 
 def main() -> None:

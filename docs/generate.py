@@ -9,6 +9,7 @@ import types
 import typing
 from pathlib import Path
 
+import numpy as np
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -16,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from components.families import FAMILIES  # noqa: E402
+from interfaces import contract  # noqa: E402
 from interfaces.batch import Carried  # noqa: E402
 from interfaces.ics import ICS  # noqa: E402
 from interfaces.iedt import IEDT, Enhancer  # noqa: E402
@@ -66,14 +68,15 @@ Made from the models by `python docs/generate.py`; `make check` fails where it i
 
 A contract is a frozen, closed Pydantic model: an unknown field, a value out of its range or an
 array of another shape is refused. Each has `to_json`/`from_json` and `to_bytes`/`from_bytes`
-(safetensors: a JSON header, then the arrays), so that a stage can run in another process.
+(safetensors: the message as JSON in the header, its arrays and byte strings as tensors), so that a
+stage can run in another process; `model_json_schema()` gives each a JSON schema.
 """
 
 
 def page() -> str:
     """The whole of docs/contracts.md."""
-    sections = [HEAD, "## The nine messages\n"]
-    sections += [_section(contract, level=3) for contract in CONTRACTS]
+    sections = [HEAD, _versions(), "## The nine messages\n"]
+    sections += [_section(message, level=3) for message in CONTRACTS]
     sections += ["## What they are made of\n"]
     sections += [_section(part, level=3) for part in PARTS]
     sections += ["## Settings that are no contract\n"]
@@ -86,6 +89,12 @@ def page() -> str:
         sections.append("Generation:\n\n" + _table(family.options))
     sections += ["## The ports\n", *(_port(port) for port in PORTS)]
     return "\n".join(sections)
+
+
+def _versions() -> str:
+    """The rule for versions, as the module states it that keeps it."""
+    _, heading, rule = inspect.cleandoc(contract.__doc__ or "").partition("## Versions")
+    return f"{heading}{rule}\n"
 
 
 def _section(model: type[BaseModel], level: int) -> str:
@@ -118,6 +127,8 @@ def _type_name(annotation: object) -> str:
         return _type_name(inner[0])
     if origin is typing.Literal:
         return ", ".join(map(repr, inner))
+    if origin is np.ndarray:
+        return f"{typing.get_args(inner[1])[0].__name__} array"
     if origin in (typing.Union, types.UnionType):
         return " or ".join(map(_type_name, inner))
     if origin is not None:

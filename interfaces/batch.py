@@ -2,24 +2,22 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import numpy as np
+from pydantic import Field, model_validator
 
-from interfaces.contract import AlphaPlanes, Contract, Images
+from interfaces.arrays import AlphaPlanes, Blob, Images, is_array
+from interfaces.contract import Contract, Many, Message
 from interfaces.record import Origin
 
 
-class Carried(BaseModel):
+class Carried(Message):
     """What a person's own file holds beside its colours, to be kept through every step."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64"
-    )
 
     bit_depth: Literal[8, 16] = Field(default=8, description="Bits per colour in the file.")
     mode: str = Field(default="RGB", description="Pixel format of the file, as Pillow names it.")
-    icc_profile: bytes | None = Field(default=None, description="Colour profile, as it lay there.")
-    exif: bytes | None = Field(default=None, description="EXIF block, orientation set upright.")
-    xmp: bytes | None = Field(default=None, description="XMP packet, as it lay there.")
+    icc_profile: Blob | None = Field(default=None, description="Colour profile, as it lay there.")
+    exif: Blob | None = Field(default=None, description="EXIF block, orientation set upright.")
+    xmp: Blob | None = Field(default=None, description="XMP packet, as it lay there.")
     text: dict[str, str] = Field(default_factory=dict, description="Text chunks of a PNG.")
 
 
@@ -27,14 +25,14 @@ class ImageBatch(Contract):
     """A bounded batch of pictures of one size, each with its origin."""
 
     images: Images = Field(description="float32 (N, 3, H, W), RGB, finite, in [-1, 1].")
-    origins: tuple[Origin, ...] = Field(
+    origins: Many[Origin] = Field(
         min_length=1, description="Where each picture came from: seed and model, or a file."
     )
     alpha: AlphaPlanes | None = Field(
         default=None,
         description="Opacity, float32 (N, 1, H, W) in [0, 1]; None where all is opaque.",
     )
-    carried: tuple[Carried, ...] | None = Field(
+    carried: Many[Carried] | None = Field(
         default=None, description="What people's own files held beside colours; one an image."
     )
 
@@ -51,3 +49,10 @@ class ImageBatch(Contract):
 
     def __len__(self) -> int:
         return len(self.origins)
+
+    def __eq__(self, other: object) -> bool:
+        # Pydantic's own comparison asks arrays for a truth value, which they do not have.
+        if type(other) is not type(self):
+            return NotImplemented
+        pairs = ((value, getattr(other, name)) for name, value in self)
+        return all(np.array_equal(a, b) if is_array(a) else a == b for a, b in pairs)

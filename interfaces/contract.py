@@ -1,31 +1,45 @@
-"""What the nine contracts have in common: closed, frozen, versioned, and able to travel.
+"""What all messages have in common, and what the nine contracts add: a version and a way to travel.
 
-A contract travels as JSON (readable, arrays in base64) or as bytes (safetensors: a JSON header,
-then the arrays as they lie in memory). Both ways give back an equal message.
+A contract travels as JSON (readable, arrays and byte strings in base64) or as bytes (safetensors,
+see `interfaces.wire`). Both ways give back an equal message.
+
+## Versions
+
+Every message is closed: a field that is not known is refused, never ignored. A setting that was
+passed over in silence would give another picture than was asked for, and a record that lost a field
+would say less than it claims. Three rules keep closed messages readable for years:
+
+- **What may be added under the same `schema_version`**: an optional field whose default means
+  what messages without it have always meant. It is left out of what is written wherever it holds
+  that default (`exclude_if`), so that an older reader refuses a message only if the message says
+  something that this reader would have to pass over. A new value of an existing field counts as a
+  new field.
+- **What raises `schema_version`**: removing or renaming a field, making one required, and changing
+  a meaning, a unit or a range. Whoever raises it brings the function that reads the one before.
+- **What a reader does**: an older message is read, with defaults for what it does not say. A newer
+  one that says nothing new is read as well; any other is refused, with the advice to update.
 """
 
-import base64
 import difflib
-import json
-from typing import Annotated, Any, Literal, Self, TypeGuard, cast
+import reprlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     StringConstraints,
     ValidationError,
 )
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_safetensors
-from safetensors.numpy import save as save_safetensors
+from pydantic_core import ErrorDetails, PydanticCustomError
 
-from interfaces.errors import AtelierError
+from interfaces.arrays import Unchanged, is_array
+from interfaces.errors import AtelierError, DamagedError, NotFoundError, RefusedError
+from interfaces.wire import MAX_HEADER_BYTES, Buffer, Incoming, Outgoing
 
 SCHEMA_VERSION = 1
 
@@ -37,8 +51,21 @@ MAX_SEED = 2**63 - 1
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 """The number that, with a model, fixes a picture."""
 
+MAX_FAULTS = 8
+"""Faults that an error names; a hostile message may have a million."""
 
-def _number_from_text(value: Any) -> Any:
+_COUNTED_FAULTS = 1000
+"""A message with more is not looked through fault by fault: that would take far more memory."""
+
+_NEWER = "newer_version"
+
+_Item = TypeVar("_Item")
+
+Many = Annotated[tuple[_Item, ...], Field(fail_fast=True)]
+"""A tuple of any length, whose check ends at the first wrong item."""
+
+
+def _number_from_text(value: object) -> object:
     """'4' => 4, as flags and the environment give it; Pydantic does so for all but Literal."""
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
@@ -47,71 +74,37 @@ WholeNumber = BeforeValidator(_number_from_text)
 """Goes with a Literal of numbers."""
 
 
-def _array_from_wire(value: Any) -> Any:
-    """{"dtype", "shape", "base64"} => np.ndarray; anything else passes through to the checks."""
-    if not isinstance(value, dict):
-        return value
-    wire = cast(dict[str, Any], value)
-    try:
-        raw = base64.b64decode(wire["base64"], validate=True)
-        return np.frombuffer(raw, dtype=np.dtype(wire["dtype"])).reshape(wire["shape"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"not an encoded array: {error}") from error
+def _known_version(value: object) -> object:
+    if isinstance(value, int) and value > SCHEMA_VERSION:
+        raise PydanticCustomError(_NEWER, "this Atelier reads version 1 only; update Atelier")
+    return value
 
 
-def _array_to_wire(array: NDArray[Any]) -> dict[str, Any]:
-    data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
-    return {"dtype": array.dtype.str, "shape": list(array.shape), "base64": data}
+SchemaVersion = Annotated[Literal[1], BeforeValidator(_known_version)]
+"""Version of a message's shape; see the rules above."""
 
 
-def _read_only(array: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A view that nobody can write through, so that a frozen message stays what it was."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
+class Message(BaseModel):
+    """What components, settings and the API exchange: frozen, closed, every field described."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, with other values for some fields; the whole is checked, as on making a message.
+
+        Arrays that stay are not looked through again. Raises Pydantic's `ValidationError`.
+        """
+        if not update:
+            return super().model_copy(deep=deep)
+        kept = {name: value for name, value in self if name in self.model_fields_set - set(update)}
+        arrays = tuple(value for value in kept.values() if is_array(value))
+        return self.model_validate({**kept, **update}, context=Unchanged(arrays))
 
 
-def _is_array(value: object) -> TypeGuard[NDArray[Any]]:
-    return isinstance(value, np.ndarray)
+class Contract(Message):
+    """A message between two components: has a version, and travels."""
 
-
-def _float_planes(channels: int, low: float) -> Any:
-    def check(value: Any) -> NDArray[np.float32]:
-        if not _is_array(value) or value.dtype != np.float32:
-            given = getattr(value, "dtype", type(value).__name__)
-            raise ValueError(f"must be a float32 numpy array, not {given}")
-        array = cast(NDArray[np.float32], value)
-        if array.ndim != 4 or array.shape[1] != channels or 0 in array.shape:
-            raise ValueError(f"must have shape (N, {channels}, H, W), not {array.shape}")
-        # min and max are NaN if any element is, and then both comparisons fail.
-        if not (array.min() >= low and array.max() <= 1.0):
-            raise ValueError(f"must be finite and lie in [{low:g}, 1]")
-        return _read_only(array)
-
-    return check
-
-
-_TRAVELS = (BeforeValidator(_array_from_wire), PlainSerializer(_array_to_wire, when_used="json"))
-
-Images = Annotated[np.ndarray, AfterValidator(_float_planes(3, -1.0)), *_TRAVELS]
-"""Pictures in flight: float32 (N, 3, H, W), finite, in [-1, 1]."""
-
-AlphaPlanes = Annotated[np.ndarray, AfterValidator(_float_planes(1, 0.0)), *_TRAVELS]
-"""Opacity: float32 (N, 1, H, W), finite, in [0, 1]; 1 is opaque."""
-
-
-class Contract(BaseModel):
-    """A message between two components: frozen, closed, every field described."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        arbitrary_types_allowed=True,
-        ser_json_bytes="base64",
-        val_json_bytes="base64",
-    )
-
-    schema_version: Literal[1] = Field(
+    schema_version: SchemaVersion = Field(
         default=SCHEMA_VERSION, description="Version of this message's shape; 1 today."
     )
 
@@ -121,55 +114,78 @@ class Contract(BaseModel):
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """The message back from `to_json`. Raises `AtelierError` where it is not one."""
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            raise AtelierError(explain(error, f"not a valid {cls.__name__}")) from error
+        """The message back from `to_json`.
 
-    def to_bytes(self) -> bytes:
-        """The message as safetensors: arrays as tensors, every other field in the header."""
-        arrays = {name: value for name, value in self if _is_array(value)}
-        header = self.model_dump_json(exclude=set(arrays))
-        contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        return save_safetensors(
-            contiguous, metadata={"contract": type(self).__name__, "fields": header}
-        )
+        Raises `DamagedError` where it is not one, `RefusedError` where it is of a newer version.
+        """
+        return cls._read(lambda: Incoming.from_json(text), cls.__name__)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
-        """The message back from `to_bytes`. Raises `AtelierError` where it is not one."""
+    def load(cls, path: Path, **moved: Path) -> Self:
+        """The message in a JSON file, with fields that say where its files lie now.
+
+        Raises `NotFoundError` where there is no such file, `DamagedError` where it holds no such
+        message, `RefusedError` where it is of a newer version.
+        """
+        what = f"{path}: {cls.__name__}"
         try:
-            header = _safetensors_metadata(data)
-            fields = json.loads(header["fields"])
-            if header["contract"] != cls.__name__:
-                raise AtelierError(f"expected {cls.__name__}, these bytes are {header['contract']}")
-            arrays = load_safetensors(data)
-            # Through JSON, so that paths, tuples and byte strings are read as they were written.
-            wired = {name: _array_to_wire(array) for name, array in arrays.items()}
-            return cls.model_validate_json(json.dumps(fields | wired))
+            if not path.exists():
+                raise NotFoundError(f"{path}: there is no such file")
+            if not path.is_file() or path.stat().st_size > MAX_HEADER_BYTES:
+                raise DamagedError(f"{path}: not a file, or too large for a message")
+            text = path.read_bytes()
+        except OSError as error:
+            raise DamagedError(f"{what} cannot be read ({error})") from error
+        return cls._read(lambda: Incoming.from_json(text), what, **moved)
+
+    def to_bytes(self) -> bytes:
+        """The message as safetensors: arrays and byte strings as tensors, the rest in the header.
+
+        Raises `RefusedError` where the rest is over 100 MB of text.
+        """
+        outgoing = Outgoing()
+        fields = self.model_dump_json(context=outgoing)
+        try:
+            return outgoing.pack(type(self).__name__, fields)
+        except ValueError as error:
+            raise RefusedError(f"{type(self).__name__}: too much to send: {error}") from error
+
+    @classmethod
+    def from_bytes(cls, data: Buffer) -> Self:
+        """The message back from `to_bytes`; its arrays are views of `data`, which it keeps alive.
+
+        A buffer that can be written to is copied first. Raises `DamagedError` where the bytes are
+        no such message, `RefusedError` where it is of a newer version.
+        """
+        return cls._read(lambda: Incoming.unpack(data), cls.__name__)
+
+    @classmethod
+    def _read(cls, receive: Callable[[], Incoming], what: str, **moved: Path) -> Self:
+        """The message that was received, checked. `what` it should be begins every error."""
+        try:
+            incoming = receive()
+            if incoming.contract not in ("", cls.__name__):
+                raise DamagedError(f"{what} was expected, this is {incoming.contract:.80}")
+            message = cls.model_validate(incoming.fields | moved, context=incoming)
         except ValidationError as error:
-            raise AtelierError(explain(error, f"not a valid {cls.__name__}")) from error
-        except (SafetensorError, KeyError, ValueError, TypeError) as error:
-            raise AtelierError(f"not the bytes of a {cls.__name__}: {error}") from error
-
-    def __eq__(self, other: object) -> bool:
-        # Pydantic's own comparison asks arrays for a truth value, which they do not have.
-        if type(other) is not type(self):
-            return NotImplemented
-        pairs = ((value, getattr(other, name)) for name, value in self)
-        return all(np.array_equal(a, b) if _is_array(a) else a == b for a, b in pairs)
-
-    __hash__ = None  # type: ignore[assignment]  # arrays do not hash, and nothing keys on messages
+            raise unreadable(error, what) from error
+        except ValueError as error:
+            raise DamagedError(f"{what} is damaged: {error}") from error
+        if incoming.tensors:
+            raise DamagedError(f"{what} is damaged: tensors that belong to no field")
+        return message
 
 
-def _safetensors_metadata(data: bytes) -> dict[str, str]:
-    """The header's free-form part, which safetensors' in-memory reader does not hand out."""
-    length = int.from_bytes(data[:8], "little")
-    if not 2 <= length <= len(data) - 8:
-        raise ValueError("the header is cut off")
-    header: dict[str, Any] = json.loads(data[8 : 8 + length])
-    return header["__metadata__"]
+def unreadable(error: ValidationError, what: str) -> AtelierError:
+    """The error to raise where what was read is no such message, or one of a newer version."""
+    newer = [fault for fault in _faults(error) if fault["type"] in (_NEWER, "extra_forbidden")]
+    if newer:
+        fields = ", ".join(_field(fault) for fault in newer[:MAX_FAULTS])
+        return RefusedError(
+            f"{what} says more than this Atelier understands ({fields}); a newer version "
+            "wrote it, or another program: update Atelier"
+        )
+    return DamagedError(explain(error, f"{what} is damaged"))
 
 
 def explain(error: ValidationError, what: str, model: type[BaseModel] | None = None) -> str:
@@ -177,18 +193,29 @@ def explain(error: ValidationError, what: str, model: type[BaseModel] | None = N
 
     With the `model` that was asked for, an unknown field is answered with those there are.
     """
-    parts: list[str] = []
-    for fault in error.errors(include_url=False):
-        field = ".".join(str(part) for part in fault["loc"]) or "the whole"
-        given = fault["input"]
-        shown = (
-            "" if _is_array(given) or isinstance(given, dict) else f" (given: {_shorten(given)})"
-        )
-        message = fault["msg"].removeprefix("Value error, ")
-        if fault["type"] == "extra_forbidden" and model is not None:
-            message, shown = _unknown(fault["loc"], model), ""
-        parts.append(f"{field}: {message}{shown}")
+    parts = [_fault_line(fault, model) for fault in _faults(error)[:MAX_FAULTS]]
+    if more := error.error_count() - len(parts):
+        parts.append(f"{more} more faults" if parts else f"{more} faults")
     return f"{what}: " + "; ".join(parts)
+
+
+def _faults(error: ValidationError) -> list[ErrorDetails]:
+    if error.error_count() > _COUNTED_FAULTS:
+        return []
+    return error.errors(include_url=False, include_context=False)
+
+
+def _field(fault: ErrorDetails) -> str:
+    return ".".join(str(part)[:80] for part in fault["loc"]) or "the whole"
+
+
+def _fault_line(fault: ErrorDetails, model: type[BaseModel] | None) -> str:
+    """'count: Input should be greater than or equal to 1 (given: 0)'."""
+    if fault["type"] == "extra_forbidden" and model is not None:
+        return f"{_field(fault)}: {_unknown(fault['loc'], model)}"
+    given: object = fault["input"]
+    shown = "" if isinstance(given, np.ndarray | dict) else f" (given: {_shorten(given)})"
+    return f"{_field(fault)}: {fault['msg'].removeprefix('Value error, ')}{shown}"
 
 
 def _unknown(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
@@ -199,11 +226,18 @@ def _unknown(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
             return "no such setting"
         model = inner
     known = [name for name in model.model_fields if name != "schema_version"]
-    close = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    close = difflib.get_close_matches(str(loc[-1])[:80], known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
     return f"no such setting; {hint}"
 
 
 def _shorten(value: object, limit: int = 80) -> str:
-    text = repr(value)
+    """What was given, as Python writes it. A huge value is never written out to be cut."""
+    if isinstance(value, str | bytes):
+        value = value[: limit + 1]
+    text = repr(value) if isinstance(value, str | bytes) else _BRIEF.repr(value)
     return text if len(text) <= limit else text[:limit] + "…"
+
+
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel = 3

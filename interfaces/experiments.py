@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from interfaces.contract import MAX_SEED, Seed
+from interfaces.contract import MAX_SEED, Message, Seed
 from interfaces.igs import Device
 
 NUM_SHOWN = 2
@@ -18,10 +18,8 @@ MEASUREMENTS_IN_A_TRIAL = 4
 """How often a trial is measured, evenly spaced: what a hopeless one is given up by."""
 
 
-class SearchSettings(BaseModel):
+class SearchSettings(Message):
     """How long hyper-parameters are searched, and how much one trial may see."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     total_seconds: float = Field(
         default=600.0,
@@ -36,10 +34,8 @@ class SearchSettings(BaseModel):
     seed: Seed = Field(default=0, description="Fixes which hyper-parameters are tried.")
 
 
-class BenchmarkSettings(BaseModel):
+class BenchmarkSettings(Message):
     """How the cost of models and enlargers is measured: as in paper 003, and in batches."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     images: int = Field(
         default=5,
@@ -78,10 +74,8 @@ class BenchmarkSettings(BaseModel):
     device: Device = Field(default="auto", description="Where the networks run.")
 
 
-class SketchStudySettings(BaseModel):
+class SketchStudySettings(Message):
     """How the experiments of paper 004 are made anew."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     drawings: int = Field(
         default=8,

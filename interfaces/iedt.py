@@ -6,6 +6,7 @@ from typing import Annotated, Protocol, Self, runtime_checkable
 from pydantic import Field, FiniteFloat, model_validator
 
 from interfaces.batch import ImageBatch
+from interfaces.contract import Many
 from interfaces.ies import IES
 from interfaces.igdt import IGDT
 from interfaces.progress import Progress, silent
@@ -19,7 +20,7 @@ class IEDT(ImageBatch):
     """
 
     enhancement: EnhancementRecord = Field(description="How the batch was enlarged.")
-    drift: tuple[Annotated[FiniteFloat, Field(ge=0)], ...] = Field(
+    drift: Many[Annotated[FiniteFloat, Field(ge=0)]] = Field(
         default=(),
         description=(
             "How far enlargement moved each picture, in levels of 255: root mean square of what "

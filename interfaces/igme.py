@@ -9,10 +9,17 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Self, runtime_checkable
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    FiniteFloat,
+    StringConstraints,
+    model_validator,
+)
 
-from interfaces.contract import Contract, Seed, Sha256
-from interfaces.errors import AtelierError
+from interfaces.contract import Contract, Many, Message, Seed, Sha256
+from interfaces.errors import NotFoundError
 from interfaces.igs import Device
 from interfaces.ipdt import IPDT
 from interfaces.measurement import Features, Measurement
@@ -24,18 +31,20 @@ FREE_WHEN_RESUMED = frozenset(
 """What may differ between a training and its continuation: how long, and how often it is saved."""
 
 
-def _none_by_name(value: Any) -> Any:
+def _none_by_name(value: object) -> object:
     return None if value == "none" else value
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 Origin = Annotated[Path | None, BeforeValidator(_none_by_name)]
 """A model's folder, or None: 'none' in TOML and on the command line, which have no other word."""
 
 
-class TrainingSettings(BaseModel):
+class TrainingSettings(Message):
     """What a person chooses for a training, whatever the family."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     family: str = Field(default="dcgan", min_length=1, description="Published method to train.")
     options: dict[str, Any] = Field(
@@ -119,6 +128,35 @@ class TrainingSettings(BaseModel):
         return self
 
 
+def _names_no_other_file(name: str) -> str:
+    if name.lower() in ("weights", "neighbours", "model"):
+        raise ValueError(f"{name!r} is the name of another of the model's files")
+    return name
+
+
+CompanionName = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$"), AfterValidator(_names_no_other_file)
+]
+"""A network's name, and its file's stem: it leads to no other folder."""
+
+_IDENTITY = (
+    "family",
+    "config",
+    "weights_sha256",
+    "resolution",
+    "styles",
+    "dataset_name",
+    "dataset_digest",
+    "neighbours_sha256",
+)
+"""Fields that a picture depends on, or that its record names or was measured with."""
+
+
+def _sha256_of(identity: object) -> str:
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 class IGME(Contract):
     """Interface of Generative Model Extraction: a model worth sampling.
 
@@ -130,35 +168,52 @@ class IGME(Contract):
     config: dict[str, Any] = Field(description="The family's Config: fixes the networks' shape.")
     weights_sha256: Sha256 = Field(description="Digest of weights.safetensors.")
     resolution: int = Field(ge=8, le=1024, description="Side of the images it makes, pixels.")
-    companions: dict[str, Sha256] = Field(
+    companions: dict[CompanionName, Sha256] = Field(
         default_factory=dict,
         description="Digests of the files of networks trained beside it: 'discriminator'.",
     )
-    styles: tuple[str, ...] = Field(min_length=1, description="Styles it learnt, in label order.")
+    styles: Many[str] = Field(min_length=1, description="Styles it learnt, in label order.")
     dataset_name: str = Field(description="Name of the collection it learnt from.")
     dataset_digest: Sha256 | None = Field(
         description="Digest of the prepared set it learnt from (IPDT); None: learnt elsewhere."
     )
     images_seen: int = Field(ge=0, description="Training images shown to it, repeats counted.")
-    style_counts: tuple[int, ...] = Field(
+    style_counts: Many[int] = Field(
         default=(), description="Images it learnt from, for each of `styles`."
     )
     held_out_fraction: float = Field(
         default=0.0, ge=0, lt=1, description="Share of the set that was kept from it (IPDT.split)."
     )
+    neighbours_sha256: Sha256 | None = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="Digest of neighbours.safetensors; None: unknown, or there is none.",
+    )
     metrics: dict[str, FiniteFloat] = Field(
         default_factory=dict, description="Figures of its training: losses, seconds."
     )
-    measurements: tuple[Measurement, ...] = Field(
+    measurements: Many[Measurement] = Field(
         default=(), description="How good its pictures were found at the end of training."
     )
 
     @property
     def digest(self) -> str:
-        """SHA-256 over what fixes its pictures: family, config and weights."""
-        identity = [self.family, self.config, self.weights_sha256]
-        text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        """SHA-256 over all of the model that its pictures' records depend on."""
+        return _sha256_of({name: getattr(self, name) for name in _IDENTITY})
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """What the model goes by: its digest, then the one that earlier versions gave it.
+
+        Records, runs and jobs of before hold the latter, which covers family, config and weights
+        only. A copy under another collection's name has it too, so a choice between models is made
+        by `digest`, and by this one where no model has that digest.
+        """
+        return self.digest, _sha256_of([self.family, self.config, self.weights_sha256])
+
+    def is_known_as(self, digest: str | None) -> bool:
+        """True for its digest, in this version's or an earlier one's way of making it."""
+        return digest in self.digests
 
     @property
     def weights_path(self) -> Path:
@@ -171,7 +226,12 @@ class IGME(Contract):
         return self.directory / "neighbours.safetensors"
 
     def companion_path(self, name: str) -> Path:
-        """Weights of a network that was trained beside it, for another training to start from."""
+        """Weights of a network that was trained beside it, for another training to start from.
+
+        Raises `NotFoundError` where there is no such network.
+        """
+        if name not in self.companions:
+            raise NotFoundError(f"{self.directory}: no {name!r} was trained beside this model")
         return self.directory / f"{name}.safetensors"
 
     def manifest(self) -> str:
@@ -180,18 +240,17 @@ class IGME(Contract):
 
     @classmethod
     def open(cls, directory: Path) -> Self:
-        """The model in a folder. Raises `AtelierError` where there is none."""
-        path = directory / "model.json"
+        """The model in a folder.
+
+        Raises `NotFoundError` where there is none, `DamagedError` where its description cannot be
+        read, `RefusedError` where a newer version wrote it.
+        """
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
-            text = json.dumps(fields | {"directory": str(directory)})
-        except FileNotFoundError as error:
-            raise AtelierError(
+            return cls.load(directory / "model.json", directory=directory)
+        except NotFoundError as error:
+            raise NotFoundError(
                 f"{directory}: no model here (model.json is missing); train one first"
             ) from error
-        except (OSError, ValueError, TypeError) as error:
-            raise AtelierError(f"{path}: not a readable model description ({error})") from error
-        return cls.from_json(text)
 
 
 @runtime_checkable

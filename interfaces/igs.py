@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from interfaces.contract import MAX_SEED, Contract, Seed
+from interfaces.contract import MAX_SEED, Contract, Many, Seed
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -47,7 +47,7 @@ def format_seeds(seeds: tuple[int, ...]) -> str:
 
 
 SeedList = Annotated[
-    tuple[Seed, ...],
+    Many[Seed],
     BeforeValidator(parse_seeds, json_schema_input_type=str),
     PlainSerializer(format_seeds, when_used="json"),
     Field(min_length=1, max_length=MAX_IMAGES),

@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, Protocol, Self, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from interfaces.contract import Contract, Seed, Sha256
-from interfaces.errors import AtelierError
+from interfaces.arrays import Blob
+from interfaces.contract import Contract, Message, Seed, Sha256
+from interfaces.errors import NotFoundError
 from interfaces.ics import ICS
 from interfaces.iedt import IEDT
 from interfaces.progress import Progress
@@ -26,8 +27,7 @@ SUFFIXES: dict[MediaType, str] = {
 }
 
 
-class NoSuchResultError(AtelierError):
-    """There is no result of that number, or its file is no longer what was kept."""
+NoSuchResultError = NotFoundError
 
 
 class IODT(Contract):
@@ -36,7 +36,7 @@ class IODT(Contract):
     Sender: image conversion. Receiver: results store.
     """
 
-    data: bytes = Field(min_length=1, description="The file, byte for byte.")
+    data: Blob = Field(min_length=1, description="The file, byte for byte.")
     sha256: Sha256 = Field(description="Digest of `data`.")
     media_type: MediaType = Field(description="What the bytes are.")
     width: int = Field(ge=1, description="Width, pixels.")
@@ -64,10 +64,8 @@ class Converter(Protocol):
         ...
 
 
-class StoredResult(BaseModel):
+class StoredResult(Message):
     """One row of the results store: a file and what is known of it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: int = Field(ge=1, description="Number of the result, in the order of keeping.")
     path: Path = Field(description="The file.")
@@ -80,10 +78,8 @@ class StoredResult(BaseModel):
     record: Record = Field(description="Provenance.")
 
 
-class ResultQuery(BaseModel):
+class ResultQuery(Message):
     """Which results: every field that is given must hold."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     run: str | None = Field(default=None, description="Made by this run.")
     family: str | None = Field(default=None, description="Made by a model of this family.")
@@ -184,10 +180,8 @@ def kept_seeds(
     }
 
 
-class ResultPage(BaseModel):
+class ResultPage(Message):
     """Some of the results that fit, and where the next ones begin."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     results: tuple[StoredResult, ...] = Field(description="In the order that was asked for.")
     next: str | None = Field(description="Cursor of the following page; None: this is the last.")

@@ -5,22 +5,35 @@ By reference: a folder with `images.npy`, uint8 (N, S, S, 3), read as a memory m
 """
 
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from tokenize import TokenError
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from interfaces.contract import Contract, Sha256
-from interfaces.errors import AtelierError
+from interfaces.contract import Contract, Many, Message, Sha256
+from interfaces.errors import DamagedError
 from interfaces.itdt import ITDT
 from interfaces.progress import Progress
 
+_Number = TypeVar("_Number", np.uint8, np.int64)
 
-class PreprocessingSettings(BaseModel):
+_MALFORMED = (
+    OSError,
+    ValueError,
+    ArithmeticError,
+    SyntaxError,
+    MemoryError,
+    RecursionError,
+    TokenError,
+)
+"""What numpy raises for a header that is no header: it reads one as Python."""
+
+
+class PreprocessingSettings(Message):
     """How pictures are prepared: paper 002, section on data."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     resolution: int = Field(
         default=64, ge=8, le=1024, description="Side of the square training images, pixels."
@@ -37,7 +50,7 @@ class IPDT(Contract):
     name: str = Field(min_length=1, description="Short name of the collection.")
     num_images: int = Field(ge=1, description="N, the number of images.")
     resolution: int = Field(ge=8, le=1024, description="S, the side of each image, pixels.")
-    styles: tuple[str, ...] = Field(
+    styles: Many[str] = Field(
         min_length=1, description="Style names; labels.npy holds places in this list."
     )
     transform: Literal["centre crop, bicubic, rgb8"] = Field(
@@ -49,13 +62,13 @@ class IPDT(Contract):
     def images(self) -> NDArray[np.uint8]:
         """Pixels as a read-only memory map: uint8 (N, S, S, 3), RGB, 0 to 255."""
         shape = (self.num_images, self.resolution, self.resolution, 3)
-        return self._load("images.npy", shape, np.dtype(np.uint8), mmap_mode="r")
+        return self._load("images.npy", shape, np.uint8)
 
     def labels(self) -> NDArray[np.int64]:
         """Places in `styles`: int64 (N,)."""
-        labels = self._load("labels.npy", (self.num_images,), np.dtype(np.int64), mmap_mode=None)
+        labels = np.array(self._load("labels.npy", (self.num_images,), np.int64))
         if labels.min() < 0 or labels.max() >= len(self.styles):
-            raise AtelierError(f"{self.directory / 'labels.npy'}: a label names no style")
+            raise DamagedError(f"{self.directory / 'labels.npy'}: a label names no style")
         return labels
 
     def split(self, held_out_fraction: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -74,27 +87,23 @@ class IPDT(Contract):
         try:
             digests = path.read_text(encoding="ascii").split()
         except (OSError, ValueError) as error:
-            raise AtelierError(f"{path}: not readable ({error}); prepare again") from error
+            raise DamagedError(f"{path}: not readable ({error}); prepare again") from error
         if len(digests) != self.num_images:
-            raise AtelierError(f"{path}: {len(digests)} lines for {self.num_images} images")
+            raise DamagedError(f"{path}: {len(digests)} lines for {self.num_images} images")
         return digests
 
-    def _load(
-        self,
-        name: str,
-        shape: tuple[int, ...],
-        dtype: np.dtype[Any],
-        mmap_mode: Literal["r"] | None,
-    ) -> NDArray[Any]:
+    def _load(self, name: str, shape: tuple[int, ...], dtype: type[_Number]) -> NDArray[_Number]:
+        """A file's array as a memory map: what its header claims takes no memory."""
         path = self.directory / name
         try:
-            array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise AtelierError(f"{path}: not a readable array ({error}); prepare again") from error
+            with np.errstate(over="raise"):
+                array = open_memmap(path, mode="r")
+        except _MALFORMED as error:
+            raise DamagedError(f"{path}: not a readable array ({error}); prepare again") from error
         if array.shape != shape or array.dtype != dtype:
-            raise AtelierError(
-                f"{path}: holds {array.dtype} {array.shape}, the message says {dtype} {shape}; "
-                "prepare again"
+            raise DamagedError(
+                f"{path}: holds {array.dtype} {array.shape}, the message says "
+                f"{np.dtype(dtype)} {shape}; prepare again"
             )
         return array
 

@@ -12,20 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from interfaces.contract import Contract, Sha256
-from interfaces.errors import AtelierError
+from interfaces.contract import Contract, Message, Sha256
+from interfaces.errors import DamagedError
 from interfaces.progress import Progress
 
-_Row = TypeVar("_Row", bound=BaseModel)
+_Row = TypeVar("_Row", bound=Message)
 
 
-class _Line(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CollectionSettings(_Line):
+class CollectionSettings(Message):
     """Which collection, and what of it is taken."""
 
     data: str = Field(
@@ -47,7 +43,7 @@ class CollectionSettings(_Line):
     )
 
 
-class TrainingImage(_Line):
+class TrainingImage(Message):
     """One good image: where its bytes lie and what they are."""
 
     name: str = Field(description="Path inside the collection, with forward slashes.")
@@ -75,13 +71,13 @@ class TrainingImage(_Line):
                 data = stream.read(self.length)
             return zlib.decompress(data, wbits=-15) if self.compression == "deflate" else data
         except (OSError, zlib.error) as error:
-            raise AtelierError(
+            raise DamagedError(
                 f"{self.file}: cannot read {self.name} any more ({error}); "
                 "was the collection changed? Run the command again to inspect it anew"
             ) from error
 
 
-class QuarantinedFile(_Line):
+class QuarantinedFile(Message):
     """One file that is not used, and why."""
 
     name: str = Field(description="Path inside the collection, with forward slashes.")
@@ -91,7 +87,7 @@ class QuarantinedFile(_Line):
     detail: str = Field(description="What exactly was found, for a person.")
 
 
-class Duplicate(_Line):
+class Duplicate(Message):
     """Two images of the collection that are the same, or nearly so. Both are used."""
 
     name: str = Field(description="The later image.")
@@ -154,7 +150,7 @@ def _read_lines(path: Path, row: type[_Row]) -> Iterator[_Row]:
             for line in lines:
                 yield row.model_validate_json(line)
     except (OSError, ValueError) as error:
-        raise AtelierError(f"{path}: not a readable manifest ({error}); inspect again") from error
+        raise DamagedError(f"{path}: not a readable manifest ({error}); inspect again") from error
 
 
 @runtime_checkable

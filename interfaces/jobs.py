@@ -4,31 +4,23 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
-from pydantic import BaseModel, Field, JsonValue, SerializeAsAny, computed_field
+from pydantic import Field, JsonValue, SerializeAsAny, computed_field
 
-from interfaces.errors import AtelierError
+from interfaces.contract import Message
+from interfaces.errors import NotFoundError, RefusedError, UnavailableError
 from interfaces.orders import Order
 from interfaces.progress import ProgressEvent
 
-
-class NoSuchJobError(AtelierError):
-    """There is no job of that number."""
-
-
-class JobStateError(AtelierError):
-    """What was asked of a job does not fit the state it is in."""
+NoSuchJobError = NotFoundError
+BusyError = UnavailableError
 
 
-class BusyError(AtelierError):
-    """The queue is full; the same order may be taken later."""
+class JobStateError(RefusedError):
+    """The job's state does not permit what was asked of it."""
 
 
 class Stopped(Exception):  # noqa: N818  # no error: a person asked for it
     """Raised between two images where a person asked the job to stop there."""
-
-
-class _Message(BaseModel, frozen=True, extra="forbid"):
-    pass
 
 
 JobState = Literal["waiting", "running", "stopping", "paused", "done", "failed", "cancelled"]
@@ -41,7 +33,7 @@ StopKind = Literal["now", "after-image", "pause"]
 JobId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 
 
-class JobProgress(_Message, frozen=True):
+class JobProgress(Message):
     """How far a job is."""
 
     stage: str = Field(description="What is being done, as a person would say it.")
@@ -54,7 +46,7 @@ class JobProgress(_Message, frozen=True):
     )
 
 
-class Job(_Message, frozen=True):
+class Job(Message):
     """One order and what became of it so far."""
 
     id: JobId = Field(description="Number of the job, in the order of submitting.")
@@ -91,7 +83,7 @@ class Job(_Message, frozen=True):
 EventKind = Literal["submitted", "state", "moved", "progress", "kept", "said", "warned"]
 
 
-class JobEvent(_Message, frozen=True):
+class JobEvent(Message):
     """Something that happened to a job; numbers only grow, so that all readers see one story.
 
     Of a job's `progress` only the newest stays; everything else is kept.

@@ -7,10 +7,10 @@ resized, by which network's features and in which arithmetic. These go with ever
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import Field, FiniteFloat
 
-from interfaces.contract import Seed, Sha256
-from interfaces.errors import AtelierError
+from interfaces.contract import Message, Seed, Sha256
+from interfaces.errors import RefusedError
 from interfaces.igs import Device
 
 Metric = Literal["frechet", "kid", "precision", "recall"]
@@ -43,10 +43,8 @@ _CAUTIONS: dict[Features, str] = {
 }
 
 
-class Measurement(BaseModel):
+class Measurement(Message):
     """One figure, with its interval and all that it depends on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     metric: Metric = Field(description="'frechet' is FID where the features are published.")
     value: FiniteFloat = Field(description="The figure.")
@@ -92,23 +90,21 @@ class Measurement(BaseModel):
         return text
 
     def check_comparable(self, other: Self) -> None:
-        """Raise `AtelierError` where the two figures were measured in unlike ways."""
+        """Raise `RefusedError` where the two figures were measured in unlike ways."""
         mine, theirs = (
             measurement.model_dump(exclude={"value", "low", "high"})
             for measurement in (self, other)
         )
         unlike = [f"{k}: {v!r} and {theirs[k]!r}" for k, v in mine.items() if v != theirs[k]]
         if unlike:
-            raise AtelierError(
+            raise RefusedError(
                 f"two figures of {self.metric} cannot be compared ({'; '.join(unlike)}); measure "
                 "both in the same way"
             )
 
 
-class EvaluationSettings(BaseModel):
+class EvaluationSettings(Message):
     """How a model's pictures are measured."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     count: int = Field(
         default=10_000, ge=4, le=1_000_000, description="How many pictures to make and measure."

@@ -4,22 +4,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
-from interfaces.errors import AtelierError
+from interfaces.contract import Message
+from interfaces.errors import NotFoundError
 from interfaces.igme import IGME
 from interfaces.orders import CollectionId, ModelId, UploadId
 
-
-class NoSuchOfferError(AtelierError):
-    """There is no model, collection or upload of that id."""
+NoSuchOfferError = NotFoundError
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Upload(_Message):
+class Upload(Message):
     """A file that a person sent."""
 
     id: UploadId = Field(description="Its name from now on.")
@@ -32,7 +27,7 @@ class Upload(_Message):
     height: int | None = Field(default=None, description="Height of a picture, pixels.")
 
 
-class ModelOffer(_Message):
+class ModelOffer(Message):
     """A model that pictures can be made with."""
 
     id: ModelId = Field(description="The first 16 digits of its digest.")
@@ -51,7 +46,7 @@ class ModelOffer(_Message):
     is_default: bool = Field(description="True for the one that is proposed.")
 
 
-class CollectionOffer(_Message):
+class CollectionOffer(Message):
     """A collection that can be inspected and learnt from."""
 
     id: CollectionId = Field(description="Its id.")
@@ -60,7 +55,7 @@ class CollectionOffer(_Message):
     images_per_style: dict[str, int] = Field(description="Good images of each style, if known.")
 
 
-class TrainingView(_Message):
+class TrainingView(Message):
     """What a training shows of itself so far."""
 
     curves: dict[str, list[float | None]] = Field(

@@ -6,8 +6,9 @@ out itself, so that whoever may submit a job may not thereby read a file of thei
 
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
+from interfaces.contract import Message
 from interfaces.igs import INPUT_FILES
 from interfaces.ui import Choices
 
@@ -27,7 +28,7 @@ ResultId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 """Number of a result in the results store."""
 
 
-class Order(BaseModel, frozen=True, extra="forbid"):
+class Order(Message):
     """One request for work. Each kind is a subclass beside its handler, `atelier/handlers/`."""
 
     makes_images: ClassVar[bool] = False

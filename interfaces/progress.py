@@ -3,13 +3,13 @@
 import time
 from collections.abc import Callable
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from interfaces.contract import Message
 
 
-class ProgressEvent(BaseModel):
+class ProgressEvent(Message):
     """One report of a long step. Sent by any component, shown by the UI."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     stage: str = Field(description="What is being done, as a person would say it: 'train'.")
     done: float = Field(ge=0, description="How much is done, in `unit`.")

@@ -5,17 +5,13 @@ No clock and no machine stands in it, so that the same request writes the same b
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import Field, FiniteFloat
 
-from interfaces.contract import Seed, Sha256
+from interfaces.contract import SCHEMA_VERSION, Many, Message, SchemaVersion, Seed, Sha256
 from interfaces.igs import InputFile
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class InputRecord(_Record):
+class InputRecord(Message):
     """A person's own file that a picture was made from."""
 
     role: InputFile = Field(description="What it was taken as (IGS).")
@@ -23,10 +19,10 @@ class InputRecord(_Record):
     sha256: Sha256 = Field(description="Digest of the file as it was read.")
 
 
-class GeneratedOrigin(_Record):
+class GeneratedOrigin(Message):
     """The picture was made by a model: model digest and seed fix it."""
 
-    kind: Literal["generated"] = "generated"
+    kind: Literal["generated"] = Field(default="generated", description="Which kind of origin.")
     seed: Seed = Field(description="Seed of this picture.")
     index: int = Field(ge=0, description="Place of this picture in the request, from 0.")
     family: str = Field(min_length=1, description="Published method: 'wgan_gp'.")
@@ -54,7 +50,7 @@ class GeneratedOrigin(_Record):
         default=None, description="Digest of the nearest training image's file."
     )
     prompt: str | None = Field(default=None, description="The words asked for; None: none were.")
-    inputs: tuple[InputRecord, ...] = Field(
+    inputs: Many[InputRecord] = Field(
         default=(), description="The person's files it was made from: a sketch, a source."
     )
     options: dict[str, Any] = Field(
@@ -62,10 +58,10 @@ class GeneratedOrigin(_Record):
     )
 
 
-class FileOrigin(_Record):
+class FileOrigin(Message):
     """The picture is a person's own file."""
 
-    kind: Literal["file"] = "file"
+    kind: Literal["file"] = Field(default="file", description="Which kind of origin.")
     name: str = Field(min_length=1, description="File name, without folders.")
     sha256: Sha256 = Field(description="Digest of the file as it was read.")
 
@@ -73,7 +69,7 @@ class FileOrigin(_Record):
 Origin = Annotated[GeneratedOrigin | FileOrigin, Field(discriminator="kind")]
 
 
-class EnhancementRecord(_Record):
+class EnhancementRecord(Message):
     """How a picture was enlarged."""
 
     enhancer: str = Field(
@@ -130,10 +126,12 @@ class EnhancementRecord(_Record):
     )
 
 
-class Record(_Record):
+class Record(Message):
     """All that is known of one encoded picture: embedded in the file and kept in the store."""
 
-    schema_version: Literal[1] = Field(default=1, description="Version of this record's shape.")
+    schema_version: SchemaVersion = Field(
+        default=SCHEMA_VERSION, description="Version of this record's shape."
+    )
     software: str = Field(description="Program and version that made the file.")
     origin: Origin = Field(description="The model and seed, or the file, it came from.")
     enhancement: EnhancementRecord = Field(description="How it was enlarged.")

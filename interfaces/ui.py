@@ -2,18 +2,17 @@
 
 from typing import Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from interfaces.contract import Message
 from interfaces.ics import ICS
 from interfaces.ies import IES
 from interfaces.igs import IGS
 from interfaces.progress import ProgressEvent
 
 
-class Choices(BaseModel):
+class Choices(Message):
     """The three settings contracts that the user interface sends, together."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     generate: IGS = Field(default_factory=IGS, description="Generation: how many, which seeds.")
     enhance: IES = Field(default_factory=IES, description="Enhancement: how much larger.")

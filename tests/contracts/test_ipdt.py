@@ -1,6 +1,7 @@
 """IPDT: a prepared set, and the preprocessor that must hand it over."""
 
 import hashlib
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from interfaces.contract import SCHEMA_VERSION
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, DamagedError
 from interfaces.ipdt import IPDT, PreprocessingSettings, Preprocessor
 from interfaces.itdt import ITDT, TrainingImage
 from interfaces.progress import ProgressEvent, silent
@@ -115,6 +116,33 @@ def test_arrays_that_do_not_fit_the_message_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(AtelierError, match="not a readable array"):
         prepared.images()  # a pickle in it is never run
+
+
+@given(
+    name=st.sampled_from(["images.npy", "labels.npy"]),
+    header=st.sampled_from(
+        [
+            "{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000000000, 16, 16, 3)}",
+            "{'descr': '<i8', 'fortran_order': False, 'shape': (1000000000000000,)}",
+            "{'descr': '<i8', 'fortran_order': False, 'shape': (-1,)}",
+            "{'descr': '|O', 'fortran_order': False, 'shape': (32,)}",
+            "(" * 5000,
+            "-" * 9000 + "1",
+            "[" * 9000 + "]" * 9000,
+            "{'descr': [[[]]], 'fortran_order': 0, 'shape': ''}",
+        ]
+    )
+    | TEXT,
+)
+def test_an_array_file_that_lies_is_refused(name: str, header: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = tiny_prepared(Path(folder))
+        text = header.encode()
+        lie = b"\x93NUMPY\x02\x00" + len(text).to_bytes(4, "little") + text
+        (prepared.directory / name).write_bytes(lie)
+        with pytest.raises(DamagedError, match="prepare again"):
+            prepared.images()
+            prepared.labels()
 
 
 # The preprocessor, ours or another
