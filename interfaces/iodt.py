@@ -227,10 +227,8 @@ class ResultsGallery(Protocol):
         ...
 
 
-class FileFacts(BaseModel):
+class FileFacts(Message):
     """What a file says of itself, read without decoding its pixels."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     record: Record = Field(description="Provenance that the file carries.")
     media_type: MediaType = Field(description="What the file is.")
@@ -238,20 +236,16 @@ class FileFacts(BaseModel):
     height: int = Field(ge=1, description="Height, pixels.")
 
 
-class FoundFile(BaseModel):
+class FoundFile(Message):
     """One file of a report on a results store."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     number: int | None = Field(default=None, ge=1, description="Number of its result, if any.")
     place: str = Field(description="The file, from the store's folder, with forward slashes.")
     note: str = Field(default="", description="Why it is named; empty where its list says it.")
 
 
-class RebuildReport(BaseModel):
+class RebuildReport(Message):
     """What a results store found when it made its index anew from the files."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     num_listed: int = Field(ge=0, description="Number of results in the index now.")
     num_deleted: int = Field(ge=0, description="Number of those that are hidden.")

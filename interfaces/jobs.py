@@ -77,7 +77,7 @@ class Job(Message):
     @property
     def kind(self) -> str:
         """What sort of job: 'generate', 'train' …"""
-        return self.order.kind
+        return self.order.verb
 
 
 EventKind = Literal["submitted", "state", "moved", "progress", "kept", "said", "warned"]

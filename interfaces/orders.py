@@ -34,7 +34,10 @@ class Order(Message):
     makes_images: ClassVar[bool] = False
     """True where the job can stop between two images."""
 
-    kind: str = Field(description="Which kind of work.")
+    @property
+    def verb(self) -> str:
+        """Which kind of work: the value of the subclass's `kind`."""
+        return self.model_dump(include={"kind"})["kind"]
 
 
 def refuse_paths(choices: Choices) -> None:

@@ -15,7 +15,7 @@ from interfaces.orders import Order, ResultId, UploadId
 from settings import Layer
 
 
-class EnhanceOrder(Order, frozen=True):
+class EnhanceOrder(Order):
     """Enlarge pictures: uploaded ones, or results."""
 
     makes_images: ClassVar[bool] = True

@@ -17,7 +17,7 @@ from interfaces.ui import Choices
 from settings import Layer
 
 
-class GenerateOrder(Order, frozen=True):
+class GenerateOrder(Order):
     """Make pictures with a model, enlarge, encode and keep them."""
 
     makes_images: ClassVar[bool] = True

@@ -58,7 +58,7 @@ class Task(Generic[OrderT]):
         if folder is not None and (folder / "run.json").exists():
             run = Run.open(folder)
         else:
-            run = Run.begin(workspace, self.order.kind, self.chosen, name, model)
+            run = Run.begin(workspace, self.order.verb, self.chosen, name, model)
             self.control.began(run.name)
         with exclusive(run.folder / ".lock"):
             yield run

@@ -11,7 +11,7 @@ from interfaces.orders import CollectionId, Order
 from settings import Layer
 
 
-class InspectOrder(Order, frozen=True):
+class InspectOrder(Order):
     """The report on a collection: bad files, duplicates, balance of styles."""
 
     kind: Literal["inspect"]

@@ -14,7 +14,7 @@ from interfaces.ui import Choices
 from settings import Layer
 
 
-class InterpolateOrder(Order, frozen=True):
+class InterpolateOrder(Order):
     """Go from one seed's picture to the next's; every frame is a result."""
 
     makes_images: ClassVar[bool] = True

@@ -16,7 +16,7 @@ Section = Literal["collect", "preprocess", "train"]
 _PATHS = {("collect", "data"), ("collect", "styles_csv"), ("train", "start_from")}
 
 
-class TrainOrder(Order, frozen=True):
+class TrainOrder(Order):
     """Train a model on a collection."""
 
     kind: Literal["train"]

@@ -157,7 +157,7 @@ class SQLiteJobQueue:
                 (key, text, (last or 0) + 1, _now()),
             ).lastrowid
             assert job_id is not None
-            self._tell(job_id, "submitted", {"state": "waiting", "kind": order.kind})
+            self._tell(job_id, "submitted", {"state": "waiting", "kind": order.verb})
             return self._get(job_id)
 
     def get(self, job_id: int) -> Job:

@@ -54,10 +54,13 @@ class Failure(_Answer):
     error: str = Field(description="One line: what was wrong, what to do.")
 
 
-class JobInfo(Job, frozen=True):
+class JobInfo(Job):
     """One order, of any kind, and what became of it so far."""
 
-    order: AnyOrder = Field(description="What was asked for.")
+    # The model is frozen, which the type checker cannot see.
+    order: AnyOrder = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        description="What was asked for."
+    )
 
 
 class Place(_Answer):
