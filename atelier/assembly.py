@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 
+from atelier.guard import guarded
 from interfaces.components import PORTS, Components
 from interfaces.errors import AtelierError
 
@@ -15,18 +16,18 @@ def assemble(workspace: Path, replacements: Mapping[str, str] | None = None) -> 
 
     `replacements` maps a component's name to 'package:factory'; the factory takes the workspace's
     folder and returns an object with the methods of the port. Raises `AtelierError` where a
-    replacement cannot be found or does not fit.
+    replacement cannot be found or does not fit. What they return is checked: see `atelier.guard`.
     """
     chosen = replacements or {}
     for name in chosen:
         if name not in PORTS:
             raise AtelierError(f"component {name!r}: unknown; there are {', '.join(PORTS)}")
-    made: dict[str, object] = {}
+    places = {name: chosen.get(name, f"components.{name}:create") for name in PORTS}
+    made = {name: _make(name, place, workspace) for name, place in places.items()}
     for name, port in PORTS.items():
-        place = chosen.get(name, f"components.{name}:create")
-        made[name] = _make(name, place, workspace)
-        _check_port(name, place, made[name], port)
-    return Components(**made)  # pyright: ignore[reportArgumentType]  # checked one by one above
+        _check_port(name, places[name], made[name], port)
+    parts = Components(**made)  # pyright: ignore[reportArgumentType]  # checked one by one above
+    return guarded(parts, places, ours=frozenset(PORTS) - chosen.keys())
 
 
 def replacements_of(pairs: Iterable[str]) -> dict[str, str]:

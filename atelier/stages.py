@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from atelier.guard import check_kept
 from atelier.runs import Run
 from components.common.durable import replacing
 from components.common.images import contact_sheet
@@ -14,7 +15,7 @@ from interfaces.errors import AtelierError
 from interfaces.igdt import IGDT
 from interfaces.igme import IGME
 from interfaces.igs import IGS, format_seeds
-from interfaces.iodt import IODT, ResultQuery, ResultsStore, StoredResult
+from interfaces.iodt import IODT, ResultsStore, StoredResult, kept_seeds
 from interfaces.ipdt import IPDT
 from interfaces.itdt import ITDT
 from interfaces.progress import ProgressEvent
@@ -23,6 +24,12 @@ from settings import RunSettings
 
 IN_FLIGHT_BYTES = 64 * 2**20
 """Enlarged pixels on their way at once: bounds memory whatever the number of images."""
+
+SEEDS_AT_ONCE = 1000
+"""Seeds that the store is asked for together."""
+
+MAX_TILES = 100
+"""Pictures on a contact sheet."""
 
 
 def collect(parts: Components, chosen: RunSettings) -> ITDT:
@@ -85,10 +92,8 @@ def ask(ui: UserInterface, run: Run) -> Choices:
 
 def missing_of(store: ResultsStore, run: Run, model: IGME, wanted: Choices) -> IGS | None:
     """The request for what the run has not kept yet of this model; None where nothing is left."""
-    seeds = wanted.generate.chosen_seeds
-    kept = _kept(store, run, model)
-    done = next((n for n, seed in enumerate(seeds) if seed not in kept), len(seeds))
-    if done == len(seeds):
+    done = next(_places_missing(store, run, model, wanted), None)
+    if done is None:
         return None
     side = model.resolution * wanted.enhance.scale
     batch_size = max(1, IN_FLIGHT_BYTES // (3 * 4 * side**2))
@@ -99,9 +104,19 @@ def missing_of(store: ResultsStore, run: Run, model: IGME, wanted: Choices) -> I
     )
 
 
+def _places_missing(store: ResultsStore, run: Run, model: IGME, wanted: Choices) -> Iterator[int]:
+    """Places in the request whose picture the run has not kept; deleted ones were made."""
+    seeds = wanted.generate.chosen_seeds
+    for start in range(0, len(seeds), SEEDS_AT_ONCE):
+        some = seeds[start : start + SEEDS_AT_ONCE]
+        kept = kept_seeds(store, run.name, model.digest, some)
+        yield from (place for place, seed in enumerate(some, start) if seed not in kept)
+
+
 def keep(parts: Components, run: Run, image: IODT) -> StoredResult:
     """Store one image of a run, and report how far the run is."""
     result = parts.results_store.keep(image, run.name)
+    check_kept(result, image)
     origin = image.record.origin
     if origin.kind == "generated":
         total = len(run.chosen.generate.chosen_seeds)
@@ -110,35 +125,27 @@ def keep(parts: Components, run: Run, image: IODT) -> StoredResult:
 
 
 def kept_of(store: ResultsStore, run: Run, model: IGME, wanted: Choices) -> list[StoredResult]:
-    """What the run kept, a result a seed. Raises `AtelierError` where one is missing."""
+    """The run's first results, as many as its contact sheet shows.
+
+    Raises `AtelierError` where a picture that was asked for is missing.
+    """
     seeds = wanted.generate.chosen_seeds
-    kept = _kept(store, run, model)
-    if lost := [seed for seed in seeds if seed not in kept]:
+    if lost := [seeds[place] for place in _places_missing(store, run, model, wanted)]:
         raise AtelierError(
             f"run {run.name}: no image was kept for the seeds {format_seeds(tuple(lost))}; a "
             "component gave fewer than it was asked for, or the files were removed meanwhile"
         )
-    return [kept[seed] for seed in seeds]
-
-
-def _kept(store: ResultsStore, run: Run, model: IGME) -> dict[int, StoredResult]:
-    """What this run kept of this model, by seed, where the files are still there."""
-    # Also what the person deleted meanwhile: it was made.
-    query = ResultQuery(run=run.name, model_digest=model.digest, deleted="too", limit=1_000_000)
-    return {
-        result.record.origin.seed: result
-        for result in store.find(query)
-        if result.record.origin.kind == "generated" and result.path.exists()
-    }
+    kept = kept_seeds(store, run.name, model.digest, seeds[:MAX_TILES])
+    return [store.get(kept[seed]) for seed in seeds[:MAX_TILES]]
 
 
 def write_contact_sheet(results: Sequence[StoredResult], path: Path) -> None:
-    """All pictures on one, each at most 256 pixels wide; at most 100 of them."""
+    """All pictures on one, each at most 256 pixels wide."""
     import numpy as np
     from PIL import Image
 
     tiles = []
-    for result in results[:100]:
+    for result in results:
         with Image.open(result.path) as image:
             image.thumbnail((256, 256), Image.Resampling.LANCZOS)
             tiles.append(np.asarray(image.convert("RGB")))
@@ -151,8 +158,12 @@ def finish(parts: Components, run: Run, results: Sequence[StoredResult]) -> None
     sheet = run.folder / "contact-sheet.png"
     write_contact_sheet(results, sheet)
     run.finish()
-    width, height = results[0].width, results[0].height
-    parts.ui.say(f"images:        {len(results)} of {width}x{height} in {results[0].path.parent}")
+    count, width, height = (
+        len(run.chosen.generate.chosen_seeds),
+        results[0].width,
+        results[0].height,
+    )
+    parts.ui.say(f"images:        {count} of {width}x{height} in {results[0].path.parent}")
     parts.ui.say(f"contact sheet: {sheet}")
 
 

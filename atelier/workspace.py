@@ -82,12 +82,15 @@ class Workspace:
     def find_model(self, name: str | None = None, given: Iterable[str] = ()) -> IGME:
         """A model by its folder, by its run or as it was adopted; 'shipped' is the project's own.
 
-        Without a name: the first of `models` whose family reads what is `given` (a sketch, a
-        picture, …). Raises `AtelierError` where there is none.
+        Without a name: the first of them whose family reads what is `given` (a sketch, a
+        picture, …). Raises `AtelierError` where there is none, or where a newer one is damaged.
         """
         if name is not None:
             return IGME.open(self._folder_of(name))
-        for _, model in self.models():
+        for _, folder in self.model_folders():
+            if not (folder / "model.json").exists():
+                continue
+            model = IGME.open(folder)  # a damaged one is named: another would be a surprise
             family = FAMILIES.get(model.family)
             if family is None or all(family.reads(kind) for kind in given):
                 return model
@@ -97,9 +100,12 @@ class Workspace:
 
     def model_of_id(self, model_id: str) -> IGME:
         """A model by the first 16 digits of its digest. Raises `NoSuchOfferError`."""
-        for _, model in self.models():
-            if model.digest.startswith(model_id):
-                return model
+        models = [model for _, model in self.models()]
+        # Of an earlier version's digests, only where no model has that one now.
+        for digest_of in (lambda model: (model.digest,), lambda model: model.digests):
+            for model in models:
+                if any(digest.startswith(model_id) for digest in digest_of(model)):
+                    return model
         raise NoSuchOfferError(
             f"model {model_id}: there is none; one that was trained further has another id"
         )

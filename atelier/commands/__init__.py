@@ -11,6 +11,7 @@ from atelier.commands import (
     training,
 )
 from atelier.commands.frame import app
+from atelier.handlers import replay
 
 __all__ = [
     "app",
@@ -20,6 +21,7 @@ __all__ = [
     "models",
     "own_files",
     "page",
+    "replay",
     "results",
     "training",
 ]

@@ -59,7 +59,7 @@ def _model_of(run: Run | None, place: Workspace) -> IGME | None:
     if run is None:
         return None
     model = IGME.open(run.model) if run.model else place.find_model()
-    if model.digest != run.model_digest:
+    if not model.is_known_as(run.model_digest):
         raise AtelierError(
             f"{model.directory}: was trained further since {run.name} was begun; start a new "
             "`generate`"

@@ -12,6 +12,7 @@ from atelier.handlers.generate import GenerateHandler, GenerateOrder
 from atelier.handlers.handler import Handler, Places, Task
 from atelier.handlers.inspect import InspectHandler, InspectOrder
 from atelier.handlers.interpolate import InterpolateHandler, InterpolateOrder
+from atelier.handlers.replay import ReplayHandler, ReplayOrder
 from atelier.handlers.train import TrainHandler, TrainOrder
 from interfaces.orders import Order
 
@@ -23,11 +24,12 @@ HANDLERS: dict[type[Order], Handler[Any]] = {
         EnhanceHandler(),
         InspectHandler(),
         TrainHandler(),
+        ReplayHandler(),
     )
 }
 
 AnyOrder = Annotated[
-    GenerateOrder | InterpolateOrder | EnhanceOrder | InspectOrder | TrainOrder,
+    GenerateOrder | InterpolateOrder | EnhanceOrder | InspectOrder | TrainOrder | ReplayOrder,
     Field(discriminator="kind"),
 ]
 """An order as it comes from outside: `kind` says which."""
@@ -45,6 +47,7 @@ __all__ = [
     "InspectOrder",
     "InterpolateOrder",
     "Places",
+    "ReplayOrder",
     "Task",
     "TrainOrder",
 ]

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from types import FrameType
 from typing import BinaryIO
@@ -22,7 +22,7 @@ from pydantic import JsonValue
 from atelier.jobs.queue import SQLiteJobQueue
 from components.common.durable import exclusive
 from interfaces.errors import AtelierError
-from interfaces.iodt import IODT, ResultQuery, ResultsStore, StoredResult
+from interfaces.iodt import IODT, ResultQuery, ResultsStore, StoredResult, kept_seeds
 from interfaces.jobs import Control, Execute, Job, JobProgress, Stopped
 from interfaces.progress import Pace, ProgressEvent
 from interfaces.ui import Choices
@@ -232,7 +232,7 @@ class JobInterface:
 class AnnouncedStore:
     """A results store that tells a job's control of each image it keeps, or finds of its run.
 
-    Only `keep`, `find` and `get` of the port, which is what carrying out a job needs.
+    It has the port's methods and `kept_seeds`, which is what carrying out a job needs.
     """
 
     def __init__(self, store: ResultsStore, control: Control) -> None:
@@ -250,6 +250,12 @@ class AnnouncedStore:
         found = self._store.find(query)
         if query.run:
             self._control.recall(result.id for result in found)
+        return found
+
+    def kept_seeds(self, run: str, model_digest: str, seeds: Sequence[int]) -> dict[int, int]:
+        """As the store itself; what a run has already is the job's, told or not."""
+        found = kept_seeds(self._store, run, model_digest, seeds)
+        self._control.recall(found.values())
         return found
 
     def get(self, result_id: int) -> StoredResult:

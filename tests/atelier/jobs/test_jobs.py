@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from atelier.handlers import ORDERS, GenerateOrder, InspectOrder, TrainOrder
+from atelier.handlers import HANDLERS, ORDERS, GenerateOrder, InspectOrder, Places, TrainOrder
 from atelier.jobs import (
     AnnouncedStore,
     LocalUploads,
@@ -712,7 +712,10 @@ def test_an_archive_is_a_collection(uploads: LocalUploads, tmp_path: Path) -> No
     assert [offer.name for offer in catalogue.collections()] == ["embedded", "paintings.zip"]
     assert catalogue.collection_data(upload.id) == str(uploads.path(upload.id))
     with pytest.raises(AtelierError, match="archive"):
-        catalogue.check(_order({"kind": "enhance", "uploads": [upload.id]}))
+        _check(
+            Places(Workspace(tmp_path), uploads, catalogue),
+            {"kind": "enhance", "uploads": [upload.id]},
+        )
 
 
 def _bomb() -> bytes:
@@ -790,6 +793,16 @@ def _order(fields: dict[str, Any]) -> Order:
     return ORDERS.validate_python(fields)
 
 
+def _check(places: Places, fields: dict[str, Any]) -> None:
+    order = _order(fields)
+    HANDLERS[type(order)].check(order, places)
+
+
+@pytest.fixture
+def places(tmp_path: Path, uploads: LocalUploads, catalogue: WorkspaceCatalogue) -> Places:
+    return Places(Workspace(tmp_path), uploads, catalogue)
+
+
 @pytest.fixture
 def catalogue(tmp_path: Path, uploads: LocalUploads) -> WorkspaceCatalogue:
     return WorkspaceCatalogue(Workspace(tmp_path), uploads)
@@ -800,23 +813,23 @@ def test_the_projects_own_models_are_offered(catalogue: WorkspaceCatalogue) -> N
     assert [offer.name for offer in offers] == list(SHIPPED_MODELS)
     assert [offer.is_default for offer in offers] == [True, False]
     for offer in offers:
-        assert (catalogue.model_path(offer.id) / "model.json").exists()
+        assert (catalogue.model(offer.id).directory / "model.json").exists()
     with pytest.raises(NoSuchOfferError):
-        catalogue.model_path("f" * 16)
+        catalogue.model("f" * 16)
 
 
 def test_a_trained_model_comes_first_and_a_damaged_one_not_at_all(
     catalogue: WorkspaceCatalogue, tmp_path: Path
 ) -> None:
     shipped = catalogue.models()[0]
-    manifest = json.loads((catalogue.model_path(shipped.id) / "model.json").read_text())
+    manifest = json.loads((catalogue.model(shipped.id).directory / "model.json").read_text())
     for number, changed in ((1, {"weights_sha256": "a" * 64}), (2, {"resolution": "?"})):
         folder = tmp_path / "runs" / f"000{number}-r3gan-mine" / "training" / "model"
         write_text(folder / "model.json", json.dumps(manifest | changed))
     offers = catalogue.models()
     assert [offer.name for offer in offers] == ["0001-r3gan-mine", *SHIPPED_MODELS]
     assert [offer.is_default for offer in offers] == [True, False, False]
-    assert catalogue.model_path(offers[0].id) == (
+    assert catalogue.model(offers[0].id).directory == (
         tmp_path / "runs" / "0001-r3gan-mine" / "training" / "model"
     )
 
@@ -832,17 +845,15 @@ def test_a_trained_model_comes_first_and_a_damaged_one_not_at_all(
     ],
 )
 def test_an_order_that_cannot_be_carried_out_is_refused(
-    catalogue: WorkspaceCatalogue, change: dict[str, Any], why: str
+    places: Places, change: dict[str, Any], why: str
 ) -> None:
-    good = {"kind": "generate", "model": catalogue.models()[0].id}
-    catalogue.check(_order(good))
+    good = {"kind": "generate", "model": places.catalogue.models()[0].id}
+    _check(places, good)
     with pytest.raises(AtelierError, match=why):
-        catalogue.check(_order(good | change))
+        _check(places, good | change)
 
 
-def test_a_request_names_no_file_of_this_machine(
-    catalogue: WorkspaceCatalogue, tmp_path: Path
-) -> None:
+def test_a_request_names_no_file_of_this_machine(places: Places, tmp_path: Path) -> None:
     config = {"pipeline": "nowhere", "files_sha256": "a" * 64}
     model = IGME(
         directory=tmp_path / "models" / "sd",
@@ -857,9 +868,9 @@ def test_a_request_names_no_file_of_this_machine(
     )
     write_text(model.directory / "model.json", model.manifest())
     choices = {"generate": {"prompt": "a cat", "options": {"lora": "/etc/hostname"}}}
-    order = _order({"kind": "generate", "model": model.digest[:16], "choices": choices})
+    order = {"kind": "generate", "model": model.digest[:16], "choices": choices}
     with pytest.raises(AtelierError, match=r"options\.lora: names a file"):
-        catalogue.check(order)
+        _check(places, order)
 
 
 def test_collections_that_were_offered_or_used_are_known_by_ids(

@@ -1,0 +1,53 @@
+"""Replay: results made again from their records alone, and compared."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from atelier.commands.frame import Common, Pictures, app, assembled
+from atelier.handlers.handler import Handler, Places, Task
+from atelier.replay import replay
+from components.conversion import find_pictures
+from interfaces.orders import Order, ResultId
+from settings import Layer
+
+
+class ReplayOrder(Order):
+    """Make results again from their records, and say whether they come out equal."""
+
+    kind: Literal["replay"]
+    results: tuple[ResultId, ...] = Field(
+        min_length=1, max_length=1000, description="Results of the store, by number."
+    )
+
+
+class ReplayHandler(Handler[ReplayOrder]):
+    """Carries a `ReplayOrder` out."""
+
+    order = ReplayOrder
+
+    def layer(self, order: ReplayOrder, places: Places) -> Layer:
+        """Nothing is chosen: the records say it all."""
+        return {}
+
+    def carry_out(self, task: Task[ReplayOrder]) -> None:
+        """Make each again; conclude with a line a result."""
+        store, place = task.parts.results_store, task.places.workspace
+        found = [
+            replay(task.parts, place, store.get(result_id).path) for result_id in task.order.results
+        ]
+        task.control.conclude(
+            {
+                "lines": [one.line() for one in found],
+                "verdicts": [one.verdict for one in found],
+            }
+        )
+
+
+@app.command(name="replay")
+def replay_files(pictures: Pictures, *, common: Common = Common()) -> None:
+    """Make pictures again from their records alone, and compare them with the files."""
+    with assembled(common.place, common.layer({}).get("components")) as parts:
+        for path in find_pictures([Path(picture).expanduser() for picture in pictures]):
+            print(replay(parts, common.place, path).line())
