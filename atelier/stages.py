@@ -14,7 +14,7 @@ from interfaces.components import Components
 from interfaces.errors import AtelierError
 from interfaces.igdt import IGDT
 from interfaces.igme import IGME
-from interfaces.igs import IGS, format_seeds
+from interfaces.igs import IGS, MAX_BATCH_SIZE, format_seeds
 from interfaces.iodt import IODT, ResultsStore, StoredResult, kept_seeds
 from interfaces.ipdt import IPDT
 from interfaces.itdt import ITDT
@@ -96,7 +96,7 @@ def missing_of(store: ResultsStore, run: Run, model: IGME, wanted: Choices) -> I
     if done is None:
         return None
     side = model.resolution * wanted.enhance.scale
-    batch_size = max(1, IN_FLIGHT_BYTES // (3 * 4 * side**2))
+    batch_size = min(MAX_BATCH_SIZE, max(1, IN_FLIGHT_BYTES // (3 * 4 * side**2)))
     if wanted.generate.source is not None:
         batch_size = 1  # what is made may be as large as the source
     return wanted.generate.model_copy(

@@ -15,6 +15,9 @@ INPUT_FILES: tuple[InputFile, ...] = get_args(InputFile)
 
 MAX_IMAGES = 1_000_000
 
+MAX_BATCH_SIZE = 4096
+"""Images that are handed on together, at most."""
+
 
 def parse_seeds(value: Any) -> Any:
     """'0-15,40' or 7 or [1, 2] => the seeds, in the order they were named, each once."""
@@ -108,7 +111,7 @@ class IGS(Contract):
     batch_size: int | None = Field(
         default=None,
         ge=1,
-        le=4096,
+        le=MAX_BATCH_SIZE,
         description=(
             "Images handed on together, at most; sized to the memory if left out. Changes no pixel."
         ),

@@ -192,7 +192,7 @@ def test_a_component_is_replaced_by_flag_and_by_toml(paintings: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("replacement", "message"),
     [
-        ("enhancement=their_package:misfit", "does not take (batches, settings)"),
+        ("enhancement=their_package:misfit", "does not take (batches, settings, progress, pixels)"),
         ("enhancement=their_package:empty", "has no method enhance()"),
         ("enhancement=their_package:nothing", "cannot be made"),
         ("enhancement=no_such_package:make", "cannot be made"),
