@@ -109,8 +109,17 @@ def _places_missing(store: ResultsStore, run: Run, model: IGME, wanted: Choices)
     seeds = wanted.generate.chosen_seeds
     for start in range(0, len(seeds), SEEDS_AT_ONCE):
         some = seeds[start : start + SEEDS_AT_ONCE]
-        kept = kept_seeds(store, run.name, model.digest, some)
+        kept = _kept_seeds(store, run, model, some)
         yield from (place for place, seed in enumerate(some, start) if seed not in kept)
+
+
+def _kept_seeds(store: ResultsStore, run: Run, model: IGME, seeds: Sequence[int]) -> dict[int, int]:
+    """Which of these seeds the run has kept, also under the digest of an earlier version."""
+    return {
+        seed: number
+        for digest in reversed(model.digests)
+        for seed, number in kept_seeds(store, run.name, digest, seeds).items()
+    }
 
 
 def keep(parts: Components, run: Run, image: IODT) -> StoredResult:
@@ -135,7 +144,7 @@ def kept_of(store: ResultsStore, run: Run, model: IGME, wanted: Choices) -> list
             f"run {run.name}: no image was kept for the seeds {format_seeds(tuple(lost))}; a "
             "component gave fewer than it was asked for, or the files were removed meanwhile"
         )
-    kept = kept_seeds(store, run.name, model.digest, seeds[:MAX_TILES])
+    kept = _kept_seeds(store, run, model, seeds[:MAX_TILES])
     return [store.get(kept[seed]) for seed in seeds[:MAX_TILES]]
 
 

@@ -71,4 +71,7 @@ class Rework:
         return FileOrigin(name=sources[0].name, sha256=sources[0].sha256)
 
     def _is_made_so(self, origin: GeneratedOrigin) -> bool:
-        return origin.model_copy(update=dict.fromkeys(_FOUND_IN_PIXELS)) == self._planned
+        found: dict[str, object] = dict.fromkeys(_FOUND_IN_PIXELS)
+        if self._model.is_known_as(origin.model_digest):
+            found["model_digest"] = self._planned.model_digest
+        return origin.model_copy(update=found) == self._planned

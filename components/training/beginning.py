@@ -87,8 +87,12 @@ def identity(
     }
 
 
-def save_or_compare(path: Path, identity: dict[str, Any]) -> None:
-    """Save what a training is, or raise `AtelierError` that names each difference."""
+def save_or_compare(path: Path, identity: dict[str, Any], origin: IGME | None = None) -> None:
+    """Save what a training is, or raise `AtelierError` that names each difference.
+
+    `origin` is the model it starts from: a training of an earlier version may name it by another
+    digest.
+    """
     if not path.exists():
         write_text(path, json.dumps(identity, indent=2) + "\n")
         return
@@ -97,6 +101,8 @@ def save_or_compare(path: Path, identity: dict[str, Any]) -> None:
     except (ValueError, KeyError, AttributeError) as error:
         raise AtelierError(f"{path}: damaged ({error}); train in another folder") from error
     now = _flat(identity)
+    if origin is not None and origin.is_known_as(before.get("start_from")):
+        before["start_from"] = origin.digest
     differences = [
         f"{name} was {before.get(name)!r}, is now {value!r}"
         for name, value in now.items()

@@ -78,7 +78,7 @@ def _train(
         dtype = choose_dtype(precision, family, config, shape, device)
         arithmetic = str(dtype).removeprefix("torch.")
         begun = identity(prepared, settings, config, origin, arithmetic)
-        save_or_compare(run / "settings.json", begun)
+        save_or_compare(run / "settings.json", begun, origin)
         trainer = method.build_trainer(config, shape, device, dtype, rng)
     except ValueError as error:
         raise AtelierError(f"{family.name}: {error}") from error

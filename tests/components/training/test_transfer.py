@@ -174,6 +174,15 @@ def test_its_origin_is_part_of_what_a_training_is(known: Known, tmp_path: Path) 
     assert alone["start_from"] is None
 
 
+def test_its_origin_may_be_named_as_an_earlier_version_did(known: Known, tmp_path: Path) -> None:
+    origin = known("r3gan")
+    learn(tmp_path, "next", start_from=origin.directory)
+    path = tmp_path / "next" / "settings.json"
+    path.write_text(path.read_text().replace(*origin.digests))
+    longer = learn(tmp_path, "next", start_from=origin.directory, total_images=80)
+    assert longer.images_seen == 80
+
+
 def test_its_origin_may_be_moved(known: Known, tmp_path: Path) -> None:
     """It is known by its weights, not by where they lie."""
     origin = known("r3gan")
