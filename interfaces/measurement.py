@@ -13,7 +13,7 @@ from interfaces.contract import Message, Seed, Sha256
 from interfaces.errors import RefusedError
 from interfaces.igs import Device
 
-Metric = Literal["frechet", "kid", "precision", "recall"]
+Metric = Literal["frechet", "kid", "precision", "recall", "coverage"]
 Features = Literal["embedded", "imagenet", "inception"]
 Against = Literal["training", "held-out", "all"]
 
@@ -28,6 +28,7 @@ _NAMES: dict[Metric, str] = {
     "kid": "KID",
     "precision": "precision",
     "recall": "recall",
+    "coverage": "coverage",
 }
 
 _WHOSE: dict[Features, str] = {
@@ -77,11 +78,23 @@ class Measurement(Message):
         """What a reader must not take the figure for: a sentence, empty where it is an FID."""
         return "" if self.features_sha256 == FID_WEIGHTS_SHA256 else _CAUTIONS[self.features]
 
+    def short(self) -> str:
+        """The figure alone, as a person reads it; KID in thousandths."""
+        return f"{_NAMES[self.metric]}{self._unit} {self._told(self.value)}"
+
+    @property
+    def _unit(self) -> str:
+        return " in 10⁻³" if self.metric == "kid" else ""
+
+    def _told(self, figure: float) -> str:
+        scaled = 1000 * figure if self.metric == "kid" else figure
+        return f"{scaled:.2f}" if self.metric in ("frechet", "kid") else f"{scaled:.4f}"
+
     def line(self) -> str:
-        """The figure as a person reads it, with what it rests on."""
-        digits = 4 if self.metric != "frechet" else 2
+        """The figure as a person reads it, with what it rests on; KID in thousandths."""
+        value, low, high = map(self._told, (self.value, self.low, self.high))
         text = (
-            f"{self.name}: {self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}] "
+            f"{self.name}{self._unit}: {value} [{low}, {high}] "
             f"({self.num_generated} generated, {self.num_real} real {self.against}"
             f"{f', {self.style}' if self.style else ''})"
         )
@@ -101,6 +114,26 @@ class Measurement(Message):
                 f"two figures of {self.metric} cannot be compared ({'; '.join(unlike)}); measure "
                 "both in the same way"
             )
+
+
+class Figures(Message):
+    """What one set of pictures was measured to be, as a whole and style by style."""
+
+    overall: tuple[Measurement, ...] = Field(description="Of all pictures.")
+    by_style: tuple[Measurement, ...] = Field(
+        description="Of each style with enough pictures, as many generated as real ones."
+    )
+
+    def floor_line(self) -> str:
+        """Figures of real pictures against others, as a person reads them beside a model's."""
+        first = self.overall[0]
+        told = ", ".join(one.short() for one in self.overall)
+        return f"Real against real ({first.num_generated} and {first.num_real} pictures): {told}"
+
+    def find(self, metric: Metric, style: str | None = None) -> Measurement | None:
+        """The figure of a metric, of all pictures or of a style; None where it is not there."""
+        figures = self.overall if style is None else self.by_style
+        return next((one for one in figures if (one.metric, one.style) == (metric, style)), None)
 
 
 class EvaluationSettings(Message):

@@ -90,6 +90,6 @@ def evaluate(*, model: ModelFlag = None, common: Common = Common(), given: Layer
         found = measure(
             parts.generation, opened, prepared, asked, folder, place.features, parts.ui.watch
         )
-        for measurement in found:
-            parts.ui.say(measurement.line())
+        for line in found.lines():
+            parts.ui.say(line)
         parts.ui.say(f"in full:       {folder}")

@@ -3,24 +3,55 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from components.common.durable import replacing, write_text
 from components.common.images import float_to_pixels, pair_sheet
 from components.families import FAMILIES
-from interfaces.contract import explain
+from interfaces.contract import Message, explain
 from interfaces.errors import AtelierError
 from interfaces.igdt import ImageGenerator
 from interfaces.igme import IGME
 from interfaces.igs import IGS
 from interfaces.ipdt import IPDT
-from interfaces.measurement import EvaluationSettings, Measurement
+from interfaces.measurement import EvaluationSettings, Figures
 from interfaces.progress import Progress, ProgressEvent
 from interfaces.record import Origin
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from components.metrics import Reference
+
 NUM_PAIRS = 24
+
+
+class Evaluation(Message):
+    """A model's figures beside those of real pictures in its place."""
+
+    figures: Figures = Field(description="Of the model's pictures.")
+    floor: Figures | None = Field(
+        description="Of as many real pictures, or as many as there are; None of too few."
+    )
+
+    def lines(self) -> list[str]:
+        """The figures as a person reads them."""
+        found = [measurement.line() for measurement in self.figures.overall]
+        if self.floor is not None:
+            found.append(self.floor.floor_line())
+        styles = dict.fromkeys(one.style for one in self.figures.by_style if one.style)
+        return found + [self._style_line(style) for style in styles]
+
+    def _style_line(self, style: str) -> str:
+        told: list[str] = []
+        figures = [one for one in self.figures.by_style if one.style == style]
+        for one in figures:
+            real = self.floor.find(one.metric, style) if self.floor else None
+            told.append(one.short() + (f" (real: {real.value:.4f})" if real else ""))
+        return f"{style}, {figures[0].num_real} pictures of either: {', '.join(told)}"
 
 
 def evaluate(
@@ -31,7 +62,7 @@ def evaluate(
     folder: Path,
     cache: Path,
     progress: Progress,
-) -> tuple[Measurement, ...]:
+) -> Evaluation:
     """Measure `settings.count` pictures of a model against a prepared set.
 
     Pictures are asked for in the proportions of the styles compared with, so that a model is not
@@ -39,50 +70,72 @@ def evaluate(
     least original pictures beside their nearest) where the model knows its training set. Raises
     `AtelierError` where the two have no style or no size in common.
     """
-    from components.metrics import load_features, measure, reference_features, rows
-
     if prepared.resolution != model.resolution:
         raise AtelierError(
             f"{prepared.name} was prepared at {prepared.resolution} pixels, the model makes "
             f"{model.resolution}; prepare it at {model.resolution}"
         )
-    network = load_features(
-        settings.features, settings.inception_weights, settings.device, progress
-    )
-    real = reference_features(prepared, network, cache, progress)
-    held_out_fraction = model.held_out_fraction
-    places = rows(prepared, settings.against, held_out_fraction)
-    counts = np.bincount(prepared.labels()[places], minlength=len(prepared.styles))
+    reference = _reference(prepared, settings, model.held_out_fraction, cache, progress)
+    counts = np.bincount(prepared.labels()[reference.places], minlength=len(prepared.styles))
     try:
         requests = _requests(model, prepared.styles, counts, settings)
     except ValidationError as error:
         raise AtelierError(explain(error, "evaluate")) from error
     made = [_pictures(generator, model, request, progress) for request in requests]
     pixels = np.concatenate([part for part, _ in made])
-    features = network.extract(pixels, progress)
-    found = list(
-        measure(
-            features,
-            real[places],
-            network=network,
-            against=settings.against,
-            dataset_digest=prepared.digest,
-        )
-    )
-    write_text(
-        folder / "evaluation.json",
-        json.dumps(
-            {
-                "model_digest": model.digest,
-                "settings": settings.model_dump(mode="json"),
-                "measurements": [measurement.model_dump(mode="json") for measurement in found],
-            },
-            indent=2,
-        )
-        + "\n",
-    )
+    features = reference.network.extract(pixels, progress)
+    found = _evaluated(reference, features, _labels(requests, prepared.styles), cache)
+    _write(folder, {"model_digest": model.digest}, settings, found)
     _write_nearest(folder, prepared, pixels, [near for _, part in made for near in part])
-    return tuple(found)
+    return found
+
+
+def _reference(
+    prepared: IPDT,
+    settings: EvaluationSettings,
+    held_out_fraction: float,
+    cache: Path,
+    progress: Progress,
+) -> "Reference":
+    from components.metrics import Reference, load_features, reference_features, rows
+
+    places = rows(prepared, settings.against, held_out_fraction)
+    network = load_features(
+        settings.features, settings.inception_weights, settings.device, progress
+    )
+    features = reference_features(prepared, network, cache, progress)
+    return Reference(prepared, network, features, places, settings.against)
+
+
+def _evaluated(
+    reference: "Reference", features: "Tensor", labels: np.ndarray | None, cache: Path
+) -> Evaluation:
+    return Evaluation(
+        figures=reference.figures(features, labels), floor=reference.floor(len(features), cache)
+    )
+
+
+def _labels(requests: Sequence[IGS], styles: Sequence[str]) -> np.ndarray | None:
+    """Each picture's place in the styles; None where no style was asked for."""
+    labels = [
+        np.full(request.count, styles.index(request.style))
+        for request in requests
+        if request.style is not None
+    ]
+    return np.concatenate(labels) if labels else None
+
+
+def _write(
+    folder: Path, whose: dict[str, str], settings: EvaluationSettings, found: Evaluation
+) -> None:
+    """`evaluation.json`: the figures, and all that they depend on."""
+    content = whose | {
+        "settings": settings.model_dump(mode="json"),
+        "measurements": [one.model_dump(mode="json") for one in found.figures.overall],
+        "by_style": [one.model_dump(mode="json") for one in found.figures.by_style],
+        "floor": found.floor.model_dump(mode="json") if found.floor else None,
+    }
+    write_text(folder / "evaluation.json", json.dumps(content, indent=2) + "\n")
 
 
 def _requests(

@@ -1,4 +1,4 @@
-"""How good generated pictures are, in figures: FID, KID, precision and recall, originality.
+"""How good generated pictures are, in figures: FID, KID, precision, recall, coverage, originality.
 
     from components.metrics import load_features, measure, reference_features, rows
 
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from components.metrics.features import FeatureNetwork, load_features
+    from components.metrics.judging import Reference
     from components.metrics.measuring import measure
     from components.metrics.originality import Neighbours
     from components.metrics.reference import reference_features, rows
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "FeatureNetwork": "features",
     "Neighbours": "originality",
+    "Reference": "judging",
     "load_features": "features",
     "measure": "measuring",
     "reference_features": "reference",
@@ -42,6 +44,7 @@ def __getattr__(name: str) -> object:
 __all__ = [
     "FeatureNetwork",
     "Neighbours",
+    "Reference",
     "load_features",
     "measure",
     "reference_features",

@@ -22,6 +22,9 @@ from torch import Tensor
 NEIGHBOURS = 3
 """k of the k-nearest-neighbour manifolds, as in Kynkäänniemi et al. 2019."""
 
+COVERAGE_NEIGHBOURS = 5
+"""k of coverage, as in Naeem et al. 2020."""
+
 FEWEST_IMAGES = NEIGHBOURS + 1
 """Of either set: an image, and as many neighbours as are asked for."""
 
@@ -159,6 +162,19 @@ def precision(generated: Tensor, real: Tensor) -> Estimate:
 def recall(generated: Tensor, real: Tensor) -> Estimate:
     """The share of real images that lie among the generated ones: `precision` the other way."""
     return _share_inside(real, generated)
+
+
+def coverage(generated: Tensor, real: Tensor) -> Estimate:
+    """The share of real images that have a generated one in their neighbourhood.
+
+    Naeem et al. 2020, arXiv 2002.09797, section 3: a real image's neighbourhood is the ball to its
+    fifth neighbour among the real ones. Unlike recall's, the balls do not grow with generated
+    images that lie far from everything. Features (M, F), (N, F), N at least six. The interval is
+    the binomial one over the N real images.
+    """
+    radii = nearest(real, real, COVERAGE_NEIGHBOURS + 1)[0][:, -1]  # itself is the first
+    inside = nearest(real, generated, 1)[0][:, 0] <= radii
+    return wilson(int(inside.sum()), len(real))
 
 
 def _share_inside(points: Tensor, manifold: Tensor) -> Estimate:

@@ -13,13 +13,14 @@ from interfaces.measurement import Against, Measurement, Metric
 METRICS: tuple[Metric, ...] = ("frechet", "kid", "precision", "recall")
 
 MOST_JUDGED = 10_000
-"""Images of either set that precision and recall look at: their work grows with the product."""
+"""Images of either set that neighbours are sought in: that work grows with the product."""
 
 _MEASURES = {
     "frechet": distances.frechet,
     "kid": distances.kid,
     "precision": distances.precision,
     "recall": distances.recall,
+    "coverage": distances.coverage,
 }
 
 
@@ -35,8 +36,8 @@ def measure(
 ) -> tuple[Measurement, ...]:
     """The figures asked for, in that order, of features (M, F) and (N, F) of the same network.
 
-    `against` and `style` say which images of the prepared set the real ones are; precision and
-    recall take at most 10 000 of either, evenly spread over the set, and say how many. Raises
+    `against` and `style` say which images of the prepared set the real ones are; precision, recall
+    and coverage take at most 10 000 of either, evenly spread over the set, and say how many. Raises
     `AtelierError` under four images of either, or where features are not finite.
     """
     for features, whose in ((generated, "generated"), (real, "real")):
@@ -56,7 +57,7 @@ def _measured(
     dataset_digest: str,
     style: str | None,
 ) -> Measurement:
-    if metric in ("precision", "recall"):
+    if metric in ("precision", "recall", "coverage"):
         generated, real = _thinned(generated), _thinned(real)
     estimate = _MEASURES[metric](generated, real)
     return Measurement(

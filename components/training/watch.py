@@ -23,16 +23,17 @@ from components.families.port import (
 from components.metrics import (
     FeatureNetwork,
     Neighbours,
+    Reference,
     load_features,
-    measure,
     reference_features,
 )
-from components.metrics.distances import FEWEST_IMAGES, recall, spread
+from components.metrics.distances import FEWEST_IMAGES, spread
+from components.metrics.judging import STYLE_METRICS, STYLELESS_METRICS, evenly
 from components.training.sources import FromTheSet
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.ipdt import IPDT
-from interfaces.measurement import Measurement
+from interfaces.measurement import Figures, Measurement, Metric
 from interfaces.progress import Progress
 
 _log = logging.getLogger("atelier")
@@ -44,7 +45,13 @@ MOST_MEASURED_AGAINST = 5_000
 """Real images of a measurement during training: KID's work grows with their square."""
 
 NUM_PAIRS = 24
-FEWEST_OF_A_STYLE = 8
+
+STYLES_NOTE = (
+    "Precision is the share of a style's generated pictures that lie among its real ones, recall "
+    "the share of the real ones that lie among the generated, coverage the share of the real ones "
+    "that have a generated one near. In brackets: what real pictures reach in their place. A style "
+    "far below the others was not learnt."
+)
 
 
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -97,11 +104,21 @@ class Watch:
         return load_features(chosen, device=self.settings.device, progress=self.progress)
 
     @cached_property
-    def judged(self) -> Tensor:
-        """The judge's features of every image of the prepared set, (N, F)."""
+    def reference(self) -> Reference:
+        """What was learnt from, as the judge sees it; of many pictures a part."""
         if self.judge is self.encoder:
-            return self.encoded
-        return reference_features(self.prepared, self.judge, self.cache, self.progress)
+            features = self.encoded
+        else:
+            features = reference_features(self.prepared, self.judge, self.cache, self.progress)
+        places = self.training
+        if len(places) > MOST_MEASURED_AGAINST:
+            places = evenly(places, MOST_MEASURED_AGAINST)
+        return Reference(self.prepared, self.judge, features, places, "training")
+
+    @cached_property
+    def floor(self) -> Figures | None:
+        """What real pictures reach against others; None of too few."""
+        return self.reference.floor(self.settings.measure_count, self.cache)
 
     @cached_property
     def _real_spread(self) -> float:
@@ -116,15 +133,8 @@ class Watch:
         """
         if len(self.training) < FEWEST_IMAGES:
             return
-        places = self.training
-        if len(places) > MOST_MEASURED_AGAINST:
-            places = _evenly(places, MOST_MEASURED_AGAINST)
-        found = measure(
-            self._features_of(network, self._styles(self.settings.measure_count)),
-            self.judged[places],
-            network=self.judge,
-            against="training",
-            dataset_digest=self.prepared.digest,
+        found = self.reference.overall(
+            self._features_of(network, self._styles(self.settings.measure_count))
         )
         row = {"images_seen": images_seen, "seconds": round(seconds, 1)}
         dumped = [measurement.model_dump(mode="json") for measurement in found]
@@ -157,7 +167,7 @@ class Watch:
         device = next(trainer.network.parameters()).device
         made = trainer.scores(pictures.to(device), styles.argmax(dim=1).to(device))
         learnt, unseen = (
-            self._scores_of(trainer, _evenly(places, NUM_LOOKED_AT), device)
+            self._scores_of(trainer, evenly(places, NUM_LOOKED_AT), device)
             for places in (self.training, self.held_out)
         )
         if made is None or learnt is None or unseen is None:
@@ -173,7 +183,7 @@ class Watch:
 
     def _styles(self, count: int) -> Tensor:
         """A style a picture (count, K), in the proportions of what was learnt from."""
-        labels = self.labels[_evenly(self.training[self._by_style], count)]
+        labels = self.labels[evenly(self.training[self._by_style], count)]
         return torch.eye(len(self.prepared.styles))[torch.from_numpy(labels)]
 
     @cached_property
@@ -221,16 +231,15 @@ class Watch:
             f"{model.images_seen} images seen, {len(self.training)} learnt from, "
             f"{len(self.held_out)} held out.",
             "",
-            *_how_good(model),
+            *_how_good(model, self.floor),
             "",
             "## Styles",
             "",
-            "Coverage is the share of a style's pictures that lie among the generated ones "
-            "(recall); a style far below the others was not learnt.",
+            STYLES_NOTE,
             "",
-            "| style | pictures learnt from | generated | coverage |",
-            "|---|---|---|---|",
-            *self._coverage(judged, styles.argmax(dim=1).numpy()),
+            "| style | pictures learnt from | generated | precision | recall | coverage |",
+            "|---|---|---|---|---|---|",
+            *self._style_rows(judged, styles.argmax(dim=1).numpy()),
             "",
             "## Originality",
             "",
@@ -265,32 +274,38 @@ class Watch:
             "beside its nearest."
         )
 
-    def _coverage(self, features: Tensor, made_labels: np.ndarray) -> list[str]:
-        rows = []
+    def _style_rows(self, features: Tensor, asked: np.ndarray) -> list[str]:
+        """The report's table: a line for each style, in brackets what real pictures reach."""
+        # A family that knows no styles may make any style with any seed.
+        labels, told = None, STYLELESS_METRICS
+        if self.family.is_conditional:
+            labels, told = asked, STYLE_METRICS
+        found = self.reference.by_style(features, labels)
+        figures = Figures(overall=(), by_style=found)
+        rows: list[str] = []
         for label, style in enumerate(self.prepared.styles):
-            places = self.training[self.labels[self.training] == label]
-            # A family that knows no styles may make any style with any seed.
-            is_asked_for = made_labels == label if self.family.is_conditional else slice(None)
-            made = features[is_asked_for]
-            few = min(len(places), len(made)) < FEWEST_OF_A_STYLE
-            share = "too few" if few else f"{self._recall(places, made):.2f}"
-            rows.append(f"| {style} | {len(places)} | {len(made)} | {share} |")
+            learnt = int((self.labels[self.training] == label).sum())
+            made = len(features) if labels is None else int((labels == label).sum())
+            cells = [
+                _cell(figures, self.floor, metric, style) if metric in told else "–"
+                for metric in STYLE_METRICS
+            ]
+            rows.append(f"| {style} | {learnt} | {made} | {' | '.join(cells)} |")
         return rows
 
-    def _recall(self, places: np.ndarray, made: Tensor) -> float:
-        # As many of either, or the one with more would cover more for that alone.
-        count = min(len(places), len(made))
-        return recall(made[:count], self.judged[_evenly(places, count)]).value
+
+def _cell(figures: Figures, floor: Figures | None, metric: Metric, style: str) -> str:
+    found, real = figures.find(metric, style), floor.find(metric, style) if floor else None
+    if found is None:
+        return "too few"
+    return f"{found.value:.2f}" + (f" ({real.value:.2f})" if real else "")
 
 
-def _how_good(model: IGME) -> list[str]:
-    """The report's figures, and what they are good for."""
+def _how_good(model: IGME, floor: Figures | None) -> list[str]:
+    """The report's figures, what real pictures reach, and what the figures are good for."""
     lines = ["## How good", "", *(f"- {measured.line()}" for measured in model.measurements)]
     if not model.measurements:
         return [*lines, "Not measured."]
+    if floor is not None:
+        lines += ["", floor.floor_line()]
     return [*lines, "", f"To compare trainings with one another. {model.measurements[0].caution}"]
-
-
-def _evenly(places: np.ndarray, count: int) -> np.ndarray:
-    """`count` of the places, evenly spaced; each repeated where there are fewer."""
-    return places[np.linspace(0, len(places) - 1, count).round().astype(np.int64)]

@@ -16,6 +16,7 @@ from torch import nn
 
 import components.metrics
 from atelier.experiments import evaluate
+from atelier.experiments.evaluation import Evaluation
 from components.common.images import float_to_pixels
 from components.metrics import FeatureNetwork
 from interfaces.errors import AtelierError
@@ -23,7 +24,7 @@ from interfaces.igdt import IGDT
 from interfaces.igme import IGME
 from interfaces.igs import IGS
 from interfaces.ipdt import IPDT
-from interfaces.measurement import EvaluationSettings, Measurement
+from interfaces.measurement import EvaluationSettings, Figures, Measurement
 from interfaces.progress import Progress, ProgressEvent, silent
 from tests.helpers import digest, make_images, make_origin, tiny_prepared
 
@@ -100,6 +101,17 @@ def measured(
     progress: Any = silent,
     **changes: Any,
 ) -> tuple[Measurement, ...]:
+    return evaluated(tmp_path, prepared, generator, model, progress, **changes).figures.overall
+
+
+def evaluated(
+    tmp_path: Path,
+    prepared: IPDT,
+    generator: FakeGenerator,
+    model: dict[str, Any] | None = None,
+    progress: Any = silent,
+    **changes: Any,
+) -> Evaluation:
     settings = EvaluationSettings.model_validate({"count": 40} | changes)
     opened = make_model(tmp_path, **(model or {}))
     return evaluate(
@@ -244,6 +256,32 @@ def test_the_figures_are_written_with_what_they_rest_on(tmp_path: Path) -> None:
         assert measurement.dataset_digest == prepared.digest
         assert measurement.features_sha256 == digest("colours")
         assert measurement.low <= measurement.value <= measurement.high
+
+
+def test_each_style_and_the_floor_stand_beside_the_whole(tmp_path: Path) -> None:
+    prepared = tiny_prepared(tmp_path / "set", SIDE, n=80)
+    found = evaluated(tmp_path, prepared, FakeGenerator(), against="all")
+    told = [(one.style, one.metric) for one in found.figures.by_style]
+    assert told == [(s, m) for s in prepared.styles for m in ("precision", "recall", "coverage")]
+    assert found.floor is not None
+    assert {one.num_generated for one in found.floor.overall} == {40}
+    written = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert Figures.model_validate(written["floor"]) == found.floor
+    assert tuple(map(Measurement.model_validate, written["by_style"])) == found.figures.by_style
+    *overall, floor, first, second = found.lines()
+    assert overall == [one.line() for one in found.figures.overall]
+    assert floor.startswith("Real against real (40 and 40 pictures): Fréchet distance ")
+    for line, style in zip((first, second), prepared.styles, strict=True):
+        real = found.floor.find("coverage", style)
+        assert line.startswith(f"{style}, 20 pictures of either: precision ")
+        assert real is not None and line.endswith(f"(real: {real.value:.4f})")
+
+
+def test_a_family_without_styles_has_no_precision_by_style(tmp_path: Path) -> None:
+    """A picture of another style is no fault of a model that was asked for none."""
+    prepared = tiny_prepared(tmp_path / "set", SIDE, n=80)
+    found = evaluated(tmp_path, prepared, FakeGenerator(), {"family": "dcgan"}, against="all")
+    assert {one.metric for one in found.figures.by_style} == {"recall", "coverage"}
 
 
 def test_the_least_original_stand_beside_their_nearest(tmp_path: Path) -> None:

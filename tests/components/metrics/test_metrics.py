@@ -497,6 +497,13 @@ def test_a_frechet_distance_of_few_images_says_so(network: FeatureNetwork) -> No
     assert "biased" not in few.model_copy(update={"num_generated": 2048, "num_real": 2048}).line()
 
 
+def test_kid_is_told_in_thousandths_and_says_so(network: FeatureNetwork) -> None:
+    (kid,) = measured(network, metrics=("kid",))
+    kid = kid.model_copy(update={"value": 0.0818, "low": 0.08, "high": 0.0836})
+    assert kid.line().startswith("KID (embedded) in 10⁻³: 81.80 [80.00, 83.60] (40 generated, ")
+    assert kid.short() == "KID in 10⁻³ 81.80"
+
+
 def test_only_figures_of_the_published_weights_are_called_fid(network: FeatureNetwork) -> None:
     (ours,) = measured(network, metrics=("frechet",))
     assert ours.name == "Fréchet distance (embedded)"

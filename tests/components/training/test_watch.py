@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from components.common.checkpoints import load_weights
 from components.common.images import float_to_pixels
 from components.families import FAMILIES
 from components.families.paper002 import method as paper002
 from components.families.port import Shape
-from components.metrics import Neighbours, load_features
+from components.metrics import FeatureNetwork, Neighbours, load_features
 from components.training import create, watch
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.ipdt import IPDT
-from interfaces.measurement import Measurement
+from interfaces.measurement import Features, Measurement
 from interfaces.progress import silent
 from tests.components.families.test_every_family import TINY
 from tests.helpers import digest, tiny_prepared
@@ -122,23 +123,48 @@ def test_the_report_tells_every_style(model: IGME, folder: Path, prepared: IPDT)
     counts = np.bincount(prepared.labels()[training])
     styles = table(report)
     assert list(styles) == list(prepared.styles)
-    for (learnt, made, covered), count in zip(styles.values(), counts, strict=True):
+    for (learnt, made, *shares), count in zip(styles.values(), counts, strict=True):
         assert int(learnt) == count
         assert abs(int(made) - COUNT * count / len(training)) <= 1
-        assert 0 <= float(covered) <= 1
-    assert sum(int(made) for _, made, _ in styles.values()) == COUNT
+        for share in shares:
+            assert re.fullmatch(r"[01]\.\d\d \([01]\.\d\d\)", share)
+        assert len(shares) == 3
+    assert sum(int(made) for _, made, *_ in styles.values()) == COUNT
+    half = len(training) // 2
+    told = f"Real against real ({half} and {len(training) - half} pictures): Fréchet distance "
+    assert told in report
     assert "Was off." in report
 
 
+def mean_colours() -> FeatureNetwork:
+    """A judge that is quick: the mean of each colour in each quarter."""
+    return FeatureNetwork(
+        name="imagenet",
+        sha256=digest("colours"),
+        resizer="none",
+        num_features=12,
+        module=nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten()),
+        prepare=lambda pixels: torch.from_numpy(pixels / 127.5 - 1).float().permute(0, 3, 1, 2),
+        device=torch.device("cpu"),
+    )
+
+
 def test_another_judge_changes_the_figures_and_nothing_else(
-    model: IGME, folder: Path, prepared: IPDT
+    model: IGME, folder: Path, prepared: IPDT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The weights, and what originality rests on, stay the same whatever measures."""
-    changes = {"measure_images": 100, "measure_count": 16, "measure_features": "imagenet"}
-    judged = learn(folder, prepared, "judged", **changes)
+
+    def loaded(name: Features, **given: Any) -> FeatureNetwork:
+        return mean_colours() if name == "imagenet" else load_features(name, **given)
+
+    monkeypatch.setattr(watch, "load_features", loaded)
+    judged = learn(folder, prepared, "judged", measure_images=100, measure_features="imagenet")
     assert {measured.features for measured in judged.measurements} == {"imagenet"}
+    assert {measured.resizer for measured in judged.measurements} == {"none"}
     assert judged.weights_sha256 == model.weights_sha256
     assert judged.neighbours_path.read_bytes() == model.neighbours_path.read_bytes()
+    nearest = [(folder / run / "nearest.png").read_bytes() for run in ("judged", "run")]
+    assert nearest[0] == nearest[1]
     report = (folder / "judged" / "report.md").read_text(encoding="utf-8")
     assert judged.measurements[0].line() in report
     assert "EfficientNet-Lite1's features" in report
@@ -259,7 +285,7 @@ def test_three_pictures_are_learnt_from_without_a_measurement(tmp_path: Path) ->
     assert "3 learnt from, 0 held out" in report
     styles = table(report)
     assert [cells[0] for cells in styles.values()] == ["2", "1"]
-    assert {cells[2] for cells in styles.values()} == {"too few"}
+    assert {share for cells in styles.values() for share in cells[2:]} == {"too few"}
     assert model.neighbours_path.exists()  # two pictures have a distance already
 
 
@@ -295,7 +321,7 @@ def test_a_style_that_nobody_learnt_is_told_apart(tmp_path: Path) -> None:
     model = learn(tmp_path, prepared)
     assert model.style_counts[1] == 0
     styles = table((tmp_path / "run" / "report.md").read_text(encoding="utf-8"))
-    assert styles["style1"] == ["0", "0", "too few"]
+    assert styles["style1"] == ["0", "0", *3 * ["too few"]]
     assert int(styles["style0"][1]) == COUNT
 
 
