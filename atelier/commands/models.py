@@ -1,7 +1,7 @@
 """Models on the command line: adopt and evaluate."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from pathvalidate import sanitize_filename
@@ -20,9 +20,14 @@ from atelier.commands.frame import (
 )
 from atelier.stages import prepare
 from atelier.workspace import Workspace
-from interfaces.errors import AtelierError
+from interfaces.components import Components
+from interfaces.errors import AtelierError, RefusedError
+from interfaces.igme import IGME
 from interfaces.measurement import EvaluationSettings
-from settings import Layer, merge, validate
+from settings import Layer, RunSettings, merge, validate
+
+if TYPE_CHECKING:
+    from atelier.experiments.evaluation import Evaluation
 
 
 def adopt_model(
@@ -73,23 +78,90 @@ def default_name(source: str) -> str:
     return path.resolve().name if path.exists() else path.name
 
 
-@command("collect", "evaluate")
-def evaluate(*, model: ModelFlag = None, common: Common = Common(), given: Layer) -> None:
-    """Measure a model's pictures: Fréchet distance, KID, precision, recall, originality."""
+GeneratedFlag = Annotated[
+    Path | None,
+    Parameter(
+        group=COMMON, help="Measure the pictures of this folder, whoever made them; no model then."
+    ),
+]
+
+
+@command("collect", "preprocess", "evaluate")
+def evaluate(
+    *,
+    model: ModelFlag = None,
+    generated: GeneratedFlag = None,
+    common: Common = Common(),
+    given: Layer,
+) -> None:
+    """Measure a model's pictures, or a folder's: distance, KID, precision, recall, originality."""
+    place, layer = common.place, common.layer(given)
+    chosen_here: Layer = layer.pop("evaluate", {})
+    asked = validate(EvaluationSettings, chosen_here, "evaluate")
+    if generated is None:
+        opened = place.find_model(model)
+        chosen = choose(merge({"preprocess": {"resolution": opened.resolution}}, layer))
+        with assembled(place, chosen.components) as parts:
+            evaluate_model(parts, place, opened, chosen, asked)
+        return
+    _check_needs_no_model(model, chosen_here)
+    chosen = choose(layer)
+    with assembled(place, chosen.components) as parts:
+        evaluate_folder(parts, place, generated, chosen, asked)
+
+
+def evaluate_model(
+    parts: Components,
+    place: Workspace,
+    model: IGME,
+    chosen: RunSettings,
+    asked: EvaluationSettings,
+) -> None:
+    """Measure a model's pictures against a collection, and say what was found."""
     from atelier.experiments import evaluate as measure
 
-    place, layer = common.place, common.layer(given)
-    asked = validate(EvaluationSettings, layer.pop("evaluate", {}), "evaluate")
-    opened = place.find_model(model)
-    chosen = choose(merge(layer, {"preprocess": {"resolution": opened.resolution}}))
-    with assembled(place, chosen.components) as parts:
-        _, prepared = prepare(parts, chosen)
-        parts.ui.say(f"model:         {opened.directory}")
-        measured = (opened.digest[:12], prepared.digest[:8], asked.features, asked.against)
-        folder = place.evaluations / "-".join(measured)
-        found = measure(
-            parts.generation, opened, prepared, asked, folder, place.features, parts.ui.watch
+    _, prepared = prepare(parts, chosen)
+    parts.ui.say(f"model:         {model.directory}")
+    measured = (model.digest[:12], prepared.digest[:8], asked.features, asked.against)
+    folder = place.evaluations / "-".join(measured)
+    found = measure(
+        parts.generation, model, prepared, asked, folder, place.features, parts.ui.watch
+    )
+    _say(parts, found, folder)
+
+
+def evaluate_folder(
+    parts: Components,
+    place: Workspace,
+    generated: Path,
+    chosen: RunSettings,
+    asked: EvaluationSettings,
+) -> None:
+    """Measure a folder's pictures against a collection, and say what was found."""
+    from atelier.experiments import evaluate_pictures as measure
+
+    source = {"data": str(generated.expanduser().absolute()), "styles_csv": None}
+    theirs = chosen.model_copy(update={"collect": chosen.collect.model_copy(update=source)})
+    _, made = prepare(parts, theirs)
+    _, prepared = prepare(parts, chosen)
+    measured = (made.digest[:12], prepared.digest[:8], asked.features, "all")
+    folder = place.evaluations / "-".join(measured)
+    found = measure(made, prepared, asked, folder, place.features, parts.ui.watch)
+    _say(parts, found, folder)
+
+
+def _check_needs_no_model(model: str | None, given: Layer) -> None:
+    """What says how a model makes pictures has no meaning for pictures that are there."""
+    if model is not None:
+        raise RefusedError("evaluate: --model and --generated name two things to measure; give one")
+    if needless := {"count", "seed", "against", "options"} & given.keys():
+        raise RefusedError(
+            f"evaluate.{min(needless)}: all pictures of --generated are measured, against all of "
+            "the collection; leave it out"
         )
-        for line in found.lines():
-            parts.ui.say(line)
-        parts.ui.say(f"in full:       {folder}")
+
+
+def _say(parts: Components, found: "Evaluation", folder: Path) -> None:
+    for line in found.lines():
+        parts.ui.say(line)
+    parts.ui.say(f"in full:       {folder}")

@@ -10,7 +10,7 @@ the first call, not by this door.
 """
 
 from atelier.experiments.comparison import ComparisonRow, compare
-from atelier.experiments.evaluation import evaluate
+from atelier.experiments.evaluation import evaluate, evaluate_pictures
 from atelier.experiments.ledger.measuring import Makers, benchmark
 from atelier.experiments.search.study import SearchOutcome, search
 from atelier.experiments.sketch.study import claims_section, study_sketches, train_methods
@@ -23,6 +23,7 @@ __all__ = [
     "claims_section",
     "compare",
     "evaluate",
+    "evaluate_pictures",
     "search",
     "study_sketches",
     "train_methods",

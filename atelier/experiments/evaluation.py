@@ -12,7 +12,7 @@ from components.common.durable import replacing, write_text
 from components.common.images import float_to_pixels, pair_sheet
 from components.families import FAMILIES
 from interfaces.contract import Message, explain
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, RefusedError
 from interfaces.igdt import ImageGenerator
 from interfaces.igme import IGME
 from interfaces.igs import IGS
@@ -88,6 +88,46 @@ def evaluate(
     _write(folder, {"model_digest": model.digest}, settings, found)
     _write_nearest(folder, prepared, pixels, [near for _, part in made for near in part])
     return found
+
+
+def evaluate_pictures(
+    made: IPDT,
+    prepared: IPDT,
+    settings: EvaluationSettings,
+    folder: Path,
+    cache: Path,
+    progress: Progress,
+) -> Evaluation:
+    """Measure all pictures of one prepared set against all of another, whoever made them.
+
+    Where the two have styles of the same names, those are compared style by style; where they have
+    none, each style of the second is looked for among all pictures of the first. Writes
+    `evaluation.json` into `folder`. Raises `RefusedError` where their sizes differ.
+    """
+    from components.metrics import reference_features
+
+    if made.resolution != prepared.resolution:
+        raise RefusedError(
+            f"{made.name} was prepared at {made.resolution} pixels, {prepared.name} at "
+            f"{prepared.resolution}; prepare both at one size"
+        )
+    settings = settings.model_copy(update={"against": "all"})
+    reference = _reference(prepared, settings, 0.0, cache, progress)
+    features = reference_features(made, reference.network, cache, progress)
+    found = _evaluated(reference, features, _shared_labels(made, prepared.styles), cache)
+    _write(folder, {"generated_digest": made.digest}, settings, found)
+    return found
+
+
+def _shared_labels(made: IPDT, styles: Sequence[str]) -> np.ndarray | None:
+    """Each picture's place in the other set's styles, -1 where it has no such style.
+
+    None where the two sets share no style.
+    """
+    if not set(made.styles) & set(styles):
+        return None
+    places = [styles.index(style) if style in styles else -1 for style in made.styles]
+    return np.array(places)[made.labels()]
 
 
 def _reference(

@@ -169,6 +169,25 @@ def test_measured_twice_it_says_the_same(
     assert lines[0] == lines[1] != []
 
 
+def test_a_folder_of_pictures_is_measured_without_a_model(studio: Path, tmp_path: Path) -> None:
+    made = paint(tmp_path / "made", STYLES, 24, seed=5)
+    place = ("--resolution=16", "--workspace", tmp_path / "workspace")
+    done = succeeds("evaluate", "--generated", made, "--data", studio / "art", *place)
+    (path,) = (tmp_path / "workspace" / "evaluations").glob("*-embedded-all/evaluation.json")
+    assert str(path.parent) in done.err
+    written = json.loads(path.read_text(encoding="utf-8"))
+    found = [Measurement.model_validate(fields) for fields in written["measurements"]]
+    assert {(one.num_generated, one.num_real) for one in found} == {(24, 64)}
+    assert all(one.line() in done.err for one in found)
+    for message, arguments in {
+        "--model and --generated name two things": ("--model=shipped",),
+        "evaluate.against: all pictures of --generated are measured": ("--against=held-out",),
+        "evaluate.count: all pictures of --generated are measured": ("--count=8",),
+    }.items():
+        command = ("evaluate", "--generated", made, "--data", studio / "art", *place, *arguments)
+        assert message in fails(*command)
+
+
 def test_what_cannot_be_measured_is_one_clear_line(
     studio: Path, model: IGME, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -183,6 +202,7 @@ def test_what_cannot_be_measured_is_one_clear_line(
         "nowhere: no model here": (*art, "--model=nowhere"),
         "count": (*art, *known, "--count=3"),
         "evaluate: against": (*art, *known, "--against=others"),
+        "at 32 pixels, the model makes 16": (*art, *known, "--resolution=32"),
         "no style in common": ("--data", other, *known, "--count=8"),
         "cannot download": (*art, *known, "--count=8", "--features=inception"),
         "nowhere.pth: cannot read the inception weights": (

@@ -15,11 +15,12 @@ from PIL import Image
 from torch import nn
 
 import components.metrics
-from atelier.experiments import evaluate
+from atelier.experiments import evaluate, evaluate_pictures
 from atelier.experiments.evaluation import Evaluation
 from components.common.images import float_to_pixels
-from components.metrics import FeatureNetwork
-from interfaces.errors import AtelierError
+from components.metrics import FeatureNetwork, distances
+from components.metrics.judging import evenly
+from interfaces.errors import AtelierError, RefusedError
 from interfaces.igdt import IGDT
 from interfaces.igme import IGME
 from interfaces.igs import IGS
@@ -322,6 +323,63 @@ def test_of_another_collection_nothing_is_shown_as_nearest(tmp_path: Path) -> No
     strange = {seed: (0.5, digest("a file elsewhere")) for seed in range(40)}
     measured(tmp_path, prepared, FakeGenerator(strange))
     assert not (tmp_path / "out" / "nearest.png").exists()
+
+
+# ---------------------------------------------------------------- pictures without a model
+
+
+def pictures_evaluated(tmp_path: Path, made: IPDT, prepared: IPDT) -> Evaluation:
+    places = tmp_path / "out", tmp_path / "cache"
+    return evaluate_pictures(made, prepared, EvaluationSettings(), *places, silent)
+
+
+def test_a_set_against_itself_is_without_fault(tmp_path: Path) -> None:
+    prepared = tiny_prepared(tmp_path / "set", SIDE, n=40)
+    found = pictures_evaluated(tmp_path, prepared, prepared)
+    figures = {one.metric: one for one in found.figures.overall}
+    assert figures["frechet"].value == pytest.approx(0, abs=1e-6)
+    assert figures["precision"].value == figures["recall"].value == 1
+    assert all(one.value == 1 for one in found.figures.by_style)
+    for one in figures.values():
+        assert (one.num_generated, one.num_real, one.against) == (40, 40, "all")
+        assert one.dataset_digest == prepared.digest
+    written = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert written["generated_digest"] == prepared.digest
+    assert tuple(map(Measurement.model_validate, written["measurements"])) == found.figures.overall
+
+
+def test_styles_are_matched_by_name_whatever_their_order(tmp_path: Path) -> None:
+    prepared = tiny_prepared(tmp_path / "set", SIDE, n=60)
+    made = tiny_prepared(tmp_path / "made", SIDE, n=60, styles=3)
+    made = made.model_copy(update={"styles": ("style1", "foreign", "style0")})
+    found = pictures_evaluated(tmp_path, made, prepared)
+    own = {"style1": 0, "style0": 2}
+    network = mean_colours()
+    for one in found.figures.by_style:
+        assert one.style is not None
+        assert one.num_generated == 20  # of the 60: those of this name alone
+        pixels = made.images()[made.labels() == own[one.style]]
+        real = prepared.images()[prepared.labels() == prepared.styles.index(one.style)]
+        features = network.extract(pixels), network.extract(real[evenly(np.arange(30), 20)])
+        assert one.value == getattr(distances, one.metric)(*features).value
+    assert len(found.figures.by_style) == 6
+
+
+def test_without_a_style_in_common_all_pictures_are_looked_through(tmp_path: Path) -> None:
+    prepared = tiny_prepared(tmp_path / "set", SIDE, n=40)
+    made = tiny_prepared(tmp_path / "made", SIDE, n=20, styles=1)
+    made = made.model_copy(update={"styles": ("a folder",)})
+    found = pictures_evaluated(tmp_path, made, prepared)
+    assert {(one.metric, one.num_generated) for one in found.figures.by_style} == {
+        ("recall", 20),
+        ("coverage", 20),
+    }
+
+
+def test_sets_of_two_sizes_are_one_clear_line(tmp_path: Path) -> None:
+    prepared, made = (tiny_prepared(tmp_path / f"{side}", side) for side in (16, 32))
+    with pytest.raises(RefusedError, match="at 32 pixels, tiny at 16; prepare both at one size"):
+        pictures_evaluated(tmp_path, made, prepared)
 
 
 # ---------------------------------------------------------------- what cannot be compared
