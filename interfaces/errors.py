@@ -32,12 +32,21 @@ class UnavailableError(AtelierError):
     """A resource is busy, full or out of reach; the same request may succeed later."""
 
 
+# Category Cf holds what hides or reorders text; these two join letters and emoji in honest names.
+_JOINERS = "\u200c\u200d"
+_UNSAFE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
 def one_line(text: str) -> str:
-    """The text with every character escaped that is neither printable nor a space."""
+    """Escape what could command a terminal, fake a line or reorder letters: ESC => '\\x1b'.
+
+    Control and format characters, line separators and lone surrogates (of file names that are not
+    UTF-8) become Python's escapes; every other character stays.
+    """
     return text if text.isprintable() else "".join(map(_escaped, text))
 
 
 def _escaped(character: str) -> str:
-    if character.isprintable() or unicodedata.category(character) == "Zs":
+    if unicodedata.category(character) not in _UNSAFE or character in _JOINERS:
         return character
     return character.encode("unicode_escape").decode("ascii")

@@ -204,13 +204,13 @@ class ResultsGallery(Protocol):
         ...
 
     def get(self, result_id: int) -> StoredResult:
-        """One result by its number, a deleted one too. Raises `NoSuchResultError`."""
+        """One result by its number, a deleted one too. Raises `NotFoundError`."""
         ...
 
     def read(self, result_id: int) -> bytes:
         """The file, byte for byte as it was kept.
 
-        Raises `NoSuchResultError` where it is gone, or something else lies in its place.
+        Raises `NotFoundError` where it is gone, or something else lies in its place.
         """
         ...
 

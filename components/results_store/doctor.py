@@ -14,7 +14,6 @@ from itertools import islice
 from pathlib import Path
 
 from components.common.durable import sha256_of
-from components.common.text import printable
 from components.results_store.index import DamagedIndexError, Index, Position, Row, Unlisted
 from components.results_store.journal import History, Journal, Kept
 from components.results_store.names import (
@@ -25,7 +24,7 @@ from components.results_store.names import (
     places,
     stem_of,
 )
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, DamagedError, one_line
 from interfaces.iodt import SUFFIXES, FileFacts, FoundFile, RebuildReport
 from interfaces.progress import Progress, ProgressEvent
 from interfaces.record import Record
@@ -288,14 +287,14 @@ class _Work:
     def _take_in(self, place: str, status: os.stat_result) -> None:
         history = self.known.history
         if place in history.left:
-            raise AtelierError("was edited before its result was removed for good")
+            raise DamagedError("was edited before its result was removed for good")
         facts, digest = self.files.read(self.files.folder / place), self.files.digest(place)
         folder = place.partition("/")[0]
         run = self.runs.get(folder, "" if folder == NO_RUN else folder)
         if original := self.contents.get((run, digest)):
-            raise AtelierError(f"is a copy of result {original}")
+            raise DamagedError(f"is a copy of result {original}")
         if not _is_at_its_place(place, facts, digest, run):
-            raise AtelierError("carries a record, but the store did not name it so")
+            raise DamagedError("carries a record, but the store did not name it so")
         history.last += 1
         kept = Kept(
             number=history.last,
@@ -337,9 +336,9 @@ _MAX_LINES = 200
 def report_lines(report: RebuildReport) -> Iterator[str]:
     """A report as lines for a person, safe for a terminal."""
     if report.index_fault:
-        yield f"index: {printable(report.index_fault)}"
+        yield f"index: {one_line(report.index_fault)}"
     if report.damaged_index:
-        yield f"index: the damaged one is kept as {printable(report.damaged_index)}"
+        yield f"index: the damaged one is kept as {one_line(report.damaged_index)}"
     if not report.had_journal and report.num_listed:
         yield f"journal: there was none; {JOURNAL} now keeps numbers and deletions"
     if report.num_damaged_lines:
@@ -369,5 +368,5 @@ _TITLES = {
 
 def _line(found: FoundFile) -> str:
     number = f"result {found.number}  " if found.number else ""
-    note = f"  ({printable(found.note)})" if found.note else ""
-    return f"  {number}{printable(found.place)}{note}"
+    note = f"  ({one_line(found.note)})" if found.note else ""
+    return f"  {number}{one_line(found.place)}{note}"

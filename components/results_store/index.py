@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import Protocol
 
 from components.results_store.journal import Days, Deleted, Event, Kept
-from interfaces.errors import AtelierError
+from interfaces.errors import DamagedError, RefusedError
 from interfaces.iodt import ResultQuery
 from interfaces.record import Record
 
 
-class DamagedIndexError(AtelierError):
+class DamagedIndexError(DamagedError):
     """The index is missing, damaged or of another store: it has to be made from the files."""
 
 
@@ -89,8 +89,8 @@ class Writer(Protocol):
 class Index(Protocol):
     """Database of results. Every call raises `DamagedIndexError` where `rebuild` must come first.
 
-    It raises another `AtelierError` where the database is of a newer version, or cannot be read or
-    written for a reason that `rebuild` does not mend. Reading waits for nobody.
+    A database that a newer version wrote raises `RefusedError`; one that cannot be read or written
+    for a reason that `rebuild` does not mend raises `UnavailableError`. Reading waits for nobody.
     """
 
     def exists(self) -> bool:
@@ -174,4 +174,4 @@ def read_cursor(query: ResultQuery, cursor: str) -> tuple[float | None, int]:
             return figure, int(number)
     except ValueError:
         pass
-    raise AtelierError("cursor: give back what the page before named as next, with the same order")
+    raise RefusedError("cursor: give back what the page before named as next, with the same order")

@@ -10,12 +10,12 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError
 
 from components.common.durable import append, replacing
 from components.results_store.names import is_place
-from interfaces.contract import Sha256
-from interfaces.errors import AtelierError
+from interfaces.contract import Message, Sha256
+from interfaces.errors import RefusedError
 from interfaces.iodt import MediaType
 
 VERSION = 1
@@ -30,11 +30,7 @@ def _inside(text: str) -> str:
     return text
 
 
-class _Event(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Days(_Event):
+class Days(Message):
     """Days on which the store was in use: a clock that jumps adds one, however far it jumps."""
 
     number: int = Field(default=0, ge=0, description="Number of days so far.")
@@ -48,7 +44,7 @@ class Days(_Event):
         return Days(number=self.number + 1, recent=recent)
 
 
-class Begun(_Event):
+class Begun(Message):
     """First line of a journal."""
 
     event: Literal["begun"] = "begun"
@@ -69,7 +65,7 @@ class _Head(BaseModel):
     version: int
 
 
-class Kept(_Event):
+class Kept(Message):
     """A result has been kept, or has moved to another place."""
 
     event: Literal["kept"] = "kept"
@@ -86,7 +82,7 @@ class Kept(_Event):
     kept_at: datetime = Field(description="When it was kept, UTC.")
 
 
-class Deleted(_Event):
+class Deleted(Message):
     """Results have been hidden."""
 
     event: Literal["deleted"] = "deleted"
@@ -95,14 +91,14 @@ class Deleted(_Event):
     day: int = Field(ge=0, description="The day of use (`Days.number`).")
 
 
-class Restored(_Event):
+class Restored(Message):
     """Hidden results have been brought back."""
 
     event: Literal["restored"] = "restored"
     numbers: tuple[int, ...] = Field(description="Numbers of the results.")
 
 
-class Purged(_Event):
+class Purged(Message):
     """Results have been removed for good."""
 
     event: Literal["purged"] = "purged"
@@ -110,7 +106,7 @@ class Purged(_Event):
     left: tuple[str, ...] = Field(default=(), description="Places whose edited file stayed.")
 
 
-class NewDay(_Event):
+class NewDay(Message):
     """The store is in use on a day that it has not counted yet."""
 
     event: Literal["day"] = "day"
@@ -185,7 +181,7 @@ class Journal:
     def begun(self) -> Begun | None:
         """First line; None where there is no journal, or none that can be read.
 
-        Raises `AtelierError` where a newer version of Atelier wrote it.
+        Raises `RefusedError` where a newer version of Atelier wrote it.
         """
         try:
             with self.path.open("rb") as stream:
@@ -194,7 +190,7 @@ class Journal:
         except (OSError, ValidationError):
             return None
         if head.version > VERSION:
-            raise AtelierError(
+            raise RefusedError(
                 f"{self.path}: written by a newer version of Atelier (journal {head.version}, "
                 f"this one knows {VERSION}); update Atelier"
             )
@@ -228,7 +224,7 @@ class Journal:
     def history(self) -> History | None:
         """Meaning of the whole journal; None where not one line can be read.
 
-        Raises `AtelierError` where a newer version of Atelier wrote it.
+        Raises `RefusedError` where a newer version of Atelier wrote it.
         """
         self.begun()
         events, num_unreadable = self.after(0)

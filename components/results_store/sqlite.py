@@ -20,7 +20,7 @@ from components.results_store.index import (
     read_cursor,
 )
 from components.results_store.journal import Days, Deleted, Event, Kept, Purged, Restored
-from interfaces.errors import AtelierError
+from interfaces.errors import RefusedError, UnavailableError
 from interfaces.iodt import ResultQuery
 from interfaces.record import FileOrigin, GeneratedOrigin, Record
 
@@ -317,11 +317,11 @@ class SqliteIndex:
         except sqlite3.DatabaseError as error:
             kind = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the other bits are details
             if kind == sqlite3.SQLITE_CANTOPEN and self._path.is_file():
-                raise AtelierError(
+                raise UnavailableError(
                     f"{self._path}: cannot be opened; see whether you may write to its folder"
                 ) from error
             if kind in _FAILURES:
-                raise AtelierError(f"{self._path}: {_FAILURES[kind]}") from error
+                raise UnavailableError(f"{self._path}: {_FAILURES[kind]}") from error
             raise DamagedIndexError(
                 f"{self._path}: not a readable database ({error}); {_REMEDY}"
             ) from error
@@ -333,7 +333,7 @@ class SqliteIndex:
         if version in _UPGRADES:
             self._upgrade(database)
         elif version > SCHEMA_VERSION:
-            raise AtelierError(
+            raise RefusedError(
                 f"{self._path}: written by a newer version of Atelier (schema {version}, this "
                 f"one knows {SCHEMA_VERSION}); update Atelier"
             )
@@ -549,4 +549,4 @@ def _in_utc(name: str, moment: datetime) -> str:
     try:
         return zoned.astimezone(UTC).isoformat()
     except OverflowError as error:
-        raise AtelierError(f"{name}: {moment} lies outside the years 1 to 9999") from error
+        raise RefusedError(f"{name}: {moment} lies outside the years 1 to 9999") from error

@@ -46,12 +46,11 @@ from components.results_store.names import (
     storable,
 )
 from components.results_store.sqlite import SqliteIndex
-from interfaces.errors import AtelierError
+from interfaces.errors import NotFoundError
 from interfaces.iodt import (
     IODT,
     SUFFIXES,
     FileFacts,
-    NoSuchResultError,
     RebuildReport,
     ResultPage,
     ResultQuery,
@@ -139,7 +138,7 @@ class LocalResultsStore:
         return self._index.count(query) if self._has_index() else 0
 
     def get(self, result_id: int) -> StoredResult:
-        """One result by its number. Raises `NoSuchResultError` where there is none."""
+        """One result by its number. Raises `NotFoundError` where there is none."""
         row = self._index.get(result_id) if self._has_index() else None
         if isinstance(row, Row):
             return self._result(row)
@@ -147,23 +146,23 @@ class LocalResultsStore:
             raise DamagedIndexError(
                 f"result {result_id}: its row is damaged; `results doctor` reads its file again"
             )
-        raise NoSuchResultError(
+        raise NotFoundError(
             f"result {result_id}: there is none; `results list` shows what there is"
         )
 
     def read(self, result_id: int) -> bytes:
         """The file, byte for byte as it was kept; nothing else that lies in its place is given.
 
-        Raises `NoSuchResultError` where it is gone or was changed.
+        Raises `NotFoundError` where it is gone or was changed.
         """
         result = self.get(result_id)
         if not result.path.is_file():
-            raise NoSuchResultError(f"result {result_id}: its file was removed from the disk")
+            raise NotFoundError(f"result {result_id}: its file was removed from the disk")
         if result.path.stat().st_size <= _MAX_READ_BYTES:
             data = result.path.read_bytes()
             if hashlib.sha256(data).hexdigest() == result.sha256:
                 return data
-        raise NoSuchResultError(f"result {result_id}: its file was changed on the disk")
+        raise NotFoundError(f"result {result_id}: its file was changed on the disk")
 
     def kept_seeds(self, run: str, model_digest: str, seeds: Sequence[int]) -> dict[int, int]:
         """Which of these seeds a run has kept; see `SeedFinder`."""
@@ -264,7 +263,7 @@ class LocalResultsStore:
     ) -> RebuildReport:
         """Make index and journal anew from the files; see `Rebuildable`."""
         if not self._folder.is_dir():
-            raise AtelierError(f"{self._folder}: there is no results store; name its --workspace")
+            raise NotFoundError(f"{self._folder}: there is no results store; name its --workspace")
         with exclusive(self._folder / ".lock"):
             self._sweep()
             report = doctor.rebuild(self._folder, self._index, self._journal, read, progress)

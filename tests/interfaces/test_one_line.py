@@ -1,4 +1,4 @@
-"""What reaches a terminal of a text from outside."""
+"""What of a text from outside reaches a terminal."""
 
 import unicodedata
 
@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.common.text import printable
+from interfaces.errors import one_line
 
 
 @given(st.text(st.characters()))
 def test_no_text_commands_a_terminal(text: str) -> None:
-    shown = printable(text)
+    shown = one_line(text)
     assert len(shown.splitlines()) <= 1
     shown.encode("utf-8")
     categories = {unicodedata.category(letter) for letter in shown if letter not in "\u200c\u200d"}
     assert not categories & {"Cc", "Cf", "Cs", "Zl", "Zp"}
-    assert printable(shown) == shown
+    assert one_line(shown) == shown
 
 
 @pytest.mark.parametrize(
@@ -31,11 +31,11 @@ def test_no_text_commands_a_terminal(text: str) -> None:
     ],
 )
 def test_what_is_unsafe_is_escaped(text: str, shown: str) -> None:
-    assert printable(text) == shown
+    assert one_line(text) == shown
 
 
 @pytest.mark.parametrize(
     "name", ["mon été", "Хвилі №1", "👩‍🎨 画", "cafe\u0301", "10:00\u202fAM", "\\"]
 )
 def test_an_honest_name_stays(name: str) -> None:
-    assert printable(name) == name
+    assert one_line(name) == name
