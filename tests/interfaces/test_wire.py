@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from interfaces.arrays import hand_over
 from interfaces.batch import Carried
 from interfaces.contract import Contract
-from interfaces.errors import AtelierError, DamagedError, RefusedError
+from interfaces.errors import AtelierError, DamagedError, RefusedError, one_line
 from interfaces.iedt import IEDT
 from interfaces.igdt import IGDT
 from interfaces.igs import IGS
@@ -155,7 +155,7 @@ def attempt(kind: type[Contract], data: bytes) -> None:
         message = kind.from_bytes(data)
         assert isinstance(message, kind)
     except AtelierError as error:
-        assert len(str(error).splitlines()) == 1
+        assert one_line(str(error)) == str(error)
         assert len(str(error)) < 4000
     finally:
         peak = tracemalloc.get_traced_memory()[1]
