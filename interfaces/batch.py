@@ -15,10 +15,20 @@ class Carried(Message):
 
     bit_depth: Literal[8, 16] = Field(default=8, description="Bits per colour in the file.")
     mode: str = Field(default="RGB", description="Pixel format of the file, as Pillow names it.")
-    icc_profile: Blob | None = Field(default=None, description="Colour profile, as it lay there.")
+    icc_profile: Blob | None = Field(
+        default=None, description="ICC profile of the colours; a PNG's gAMA and cHRM become one."
+    )
     exif: Blob | None = Field(default=None, description="EXIF block, orientation set upright.")
-    xmp: Blob | None = Field(default=None, description="XMP packet, as it lay there.")
-    text: dict[str, str] = Field(default_factory=dict, description="Text chunks of a PNG.")
+    xmp: Blob | None = Field(default=None, description="XMP packet, byte for byte.")
+    iptc: Blob | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="Captions, as an IPTC-IIM block.",
+    )
+    text: dict[str, str] = Field(
+        default_factory=dict,
+        description="Text chunks of a PNG; the comment of a JPEG or GIF, as 'Comment'.",
+    )
 
 
 class ImageBatch(Contract):

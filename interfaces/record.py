@@ -147,7 +147,15 @@ class Record(Message):
     is_ai_generated: bool = Field(
         description="True where a model made the picture; False where it only enlarged a file."
     )
+    is_claim: bool = Field(
+        default=False,
+        exclude_if=lambda value: not value,
+        description=(
+            "True where the record was read from a file: nothing in the file proves it. False "
+            "where it describes what this program made itself."
+        ),
+    )
     source: "Record | None" = Field(
         default=None,
-        description="Record that the person's own file carried: Atelier had made that one too.",
+        description="Record that the person's own file carried, which is a claim of that file.",
     )

@@ -56,6 +56,11 @@ def make_igdt(n: int = 2, side: int = 16, seed: int = 0) -> IGDT:
     return IGDT(images=make_images(n, side, seed), origins=origins)
 
 
+def as_claimed(record: Record) -> Record:
+    """The record as a file tells it: whoever reads it there cannot know that it is true."""
+    return record.model_copy(update={"is_claim": True})
+
+
 def make_enhancement(scale: int = 4) -> EnhancementRecord:
     return EnhancementRecord(enhancer="lanczos", weights_sha256=None, scale=scale, strength=1.0)
 

@@ -15,6 +15,8 @@ RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 XMP = "http://ns.adobe.com/xap/1.0/"
 IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 ATELIER = "urn:atelier:record:1"
+DUBLIN_CORE = "http://purl.org/dc/elements/1.1/"
+PHOTOSHOP = "http://ns.adobe.com/photoshop/1.0/"
 _META = "adobe:ns:meta/"
 
 for _prefix, _uri in {
@@ -23,8 +25,8 @@ for _prefix, _uri in {
     "xmp": XMP,
     "Iptc4xmpExt": IPTC,
     "atelier": ATELIER,
-    "dc": "http://purl.org/dc/elements/1.1/",
-    "photoshop": "http://ns.adobe.com/photoshop/1.0/",
+    "dc": DUBLIN_CORE,
+    "photoshop": PHOTOSHOP,
     "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
     "xmpMM": "http://ns.adobe.com/xap/1.0/mm/",
     "tiff": "http://ns.adobe.com/tiff/1.0/",
@@ -66,10 +68,16 @@ def rdf_in(xmp: bytes) -> ElementTree.Element:
 
 
 def record_in(rdf: ElementTree.Element) -> Record | None:
-    """The record in a packet; None where there is none. Raises `ValueError` where it is damaged."""
+    """The record in a packet, marked as a claim; None where there is none.
+
+    Anybody can write any record into any file, so what a file says is never more than a claim,
+    whatever the record itself says of that. Raises `ValueError` where it is damaged.
+    """
     text = _property(rdf, _RECORD)
+    if text is None:
+        return None
     # Not Pydantic's own reader of JSON, which refuses lone surrogates.
-    return None if text is None else Record.model_validate(json.loads(text))
+    return Record.model_validate(json.loads(text)).model_copy(update={"is_claim": True})
 
 
 def declared_in(rdf: ElementTree.Element) -> str | None:
