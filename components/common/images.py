@@ -8,32 +8,111 @@ import io
 import logging
 import math
 import warnings
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, UnidentifiedImageError
 
-# Limits are checked by us, with a clear message, before a pixel is decoded.
-Image.MAX_IMAGE_PIXELS = None
+from components.common.decoding import FORMATS, Header, open_source, read_header, samples_of
+from components.common.files import open_regular
+from components.common.samples import Samples, UnsupportedError
+from interfaces.errors import AtelierError, DamagedError, NotFoundError, RefusedError
+
 # Of some faults Pillow also logs what it raises, which Python prints where nobody listens.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
-_SIXTEEN_BIT_MODES = {"I;16", "I;16L", "I;16B", "I;16N", "I"}
+MAX_PIXELS = 100_000_000
+"""A person's larger picture is refused before it is decoded: it would not fit into memory."""
+
+MAX_ENLARGED_PIXELS = 400_000_000
+"""Of one enlarged picture: 20 000 x 20 000, which take 4.8 GB in float32."""
+
+
+@contextmanager
+def foreign(what: str) -> Generator[None]:
+    """Read bytes of unknown origin: whatever a decoder raises becomes one `AtelierError`.
+
+    `what` is the file's name, the first words of the message. Warnings of decoders are silenced:
+    odd EXIF and palettes are worth no word to a person.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except AtelierError:
+        raise
+    except (UnidentifiedImageError, UnsupportedError) as error:
+        raise RefusedError(f"{what}: {error}") from error
+    except MemoryError as error:
+        raise RefusedError(f"{what}: takes more memory than there is; reduce it first") from error
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{what}: cannot be read ({error.strerror})") from error
+    except OSError as error:
+        if error.strerror:
+            raise RefusedError(f"{what}: cannot be read ({error.strerror})") from error
+        raise DamagedError(f"{what}: damaged ({_short(error)})") from error
+    except Exception as error:  # decoders raise nearly anything on damaged bytes
+        raise DamagedError(f"{what}: damaged ({_short(error)})") from error
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+def check_header(
+    source: bytes | Path | BinaryIO,
+    max_pixels: int | None = MAX_PIXELS,
+    formats: Sequence[str] = FORMATS,
+) -> Header:
+    """Width, height, pixel format and file format, from the header alone.
+
+    For whoever takes files in: nothing is decoded, so it costs next to nothing for any file. A path
+    is opened only where it leads to a regular file; a stream is read from where it is. Raises
+    `UnsupportedError` for a picture of over `max_pixels` or of a kind that is not read,
+    `UnidentifiedImageError` for what is no picture, and nearly anything for a damaged one: call it
+    inside `foreign`.
+    """
+    if isinstance(source, Path):
+        with open_regular(source) as stream:
+            return check_header(stream, max_pixels, formats)
+    stream = io.BytesIO(source) if isinstance(source, bytes) else source
+    header = read_header(stream, formats)
+    _check_size(header, max_pixels)
+    return header
+
+
+def _check_size(header: Header, max_pixels: int | None) -> None:
+    if max_pixels is not None and header.num_pixels > max_pixels:
+        size = f"{header.width:,} x {header.height:,}"
+        raise UnsupportedError(
+            f"is {size} pixels; at most {max_pixels:,} in all are read; reduce it first"
+        )
 
 
 def open_upright(data: bytes, max_pixels: int | None = None) -> Image.Image:
-    """An image file => its first frame, turned as its EXIF orientation says, in its own mode.
+    """An image file => its first frame, upright, in 8 bits: mode L, LA, RGB or RGBA.
 
-    Raises what Pillow raises: `UnidentifiedImageError` where it is no image, `OSError` and
-    others where it is damaged; `ValueError`, before a pixel is decoded, where it is too large.
+    Raises `UnidentifiedImageError` where it is no image, `UnsupportedError` for a picture that is
+    too large or of a kind that is not read, nearly anything where it is damaged.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # odd EXIF and palettes are worth no word to a person
-        image = Image.open(io.BytesIO(data))
-        if max_pixels is not None and image.width * image.height > max_pixels:
-            size = f"{image.width:,} x {image.height:,}"
-            raise ValueError(f"is {size} pixels; at most {max_pixels:,} in all are read")
-        image.load()
-        return ImageOps.exif_transpose(image)
+        warnings.simplefilter("ignore")
+        source = open_source(data)
+        _check_size(source.header, max_pixels)
+        return _to_image(source.decode())
+
+
+def _to_image(samples: Samples) -> Image.Image:
+    levels = samples.in_8_bits()
+    bands = levels.colours
+    if levels.opacity is not None:
+        bands = np.concatenate([bands, levels.opacity[..., None]], axis=-1)
+    return Image.fromarray(
+        np.ascontiguousarray(bands.squeeze(-1) if bands.shape[-1] == 1 else bands)
+    )
 
 
 def planes_to_image(data: bytes, width: int, height: int) -> Image.Image:
@@ -44,33 +123,19 @@ def planes_to_image(data: bytes, width: int, height: int) -> Image.Image:
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any Pillow mode => RGB, 8 bits a colour. Transparent parts show white, as on a page."""
-    if image.mode in _SIXTEEN_BIT_MODES:
-        return _sixteen_bit_to_grey(image).convert("RGB")
-    if image.mode == "F":
-        return Image.fromarray(to_grey_levels(np.asarray(image))).convert("RGB")
-    if is_transparent(image):
-        layered = image.convert("RGBA")
-        paper = Image.new("RGBA", layered.size, "white")
-        return Image.alpha_composite(paper, layered).convert("RGB")
-    return image.convert("RGB")
+    if image.mode == "RGB" and not is_transparent(image):
+        return image
+    plain = _to_image(samples_of(image))
+    if not is_transparent(plain):
+        return plain.convert("RGB")
+    layered = plain.convert("RGBA")
+    paper = Image.new("RGBA", layered.size, "white")
+    return Image.alpha_composite(paper, layered).convert("RGB")
 
 
 def is_transparent(image: Image.Image) -> bool:
     """Whether the image has an opacity of its own, which a conversion to RGB would lose."""
     return image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info
-
-
-def _sixteen_bit_to_grey(image: Image.Image) -> Image.Image:
-    """16 bits => 8 bits by 65535 => 255, where Pillow's own conversion would clip at 255."""
-    levels = np.asarray(image).astype(np.float64)
-    return Image.fromarray(np.rint(np.clip(levels, 0, 65535) / 257.0).astype(np.uint8))
-
-
-def to_grey_levels(values: np.ndarray) -> np.ndarray:
-    """Floating point samples => uint8; [0, 1] is taken as black to white, else 0 to 255."""
-    finite = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=255.0, neginf=0.0)
-    scale = 255.0 if finite.max(initial=0.0) <= 1.0 else 1.0
-    return np.rint(np.clip(finite * scale, 0, 255)).astype(np.uint8)
 
 
 def pixels_to_float(pixels: np.ndarray) -> np.ndarray:

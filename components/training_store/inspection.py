@@ -1,7 +1,6 @@
 """One image at a time: is it whole, what is it, and what does it look like."""
 
 import hashlib
-import io
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -10,14 +9,13 @@ from typing import Self
 from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.common.images import open_upright, planes_to_image, to_rgb
+from components.common.images import check_header, open_upright, planes_to_image, to_rgb
+from components.common.samples import UnsupportedError
 from components.training_store.containers import Entry, Reason, put_aside
 from components.training_store.hashing import perceptual_hash
 from components.training_store.layouts import CIFAR_SIDE, Candidate
 from interfaces.itdt import CollectionSettings, QuarantinedFile, TrainingImage
 
-# Formats whose decoders are in Pillow itself: none runs another program, as EPS would.
-_FORMATS = ["AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TIFF", "WEBP"]
 _OTHER_MAGICS = {
     b"%PDF": "a PDF document",
     b"%!PS": "a PostScript document",
@@ -149,6 +147,8 @@ def _decode(data: bytes, limits: Limits) -> tuple[Image.Image, str]:
         return to_rgb(open_upright(data)), mode
     except MemoryError:
         raise
+    except UnsupportedError as error:
+        raise _FaultError("unsupported", str(error)) from error
     except Exception as error:  # decoders raise whatever they like at a damaged file
         raise _damage(data, f"the {image_format} is damaged: {_plain(error)}") from error
 
@@ -158,10 +158,12 @@ def _read_header(data: bytes) -> tuple[tuple[int, int], str, str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-                return image.size, image.mode, image.format or "image"
+            header = check_header(data, max_pixels=None)
+            return (header.width, header.height), header.mode, header.format
     except UnidentifiedImageError as error:
         raise _unidentified(data) from error
+    except UnsupportedError as error:
+        raise _FaultError("unsupported", str(error)) from error
     except MemoryError:
         raise
     except Exception as error:
