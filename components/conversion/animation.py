@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from components.common.images import contact_sheet
-from components.conversion.metadata import XMP_KEYWORD
+from components.common.images import contact_sheet, open_upright
+from components.common.png import XMP_KEYWORD
 from components.conversion.xmp import packet
 from interfaces.iodt import IODT
 
@@ -46,5 +46,4 @@ def strip(frames: Sequence[IODT], columns: int) -> bytes:
 
 
 def _decoded(frame: IODT) -> Image.Image:
-    with Image.open(io.BytesIO(frame.data)) as image:
-        return image.convert("RGB")
+    return open_upright(frame.data).convert("RGB")

@@ -10,7 +10,7 @@ import numpy as np
 
 from components.common.images import float_to_levels
 from components.conversion.encoding import MEDIA_TYPES, encode
-from components.conversion.metadata import fitting, foreign_rdf
+from components.conversion.metadata import GREY_MODES, fitting, foreign_rdf
 from components.conversion.xmp import GENERATED, declared_in, record_in
 from interfaces.batch import Carried
 from interfaces.ics import ICS
@@ -18,8 +18,8 @@ from interfaces.iedt import IEDT
 from interfaces.iodt import IODT
 from interfaces.record import GeneratedOrigin, Record
 
-_GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
 _DEEP_FORMATS = {"png", "tiff"}
+_BLOCK_PIXELS = 1 << 20
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's own "L"
 
 
@@ -92,12 +92,32 @@ def _software() -> str:
 def _pixels(
     image: np.ndarray, alpha: np.ndarray | None, carried: Carried, settings: ICS
 ) -> np.ndarray:
-    """(3, H, W) in [-1, 1] and alpha (1, H, W) => (H, W, C), as many channels and bits as fit."""
+    """(3, H, W) in [-1, 1] and alpha (1, H, W) => (H, W, C), as many channels and bits as fit.
+
+    Some rows at a time, so that a large picture is not held in floating point twice.
+    """
+    height, width = image.shape[1:]
+    num_rows = max(1, _BLOCK_PIXELS // width)
+    pixels: np.ndarray | None = None
+    for y in range(0, height, num_rows):
+        rows = slice(y, y + num_rows)
+        opacity = None if alpha is None else alpha[:, rows]
+        block = _block(image[:, rows], opacity, carried, settings)
+        if pixels is None:
+            pixels = np.empty((height, *block.shape[1:]), block.dtype)
+        pixels[rows] = block
+    assert pixels is not None
+    return pixels
+
+
+def _block(
+    image: np.ndarray, alpha: np.ndarray | None, carried: Carried, settings: ICS
+) -> np.ndarray:
     colours = (image + 1) / 2  # [-1, 1] => [0, 1]
     if alpha is not None and settings.format == "jpeg":
         colours, alpha = 1 + alpha * (colours - 1), None  # over white, as on a page
     is_deep = carried.bit_depth == 16 and settings.format in _DEEP_FORMATS
-    if carried.mode in _GREY_MODES:
+    if carried.mode in GREY_MODES:
         colours = np.tensordot(_LUMA, colours, axes=1)[None]
         # WebP and AVIF know no grey; and few programs, Pillow not among them, read grey of 16 bits
         # with alpha.

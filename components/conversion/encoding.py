@@ -3,13 +3,15 @@
 import io
 import struct
 import zlib
-from collections.abc import Iterator
 
 import numpy as np
-from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin, TiffTags
 
-from components.conversion.metadata import XMP_KEYWORD, Metadata, readable_exif
-from interfaces.errors import AtelierError
+from components.common.png import SIGNATURE, XMP_KEYWORD, chunks
+from components.conversion.iptc import jpeg_segment
+from components.conversion.limits import too_large
+from components.conversion.metadata import COMMENT, Metadata, readable_exif
+from interfaces.errors import RefusedError
 from interfaces.ics import ICS
 from interfaces.iodt import MediaType
 
@@ -22,15 +24,16 @@ MEDIA_TYPES: dict[str, MediaType] = {
 }
 """What the bytes of a format are, by its name in ICS."""
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-
 
 def encode(pixels: np.ndarray, settings: ICS, metadata: Metadata) -> bytes:
     """Pixels (H, W, 1 to 4), uint8 or uint16: grey, grey and alpha, RGB or RGB and alpha => a file.
 
     uint16 goes into PNG and TIFF alone, and never as grey with alpha; the same input gives the
-    same bytes.
+    same bytes. Raises `RefusedError` for a picture that is too large for the format.
     """
+    height, width = pixels.shape[:2]
+    if (fault := too_large(width, height, settings.format)) is not None:
+        raise RefusedError(fault)
     if settings.format == "tiff":
         return _encode_tiff(pixels, metadata)
     if pixels.dtype == np.uint16:
@@ -50,20 +53,33 @@ def _save(image: Image.Image, settings: ICS, metadata: Metadata) -> bytes:
     else:
         options |= {"xmp": metadata.xmp, "quality": settings.quality}
     if settings.format == "jpeg":
-        options |= {"subsampling": 0 if settings.quality >= 90 else 2, "optimize": True}
+        return _save_jpeg(image, settings, metadata, options)
     if settings.format == "avif":
         options |= {"subsampling": "4:4:4" if settings.quality >= 90 else "4:2:0"}
     if settings.format == "webp":
         options |= {"lossless": settings.lossless, "method": 4, "exact": True}
-    buffer = io.BytesIO()
+    return _saved(image, settings.format, options)
+
+
+def _save_jpeg(
+    image: Image.Image, settings: ICS, metadata: Metadata, options: dict[str, object]
+) -> bytes:
+    options |= {"subsampling": 0 if settings.quality >= 90 else 2}
+    if COMMENT in metadata.text:
+        options["comment"] = metadata.text[COMMENT].encode("utf-8")
+    if metadata.iptc is not None:
+        options["extra"] = jpeg_segment(metadata.iptc)
     try:
-        image.save(buffer, settings.format.upper(), **options)
-    except (ValueError, OSError, RuntimeError) as error:  # more pixels a side than it can hold
-        width, height = image.size
-        raise AtelierError(
-            f"a picture of {width}x{height} does not fit into a {settings.format} file ({error}); "
-            "choose --format png"
-        ) from error
+        return _saved(image, "jpeg", options | {"optimize": True})
+    except OSError:
+        # To optimise, libjpeg needs a buffer for the whole file, and Pillow's guess of its size is
+        # too small for fine grain at high quality. Without, it writes piece by piece: 2 % more.
+        return _saved(image, "jpeg", options)
+
+
+def _saved(image: Image.Image, file_format: str, options: dict[str, object]) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, file_format.upper(), **options)
     return buffer.getvalue()
 
 
@@ -89,19 +105,10 @@ def _encode_deep_png(pixels: np.ndarray, metadata: Metadata) -> bytes:
     assert done, "OpenCV encodes every array of 16 bits"
     donor = Image.new("L" if pixels.shape[2] == 1 else "RGB", (1, 1))
     carrier = _save(donor, ICS(format="png"), metadata)
-    kept = [chunk for name, chunk in _chunks(carrier) if name not in (b"IHDR", b"IDAT", b"IEND")]
-    header, *rest = [chunk for _, chunk in _chunks(encoded.tobytes())]
-    return _PNG_SIGNATURE + b"".join([header, *kept, *rest])
-
-
-def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Each chunk's name and its bytes, from length to checksum (PNG specification, 5.3)."""
-    position = len(_PNG_SIGNATURE)
-    while position < len(png):
-        (length,) = struct.unpack_from(">I", png, position)
-        end = position + 12 + length
-        yield png[position + 4 : position + 8], png[position:end]
-        position = end
+    picture = (b"IHDR", b"IDAT", b"IEND")
+    kept = [chunk for name, _, chunk in chunks(carrier) if name not in picture]
+    header, *rest = [chunk for _, _, chunk in chunks(encoded.tobytes())]
+    return SIGNATURE + b"".join([header, *kept, *rest])
 
 
 # Pillow writes no RGB of 16 bits into a TIFF either, and loses EXIF where it compresses one. But it
@@ -126,6 +133,15 @@ _DESCRIPTIVE = {
 }
 
 
+# A baseline TIFF must state a resolution (TIFF 6.0, section 8). This one says: square pixels, of no
+# known size.
+_NO_RESOLUTION = {
+    ExifTags.Base.XResolution: 1.0,
+    ExifTags.Base.YResolution: 1.0,
+    ExifTags.Base.ResolutionUnit: 1,
+}
+
+
 def _exif_tags(block: bytes) -> dict[int, object]:
     """What of EXIF a TIFF keeps among its own tags, inner directories as dictionaries."""
     exif = readable_exif(block)
@@ -140,16 +156,49 @@ def _exif_tags(block: bytes) -> dict[int, object]:
 
 
 def _encode_tiff(pixels: np.ndarray, metadata: Metadata) -> bytes:
-    height, width, channels = pixels.shape
+    height, width, _ = pixels.shape
     num_rows = max(1, _STRIP_BYTES // pixels[0].nbytes)
-    # Differences between neighbours, which wrap around, compress far better than levels.
-    differences = np.diff(pixels, axis=1, prepend=pixels.dtype.type(0))
-    rows = differences.astype(pixels.dtype.newbyteorder("<"))
-    strips = [zlib.compress(rows[y : y + num_rows].tobytes()) for y in range(0, height, num_rows)]
+    strips = [_strip(pixels[y : y + num_rows]) for y in range(0, height, num_rows)]
+    sizes = [len(strip) for strip in strips]
     tags = TiffImagePlugin.ImageFileDirectory_v2()
-    if metadata.exif is not None:
-        for tag, value in _exif_tags(metadata.exif).items():
-            tags[tag] = value
+    _add_metadata(tags, metadata)
+    _add_layout(tags, pixels)
+    tags[TiffImagePlugin.ROWSPERSTRIP] = num_rows
+    tags[TiffImagePlugin.STRIPBYTECOUNTS] = tuple(sizes)
+    # Counted from the end of the directory; Pillow adds where that is.
+    tags[TiffImagePlugin.STRIPOFFSETS] = tuple(np.cumsum([0, *sizes[:-1]]).tolist())
+    buffer = io.BytesIO()
+    try:
+        tags.save(buffer)
+    except (struct.error, OverflowError) as error:
+        raise RefusedError(
+            f"a picture of {width}x{height} does not fit into a TIFF file (4 GB); choose "
+            "--format png"
+        ) from error
+    return buffer.getvalue() + b"".join(strips)
+
+
+def _strip(rows: np.ndarray) -> bytes:
+    """Some rows, compressed."""
+    # Differences between neighbours, which wrap around, compress far better than levels.
+    differences = np.diff(rows, axis=1, prepend=rows.dtype.type(0))
+    return zlib.compress(differences.astype(rows.dtype.newbyteorder("<")).tobytes())
+
+
+def _add_metadata(tags: TiffImagePlugin.ImageFileDirectory_v2, metadata: Metadata) -> None:
+    described = {} if metadata.exif is None else _exif_tags(metadata.exif)
+    for tag, value in (_NO_RESOLUTION | described).items():
+        tags[tag] = value
+    tags[TiffImagePlugin.XMP] = metadata.xmp
+    if metadata.iptc is not None:
+        tags.tagtype[TiffImagePlugin.IPTC_NAA_CHUNK] = TiffTags.UNDEFINED
+        tags[TiffImagePlugin.IPTC_NAA_CHUNK] = metadata.iptc
+    if metadata.icc_profile is not None:
+        tags[TiffImagePlugin.ICCPROFILE] = metadata.icc_profile
+
+
+def _add_layout(tags: TiffImagePlugin.ImageFileDirectory_v2, pixels: np.ndarray) -> None:
+    height, width, channels = pixels.shape
     tags[TiffImagePlugin.IMAGEWIDTH] = width
     tags[TiffImagePlugin.IMAGELENGTH] = height
     tags[TiffImagePlugin.BITSPERSAMPLE] = (pixels.itemsize * 8,) * channels
@@ -160,20 +209,3 @@ def _encode_tiff(pixels: np.ndarray, metadata: Metadata) -> bytes:
     tags[TiffImagePlugin.PLANAR_CONFIGURATION] = 1
     if channels in (2, 4):
         tags[TiffImagePlugin.EXTRASAMPLES] = _UNASSOCIATED_ALPHA
-    tags[TiffImagePlugin.XMP] = metadata.xmp
-    if metadata.icc_profile is not None:
-        tags[TiffImagePlugin.ICCPROFILE] = metadata.icc_profile
-    sizes = [len(strip) for strip in strips]
-    tags[TiffImagePlugin.ROWSPERSTRIP] = num_rows
-    tags[TiffImagePlugin.STRIPBYTECOUNTS] = tuple(sizes)
-    # Counted from the end of the directory; Pillow adds where that is.
-    tags[TiffImagePlugin.STRIPOFFSETS] = tuple(np.cumsum([0, *sizes[:-1]]).tolist())
-    buffer = io.BytesIO()
-    try:
-        tags.save(buffer)
-    except (struct.error, OverflowError) as error:
-        raise AtelierError(
-            f"a picture of {width}x{height} does not fit into a TIFF file (4 GB); choose "
-            "--format png"
-        ) from error
-    return buffer.getvalue() + b"".join(strips)

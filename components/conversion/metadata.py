@@ -7,6 +7,9 @@ from xml.etree import ElementTree
 
 from PIL import ExifTags, Image
 
+from components.common.png import XMP_KEYWORD
+from components.conversion import iptc
+from components.conversion.profiles import colours_of, grey_as_rgb
 from components.conversion.xmp import declared_in, packet, rdf_in
 from interfaces.batch import Carried
 from interfaces.ics import ImageFormat
@@ -14,13 +17,16 @@ from interfaces.record import Origin, Record
 
 _log = logging.getLogger("atelier")
 
-XMP_KEYWORD = "XML:com.adobe.xmp"
-"""The name of the text chunk where a PNG has its XMP."""
+GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
+"""Pixel formats of grey pictures, as Pillow names them."""
+
+COMMENT = "Comment"
+"""The text that a JPEG has a place for; a PNG has it under this name (11.3.3.2)."""
 
 _INCH = 2  # EXIF's unit of resolution, the one that pictures come with here
 
 # A segment of a JPEG is 65535 bytes: its length (2), for XMP a name (29), then the block.
-_MAX_EXIF_BYTES = {"jpeg": 65_533}
+_MAX_EXIF_BYTES = _MAX_COMMENT_BYTES = {"jpeg": 65_533}
 _MAX_XMP_BYTES = {"jpeg": 65_504}
 
 
@@ -32,18 +38,22 @@ class Metadata:
     icc_profile: bytes | None = None
     exif: bytes | None = None
     dpi: tuple[float, float] | None = None  # pixels an inch, across and down, as EXIF has them
+    iptc: bytes | None = None  # where the format has a place for it
     text: dict[str, str] = field(default_factory=dict)
 
 
 def foreign_rdf(carried: Carried, origin: Origin) -> ElementTree.Element | None:
-    """What a person's file says of itself in XMP; None, with a warning, where it is unreadable."""
-    if carried.xmp is None:
-        return None
-    try:
-        return rdf_in(carried.xmp)
-    except ValueError as error:
-        _leave_out("XMP metadata", origin, str(error))
-        return None
+    """What a person's file says of itself, in XMP and as IPTC captions; None where nothing.
+
+    XMP that cannot be read is named as left out.
+    """
+    rdf = None
+    if carried.xmp is not None:
+        try:
+            rdf = rdf_in(carried.xmp)
+        except ValueError as error:
+            left_out("XMP metadata", origin, str(error))
+    return rdf if carried.iptc is None else iptc.as_rdf(carried.iptc, rdf)
 
 
 def fitting(
@@ -56,15 +66,17 @@ def fitting(
 ) -> Metadata:
     """What fits into the file; a block that does not is left out with a warning.
 
-    The profile must describe the colours that are written, so a grey one goes with grey alone.
+    The profile must describe the colours that are written: of a grey one whose picture is written
+    as RGB, its curve goes on in a profile of RGB.
     """
     exif = _fitting_exif(carried.exif, file_format, record.origin)
     return Metadata(
         xmp=_fitting_xmp(record, foreign, file_format),
-        icc_profile=_fitting_profile(carried.icc_profile, is_grey=is_grey),
+        icc_profile=_fitting_profile(carried.icc_profile, record.origin, is_grey=is_grey),
         exif=exif,
         dpi=None if exif is None else _dpi_in(readable_exif(exif)),
-        text=_fitting_text(carried.text, record.origin) if file_format == "png" else {},
+        iptc=_fitting_iptc(carried.iptc, file_format, record.origin),
+        text=_fitting_text(carried.text, file_format, record.origin),
     )
 
 
@@ -97,14 +109,31 @@ def _fitting_xmp(
         if len(together) <= _MAX_XMP_BYTES.get(file_format, len(together)):
             return together
         reason = f"too long for a {file_format} file"
-    _leave_out("XMP metadata", record.origin, reason)
+    left_out("XMP metadata", record.origin, reason)
     return packet(record, declared)
 
 
-def _fitting_profile(profile: bytes | None, *, is_grey: bool) -> bytes | None:
-    """A profile's header names the colours it describes (ICC.1, 7.2.6)."""
-    wanted = b"GRAY" if is_grey else b"RGB "
-    return profile if profile is not None and profile[16:20] == wanted else None
+def _fitting_profile(profile: bytes | None, origin: Origin, *, is_grey: bool) -> bytes | None:
+    if not profile:
+        return None
+    described = colours_of(profile)
+    if described == (b"GRAY" if is_grey else b"RGB "):
+        return profile
+    fitting = grey_as_rgb(profile) if described == b"GRAY" else None
+    if fitting is None:
+        written = "grey" if is_grey else "RGB"
+        left_out("colour profile", origin, f"it does not describe {written} as it is written")
+    return fitting
+
+
+def _fitting_iptc(block: bytes | None, file_format: ImageFormat, origin: Origin) -> bytes | None:
+    """Whole in JPEG and TIFF; XMP says the captions in all formats."""
+    if block is None or file_format not in ("jpeg", "tiff"):
+        return None
+    if file_format == "jpeg" and iptc.jpeg_segment(block) is None:
+        left_out("IPTC captions", origin, "too long for a jpeg file")
+        return None
+    return block
 
 
 def _fitting_exif(block: bytes | None, file_format: ImageFormat, origin: Origin) -> bytes | None:
@@ -113,11 +142,11 @@ def _fitting_exif(block: bytes | None, file_format: ImageFormat, origin: Origin)
     try:
         exif = readable_exif(block)
     except ValueError as error:
-        _leave_out("EXIF metadata", origin, f"it is damaged: {error}")
+        left_out("EXIF metadata", origin, f"it is damaged: {error}")
         return None
     packed = exif.tobytes()
     if len(packed) > _MAX_EXIF_BYTES.get(file_format, len(packed)):
-        _leave_out("EXIF metadata", origin, f"too long for a {file_format} file")
+        left_out("EXIF metadata", origin, f"too long for a {file_format} file")
         return None
     return packed if len(exif) else None
 
@@ -132,11 +161,23 @@ def _dpi_in(exif: Image.Exif) -> tuple[float, float] | None:
     return (across, down)
 
 
-def _fitting_text(text: dict[str, str], origin: Origin) -> dict[str, str]:
-    for name in text:
-        if not _is_keyword(name):
-            _leave_out(f"text {name[:40]!r}", origin, "a PNG cannot hold this name")
-    return {name: text[name] for name in text if _is_keyword(name) and name != XMP_KEYWORD}
+def _fitting_text(text: dict[str, str], file_format: ImageFormat, origin: Origin) -> dict[str, str]:
+    """All in a PNG whose names it can hold; the comment in a JPEG; none in the others."""
+    if file_format == "png":
+        for name in text:
+            if not _is_keyword(name):
+                left_out(f"text {name[:40]!r}", origin, "a PNG cannot hold this name")
+        return {name: text[name] for name in text if _is_keyword(name) and name != XMP_KEYWORD}
+    names = [name for name in text if not (file_format == "jpeg" and _is_comment(name, text[name]))]
+    if names:
+        listed = ", ".join(repr(name[:40]) for name in names[:5])
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        left_out(f"text {listed}{more}", origin, f"a {file_format} file has no place for it")
+    return {name: text[name] for name in text if name not in names}
+
+
+def _is_comment(name: str, text: str) -> bool:
+    return name == COMMENT and len(text.encode("utf-8")) <= _MAX_COMMENT_BYTES["jpeg"]
 
 
 def _is_keyword(name: str) -> bool:
@@ -144,6 +185,7 @@ def _is_keyword(name: str) -> bool:
     return 1 <= len(name) <= 79 and name.isprintable() and max(name) <= "\xff"
 
 
-def _leave_out(what: str, origin: Origin, reason: str) -> None:
+def left_out(what: str, origin: Origin, reason: str) -> None:
+    """Say in one line what of a person's own file the result will lack, and why."""
     name = origin.name if origin.kind == "file" else f"seed {origin.seed}"
-    _log.warning("%s: its own %s is left out (%s)", name, what, reason)
+    _log.warning("%s: its own %s is left out (%s)", name, what, " ".join(reason.split()))

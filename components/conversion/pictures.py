@@ -2,33 +2,48 @@
 
 Every picture comes upright. What cannot go on unchanged:
 
-- CMYK and Lab colours become RGB, through the file's own profile where it has one. The profile
-  describes colours that are no longer there, so it is not carried; untagged RGB means sRGB.
+- CMYK and L*a*b* colours become sRGB with 8 bits, by the file's own profile where it has one. The
+  profile describes colours that are no longer there, so it is not carried; untagged RGB means sRGB.
+- What a PNG says by `gAMA` and `cHRM` becomes a profile, which every format can hold.
 - EXIF loses what enlargement makes false: the size in pixels and the thumbnail. Pixels an inch
   stay as they were, wherever the file said them, and travel in the EXIF block.
-- Of an animation the first frame is taken.
-- 16-bit CMYK and floating point files are read with 8 bits; `Carried.bit_depth` says so.
+- Of an animation or a document the first frame or page is taken, and the others named as left out.
+- Over 8 bits, and floating point, come with 16 bits (`components.common.samples` has the rules);
+  AVIF of 10 and 12 bits, and colours of JPEG 2000 and PNM, with 8.
 """
 
 import hashlib
-import io
+import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image
 
-from components.common.images import open_upright, pixels_to_float, to_rgb
+from components.common.decoding import FORMATS, Header, Source, open_source
+from components.common.files import is_regular, open_regular
+from components.common.images import MAX_ENLARGED_PIXELS, check_header, foreign
+from components.common.png import XMP_KEYWORD
+from components.common.samples import Samples, UnsupportedError
+from components.conversion.iptc import in_resources
+from components.conversion.limits import too_large
+from components.conversion.metadata import GREY_MODES, left_out
+from components.conversion.profiles import colours_of, of_gamma
+from interfaces.arrays import hand_over
 from interfaces.batch import Carried
-from interfaces.errors import AtelierError
+from interfaces.errors import NotFoundError, RefusedError, one_line
+from interfaces.ics import ImageFormat
 from interfaces.igdt import IGDT
 from interfaces.record import FileOrigin
+
+_log = logging.getLogger("atelier")
 
 # fmt: off
 SUFFIXES = frozenset({
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".tif", ".tiff",
-    ".bmp", ".gif", ".ppm", ".pgm", ".tga",
+    ".bmp", ".dib", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tga", ".mpo", ".jp2", ".j2k",
+    ".qoi", ".pcx", ".sgi",
 })
 # fmt: on
 """Endings, in lower case, of what counts as a picture inside a folder."""
@@ -40,15 +55,6 @@ UNREADABLE_SUFFIXES = frozenset({
 })
 # fmt: on
 """Endings of pictures in formats that are not read: named inside a folder, not passed over."""
-
-MAX_PIXELS = 100_000_000
-"""A larger picture is refused before it is decoded: enlarged, it would not fit into memory."""
-
-_SIXTEEN_BIT_GREYS = {"I;16", "I;16L", "I;16B", "I;16N", "I"}
-_ALPHA_MODES = {"RGBA", "LA", "PA"}
-
-_BITS_PER_SAMPLE, _SAMPLE_FORMAT, _PHOTOMETRIC = 258, 339, 262  # TIFF tags
-_UNSIGNED, _RGB = 1, 2  # their values
 
 _INCH, _CENTIMETRE = 2, 3  # EXIF's units of resolution; 1 is none at all
 _PER_INCH = {_INCH: 1.0, _CENTIMETRE: 2.54}
@@ -75,10 +81,10 @@ _DESCRIPTIVE_TAGS = frozenset(
         ExifTags.Base.XPAuthor,
         ExifTags.Base.XPKeywords,
         ExifTags.Base.XPSubject,
-        ExifTags.IFD.Exif,
-        ExifTags.IFD.GPSInfo,
     }
 )
+_DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+_RAW_PROFILE = "Raw profile type "
 
 
 def find_pictures(paths: Iterable[Path]) -> dict[Path, Path]:
@@ -88,8 +94,8 @@ def find_pictures(paths: Iterable[Path]) -> dict[Path, Path]:
     in that folder itself, and for a file that was named. Pictures in formats that `read_picture`
     refuses are among them, so that they are not missed. A file that was named is taken whatever
     its ending; inside a folder the ending decides, and hidden files and folders are passed over.
-    Nothing comes twice. Raises `AtelierError` where a path is not there, or where there is no
-    picture at all.
+    Nothing comes twice. Pipes and devices are passed over with a warning. Raises `NotFoundError`
+    where a path is not there, or where there is no picture at all.
     """
     paths = list(paths)
     found: dict[Path, Path] = {}
@@ -100,10 +106,20 @@ def find_pictures(paths: Iterable[Path]) -> dict[Path, Path]:
         elif path.exists():
             found.setdefault(path, Path())
         else:
-            raise AtelierError(f"{path}: there is no such file or folder")
-    if not found:
-        raise AtelierError(f"{', '.join(map(str, paths)) or 'no path'}: no picture found there")
-    return found
+            raise NotFoundError(f"{path}: there is no such file or folder")
+    pictures = {path: inside for path, inside in found.items() if _is_file(path)}
+    if not pictures:
+        named = ", ".join(map(str, paths)) or "no path"
+        raise NotFoundError(f"{named}: no picture found there")
+    return pictures
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file, or at least a broken link to one, which reading will name."""
+    if is_regular(path) or not path.exists():
+        return True
+    _log.warning("%s: a pipe, socket or device, not a file; passed over", one_line(str(path)))
+    return False
 
 
 def _pictures_inside(folder: Path) -> list[Path]:
@@ -120,166 +136,174 @@ def _pictures_inside(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def read_picture(path: Path) -> IGDT:
+def read_picture(path: Path, scale: int = 1, file_format: ImageFormat | None = None) -> IGDT:
     """One file => a batch of one, ready for the enhancer.
 
-    Raises `AtelierError` for a file that cannot be read, is no picture, is damaged or too large.
+    What cannot be done with it is known from its header, before a pixel is decoded: with `scale`,
+    whether the enlarged picture fits into memory; with `file_format`, whether it fits into such a
+    file. Raises `AtelierError` for a file that cannot be read, is no picture, is damaged, too large
+    or of a kind that is not read.
     """
     suffix = path.suffix.lower()
     if suffix in UNREADABLE_SUFFIXES:
-        raise AtelierError(f"{path}: {suffix} files are not read; save it as PNG, TIFF or JPEG")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise AtelierError(f"{path}: cannot be read ({error.strerror})") from error
-    try:
-        return _decode(path, data)
-    except AtelierError:
-        raise
-    except UnidentifiedImageError as error:
-        raise AtelierError(f"{path}: not an image of a known format") from error
-    except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise AtelierError(f"{path}: damaged ({error})") from error
+        raise RefusedError(f"{path}: {suffix} files are not read; save it as PNG, TIFF or JPEG")
+    # A TGA has no signature: any bytes may be one, so only those that say so by their name are.
+    formats = (*FORMATS, "TGA") if suffix == ".tga" else FORMATS
+    with foreign(str(path)):
+        with open_regular(path) as stream:
+            header = check_header(stream, formats=formats)
+            _check_enlarged(header, scale, file_format)
+            stream.seek(0)
+            data = stream.read()
+        return _decode(path, data, formats)
 
 
-def _decode(path: Path, data: bytes) -> IGDT:
-    with Image.open(io.BytesIO(data)) as header:  # reads no pixels yet
-        width, height = header.size
-        if width * height > MAX_PIXELS:
-            raise AtelierError(
-                f"{path}: {width} x {height} pixels are too many to enlarge; "
-                f"at most {MAX_PIXELS:,} in all"
-            )
-        is_png = header.format == "PNG"
-        is_deep = _has_16_bit_colours(header, data)
-        orientation = header.getexif().get(ExifTags.Base.Orientation, 1)
-        # OpenCV, which reads deep colours, turns a TIFF upright itself but not a PNG.
-        turn = orientation if is_deep and is_png else 1
-        resolution = _resolution(header, orientation)
-        # A TIFF's EXIF lies among its own tags, which are lost with the file.
-        tiff_exif = _exif(header.getexif(), resolution) if header.format == "TIFF" else None
-    image = open_upright(data)
-    colours, alpha = _deep_planes(data, turn) if is_deep else _planes(image)
-    profile = image.info.get("icc_profile")
-    has_profile = isinstance(profile, bytes) and profile[16:20] in {b"RGB ", b"GRAY"}
-    xmp = image.info.get("xmp")
-    carried = Carried(
-        bit_depth=16 if is_deep or image.mode in _SIXTEEN_BIT_GREYS else 8,
-        mode=image.mode,
-        icc_profile=profile if has_profile else None,
-        exif=tiff_exif or _exif(image.getexif(), resolution),
-        xmp=xmp.encode() if isinstance(xmp, str) else xmp,
-        text=_text_chunks(image) if is_png else {},
-    )
-    origin = FileOrigin(name=path.name, sha256=hashlib.sha256(data).hexdigest())
-    return IGDT(images=colours, alpha=alpha, origins=(origin,), carried=(carried,))
-
-
-def _has_16_bit_colours(header: Image.Image, data: bytes) -> bool:
-    """Whether colours of 16 bits lie in the file, which Pillow would reduce to 8."""
-    if header.format == "PNG":
-        return data[24] == 16 and header.mode not in _SIXTEEN_BIT_GREYS
-    if header.format == "TIFF":
-        tags = header.tag_v2  # type: ignore[attr-defined]  # only TIFF images have it
-        bits, formats = tags.get(_BITS_PER_SAMPLE, ()), tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))
-        return tags.get(_PHOTOMETRIC) == _RGB and set(bits) == {16} and set(formats) == {_UNSIGNED}
-    return False
-
-
-def _deep_planes(data: bytes, orientation: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """16-bit RGB or RGBA, read by OpenCV => upright float planes, colours and opacity."""
-    import cv2
-
-    samples = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if samples is None or samples.dtype != np.uint16 or samples.ndim != 3:
-        raise ValueError("its 16-bit colours cannot be read")
-    levels = np.moveaxis(_turn(samples, orientation).astype(np.float32), -1, 0)[None]
-    blue_green_red, opacity = levels[:, :3], levels[:, 3:]
-    colours = np.ascontiguousarray(blue_green_red[:, ::-1] / 32767.5 - 1)
-    return colours, np.ascontiguousarray(opacity / 65535) if opacity.size else None
-
-
-def _turn(samples: np.ndarray, orientation: int) -> np.ndarray:
-    """(H, W, C) as it lies in the file => upright, for the eight EXIF orientations."""
-    if orientation in _ON_THE_SIDE:
-        samples = samples.swapaxes(0, 1)
-    if orientation in {3, 4, 7, 8}:
-        samples = samples[::-1]
-    if orientation in {2, 3, 6, 7}:
-        samples = samples[:, ::-1]
-    return samples
-
-
-def _planes(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
-    """Any other mode => float planes: colours [-1, 1] and, where there is any, opacity [0, 1]."""
-    if image.mode in _SIXTEEN_BIT_GREYS:
-        grey = np.clip(np.asarray(image).astype(np.float32), 0, 65535) / 32767.5 - 1
-        return np.ascontiguousarray(np.broadcast_to(grey, (1, 3, *grey.shape))), None
-    if image.mode in _ALPHA_MODES or "transparency" in image.info:
-        pixels = np.asarray(image.convert("RGBA"))[None]
-        opacity = np.moveaxis(pixels[..., 3:], -1, 1).astype(np.float32) / 255
-        return pixels_to_float(pixels[..., :3]), np.ascontiguousarray(opacity)
-    return pixels_to_float(np.asarray(_to_rgb(image))[None]), None
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """8-bit colours => RGB; print and Lab colours by their profiles, not by arithmetic."""
-    if image.mode not in {"CMYK", "LAB"}:
-        return to_rgb(image)
-    profile = image.info.get("icc_profile")
-    try:
-        source = (
-            ImageCms.createProfile("LAB")
-            if image.mode == "LAB"
-            else ImageCms.ImageCmsProfile(io.BytesIO(profile or b""))
+def _check_enlarged(header: Header, scale: int, file_format: ImageFormat | None) -> None:
+    width, height = header.width * scale, header.height * scale
+    if width * height > MAX_ENLARGED_PIXELS:
+        raise UnsupportedError(
+            f"is {header.width} x {header.height} pixels, and {scale} times as high and wide would "
+            f"not fit into memory (at most {MAX_ENLARGED_PIXELS:,} pixels); choose a smaller scale "
+            "or reduce the picture first"
         )
-        target = ImageCms.createProfile("sRGB")
-        turned = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-    except (OSError, ImageCms.PyCMSError):  # no profile, or none that can be used
-        return image.convert("RGB")
-    return turned or image.convert("RGB")
+    if file_format is not None and (fault := too_large(width, height, file_format)) is not None:
+        raise UnsupportedError(f"is too large: {fault}")
 
 
-def _text_chunks(image: Image.Image) -> dict[str, str]:
-    """What a PNG says in words; of all that Pillow notes of one, only text chunks are strings."""
+def _decode(path: Path, data: bytes, formats: Sequence[str]) -> IGDT:
+    source = open_source(data, formats)
+    origin = FileOrigin(name=one_line(path.name), sha256=hashlib.sha256(data).hexdigest())
+    samples = source.decode()
+    carried = _carried(source, samples, origin)
+    colours, opacity = _planes(samples)
+    return IGDT(images=colours, alpha=opacity, origins=(origin,), carried=(carried,))
+
+
+def _carried(source: Source, samples: Samples, origin: FileOrigin) -> Carried:
+    for what in source.lost:
+        left_out(what, origin, "it is damaged")
+    if source.is_animated:
+        _log.warning("%s: holds several frames or pages; the first is taken", origin.name)
+    exif = _exif(source, origin)
+    xmp = source.info.get("xmp") or _raw_profile(source.texts, "xmp")
+    return Carried(
+        bit_depth=16 if samples.bit_depth == 16 else 8,
+        mode=source.header.mode,
+        icc_profile=_profile(source, origin),
+        exif=exif,
+        xmp=xmp.encode() if isinstance(xmp, str) else xmp,
+        iptc=_iptc(source),
+        text=_texts(source),
+    )
+
+
+def _planes(samples: Samples) -> tuple[np.ndarray, np.ndarray | None]:
+    """Levels => float planes: colours (1, 3, H, W) in [-1, 1], opacity (1, 1, H, W) in [0, 1].
+
+    Plane by plane, so that a large picture is held in floating point but once.
+    """
+    height, width, num_colours = samples.colours.shape
+    highest = np.float32(np.iinfo(samples.colours.dtype).max)
+    colours = np.empty((1, 3, height, width), np.float32)
+    for place in range(3):
+        plane = colours[0, place]
+        levels = samples.colours[..., min(place, num_colours - 1)]
+        np.divide(levels, highest / 2, out=plane)
+        plane -= 1
+    if samples.opacity is None:
+        return hand_over(colours), None
+    opacity = np.empty((1, 1, height, width), np.float32)
+    np.divide(samples.opacity, highest, out=opacity[0, 0])
+    return hand_over(colours), hand_over(opacity)
+
+
+def _profile(source: Source, origin: FileOrigin) -> bytes | None:
+    """The profile of the colours as they were decoded; see above for print and Lab colours."""
+    profile, is_grey = source.info.get("icc_profile"), source.header.mode in GREY_MODES
+    if source.header.mode in ("CMYK", "LAB"):
+        return None
+    if not profile:
+        said = (source.info.get("gamma"), source.info.get("chromaticities"))
+        return None if said == (None, None) else of_gamma(*said, is_grey=is_grey)
+    if colours_of(profile) is None:
+        left_out("colour profile", origin, "it describes neither RGB nor grey colours")
+        return None
+    return profile
+
+
+def _iptc(source: Source) -> bytes | None:
+    """The captions' block, from wherever a format has it."""
+    for name in ("iptc", "8bim"):
+        if (block := _raw_profile(source.texts, name)) is not None:
+            return in_resources(block) or block
+    return source.info.get("iptc") or in_resources(source.info.get("photoshop") or b"")
+
+
+def _raw_profile(texts: Mapping[str, str], name: str) -> bytes | None:
+    """A block that ImageMagick hid in a text of a PNG: a name, a length, and hexadecimal digits."""
+    lines = texts.get(f"{_RAW_PROFILE}{name}", "").strip().split("\n", 2)
+    try:
+        return bytes.fromhex(lines[2]) if len(lines) == 3 else None
+    except ValueError:
+        return None
+
+
+def _texts(source: Source) -> dict[str, str]:
+    """What a file says in words, but for blocks of metadata in disguise, which are read as such."""
+    comment = source.info.get("comment")
+    if isinstance(comment, bytes) and comment.strip(b"\0 "):
+        return {"Comment": _words(comment.rstrip(b"\0"))}
     return {
-        name: str(value)
-        for name, value in image.info.items()
-        if isinstance(name, str) and isinstance(value, str) and name != "XML:com.adobe.xmp"
+        name: text
+        for name, text in source.texts.items()
+        if name != XMP_KEYWORD and not name.startswith(_RAW_PROFILE)
     }
 
 
-def _resolution(header: Image.Image, orientation: int) -> tuple[float, float] | None:
+def _words(comment: bytes) -> str:
+    try:
+        return comment.decode("utf-8")
+    except UnicodeDecodeError:
+        return comment.decode("latin-1")
+
+
+def _resolution(source: Source) -> tuple[float, float] | None:
     """Pixels an inch of the upright picture, across and down; None where its file says nothing."""
-    exif = header.getexif()
-    tags = (ExifTags.Base.XResolution, ExifTags.Base.YResolution)
-    # Of a JPEG without a density Pillow says 72 all the same, of such a TIFF 1.
-    is_said = {
-        "JPEG": header.info.get("jfif_unit") in _JFIF_UNITS,
-        "TIFF": tags[0] in exif,
-    }
-    found = header.info.get("dpi") if is_said.get(header.format or "", True) else None
+    info, exif = source.info, source.exif
+    # Of a JPEG without a density Pillow says 72 all the same.
+    is_said = source.header.format != "JPEG" or info.get("jfif_unit") in _JFIF_UNITS
+    found = info.get("dpi") if is_said else None
     try:
         if found is None:
             per_inch = _PER_INCH[exif.get(ExifTags.Base.ResolutionUnit, _INCH)]
+            tags = (ExifTags.Base.XResolution, ExifTags.Base.YResolution)
             found = tuple(float(exif[tag]) * per_inch for tag in tags)
         across, down = (round(float(value), 2) for value in found)  # a PNG counts by the metre
     except (KeyError, TypeError, ValueError, ArithmeticError):  # not said, or nonsense
         return None
     if not (0 < across < _MAX_RESOLUTION and 0 < down < _MAX_RESOLUTION):
         return None
-    return (down, across) if orientation in _ON_THE_SIDE else (across, down)
+    is_turned = exif.get(ExifTags.Base.Orientation, 1) in _ON_THE_SIDE
+    return (down, across) if is_turned else (across, down)
 
 
-def _exif(exif: Image.Exif, resolution: tuple[float, float] | None) -> bytes | None:
-    """The EXIF block with what still holds of the enlarged picture; None where nothing does."""
-    if ExifTags.IFD.Exif in exif:
-        details = exif.get_ifd(ExifTags.IFD.Exif)
-        for stale in (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight):
-            details.pop(stale, None)
-    for tag in set(exif) - _DESCRIPTIVE_TAGS:
-        del exif[tag]
-    if resolution is not None:
-        exif[ExifTags.Base.XResolution], exif[ExifTags.Base.YResolution] = resolution
-        exif[ExifTags.Base.ResolutionUnit] = _INCH
-    return exif.tobytes() if len(exif) else None
+def _exif(source: Source, origin: FileOrigin) -> bytes | None:
+    """The EXIF block with what still holds of the upright picture; None where nothing does."""
+    kept = Image.Exif()  # not the one that was read, which a BigTIFF's own layout clings to
+    try:
+        for tag in _DESCRIPTIVE_TAGS & set(source.exif):
+            if tag not in _DIRECTORIES:
+                kept[tag] = source.exif[tag]
+        for directory in _DIRECTORIES:
+            inner = dict(source.exif.get_ifd(directory))
+            for stale in (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight):
+                inner.pop(stale, None)
+            if inner:
+                kept.get_ifd(directory).update(inner)
+        if (resolution := _resolution(source)) is not None:
+            kept[ExifTags.Base.XResolution], kept[ExifTags.Base.YResolution] = resolution
+            kept[ExifTags.Base.ResolutionUnit] = _INCH
+        return kept.tobytes() if len(kept) else None
+    except Exception as error:  # Pillow raises nearly anything on damaged blocks
+        left_out("EXIF metadata", origin, f"it is damaged: {error}")
+        return None
