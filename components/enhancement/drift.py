@@ -11,6 +11,8 @@ def drift(pictures: np.ndarray, enlarged: np.ndarray) -> tuple[float, ...]:
     with the one that it came from, over all pixels and colours. 0 is a picture that only gained
     detail; a shift of every pixel by one level is 1. Rounded to 0.001.
     """
+    if enlarged is pictures:
+        return (0.0,) * len(pictures)
     _, channels, height, width = pictures.shape
     scale = enlarged.shape[2] // height
     figures: list[float] = []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from components.common.download import DownloadError, weights_cache
+from components.common.images import MAX_ENLARGED_PIXELS
 from components.common.shipped import ENLARGER
 from components.enhancement.choice import BEST, PASSES, Choice, weigh
 from components.enhancement.drift import drift
@@ -23,6 +24,7 @@ from components.enhancement.official import (
 from components.enhancement.resampling import lanczos
 from components.enhancement.shim import MissingPackagesError
 from components.enhancement.sources import Source, locate
+from components.enhancement.transparency import bled
 from interfaces.errors import AtelierError
 from interfaces.iedt import IEDT
 from interfaces.ies import IES
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
     from components.enhancement.weights import Network
 
 _log = logging.getLogger("atelier")
-
-_MAX_PIXELS = 400_000_000  # of one enlarged picture: 20 000 x 20 000, 4.8 GB in float32
 
 
 _MOST_LOADED = 3  # networks kept for the next plan: the best, the quick one, and a person's own
@@ -343,27 +343,28 @@ def _plain_plan(
 def _enlarged(
     batch: IGDT, record: EnhancementRecord, passes: "tuple[TiledRunner, ...]", progress: Progress
 ) -> IEDT:
-    alpha = batch.alpha
+    alpha, before = batch.alpha, batch.images
     if alpha is not None and record.scale > 1:
+        before = bled(before, alpha)
         alpha = lanczos(alpha, record.scale, low=0, high=1)
-    images = _enlarge_colours(batch.images, record, passes, progress)
+    images = _enlarge_colours(before, record, passes, progress)
     return IEDT(
         images=images,
         origins=batch.origins,
         alpha=alpha,
         carried=batch.carried,
         enhancement=record,
-        drift=drift(batch.images, images),
+        drift=drift(before, images),
     )
 
 
 def _check_size(batch: IGDT, scale: int) -> None:
     """Refuse what the canvas has no room for, since a system out of memory kills without a word."""
     height, width = (side * scale for side in batch.images.shape[2:])
-    if height * width > _MAX_PIXELS:
+    if height * width > MAX_ENLARGED_PIXELS:
         raise AtelierError(
             f"an image of {width} x {height} pixels would not fit into memory (at most "
-            f"{_MAX_PIXELS:,} in all); choose a smaller scale or reduce the picture first"
+            f"{MAX_ENLARGED_PIXELS:,} in all); choose a smaller scale or reduce the picture first"
         )
 
 

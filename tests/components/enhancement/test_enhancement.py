@@ -470,7 +470,7 @@ def test_a_result_that_is_no_number_is_an_error_not_a_black_picture() -> None:
 
 
 def test_a_picture_too_large_for_memory_is_refused_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(enhancer_module, "_MAX_PIXELS", 64 * 64)
+    monkeypatch.setattr(enhancer_module, "MAX_ENLARGED_PIXELS", 64 * 64)
     (fits,) = create(Path()).enhance([make_igdt(1, 16)], IES(enhancer="lanczos"))
     assert fits.images.shape[2:] == (64, 64)
     with pytest.raises(AtelierError, match="68 x 68 pixels"):
