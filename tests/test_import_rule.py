@@ -28,6 +28,12 @@ def test_help_does_not_wait_for_torch() -> None:
 
 def test_doors_do_not_wait_for_torch() -> None:
     doors = sorted(p.parent.name for p in (REPOSITORY / "components").glob("*/__init__.py"))
-    code = "import sys\n" + "".join(f"import components.{door}\n" for door in doors)
+    rooms = [
+        *(f"components.{door}" for door in doors),
+        "atelier.desk",
+        "atelier.server",
+        "atelier.jobs",
+    ]
+    code = "import sys\n" + "".join(f"import {room}\n" for room in rooms)
     code += "assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)

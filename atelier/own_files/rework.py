@@ -10,8 +10,6 @@ from interfaces.igs import IGS
 from interfaces.progress import Progress
 from interfaces.record import FileOrigin, GeneratedOrigin, Origin
 
-_FOUND_IN_PIXELS = ("originality", "nearest_sha256")
-
 
 class Rework:
     """One picture of each file: the settings' first seed, the file as their `source`.
@@ -71,7 +69,8 @@ class Rework:
         return FileOrigin(name=sources[0].name, sha256=sources[0].sha256)
 
     def _is_made_so(self, origin: GeneratedOrigin) -> bool:
-        found: dict[str, object] = dict.fromkeys(_FOUND_IN_PIXELS)
-        if self._model.is_known_as(origin.model_digest):
-            found["model_digest"] = self._planned.model_digest
+        known = self._planned.model_digest
+        if not self._model.is_known_as(origin.model_digest):
+            known = origin.model_digest
+        found = {"originality": None, "nearest_sha256": None, "model_digest": known}
         return origin.model_copy(update=found) == self._planned

@@ -1,7 +1,6 @@
 """Colours where nothing shows: what must not bleed into what does show."""
 
 import numpy as np
-from scipy import ndimage
 
 
 def bled(images: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -13,6 +12,8 @@ def bled(images: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """
     if not np.any(alpha == 0):
         return images
+    from scipy import ndimage  # most pictures hide nothing, and its import takes a while
+
     filled = images.copy()
     for image, opacity in zip(filled, alpha[:, 0], strict=True):
         is_hidden = opacity == 0
