@@ -14,9 +14,13 @@ _RESUMABLE = ("run", "train", "generate")
 
 
 def exit_code_of(work: Callable[[], object], arguments: Sequence[str]) -> int:
-    """Do the work; a person's error is one line and no traceback."""
+    """Do the work; a person's error is one line and no traceback.
+
+    0: all is well; 1: it failed; 2: the command line is wrong; 3: done, but for files that could
+    not be used; 130: stopped by the person.
+    """
     try:
-        work()
+        code = work()
     except UnusedCliTokensError as error:
         words = " ".join(error.unused_tokens or ())
         return _fail(f"{words}: a value goes with a flag, as in --data FOLDER; see --help", code=2)
@@ -34,6 +38,8 @@ def exit_code_of(work: Callable[[], object], arguments: Sequence[str]) -> int:
         hint = f"; `{arguments[0]} --resume` goes on" if can_resume else ""
         print(f"stopped; nothing that was finished is lost{hint}", file=sys.stderr)
         return 130
+    else:
+        return code if isinstance(code, int) else 0
     return 0
 
 

@@ -115,7 +115,7 @@ OutputFlag = Annotated[
     Parameter(group=COMMON, help="Write into this folder instead of the results store."),
 ]
 
-Command = Callable[..., None]
+Command = Callable[..., int | None]
 
 
 def command(

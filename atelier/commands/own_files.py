@@ -23,12 +23,12 @@ def enhance(
     output: OutputFlag = None,
     common: Common = Common(),
     given: Layer,
-) -> None:
+) -> int:
     """Enlarge any pictures, with Real-ESRGAN; what is there already is passed over."""
     chosen = choose(common.layer(given))
     with assembled(common.place, chosen.components) as parts:
         task = Task("enhance", read_picture, own_file, chosen.enhance, chosen.convert)
-        _work_on(pictures, parts, task, output)
+        return _work_on(pictures, parts, task, output)
 
 
 @command("convert")
@@ -38,13 +38,16 @@ def convert(
     output: OutputFlag = None,
     common: Common = Common(),
     given: Layer,
-) -> None:
+) -> int:
     """Turn pictures into another file format; the record of our own goes with them."""
     chosen = choose(common.layer(given))
     with assembled(common.place, chosen.components) as parts:
         task = Task("convert", read_picture, own_file, IES(scale=1), chosen.convert)
-        _work_on(pictures, parts, task, output)
+        return _work_on(pictures, parts, task, output)
 
+
+SOME_PASSED_OVER = 3
+"""Exit code where some files could not be used and the others were."""
 
 _UNENLARGED: Layer = {"enhance": {"scale": 1}}
 
@@ -57,7 +60,7 @@ def rework(
     output: OutputFlag = None,
     common: Common = Common(),
     given: Layer,
-) -> None:
+) -> int:
     """Turn your own pictures with a model, one result a file; what is there is passed over.
 
     CycleGAN turns them into another --style, Stable Diffusion paints them anew by --prompt, a VAE
@@ -74,7 +77,7 @@ def rework(
         parts.ui.say(f"model:         {opened.directory}")
         work = Rework(parts.generation, opened, chosen.generate, read_picture, parts.ui.watch)
         task = Task("rework", work.read, work.file_of, chosen.enhance, chosen.convert)
-        _work_on(pictures, parts, task, output)
+        return _work_on(pictures, parts, task, output)
 
 
 def _check_reads_pictures(model: IGME) -> None:
@@ -87,7 +90,9 @@ def _check_reads_pictures(model: IGME) -> None:
         )
 
 
-def _work_on(pictures: Sequence[Path], parts: Components, task: Task, output: Path | None) -> None:
+def _work_on(pictures: Sequence[Path], parts: Components, task: Task, output: Path | None) -> int:
+    """Work on files and folders; the exit code: 0, or 3 where some could not be used."""
     suffix = SUFFIXES[MEDIA_TYPES[task.convert.format]]
     found = find_pictures([path.expanduser() for path in pictures])
-    Errand(parts, task, read_record, suffix, output).run(found)
+    is_whole = Errand(parts, task, read_record, suffix, output).run(found)
+    return 0 if is_whole else SOME_PASSED_OVER

@@ -1,5 +1,7 @@
 """What enlarging, converting and reworking a person's own pictures have in common."""
 
+import errno
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,13 +13,14 @@ from typing import Protocol
 from PIL import Image
 
 from components.common.durable import sha256_of, write_bytes
+from components.common.images import check_header, foreign
 from components.common.pipelining import overlapped
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, RefusedError, one_line
 from interfaces.ics import ICS
 from interfaces.iedt import Enhancer
 from interfaces.ies import IES
 from interfaces.igdt import IGDT
-from interfaces.iodt import IODT, Converter, ResultQuery, ResultsStore
+from interfaces.iodt import IODT, Converter, ResultQuery, ResultsStore, StoredResult
 from interfaces.progress import ProgressEvent
 from interfaces.record import EnhancementRecord, FileOrigin, Origin, Record
 from interfaces.ui import UserInterface
@@ -61,6 +64,19 @@ class Task:
     convert: ICS
 
 
+@dataclass
+class _Piece:
+    """One file, the sub-folder that its result belongs in, and the place that was found for it."""
+
+    path: Path
+    inside: Path
+    place: Path | None = None
+
+
+_FAULTS_OF_A_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
+_MAX_NAME_BYTES = 250  # file systems take 255; a temporary file beside it needs a few
+
+
 def own_file(origin: Origin) -> FileOrigin | None:
     """The `file_of` a task that makes no new picture: the origin is the file itself."""
     return origin if origin.kind == "file" else None
@@ -87,14 +103,17 @@ class Errand:
         self._suffix = suffix
         self._output = output.expanduser() if output else None
         self._taken: set[str] = set()  # places in `output`, without case: some disks know none
-        self._places: deque[Path] = deque()  # of the pictures on their way, in their order
+        self._under_way: deque[_Piece] = deque()  # the pictures that were read, in their order
         self._planned: tuple[EnhancementRecord, ...] = ()
-        self._num_bad = self._num_there = 0
+        self._kept: list[Path] = []
+        self._num_bad = self._num_there = self._num_found = 0
 
-    def run(self, found: Mapping[Path, Path]) -> None:
+    def run(self, found: Mapping[Path, Path]) -> bool:
         """Work on these files, each with the sub-folder that its result belongs in.
 
-        Raises `AtelierError` where nothing can be made of any.
+        A file that cannot be read, enlarged, encoded, named or written is named with its reason,
+        and the others are worked on. True where none was passed over for such a reason. Raises
+        `AtelierError` where nothing can be made of any.
         """
         ports, task = self._ports, self._task
         pixels = sum(map(_pixels_of, found))
@@ -102,49 +121,85 @@ class Errand:
         found = {
             path: inside for path, inside in found.items() if not self._is_own_result(path, inside)
         }
-        enlarged = ports.enhancement.enhance(
-            self._read(found), task.enhance, ports.ui.watch, pixels
-        )
-        # Encoding a picture takes turns with the next one's enlargement, beside it.
-        images = overlapped(enlarged, lambda some: ports.conversion.convert(some, task.convert))
-        kept = [self._keep(image) for image in images]
-        where = self._output or (kept[-1].parent if kept else "the results store")
-        ports.ui.say(f"images:        {len(kept)} in {where}")
-        if self._num_there:
-            ports.ui.say(f"passed over:   {self._num_there} that were there already")
-        if self._num_bad:
-            ports.ui.warn(f"{self._num_bad} of {len(found)} could not be used; see above")
-
-    def _read(self, found: Mapping[Path, Path]) -> Iterator[IGDT]:
-        """One picture at a time; a bad file is named and passed over."""
-        ui, stage, total = self._ports.ui, self._task.stage, len(found)
-        for done, (path, inside) in enumerate(found.items()):
-            ui.watch(ProgressEvent(stage=stage, done=done, total=total, note=path.name))
+        self._num_found = len(found)
+        todo = deque(_Piece(path, inside) for path, inside in found.items())
+        while todo:
             try:
-                place = self._free_place(path, inside)
-                picture = None if place is None else self._task.read(path)
+                self._work_on(todo, pixels)
             except AtelierError as error:
-                ui.warn(str(error))
-                self._num_bad += 1
+                if not self._under_way:
+                    raise  # no file's fault
+                self._name(self._under_way.popleft(), error)
+                # What was taken in beside it is not to blame: it is taken in again.
+                todo.extendleft(reversed(self._under_way))
+                self._under_way.clear()
+        self._tell(task.stage)
+        return self._num_bad == 0
+
+    def _work_on(self, todo: deque["_Piece"], pixels: int) -> None:
+        """Enlarge, encode and keep, until all is done or one file raises."""
+        ports, task = self._ports, self._task
+        enlarged = ports.enhancement.enhance(self._read(todo), task.enhance, ports.ui.watch, pixels)
+        # Encoding a picture takes turns with the next one's enlargement, beside it.
+        for image in overlapped(
+            enlarged, lambda some: ports.conversion.convert(some, task.convert)
+        ):
+            self._kept.append(self._keep(image))
+            self._under_way.popleft()
+
+    def _read(self, todo: deque["_Piece"]) -> Iterator[IGDT]:
+        """One picture at a time; a bad file is named and passed over."""
+        ui, total = self._ports.ui, self._num_found
+        while todo:
+            piece = todo.popleft()
+            done = total - len(todo) - 1
+            ui.watch(
+                ProgressEvent(stage=self._task.stage, done=done, total=total, note=piece.path.name)
+            )
+            try:
+                piece.place = self._free_place(piece.path, piece.inside)
+                if piece.place is None:
+                    self._num_there += 1
+                    continue
+                picture = self._task.read(piece.path)
+            except AtelierError as error:
+                self._name(piece, error)
                 continue
-            if place is None or picture is None:
-                self._num_there += 1
-                continue
-            self._taken.add(str(place).casefold())
-            self._places.append(place)
+            self._under_way.append(piece)
             yield picture
-        ui.watch(ProgressEvent(stage=stage, done=total, total=total))
-        if found and self._num_bad == total:
+        ui.watch(ProgressEvent(stage=self._task.stage, done=total, total=total))
+
+    def _name(self, piece: "_Piece", error: AtelierError) -> None:
+        """Say which file could not be used, and why."""
+        said = str(error)
+        self._ports.ui.warn(said if said.startswith(str(piece.path)) else f"{piece.path}: {said}")
+        self._num_bad += 1
+
+    def _tell(self, stage: str) -> None:
+        """Say how many files were made, were there already, and were bad."""
+        ui = self._ports.ui
+        if self._num_found and self._num_bad == self._num_found:
             raise AtelierError(
                 f"{stage}: nothing could be made of any of these files; what is wrong with each is "
                 "said above"
             )
+        where = self._output or (self._kept[-1].parent if self._kept else "the results store")
+        ui.say(f"images:        {len(self._kept)} in {where}")
+        if self._num_there:
+            ui.say(f"passed over:   {self._num_there} that were there already")
+        if self._num_bad:
+            ui.warn(f"{self._num_bad} of {self._num_found} could not be used; see above")
 
     def _keep(self, image: IODT) -> Path:
-        place = self._places.popleft()
-        if self._output is None:
+        place = self._under_way[0].place
+        if self._output is None or place is None:
             return self._ports.results_store.keep(image, "").path
-        write_bytes(place, image.data)
+        try:
+            write_bytes(place, image.data)
+        except OSError as error:
+            if error.errno not in _FAULTS_OF_A_NAME:
+                raise  # the disk's: it would hit every other file too
+            raise RefusedError(f"{place}: cannot be written ({error.strerror})") from error
         return place
 
     def _free_place(self, path: Path, inside: Path) -> Path | None:
@@ -153,22 +208,21 @@ class Errand:
         if self._output is None:
             return None if (file.name, file.sha256) in self._stored else path
         for number in count(1):
-            name = f"{path.stem}{f'-{number}' if number > 1 else ''}{self._suffix}"
-            place = self._output / inside / name
+            place = self._output / inside / _named(path.stem, number, self._suffix)
             if str(place).casefold() in self._taken:
                 continue
-            if not place.exists():
-                return place
-            if self._file_in(place) == file:
-                self._taken.add(str(place).casefold())
-                return None
+            is_there = place.exists()
+            if is_there and self._file_in(place) != file:
+                continue  # another's
+            self._taken.add(str(place).casefold())
+            return None if is_there and _is_whole(place) else place
         raise AssertionError("numbers do not end")
 
     @cached_property
     def _stored(self) -> set[tuple[str, str]]:
         """Name and digest of the files whose results are in the store."""
         of_no_run = self._ports.results_store.find(ResultQuery(run="", limit=1_000_000))
-        files = (self._file_of(result.record) for result in of_no_run if result.path.exists())
+        files = (self._file_of(result.record) for result in of_no_run if _is_as_kept(result))
         return {(file.name, file.sha256) for file in files if file is not None}
 
     def _is_own_result(self, path: Path, inside: Path) -> bool:
@@ -212,14 +266,39 @@ def _plans(enhancer: Enhancer, settings: IES, pixels: int) -> tuple[EnhancementR
 def _pixels_of(path: Path) -> int:
     """Pixels of a picture by its header; 0 where it has none that can be read."""
     try:
-        with Image.open(path) as image:
-            return image.width * image.height
-    except Exception:  # decoders raise nearly anything; reading the file will name it
-        return 0
+        with foreign(str(path)):
+            header = check_header(path)
+    except AtelierError:
+        return 0  # reading the file will name it
+    return header.width * header.height
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file that holds a result of ours can be decoded to its end."""
+    try:
+        with foreign(str(path)), Image.open(path) as image:
+            image.load()
+    except AtelierError:
+        return False
+    return True
+
+
+def _is_as_kept(result: StoredResult) -> bool:
+    try:
+        return sha256_of(result.path) == result.sha256
+    except OSError:
+        return False
+
+
+def _named(stem: str, number: int, suffix: str) -> str:
+    """'name-2.png'; a stem that leaves no room for the rest is cut."""
+    ending = f"{f'-{number}' if number > 1 else ''}{suffix}"
+    room = _MAX_NAME_BYTES - len(ending.encode())
+    return os.fsencode(stem)[:room].decode("utf-8", "ignore") + ending
 
 
 def _file_origin(path: Path) -> FileOrigin:
     try:
-        return FileOrigin(name=path.name, sha256=sha256_of(path))
+        return FileOrigin(name=one_line(path.name), sha256=sha256_of(path))
     except OSError as error:
         raise AtelierError(f"{path}: cannot be read ({error.strerror})") from error

@@ -15,12 +15,22 @@ def overlapped(
 
     Taking a batch (its enlargement) stays in the caller's thread, so that Ctrl-C stops that at
     once; `stage` (its encoding) runs beside it, on one batch at a time. At most two batches are
-    held: one being made, one being worked on. Errors of both sides are raised here; closing the
-    generator waits for the batch that `stage` has begun, and no longer.
+    held: one being made, one being worked on. Errors of both sides are raised here, those of
+    taking a batch once all before it have been given out; closing the generator waits for the
+    batch that `stage` has begun, and no longer.
     """
     pending: Future[list[Result]] | None = None
+    iterator = iter(batches)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="stage") as worker:
-        for batch in batches:
+        while True:
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                break
+            except Exception:
+                if pending is not None:
+                    yield from pending.result()
+                raise
             finished, pending = pending, None
             if finished is not None:
                 yield from finished.result()
