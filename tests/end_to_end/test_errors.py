@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.end_to_end.cli import (
     QUICK,
@@ -99,3 +100,32 @@ def test_no_permission_to_read_a_file_of_the_collection(paintings: Path, tmp_pat
     done = atelier("inspect", "--data", paintings, cwd=tmp_path, prefix=without_privileges())
     assert done.returncode == 0
     assert "day/closed.png: unreadable, cannot be read: Permission denied" in done.stdout
+
+
+def test_one_bad_file_never_ends_the_others_work(tmp_path: Path) -> None:
+    """Whichever step fails: reading, enlarging, encoding, naming."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.png", "z.png", "n" * 246 + ".png"):
+        Image.new("RGB", (12, 10), "red").save(folder / name)
+    Image.new("RGB", (5000, 4), "red").save(folder / "b, too wide for WebP.png")
+    (folder / "c, cut.png").write_bytes((folder / "a.png").read_bytes()[:40])
+    command = ("enhance", "in", "--output=out", "--enhancer=lanczos", "--format=webp")
+    done = atelier(*command, cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert {path.stem[:5] for path in (tmp_path / "out").iterdir()} == {"a", "z", "nnnnn"}
+    assert "too wide" in done.stderr and "cut.png" in done.stderr
+    assert "2 of 5 could not be used" in done.stderr
+
+
+def test_a_result_that_was_damaged_meanwhile_is_made_again(tmp_path: Path) -> None:
+    Image.effect_noise((60, 40), 50).save(tmp_path / "a.png")
+    command = ("enhance", "a.png", "--output=out", "--enhancer=lanczos")
+    assert atelier(*command, cwd=tmp_path).returncode == 0
+    made = tmp_path / "out" / "a.png"
+    whole = made.read_bytes()
+    made.write_bytes(whole[: len(whole) * 3 // 5])  # its record stands before the pixels
+    done = atelier(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert made.read_bytes() == whole
+    assert len(list(made.parent.iterdir())) == 1

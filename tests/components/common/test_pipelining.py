@@ -116,3 +116,14 @@ def test_ctrl_c_while_a_batch_is_made_comes_through() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         list(overlapped(batches(), doubled))
+
+
+def test_what_was_made_before_a_fault_is_given_out_first() -> None:
+    def batches() -> Iterator[int]:
+        yield from (1, 2, 3)
+        raise OSError("the fourth")
+
+    taken: list[int] = []
+    with pytest.raises(OSError, match="the fourth"):
+        taken.extend(overlapped(batches(), lambda some: iter([10 * n for n in some])))
+    assert taken == [10, 20, 30]
