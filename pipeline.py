@@ -14,7 +14,6 @@ import os
 # crawl, 6 to 12 times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -31,6 +30,7 @@ except ImportError as error:
 from atelier import stages
 from atelier.choices import check_generation, choose
 from atelier.commands import app
+from atelier.commands.console import settle
 from atelier.commands.faults import exit_code_of
 from atelier.commands.frame import (
     Common,
@@ -102,8 +102,7 @@ def run(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code. A person's error is one line, no traceback."""
     words = sys.argv[1:] if arguments is None else arguments
-    # Asked to end politely, it ends as at Ctrl-C: with its state saved.
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    settle()
     return exit_code_of(lambda: app(words, exit_on_error=False, print_error=False), words)
 
 

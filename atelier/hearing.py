@@ -2,6 +2,7 @@
 
 import logging
 
+from interfaces.errors import one_line
 from interfaces.ui import UserInterface
 
 
@@ -14,7 +15,7 @@ class _Told(logging.Handler):
         self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
+        message = one_line(record.getMessage())
         if message in self._said:
             return
         self._said.add(message)

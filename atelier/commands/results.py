@@ -8,7 +8,7 @@ from cyclopts import App
 from atelier.commands.frame import Common, app, assembled, command
 from components.conversion import read_facts, read_record
 from components.results_store import report_lines
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, one_line
 from interfaces.iodt import Rebuildable, ResultQuery
 from settings import Layer, validate
 
@@ -28,7 +28,8 @@ def list_results(*, common: Common = Common(), given: Layer) -> None:
     for result in found:
         origin = result.record.origin
         made = f"{origin.family} seed {origin.seed}" if origin.kind == "generated" else origin.name
-        print(f"{result.id:>6}  {result.width}x{result.height}  {made}  {result.path}")
+        line = f"{result.id:>6}  {result.width}x{result.height}  {made}  {result.path}"
+        print(one_line(line))
 
 
 @results_app.command(name="show")

@@ -68,6 +68,7 @@ def _carry_out(queue: SQLiteJobQueue, job: Job, execute: Execute, life: "_Life")
     watcher.start()
     try:
         try:
+            life.expects_interrupt = False  # one that was meant for the last job has come
             life.is_interruptible = True
             execute(job, control)
         finally:
@@ -103,9 +104,11 @@ class _Life:
         self.expects_interrupt = False
 
     def listen(self) -> None:
-        """Take Ctrl-C and a polite request to end."""
+        """Take Ctrl-C and polite requests to end."""
         signal.signal(signal.SIGINT, self._interrupted)
         signal.signal(signal.SIGTERM, self._terminated)
+        if hasattr(signal, "SIGHUP"):  # a closed terminal
+            signal.signal(signal.SIGHUP, self._terminated)
 
     def interrupt(self) -> None:
         """Send the main thread what Ctrl-C sends, from another one."""

@@ -14,6 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from interfaces.errors import one_line
 from interfaces.progress import Pace, ProgressEvent
 from interfaces.ui import Choices
 
@@ -43,12 +44,13 @@ class TerminalInterface:
             self._print_line(event)
 
     def say(self, line: str) -> None:
-        """Print a line above whatever moves."""
-        self.console.print(line, highlight=False, markup=False)
+        """Print a line above whatever moves, or several; control characters are escaped."""
+        safe = "\n".join(map(one_line, line.split("\n")))
+        self.console.print(safe, highlight=False, markup=False)
 
     def warn(self, line: str) -> None:
         """Print a warning, marked as one."""
-        self.console.print(f"[yellow]warning:[/] {escape(line)}", highlight=False)
+        self.console.print(f"[yellow]warning:[/] {escape(one_line(line))}", highlight=False)
 
     def close(self) -> None:
         """Leave the bars as they are and give the terminal back."""
@@ -81,7 +83,7 @@ class TerminalInterface:
             task,
             completed=event.done,
             total=event.total,
-            note=event.note or _count(event),
+            note=one_line(event.note) or _count(event),
         )
 
     def _print_line(self, event: ProgressEvent) -> None:
@@ -92,7 +94,7 @@ class TerminalInterface:
             return
         self._last_line[event.stage] = now
         left = "" if is_over or seconds is None else f", about {_duration(seconds)} left"
-        note = f" ({event.note})" if event.note else ""
+        note = f" ({one_line(event.note)})" if event.note else ""
         self.say(f"{event.stage}: {_count(event)}{left}{note}")
 
 

@@ -12,6 +12,8 @@ from tests.end_to_end.cli import (
     SHORT,
     TRAINING,
     atelier,
+    command,
+    environment,
     without_privileges,
 )
 
@@ -129,3 +131,41 @@ def test_a_result_that_was_damaged_meanwhile_is_made_again(tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     assert made.read_bytes() == whole
     assert len(list(made.parent.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "surroundings",
+    [
+        {"PYTHONIOENCODING": "cp1252"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+        {"COLUMNS": "0"},
+        {"COLUMNS": "-3"},
+        {"TERM": "dumb"},
+    ],
+)
+def test_a_command_works_on_any_console(surroundings: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "d" / "a.png")
+    (tmp_path / "d" / "їжак\x1b[31m.png").write_text("no picture")
+    done = subprocess.run(
+        command("inspect", "--data", "d"),
+        cwd=tmp_path,
+        env=environment() | surroundings,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr and b"\x1b" not in done.stdout + done.stderr
+
+
+def test_help_is_printed_however_narrow_the_console(tmp_path: Path) -> None:
+    done = subprocess.run(
+        command("inspect", "--help"),
+        env=environment() | {"COLUMNS": "0"},
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert b"--data" in done.stdout
