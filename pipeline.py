@@ -28,7 +28,7 @@ except ImportError as error:
     ) from error
 
 from atelier import stages
-from atelier.choices import check_generation, choose
+from atelier.choices import check_declared, check_generation, choose
 from atelier.commands import app
 from atelier.commands.console import settle
 from atelier.commands.faults import exit_code_of
@@ -86,6 +86,7 @@ def run(
     chosen = current.chosen if current else choose(layer)
     with assembled(place, chosen.components) as parts:
         # What cannot work is refused first, and weights are found and checked.
+        check_declared(parts, chosen, chosen.train.family)
         check_generation(chosen, chosen.train.family, styles=None)
         pixels = stages.pixels_of(chosen.generate, chosen.preprocess.resolution)
         parts.enhancement.planned(chosen.enhance, pixels)

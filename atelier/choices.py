@@ -6,6 +6,8 @@ from pathlib import Path
 import settings
 from components.common.shipped import SHIPPED_MODELS, find_shipped
 from components.families import FAMILIES
+from interfaces.capabilities import Capabilities, capabilities_of
+from interfaces.components import Components
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME
 from interfaces.igs import IGS, INPUT_FILES
@@ -121,6 +123,20 @@ def check_generation(chosen: RunSettings, family: str, styles: Sequence[str] | N
     """`check_request` for a run's settings; a replaced generator checks its own."""
     if "generation" not in chosen.components:
         check_request(family, styles, chosen.generate)
+
+
+def check_declared(parts: Components, chosen: RunSettings, family: str) -> None:
+    """Refuse what a component declares that it cannot do. Raises `AtelierError`.
+
+    `family` is that of the model that makes the pictures.
+    """
+
+    def declared(name: str) -> Capabilities:
+        return capabilities_of(getattr(parts, name), f"component {name}")
+
+    declared("generation").check_family("component generation", family)
+    declared("enhancement").check_scale("component enhancement", chosen.enhance.scale)
+    declared("conversion").check_format("component conversion", chosen.convert.format)
 
 
 def check_request(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
+from interfaces.capabilities import Capabilities, capabilities_of
 from interfaces.components import Components
 from interfaces.contract import explain
 from interfaces.errors import AtelierError, DamagedError
@@ -42,6 +43,7 @@ class Component:
     name: str
     place: str
     is_ours: bool
+    capabilities: Capabilities
 
     def __str__(self) -> str:
         return f"component {self.name} ({self.place})"
@@ -91,6 +93,17 @@ class Component:
             yield item
 
 
+class _Declaring:
+    """A guard that hands on what the component behind it declares."""
+
+    component: Component
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """As the component itself."""
+        return self.component.capabilities
+
+
 @dataclass(frozen=True)
 class GuardedStore:
     """A training store whose collections are checked."""
@@ -109,7 +122,7 @@ class GuardedStore:
 
 
 @dataclass(frozen=True)
-class GuardedPreprocessor:
+class GuardedPreprocessor(_Declaring):
     """A preprocessor whose prepared sets are checked."""
 
     inner: Preprocessor
@@ -126,6 +139,11 @@ class GuardedPreprocessor:
             raise self.component.broke(
                 f"prepared {prepared.resolution} pixels where {settings.resolution} were asked for"
             )
+        if prepared.transform != self.component.capabilities.transform:
+            raise self.component.broke(
+                f"says that it did {prepared.transform!r} to the pictures, but declares "
+                f"{self.component.capabilities.transform!r}"
+            )
         if prepared.num_images > collection.num_images:
             raise self.component.broke(
                 f"prepared {prepared.num_images} images of {collection.num_images}"
@@ -134,7 +152,7 @@ class GuardedPreprocessor:
 
 
 @dataclass(frozen=True)
-class GuardedTrainer:
+class GuardedTrainer(_Declaring):
     """A trainer whose models are checked."""
 
     inner: Trainer
@@ -144,6 +162,7 @@ class GuardedTrainer:
         self, prepared: IPDT, settings: TrainingSettings, run: Path, progress: Progress
     ) -> IGME:
         """As the trainer itself."""
+        self.component.capabilities.check_family(str(self.component), settings.family)
         with self.component.called():
             found = self.inner.train(prepared, settings, run, progress)
         model = self.component.message(found, IGME)
@@ -165,7 +184,7 @@ class GuardedTrainer:
 
 
 @dataclass(frozen=True)
-class GuardedGenerator:
+class GuardedGenerator(_Declaring):
     """A generator whose pictures are checked."""
 
     inner: ImageGenerator
@@ -173,12 +192,14 @@ class GuardedGenerator:
 
     def generate(self, model: IGME, settings: IGS, progress: Progress = silent) -> Iterator[IGDT]:
         """As the generator itself."""
+        self.component.capabilities.check_family(str(self.component), model.family)
         with self.component.called():
             batches = self.inner.generate(model, settings, progress)
         return self._checked(batches, model, settings)
 
     def planned(self, model: IGME, settings: IGS) -> GeneratedOrigin:
         """As the generator itself."""
+        self.component.capabilities.check_family(str(self.component), model.family)
         with self.component.called():
             found = self.inner.planned(model, settings)
         return self.component.message(found, GeneratedOrigin)
@@ -221,7 +242,7 @@ class GuardedGenerator:
 
 
 @dataclass(frozen=True)
-class GuardedEnhancer:
+class GuardedEnhancer(_Declaring):
     """An enhancer whose enlargements are checked against what went in."""
 
     inner: Enhancer
@@ -235,6 +256,7 @@ class GuardedEnhancer:
         pixels: int | None = None,
     ) -> Iterator[IEDT]:
         """As the enhancer itself."""
+        self.component.capabilities.check_scale(str(self.component), settings.scale)
         taken: list[IGDT] = []
         with self.component.called():
             enlarged = self.inner.enhance(self._taken(batches, taken), settings, progress, pixels)
@@ -242,6 +264,7 @@ class GuardedEnhancer:
 
     def planned(self, settings: IES, pixels: int | None = None) -> EnhancementRecord:
         """As the enhancer itself."""
+        self.component.capabilities.check_scale(str(self.component), settings.scale)
         with self.component.called():
             found = self.inner.planned(settings, pixels)
         return self.component.message(found, EnhancementRecord)
@@ -287,9 +310,10 @@ class GuardedEnhancer:
 
 
 def _are_swapped(before: NDArray[np.float32], after: NDArray[np.float32]) -> bool:
-    """Whether two enlargements (N, 3, sH, sW) show one another's picture (N, 3, H, W).
+    """Whether enlargements (N, 3, sH, sW) show one another's pictures (N, 3, H, W), in a circle.
 
-    They do where each is less than half as far from the other's picture as from its own.
+    One shows another's picture where it is less than half as far from that as from its own. A
+    single such enlargement may be chance among pictures that are nearly alike; a circle is not.
     """
     if len(before) == 1:
         return False
@@ -299,11 +323,17 @@ def _are_swapped(before: NDArray[np.float32], after: NDArray[np.float32]) -> boo
     apart = np.abs(coarse[1][:, None] - coarse[0][None]).mean(axis=2)  # (after, before)
     own = apart.diagonal()
     is_nearer = apart < own[:, None] / 2
-    return bool((is_nearer & is_nearer.T).any())
+    leads_on = is_nearer.any(axis=1)
+    while leads_on.any():  # each round leaves out those that lead nowhere; circles remain
+        still = (is_nearer & leads_on).any(axis=1)
+        if (still == leads_on).all():
+            return True
+        leads_on = still
+    return False
 
 
 @dataclass(frozen=True)
-class GuardedConverter:
+class GuardedConverter(_Declaring):
     """A converter whose files are checked against what went in."""
 
     inner: Converter
@@ -311,6 +341,7 @@ class GuardedConverter:
 
     def convert(self, batches: Iterable[IEDT], settings: ICS) -> Iterator[IODT]:
         """As the converter itself."""
+        self.component.capabilities.check_format(str(self.component), settings.format)
         due: list[tuple[IEDT, int]] = []
         with self.component.called():
             encoded = self.inner.convert(_images(batches, due), settings)
@@ -339,6 +370,17 @@ class GuardedConverter:
             raise self.component.broke("its record names another picture or enlargement")
         if record.is_ai_generated != (record.origin.kind == "generated"):
             raise self.component.broke("its record does not say whether a model made the picture")
+        self._check_file(image)
+
+    def _check_file(self, image: IODT) -> None:
+        from components.conversion import record_inside  # it brings Pillow
+
+        try:
+            record = record_inside(image.data)
+        except AtelierError as error:
+            raise self.component.broke(f"gave a file that carries no record ({error})") from error
+        if record != image.record:
+            raise self.component.broke("gave a file that carries another record than it says")
 
 
 def _images(batches: Iterable[IEDT], due: list[tuple[IEDT, int]]) -> Iterator[IEDT]:
@@ -360,7 +402,8 @@ def guarded(parts: Components, places: dict[str, str], ours: frozenset[str]) -> 
     """The components behind their guards; `places` says where each comes from."""
 
     def component(name: str) -> Component:
-        return Component(name, places[name], name in ours)
+        declared = capabilities_of(getattr(parts, name), f"component {name} ({places[name]})")
+        return Component(name, places[name], name in ours, declared)
 
     return Components(
         training_store=GuardedStore(parts.training_store, component("training_store")),

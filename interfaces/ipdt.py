@@ -6,7 +6,7 @@ By reference: a folder with `images.npy`, uint8 (N, S, S, 3), read as a memory m
 
 from pathlib import Path
 from tokenize import TokenError
-from typing import Literal, Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -32,6 +32,10 @@ _MALFORMED = (
 """What numpy raises for a header that is no header: it reads one as Python."""
 
 
+USUAL_TRANSFORM = "centre crop, bicubic, rgb8"
+"""The largest square from the middle, resampled with a bicubic filter, as 8-bit RGB."""
+
+
 class PreprocessingSettings(Message):
     """How pictures are prepared: paper 002, section on data."""
 
@@ -53,8 +57,8 @@ class IPDT(Contract):
     styles: Many[str] = Field(
         min_length=1, description="Style names; labels.npy holds places in this list."
     )
-    transform: Literal["centre crop, bicubic, rgb8"] = Field(
-        default="centre crop, bicubic, rgb8", description="What was done to each picture."
+    transform: str = Field(
+        default=USUAL_TRANSFORM, min_length=1, description="What was done to each picture."
     )
     source_digest: Sha256 = Field(description="Digest of the collection (ITDT).")
     digest: Sha256 = Field(description="Digest of images.npy and labels.npy.")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from atelier.choices import check_generation, choose
+from atelier.choices import check_declared, check_generation, choose
 from atelier.commands.frame import (
     COMMON,
     Common,
@@ -44,6 +44,7 @@ def generate(
     chosen = current.chosen if current else choose(layer)
     opened = _model_of(current, place) or place.find_model(model, chosen.generate.given)
     with assembled(place, chosen.components) as parts:
+        check_declared(parts, chosen, opened.family)
         check_generation(chosen, opened.family, opened.styles)
         parts.enhancement.planned(chosen.enhance, pixels_of(chosen.generate, opened.resolution))
         name = f"{opened.family}-{opened.dataset_name}"

@@ -13,7 +13,7 @@ from components.conversion.animation import animate, strip
 from components.conversion.converter import ImageConverter
 from components.conversion.encoding import MEDIA_TYPES
 from components.conversion.pictures import find_pictures, read_picture
-from components.conversion.reading import read_facts, read_record
+from components.conversion.reading import read_facts, read_record, record_inside
 
 
 def create(workspace: Path) -> ImageConverter:
@@ -30,5 +30,6 @@ __all__ = [
     "read_facts",
     "read_picture",
     "read_record",
+    "record_inside",
     "strip",
 ]

@@ -22,6 +22,15 @@ def read_record(path: Path) -> Record:
     return _read_record(path, _read_header(path))
 
 
+def record_inside(data: bytes) -> Record:
+    """The provenance record in an image that was encoded just now; decodes no pixels.
+
+    It is given as the image has it, not marked as a claim. Raises `AtelierError` as `read_record`.
+    """
+    place = Path("image")
+    return _read_record(place, _header_of(place, data)).model_copy(update={"is_claim": False})
+
+
 def read_facts(path: Path) -> FileFacts:
     """Record, format and size of a file that Atelier wrote; decodes no pixels.
 
@@ -58,7 +67,13 @@ def _read_record(path: Path, header: _Header) -> Record:
 
 def _read_header(path: Path) -> _Header:
     with foreign(str(path)):
-        source = open_source(read_regular(path))
+        data = read_regular(path)
+    return _header_of(path, data)
+
+
+def _header_of(path: Path, data: bytes) -> _Header:
+    with foreign(str(path)):
+        source = open_source(data)
     xmp, header = source.info.get("xmp"), source.header
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
     return _Header(header.format.lower(), header.width, header.height, xmp)
