@@ -9,6 +9,7 @@ for eight pictures at a time, Stable Diffusion's pipeline for one. That pictures
 eights, so that they do not depend on their company, has a price of its own: what one call for all
 of them would cost is told beside it. Numbers of pictures are multiples of eight, since one alone
 costs as much as eight by design. Originality is left out: a measurement, not a way through.
+The last row is the price of the guards round the ports, where the least is done between them.
 """
 
 import os
@@ -31,6 +32,7 @@ import torch
 from PIL import Image
 
 from atelier.adoption import Adoption, adopt
+from atelier.assembly import assemble
 from benchmarks.measure import Ratio, compare, watched
 from components.common.checkpoints import load_weights, save_weights
 from components.common.images import pixels_to_float
@@ -38,6 +40,9 @@ from components.families import FAMILIES
 from components.families.port import Shape
 from components.families.sampling import SAMPLING_BATCH
 from components.generation import create
+from interfaces.components import PORTS, Components
+from interfaces.ics import ICS
+from interfaces.ies import IES
 from interfaces.igme import IGME
 from interfaces.igs import IGS
 
@@ -141,6 +146,26 @@ def benchmark() -> Iterator[Ratio]:
             for ways in _ways(name, Path(folder) / name):
                 label = f"generate {ways.name}, against its network"
                 yield compare(label, ways.directly, ways.ours)
+        yield _guards(Path(folder) / "guards")
+
+
+def _guards(folder: Path) -> Ratio:
+    """64 pictures of 64×64 to PNG files of 256×256, each component behind its guard or bare."""
+    model = _seeded("dcgan", folder)
+    bare = Components(
+        **{name: import_module(f"components.{name}").create(folder) for name in PORTS}
+    )
+    guarded = assemble(folder)
+    label = "64 pictures to 256x256, guarded against bare"
+    return compare(label, lambda: _encoded(bare, model), lambda: _encoded(guarded, model))
+
+
+def _encoded(parts: Components, model: IGME) -> int:
+    """Bytes of the files; they are let go one by one."""
+    request = IGS(count=64, batch_size=64, originality=False)
+    generated = parts.generation.generate(model, request)
+    enlarged = parts.enhancement.enhance(generated, IES(enhancer="lanczos", device="cpu"))
+    return sum(len(image.data) for image in parts.conversion.convert(enlarged, ICS()))
 
 
 def measure(name: str) -> Iterator[str]:

@@ -1,48 +1,15 @@
-"""IEDT: what an enlarged batch may hold, how it travels, and that any converter takes it.
-
-What IEDT shares with IGDT is in `test_igdt.py`; how enhancers behave is in `test_ies.py`.
-"""
-
-import io
-from collections.abc import Callable
-from typing import Any
+"""IEDT: what an enlarged batch may hold beside what an IGDT holds, and how it travels."""
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
-from PIL import Image
 from pydantic import ValidationError
 
+from atelier.contracts.strategies import enlarged_batches
 from interfaces.errors import AtelierError
-from interfaces.ics import ICS
 from interfaces.iedt import IEDT
 from interfaces.igdt import IGDT
-from interfaces.iodt import Converter
 from interfaces.record import EnhancementRecord
-from tests.contracts.test_igdt import batches, digests, words
 from tests.helpers import make_enhancement, make_iedt, make_igdt
-
-enhancements = st.builds(
-    EnhancementRecord,
-    enhancer=words,
-    weights_sha256=st.none() | digests,
-    is_fallback=st.booleans(),
-    scale=st.sampled_from([1, 4, 16]),
-    strength=st.floats(0, 1),
-    denoise=st.floats(0, 1),
-    twin_sha256=st.none() | digests,
-    route=st.none() | words,
-)
-
-
-@st.composite
-def enlarged_batches(draw: st.DrawFn) -> IEDT:
-    """Any valid batch, with any valid word on how it was enlarged."""
-    batch = draw(batches())
-    figures = st.floats(0, 255)
-    drift = st.just(()) | st.tuples(*[figures] * len(batch))
-    return IEDT(**dict(batch), enhancement=draw(enhancements), drift=draw(drift))
 
 
 @given(enlarged_batches())
@@ -116,25 +83,3 @@ def test_a_generated_batch_is_not_taken_for_an_enlarged_one() -> None:
         IEDT.from_bytes(make_igdt(1, 4).to_bytes())
     with pytest.raises(AtelierError):
         IGDT.from_bytes(make_iedt(1, 4).to_bytes())
-
-
-@pytest.mark.parametrize("name", ["png", "jpeg", "webp", "avif", "tiff"])
-def test_any_valid_batch_is_taken_by_the_converter(
-    name: Any, component: Callable[[str], object]
-) -> None:
-    converter = component("conversion")
-    assert isinstance(converter, Converter)
-
-    @hypothesis_settings(max_examples=25, deadline=None)
-    @given(enlarged_batches())
-    def takes(batch: IEDT) -> None:
-        results = list(converter.convert([batch], ICS(format=name)))
-        assert [result.record.origin for result in results] == list(batch.origins)
-        for result in results:
-            assert (result.height, result.width) == batch.images.shape[2:]
-            assert result.record.enhancement == batch.enhancement
-            with Image.open(io.BytesIO(result.data)) as image:
-                image.load()
-                assert image.size == (result.width, result.height)
-
-    takes()

@@ -1,70 +1,20 @@
-"""IGDT: what a batch may hold, how it travels, and that any enhancer takes it.
-
-How generators behave is in `test_igs.py`.
-"""
+"""IGDT: what a batch may hold, and how it travels."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from atelier.contracts.strategies import batches
 from interfaces.batch import Carried
 from interfaces.errors import AtelierError
-from interfaces.iedt import IEDT, Enhancer
 from interfaces.ies import IES
 from interfaces.igdt import IGDT
-from interfaces.record import FileOrigin, GeneratedOrigin
-from tests.helpers import digest, make_igdt, make_images, make_origin
-
-words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
-digests = words.map(digest)
-generated = st.builds(
-    GeneratedOrigin,
-    seed=st.integers(0, 2**63 - 1),
-    index=st.integers(0, 10**6),
-    family=words,
-    model_digest=digests,
-    dataset_name=words,
-    dataset_digest=digests,
-    style=st.none() | words,
-    options=st.dictionaries(words, st.booleans() | st.integers(-9, 9) | words, max_size=2),
-)
-files = st.builds(FileOrigin, name=words, sha256=digests)
-carried_blocks = st.builds(
-    Carried,
-    bit_depth=st.sampled_from([8, 16]),
-    mode=st.sampled_from(["RGB", "L", "CMYK", "I;16"]),
-    icc_profile=st.none() | st.binary(max_size=9),
-    exif=st.none() | st.binary(max_size=9),
-    xmp=st.none() | st.binary(max_size=9),
-    text=st.dictionaries(words, words, max_size=2),
-)
-
-
-@st.composite
-def batches(draw: st.DrawFn) -> IGDT:
-    """Any valid batch: every field, every kind of origin, values to the ends of their range."""
-    count, height, width = (draw(st.integers(1, 4)) for _ in range(3))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    images = rng.uniform(-1, 1, (count, 3, height, width)).astype(np.float32)
-    images.flat[:2] = -1, 1
-    alpha = rng.random((count, 1, height, width), dtype=np.float32)
-
-    def one_each(strategy: st.SearchStrategy[Any]) -> tuple[Any, ...]:
-        return tuple(draw(st.lists(strategy, min_size=count, max_size=count)))
-
-    return IGDT(
-        images=images,
-        origins=one_each(generated | files),
-        alpha=alpha if draw(st.booleans()) else None,
-        carried=one_each(carried_blocks) if draw(st.booleans()) else None,
-    )
+from interfaces.record import GeneratedOrigin
+from tests.helpers import make_igdt, make_images, make_origin
 
 
 @given(batches())
@@ -77,22 +27,6 @@ def test_bytes_round_trip(batch: IGDT) -> None:
     returned = IGDT.from_bytes(batch.to_bytes())
     assert returned == batch
     assert returned.images.dtype == np.float32
-
-
-def test_any_valid_batch_is_taken_by_the_enhancer(component: Callable[[str], object]) -> None:
-    enhancer = component("enhancement")
-    assert isinstance(enhancer, Enhancer)
-
-    @hypothesis_settings(max_examples=40, deadline=None)
-    @given(batches())
-    def takes(batch: IGDT) -> None:
-        (result,) = enhancer.enhance([batch], IES(enhancer="lanczos", device="cpu"))
-        assert len(result) == len(batch)
-        assert result.origins == batch.origins
-        assert result.carried == batch.carried
-        assert (result.alpha is None) == (batch.alpha is None)
-
-    takes()
 
 
 def _with(index: tuple[int, ...], value: float) -> np.ndarray:
@@ -188,16 +122,6 @@ def test_bytes_that_are_no_batch_are_refused(damage: str) -> None:
     }[damage]
     with pytest.raises(AtelierError):
         IGDT.from_bytes(damaged)
-
-
-def test_an_enlarged_batch_is_not_taken_for_a_generated_one(
-    component: Callable[[str], object],
-) -> None:
-    enhancer: Any = component("enhancement")
-    (enlarged,) = enhancer.enhance([make_igdt(1, 4)], IES(enhancer="lanczos"))
-    assert isinstance(enlarged, IEDT)
-    with pytest.raises(AtelierError):
-        IGDT.from_bytes(enlarged.to_bytes())
 
 
 @pytest.mark.parametrize("field", ["dtype", "shape", "base64"])

@@ -1,10 +1,7 @@
-"""IGME: the message, the model's folder, and what any trainer must keep."""
+"""IGME: the message, and the model's folder."""
 
-import json
 import os
-import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,11 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from interfaces.errors import AtelierError, DamagedError, NotFoundError
-from interfaces.igme import IGME, Trainer, TrainingSettings
-from interfaces.progress import ProgressEvent, silent
-from tests.contracts.conftest import Component
-from tests.helpers import digest, tiny_prepared
+from interfaces.errors import DamagedError, NotFoundError
+from interfaces.igme import IGME, TrainingSettings
+from tests.helpers import digest
 
 FIELDS = {
     "directory": Path("model"),
@@ -157,68 +152,3 @@ def test_a_companion_lies_in_the_models_folder() -> None:
 def test_training_needs_an_end() -> None:
     with pytest.raises(ValidationError, match="budget"):
         TrainingSettings()
-
-
-# ---------------------------------------------------------------- the trainer's port
-
-
-def trainer(component: Component) -> Trainer:
-    found = component("training")
-    assert isinstance(found, Trainer)
-    return found
-
-
-@pytest.fixture
-def budget(request: pytest.FixtureRequest) -> Callable[..., TrainingSettings]:
-    """Settings of so many images, for the family that the trainer under test knows."""
-    chosen = json.loads(request.config.getoption("--training"))
-
-    def settings(images: int, seed: int = 0) -> TrainingSettings:
-        return TrainingSettings(**chosen, total_images=images, seed=seed)
-
-    return settings
-
-
-Budget = Callable[..., TrainingSettings]
-
-
-def test_a_trainer_leaves_a_model_that_can_be_moved(
-    component: Component, budget: Budget, tmp_path: Path
-) -> None:
-    prepared = tiny_prepared(tmp_path / "set")
-    events: list[ProgressEvent] = []
-    model = trainer(component).train(prepared, budget(16), tmp_path / "run", events.append)
-    assert model.resolution == prepared.resolution
-    assert model.styles == prepared.styles
-    assert model.dataset_digest == prepared.digest
-    assert model.images_seen >= 16
-    assert model.weights_path.is_file()
-    assert events
-    assert events[-1].done == events[-1].total
-    moved = tmp_path / "moved"
-    shutil.move(model.directory, moved)
-    assert IGME.open(moved).digest == model.digest
-
-
-def test_a_trainer_goes_on_exactly(component: Component, budget: Budget, tmp_path: Path) -> None:
-    prepared = tiny_prepared(tmp_path / "set")
-    straight = trainer(component).train(prepared, budget(40), tmp_path / "straight", silent)
-    trainer(component).train(prepared, budget(16), tmp_path / "run", silent)
-    resumed = trainer(component).train(prepared, budget(40), tmp_path / "run", silent)
-    assert resumed.digest == straight.digest
-
-
-def test_a_trainer_refuses_other_settings(
-    component: Component, budget: Budget, tmp_path: Path
-) -> None:
-    prepared = tiny_prepared(tmp_path / "set")
-    trainer(component).train(prepared, budget(8), tmp_path / "run", silent)
-    with pytest.raises(AtelierError, match="seed"):
-        trainer(component).train(prepared, budget(8, seed=1), tmp_path / "run", silent)
-
-
-def test_a_trainer_refuses_an_unknown_family(component: Component, tmp_path: Path) -> None:
-    unknown = TrainingSettings(family="no such family", total_images=8)
-    with pytest.raises(AtelierError, match="no such family"):
-        prepared = tiny_prepared(tmp_path / "set")
-        trainer(component).train(prepared, unknown, tmp_path / "run", silent)

@@ -1,6 +1,5 @@
-"""IPDT: a prepared set, and the preprocessor that must hand it over."""
+"""IPDT: a prepared set, its files, and how it travels."""
 
-import hashlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 from pydantic import ValidationError
 
 from interfaces.contract import SCHEMA_VERSION
 from interfaces.errors import AtelierError, DamagedError
-from interfaces.ipdt import IPDT, PreprocessingSettings, Preprocessor
-from interfaces.itdt import ITDT, TrainingImage
-from interfaces.progress import ProgressEvent, silent
+from interfaces.ipdt import IPDT, PreprocessingSettings
 from tests.helpers import digest, tiny_prepared
 
 Component = Callable[[str], Any]
@@ -51,7 +47,7 @@ def make(**changes: Any) -> IPDT:
         {"resolution": "large"},
         {"styles": ()},
         {"styles": (1, 2)},
-        {"transform": "stretch"},
+        {"transform": ""},
         {"source_digest": "0" * 63},
         {"source_digest": "g" * 64},
         {"digest": None},
@@ -143,93 +139,3 @@ def test_an_array_file_that_lies_is_refused(name: str, header: str) -> None:
         with pytest.raises(DamagedError, match="prepare again"):
             prepared.images()
             prepared.labels()
-
-
-# The preprocessor, ours or another
-
-
-@pytest.fixture
-def collection(tmp_path: Path) -> ITDT:
-    """Five pictures, wide and tall, as a training store would hand them over."""
-    images = []
-    for place, (width, height) in enumerate([(16, 16), (21, 16), (16, 30), (9, 9), (64, 50)]):
-        path = tmp_path / f"{place}.png"
-        rng = np.random.default_rng(place)
-        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path)
-        data = path.read_bytes()
-        images.append(
-            TrainingImage(
-                name=path.name,
-                file=path,
-                length=len(data),
-                style=["waves", "dunes"][place % 2],
-                width=width,
-                height=height,
-                mode="RGB",
-                sha256=hashlib.sha256(data).hexdigest(),
-            )
-        )
-    lines = "".join(f"{image.model_dump_json()}\n" for image in images)
-    (tmp_path / "images.jsonl").write_text(lines)
-    return ITDT(
-        name="test",
-        source="test",
-        manifest=tmp_path,
-        num_images=5,
-        images_per_style={"dunes": 2, "waves": 3},
-        num_quarantined=0,
-        num_exact_duplicates=0,
-        num_near_duplicates=0,
-        digest=digest(lines),
-    )
-
-
-def prepare(preprocessor: Preprocessor, collection: ITDT, resolution: int = 16) -> IPDT:
-    settings = PreprocessingSettings(resolution=resolution)
-    return preprocessor.preprocess(collection, settings, silent)
-
-
-def test_the_preprocessor_fits_its_port(component: Component) -> None:
-    assert isinstance(component("preprocessing"), Preprocessor)
-
-
-def test_the_message_agrees_with_its_files(component: Component, collection: ITDT) -> None:
-    prepared = prepare(component("preprocessing"), collection)
-    assert prepared.images().shape == (5, 16, 16, 3)
-    np.testing.assert_array_equal(prepared.labels(), [1, 0, 1, 0, 1])
-    assert prepared.styles == collection.styles
-    assert prepared.source_digest == collection.digest
-    sources = (prepared.directory / "sources.txt").read_text().splitlines()
-    assert sources == [image.sha256 for image in collection.images()]
-    assert IPDT.from_bytes(prepared.to_bytes()) == prepared
-
-
-def test_pixels_are_centre_crop_and_bicubic(component: Component, collection: ITDT) -> None:
-    images = prepare(component("preprocessing"), collection).images()
-    boxes = [(0, 0, 16, 16), (2, 0, 18, 16), (0, 7, 16, 23), (0, 0, 9, 9), (7, 0, 57, 50)]
-    for image, box, pixels in zip(collection.images(), boxes, images, strict=True):
-        with Image.open(image.file) as picture:
-            square = picture.crop(box).resize((16, 16), Image.Resampling.BICUBIC)
-        np.testing.assert_array_equal(pixels, np.asarray(square))
-
-
-def test_the_same_request_is_the_same_set(component: Component, collection: ITDT) -> None:
-    preprocessor = component("preprocessing")
-    first = prepare(preprocessor, collection)
-    assert prepare(preprocessor, collection).digest == first.digest
-    assert prepare(preprocessor, collection, 32).digest != first.digest
-
-
-def test_changed_bytes_are_refused(component: Component, collection: ITDT) -> None:
-    victim = next(collection.images()).file
-    Image.new("RGB", (16, 16), "red").save(victim)
-    with pytest.raises(AtelierError) as error:
-        prepare(component("preprocessing"), collection)
-    assert "\n" not in str(error.value)
-
-
-def test_progress_is_reported(component: Component, collection: ITDT) -> None:
-    events: list[ProgressEvent] = []
-    settings = PreprocessingSettings(resolution=16)
-    component("preprocessing").preprocess(collection, settings, events.append)
-    assert (events[-1].done, events[-1].total) == (5, 5)

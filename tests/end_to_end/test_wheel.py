@@ -34,7 +34,7 @@ def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def build_wheel(folder: Path) -> Path:
     source = folder / "source"  # a copy, so that no earlier build's leftovers get into the wheel
-    for name in ("components", "interfaces", "settings"):
+    for name in ("atelier", "components", "interfaces", "settings"):
         shutil.copytree(REPOSITORY / name, source / name)
     for name in ("pipeline.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source)
@@ -113,6 +113,18 @@ def test_importing_the_pipeline_beside_their_settings_says_what_is_wrong(
         check=False,
     )
     assert "hides Atelier's own `settings`" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_replacement_proves_itself_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
+    code = snippet("docs/adding-a-component.md", "replacement")
+    (tmp_path / "your_module.py").write_text(code, encoding="utf-8")
+    plugin = ("-m", "pytest", "--pyargs", "atelier.contracts")
+    chosen = "--component=enhancement=your_module:create"
+    done = run(installed / "python", *plugin, chosen, "-rA", cwd=tmp_path)
+    assert "test_few_batches_are_taken_ahead" in done.stdout
+    assert "site-packages" in done.stdout
+    assert "failed" not in done.stdout
 
 
 ENLARGE = """

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from atelier.contracts.strategies import batches
 from interfaces.arrays import hand_over
 from interfaces.batch import Carried
 from interfaces.contract import Contract
@@ -21,7 +22,6 @@ from interfaces.iedt import IEDT
 from interfaces.igdt import IGDT
 from interfaces.igs import IGS
 from interfaces.iodt import IODT
-from tests.contracts.test_igdt import batches
 from tests.helpers import make_iedt, make_igdt, make_images, make_iodt, make_origin
 
 Header = dict[str, Any]

@@ -1,0 +1,75 @@
+"""The components under test, chosen on the command line, and the time that each test has."""
+
+import json
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from atelier.assembly import assemble, replacements_of
+from atelier.contracts.isolation import own_environment
+from atelier.contracts.limits import OverdueError, limited
+from interfaces.components import Components
+from interfaces.igme import TrainingSettings
+
+__all__ = ["own_environment"]
+
+
+@pytest.fixture
+def parts(pytestconfig: pytest.Config, tmp_path: Path) -> Components:
+    """The eight components, those on the command line in the place of ours."""
+    return assemble(tmp_path / "workspace", _replacements(pytestconfig))
+
+
+@pytest.fixture(scope="session")
+def budget(pytestconfig: pytest.Config) -> Callable[..., TrainingSettings]:
+    """Settings of a training: `budget(16)` sees sixteen images."""
+    chosen = json.loads(pytestconfig.getoption("--training"))
+
+    def settings(images: int, seed: int = 0) -> TrainingSettings:
+        return TrainingSettings(**chosen, total_images=images, seed=seed)
+
+    return settings
+
+
+def _replacements(config: pytest.Config) -> dict[str, str]:
+    return replacements_of(config.getoption("--component"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of components that are not replaced, where one is."""
+    replaced = _replacements(config)
+    if not replaced:
+        return
+    here = Path(__file__).parent
+    stems = {f"test_{name}" for name in replaced}
+    others = [item for item in items if item.path.parent == here and item.path.stem not in stems]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in others]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """Limit the time in which components are made and a model is trained."""
+    with _in_time(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Limit the time of the test itself."""
+    with _in_time(item):
+        return (yield)
+
+
+@contextmanager
+def _in_time(item: pytest.Item) -> Generator[None]:
+    seconds = item.config.getoption("--component-seconds")
+    try:
+        with limited(seconds):
+            yield
+    except OverdueError:
+        names = ", ".join(item.config.getoption("--component")) or "one of ours"
+        line = f"component {names}: did not come to an end in {seconds:g} s"
+        raise pytest.fail.Exception(line, pytrace=False) from None
