@@ -258,6 +258,8 @@ class Trainer(Protocol):
     ) -> IGME:
         """Train in the folder `run`; go on with what an earlier call left there.
 
+        The model is left in `run/model`, and can be moved from there.
+
         The settings are saved before training starts, and going on with others is refused, each
         difference named. Raises `AtelierError` for an unknown family or unusable settings.
         """

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from atelier.assembly import assemble, replacements_of
+from atelier.assembly import assemble
 from atelier.contracts.isolation import own_environment
 from atelier.contracts.limits import OverdueError, limited
+from atelier.contracts.options import option, replacements
 from interfaces.components import Components
 from interfaces.igme import TrainingSettings
 
@@ -19,13 +20,13 @@ __all__ = ["own_environment"]
 @pytest.fixture
 def parts(pytestconfig: pytest.Config, tmp_path: Path) -> Components:
     """The eight components, those on the command line in the place of ours."""
-    return assemble(tmp_path / "workspace", _replacements(pytestconfig))
+    return assemble(tmp_path / "workspace", replacements(pytestconfig))
 
 
 @pytest.fixture(scope="session")
 def budget(pytestconfig: pytest.Config) -> Callable[..., TrainingSettings]:
     """Settings of a training: `budget(16)` sees sixteen images."""
-    chosen = json.loads(pytestconfig.getoption("--training"))
+    chosen = json.loads(option(pytestconfig, "--training", str))
 
     def settings(images: int, seed: int = 0) -> TrainingSettings:
         return TrainingSettings(**chosen, total_images=images, seed=seed)
@@ -33,13 +34,9 @@ def budget(pytestconfig: pytest.Config) -> Callable[..., TrainingSettings]:
     return settings
 
 
-def _replacements(config: pytest.Config) -> dict[str, str]:
-    return replacements_of(config.getoption("--component"))
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the tests of components that are not replaced, where one is."""
-    replaced = _replacements(config)
+    replaced = replacements(config)
     if not replaced:
         return
     here = Path(__file__).parent
@@ -65,11 +62,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 
 @contextmanager
 def _in_time(item: pytest.Item) -> Generator[None]:
-    seconds = item.config.getoption("--component-seconds")
+    seconds = option(item.config, "--component-seconds", float)
     try:
         with limited(seconds):
             yield
     except OverdueError:
-        names = ", ".join(item.config.getoption("--component")) or "one of ours"
-        line = f"component {names}: did not come to an end in {seconds:g} s"
+        pairs = (f"{name}={place}" for name, place in replacements(item.config).items())
+        line = f"component {', '.join(pairs) or 'of ours'}: did not come to an end in {seconds:g} s"
         raise pytest.fail.Exception(line, pytrace=False) from None

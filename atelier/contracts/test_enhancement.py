@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 
-from atelier.assembly import replacements_of
+from atelier.contracts.options import replacements
 from atelier.contracts.samples import make_igdt
 from atelier.contracts.strategies import batches
 from interfaces.capabilities import capabilities_of
@@ -27,7 +27,7 @@ def enhancer(parts: Components) -> Enhancer:
 @pytest.fixture
 def plain(pytestconfig: pytest.Config, enhancer: Enhancer) -> IES:
     """An enlargement that the enhancer declares: ours by its resampler, which needs no weights."""
-    is_ours = "enhancement" not in replacements_of(pytestconfig.getoption("--component"))
+    is_ours = "enhancement" not in replacements(pytestconfig)
     scales = capabilities_of(enhancer, "enhancement").scales or (4,)
     name = "lanczos" if is_ours else "auto"
     chosen = {"enhancer": name, "device": "cpu", "scale": 4 if 4 in scales else max(scales)}

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from atelier.assembly import assemble, replacements_of
+from atelier.assembly import assemble
+from atelier.contracts.options import replacements
 from atelier.contracts.samples import tiny_prepared
 from interfaces.capabilities import capabilities_of
 from interfaces.components import Components
@@ -32,7 +33,7 @@ def model(
     budget: Callable[..., TrainingSettings],
 ) -> IGME:
     folder, settings = tmp_path_factory.mktemp("model"), budget(16)
-    parts = assemble(folder, replacements_of(pytestconfig.getoption("--component")))
+    parts = assemble(folder, replacements(pytestconfig))
     families = capabilities_of(parts.generation, "generation").families
     if families is not None and settings.family not in families:
         pytest.fail(f"the generator knows {', '.join(families)}: name one of them with --training")
@@ -65,6 +66,13 @@ def test_a_picture_is_the_same_in_any_batch(
     np.testing.assert_array_equal(found, together)
     alone = pictures(generator, model, seeds="11")
     np.testing.assert_array_equal(alone[0], together[11])
+
+
+def test_what_is_planned_is_what_is_made(generator: ImageGenerator, model: IGME) -> None:
+    request = IGS(count=3, seed=4)
+    (batch,) = generator.generate(model, request)
+    unmeasured = {"originality": None, "nearest_sha256": None}
+    assert generator.planned(model, request) == batch.origins[0].model_copy(update=unmeasured)
 
 
 def test_seeds_differ(generator: ImageGenerator, model: IGME) -> None:

@@ -146,7 +146,7 @@ def test_every_field_of_a_query_must_hold(
     store: ResultsStore, query: dict[str, Any], places: list[int]
 ) -> None:
     kept = _six_different(store)
-    assert store.find(ResultQuery(**query)) == [kept[place] for place in places]
+    assert store.find(ResultQuery.model_validate(query)) == [kept[place] for place in places]
 
 
 def test_no_field_of_a_query_is_untested() -> None:
@@ -167,7 +167,7 @@ def test_when_it_was_kept_is_a_field_of_a_query(store: ResultsStore) -> None:
         ({"kept_after": kept[5].kept_at + hour}, []),
         ({"kept_before": kept[3].kept_at.replace(tzinfo=None)}, earlier),
     ):
-        assert store.find(ResultQuery(**query)) == fitting[::-1]
+        assert store.find(ResultQuery.model_validate(query)) == fitting[::-1]
 
 
 # ---------------------------------------------------------------- what a store may offer besides
@@ -179,7 +179,7 @@ def test_pages_counts_and_deletions_agree_with_find(store: ResultsStore) -> None
     kept = _six_different(store)
     assert store.delete([kept[1].id, kept[4].id, 10**30]) == 2
     for query, places in QUERIES:
-        asked = ResultQuery(**(query | {"limit": 2}))
+        asked = ResultQuery.model_validate(query | {"limit": 2})
         walked: list[StoredResult] = []
         cursor: str | None = None
         for _ in range(4):

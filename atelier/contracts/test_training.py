@@ -26,6 +26,8 @@ def test_a_trainer_leaves_a_model_that_can_be_moved(
     prepared = tiny_prepared(tmp_path / "set")
     events: list[ProgressEvent] = []
     model = trainer.train(prepared, budget(16), tmp_path / "run", events.append)
+    assert model.directory == tmp_path / "run" / "model"
+    assert IGME.open(model.directory).digest == model.digest
     assert model.resolution == prepared.resolution
     assert model.styles == prepared.styles
     assert model.dataset_digest == prepared.digest

@@ -149,6 +149,13 @@ def test_the_contract_tests_fail_for_each(tmp_path: Path) -> None:
         assert one.name in failure
 
 
+def test_a_store_that_ignores_fields_of_a_query_fails(tmp_path: Path) -> None:
+    place = "tests.contracts.wrong:IgnoresFields"
+    (verdict,) = _contract_tests(tmp_path, (f"--component=results_store={place}",))
+    (failure,) = verdict.failures
+    assert "test_every_field_of_a_query_must_hold" in failure
+
+
 def test_a_component_that_never_ends_fails_in_seconds(tmp_path: Path) -> None:
     place = "tests.contracts.wrong:Stalled"
     arguments = (f"--component=enhancement={place}", "--component-seconds=5")

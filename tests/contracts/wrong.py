@@ -13,6 +13,7 @@ from PIL import Image
 
 import components.conversion
 import components.generation
+import components.results_store
 import components.training
 from atelier.contracts.samples import digest
 from interfaces.capabilities import Capabilities
@@ -23,7 +24,7 @@ from interfaces.ies import IES
 from interfaces.igdt import IGDT
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.igs import IGS
-from interfaces.iodt import IODT
+from interfaces.iodt import IODT, ResultQuery, StoredResult
 from interfaces.ipdt import IPDT
 from interfaces.progress import Progress, silent
 from interfaces.record import EnhancementRecord, GeneratedOrigin
@@ -186,9 +187,9 @@ class Missing(Generator):
 
 class Surplus(Generator):
     def generate(self, model: IGME, settings: IGS, progress: Progress = silent) -> Iterator[IGDT]:
-        for batch in self.ours.generate(model, settings):
-            yield batch
-        yield batch
+        batches = list(self.ours.generate(model, settings))
+        yield from batches
+        yield batches[-1]
 
 
 class Endless(Generator):
@@ -204,7 +205,7 @@ class Endless(Generator):
             place += 1
 
 
-# ---------------------------------------------------------------- conversion and training
+# ---------------------------------------------------------------- conversion, training, results
 
 
 class NoRecord:
@@ -250,3 +251,14 @@ class Elsewhere:
         self, prepared: IPDT, settings: TrainingSettings, run: Path, progress: Progress
     ) -> IGME:
         return self.ours.train(prepared, settings, run.with_name("elsewhere"), progress)
+
+
+class IgnoresFields:
+    """A store that answers for the run and the limit, and for no other field of a query."""
+
+    def __init__(self, workspace: Path) -> None:
+        self.ours = components.results_store.create(workspace)
+        self.keep, self.get = self.ours.keep, self.ours.get
+
+    def find(self, query: ResultQuery) -> list[StoredResult]:
+        return self.ours.find(ResultQuery(run=query.run, limit=query.limit))
