@@ -28,8 +28,7 @@ def list_results(*, common: Common = Common(), given: Layer) -> None:
     for result in found:
         origin = result.record.origin
         made = f"{origin.family} seed {origin.seed}" if origin.kind == "generated" else origin.name
-        line = f"{result.id:>6}  {result.width}x{result.height}  {made}  {result.path}"
-        print(one_line(line))
+        print(one_line(f"{result.id:>6}  {result.width}x{result.height}  {made}  {result.path}"))
 
 
 @results_app.command(name="show")
