@@ -162,6 +162,15 @@ class Options(FamilyOptions):
     steps: int = Field(
         default=16, ge=1, le=1000, description="Evaluations of the network from noise to picture."
     )
+    shift: float | None = Field(
+        default=None,
+        gt=0,
+        le=100,
+        description=(
+            "Over 1, more of the steps are at strong noise, under 1 at weak noise; for a model "
+            "that learnt all between (3 if left out)."
+        ),
+    )
     sampler: SamplerName = Field(
         default="dpmpp_2m",
         description=(

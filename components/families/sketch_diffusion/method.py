@@ -22,10 +22,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -59,8 +60,12 @@ from components.families.styles import with_styles
 
 LEAST_NOISE = 1e-3
 LARGEST_GRADIENT = 1.0
+SAMPLING_SHIFT = 3.0
+"""Of a sampler's noise levels; measured in docs/studies/diffusion.md."""
 WARP_CELLS = 4
 """Cells along a side between which lines are displaced independently."""
+
+Levels = TypeVar("Levels", float, Tensor, NDArray[np.float64])
 
 # ---------------------------------------------------------------- noise
 
@@ -75,7 +80,7 @@ def add_noise(images: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     return torch.lerp(images, noise, t[:, None, None, None])
 
 
-def shifted(t: Tensor, shift: float) -> Tensor:
+def shifted(t: Levels, shift: float) -> Levels:
     """Noise t whose ratio t/(1-t) of noise to picture is `shift` times as large.
 
     Esser et al. 2024, arXiv 2403.03206, eq. 23.
@@ -96,15 +101,25 @@ def draw_noise_levels(count: int, schedule: Schedule, rng: torch.Generator) -> T
     return (1 - spread).clamp_min(LEAST_NOISE)
 
 
-def noise_levels(start: float, steps: int, schedule: Schedule) -> list[float]:
-    """From `start` down to 0, evenly: what a sampler goes through.
+def noise_levels(
+    start: float, steps: int, schedule: Schedule, shift: float | None = None
+) -> list[float]:
+    """From `start` down to 0: what a sampler goes through.
 
-    `steps` is for the whole way from 1; a part of it takes its share, rounded up. Raises
-    `ValueError` where only the sixteen intensities were learnt and others would be needed.
+    `steps` is for the whole way from 1; a part of it takes its share, rounded up. Evenly, then
+    shifted (`SAMPLING_SHIFT` where it is None), so that there are more steps at strong noise, where
+    the composition is decided. Of the sixteen intensities every step is a whole one: `ValueError`
+    where others would be needed, and for any shift.
     """
-    count = max(1, math.ceil(steps * start))
     if schedule == "continuous":
-        return np.linspace(start, 0, count + 1).tolist()
+        shift = SAMPLING_SHIFT if shift is None else shift
+        first = shifted(start, 1 / shift)
+        count = max(1, math.ceil(steps * first - 1e-9))  # less what rounding may have added
+        even = np.linspace(first, 0, count + 1)
+        return [start, *shifted(even[1:], shift).tolist()]
+    if shift not in (None, 1):
+        raise ValueError(f"shift: this model learnt {INTENSITIES} intensities; leave it out")
+    count = max(1, math.ceil(steps * start))
     first = start * INTENSITIES
     if first != round(first):
         raise ValueError("intensity: this model learnt the whole ones from 0 to 15 alone")
@@ -498,7 +513,7 @@ class Sampler:
     def _sample(
         self, seeds: Sequence[int], styles: Tensor, options: Options, start: Start
     ) -> Tensor:
-        levels = noise_levels(start.t, options.steps, self.config.schedule)
+        levels = noise_levels(start.t, options.steps, self.config.schedule, options.shift)
         parts = [
             self._batch(seeds[at : at + SAMPLING_BATCH], rows, options, start, levels)
             for at, rows in zip(

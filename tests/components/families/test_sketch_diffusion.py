@@ -156,9 +156,22 @@ def test_a_sampler_goes_down_the_sixteen_by_whole_ones(steps: int, intensity: in
     assert len(levels) - 1 == math.ceil(steps * noise_of(intensity))
 
 
+@given(st.integers(1, 64), st.floats(0.01, 1), st.floats(0.2, 8))
+def test_a_sampler_goes_down_evenly_but_for_the_shift(
+    steps: int, start: float, shift: float
+) -> None:
+    levels = noise_levels(start, steps, "continuous", shift)
+    assert (levels[0], levels[-1]) == (start, 0)
+    even = [level / (shift - (shift - 1) * level) for level in levels]  # solved for the unshifted
+    assert_close(np.diff(even), np.full(len(even) - 1, -even[0] / (len(even) - 1)))
+    assert 0 <= len(even) - 1 - steps * even[0] + 1e-6 < 1 + 1e-6 or len(even) == 2
+
+
 def test_what_was_not_learnt_is_refused() -> None:
     with pytest.raises(ValueError, match="steps"):
         noise_levels(1.0, 17, "sixteen")
+    with pytest.raises(ValueError, match="shift"):
+        noise_levels(1.0, 8, "sixteen", 3.0)
     with pytest.raises(ValueError, match="intensity"):
         noise_levels(noise_of(2.5), 8, "sixteen")
     assert len(noise_levels(noise_of(2.5), 100, "continuous")) > 16
@@ -178,7 +191,7 @@ def gaussian(deviation: float) -> Callable[[Tensor, float], Tensor]:
 
 def error_of(name: str, steps: int) -> float:
     """Of the deterministic samplers: the path's true end is deviation · x, for any x."""
-    levels = noise_levels(1.0, steps, "continuous")
+    levels = noise_levels(1.0, steps, "continuous", 1.0)
     x = torch.ones(1, dtype=torch.float64)
     found = run_sampler(name, gaussian(0.3), x, levels, lambda: x)  # type: ignore[arg-type]
     return abs(float(found) - 0.3)
@@ -197,7 +210,7 @@ def test_ddpm_ends_with_the_distribution_that_was_learnt() -> None:
     def draw() -> Tensor:
         return torch.randn(40_000, generator=rng, dtype=torch.float64)
 
-    levels = noise_levels(1.0, 200, "continuous")
+    levels = noise_levels(1.0, 200, "continuous", 1.0)
     found = run_sampler("ddpm", gaussian(0.3), draw(), levels, draw)
     assert found.mean().abs() < 0.01
     assert float(found.std()) == pytest.approx(0.3, rel=0.03)
