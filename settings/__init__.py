@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from interfaces.contract import explain
+from interfaces.contract import Message, explain
 from interfaces.errors import AtelierError
 from interfaces.experiments import BenchmarkSettings, SearchSettings, SketchStudySettings
 from interfaces.ics import ICS
@@ -34,10 +34,8 @@ ENVIRONMENT_PREFIX = "ATELIER_"
 _OTHER_VARIABLES = {"ATELIER_WORKSPACE", "ATELIER_CACHE", "ATELIER_TOKEN"}
 
 
-class RunSettings(BaseModel):
+class RunSettings(Message):
     """All that fixes a run; saved before it starts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     collect: CollectionSettings = Field(description="Which collection.")
     preprocess: PreprocessingSettings = Field(description="How its pictures are prepared.")

@@ -10,18 +10,17 @@ Nothing in a foreign file is run. Torch is imported by the call, not by this doo
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from components.families.stable_diffusion.config import Precision
+from interfaces.contract import Message
 from interfaces.igme import IGME
 
 Adoptable = Literal["auto", "stylegan2", "cyclegan", "stable_diffusion"]
 
 
-class Adoption(BaseModel):
+class Adoption(Message):
     """What a person says of a model that was trained elsewhere."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     sources: tuple[str, ...] = Field(
         min_length=1,

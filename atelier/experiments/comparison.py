@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pathvalidate import sanitize_filename
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import Field, FiniteFloat
 
 from atelier.experiments.figures import Panel, draw_curves, draw_distances
 from atelier.experiments.ledger.gauges import processor_name
@@ -21,6 +21,7 @@ from components.training.records import (
     read_distances,
     read_interventions,
 )
+from interfaces.contract import Message
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME, Trainer, TrainingSettings
 from interfaces.ipdt import IPDT
@@ -31,10 +32,8 @@ LOSSES = {"generator_loss": "generator", "discriminator_loss": "discriminator (c
 SCORES = {"real_score": "real images", "fake_score": "generated images"}
 
 
-class ComparisonRow(BaseModel):
+class ComparisonRow(Message):
     """One training of a comparison: a column of paper 002's Table 3."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(description="The entry's name, as its folder is called.")
     family: str = Field(description="Published method.")

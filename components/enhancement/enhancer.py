@@ -25,6 +25,7 @@ from components.enhancement.resampling import lanczos
 from components.enhancement.shim import MissingPackagesError
 from components.enhancement.sources import Source, locate
 from components.enhancement.transparency import bled
+from interfaces.arrays import hand_over
 from interfaces.errors import AtelierError
 from interfaces.iedt import IEDT
 from interfaces.ies import IES
@@ -349,9 +350,9 @@ def _enlarged(
         alpha = lanczos(alpha, record.scale, low=0, high=1)
     images = _enlarge_colours(before, record, passes, progress)
     return IEDT(
-        images=images,
+        images=hand_over(images),
         origins=batch.origins,
-        alpha=alpha,
+        alpha=None if alpha is None else hand_over(alpha),
         carried=batch.carried,
         enhancement=record,
         drift=drift(before, images),

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from components.common.checkpoints import load_weights
 from components.common.devices import pick_device
+from components.common.durable import sha256_of
 from components.common.images import float_to_pixels
 from components.common.shortage import is_out_of_memory
 from components.families import FAMILIES, Family
@@ -23,8 +24,9 @@ from components.families.sampling import SAMPLING_BATCH
 from components.families.text import nearest_style
 from components.generation.inputs import InputBytes, open_inputs, read_inputs
 from components.metrics import Neighbours, load_features
+from interfaces.arrays import hand_over
 from interfaces.contract import explain
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, DamagedError
 from interfaces.igdt import IGDT
 from interfaces.igme import IGME
 from interfaces.igs import IGS
@@ -149,7 +151,7 @@ class _Loaded:
     @cached_property
     def originality(self) -> Callable[[Tensor], list[Neighbour]] | None:
         """None where the model's folder does not carry its training set's features."""
-        return _originality(self._model.neighbours_path, self._device)
+        return _originality(self._model, self._device)
 
 
 def _state_of(file: Path) -> tuple[int, int] | None:
@@ -184,7 +186,7 @@ def _batches(
             GeneratedOrigin(seed=seed, index=n, **origin, **asdict(neighbour))
             for n, (seed, neighbour) in enumerate(zip(seeds, found, strict=True), start)
         )
-        yield IGDT(images=images.numpy(), origins=origins)
+        yield IGDT(images=hand_over(images.numpy()), origins=origins)
         start += len(seeds)
 
 
@@ -227,9 +229,15 @@ def _made(
         ) from error
 
 
-def _originality(path: Path, device: str) -> Callable[[Tensor], list[Neighbour]] | None:
+def _originality(model: IGME, device: str) -> Callable[[Tensor], list[Neighbour]] | None:
+    path = model.neighbours_path
     if not path.exists():
         return None
+    if model.neighbours_sha256 not in (None, sha256_of(path)):
+        raise DamagedError(
+            f"{path}: not the file that model.json vouches for; copy the model again, or leave "
+            "this file out and do without originality"
+        )
     neighbours = Neighbours.load(path)
     network = load_features("embedded", device=device)
 

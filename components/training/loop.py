@@ -240,6 +240,7 @@ def _train(
         config=config.model_dump(mode="json"),
         weights_sha256=save_weights(run / "model" / "weights.safetensors", averaged.state_dict()),
         companions=_save_companions(run / "model", trainer),
+        neighbours_sha256=watch.save_neighbours(run / "model" / "neighbours.safetensors"),
         resolution=prepared.resolution,
         styles=prepared.styles,
         dataset_name=prepared.name,
@@ -250,7 +251,6 @@ def _train(
         metrics={"training_seconds": round(seconds(), 1)} | curves.last(),
         measurements=watch.newest,
     )
-    watch.save_neighbours(model.neighbours_path)
     write_text(model.directory / "model.json", model.manifest())
     watch.report(run, model, averaged.network, guardian.log)
     return model

@@ -205,14 +205,18 @@ class Watch:
         pictures, _ = self._pictures(network, styles)
         return self.judge.extract(float_to_pixels(pictures.numpy()))
 
-    def save_neighbours(self, path: Path) -> None:
-        """Compact features of what was learnt from, for originality; none of too few pictures."""
+    def save_neighbours(self, path: Path) -> str | None:
+        """Compact features of what was learnt from, for originality; none of too few pictures.
+
+        Returns the file's SHA-256.
+        """
         sources = self.prepared.sources()
         digests = [sources[place] for place in self.training]
         try:
-            Neighbours.fit(self.encoded[self.training], digests).save(path)
+            return Neighbours.fit(self.encoded[self.training], digests).save(path)
         except AtelierError as error:
             _log.warning("originality will not be told: %s", error)
+            return None
 
     def write(self, run: Path) -> None:
         """`measurements.jsonl`."""

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Self
 
 from PIL import Image, UnidentifiedImageError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from components.common.images import check_header, open_upright, planes_to_image, to_rgb
 from components.common.samples import UnsupportedError
 from components.training_store.containers import Entry, Reason, put_aside
 from components.training_store.hashing import perceptual_hash
 from components.training_store.layouts import CIFAR_SIDE, Candidate
+from interfaces.contract import Message
 from interfaces.itdt import CollectionSettings, QuarantinedFile, TrainingImage
 
 _OTHER_MAGICS = {
@@ -40,10 +41,8 @@ _BYTES_PER_PIXEL = 8  # 16 bits for each of red, green, blue and alpha: nothing 
 _METADATA_BYTES = 1 << 25
 
 
-class Finding(BaseModel):
+class Finding(Message):
     """What became of one candidate: an image or a quarantined file, never both."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     image: TrainingImage | None = None
     quarantined: QuarantinedFile | None = None

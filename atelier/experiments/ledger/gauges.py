@@ -14,9 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from components.common.parallel import available_cpus
+from interfaces.contract import Message
 
 MB = 2**20
 """Bytes in what the tables call MB, as the paper's tools count it."""
@@ -27,10 +28,8 @@ _OPTIONAL = ("diffusers", "transformers", "openvino")
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-class Machine(BaseModel):
+class Machine(Message):
     """On which machine, and with which versions, figures were measured."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     processor: str = Field(description="Model of the processor.")
     cores: int = Field(ge=1, description="Processors that the process may use.")

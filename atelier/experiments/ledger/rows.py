@@ -3,17 +3,16 @@
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import Field, FiniteFloat
 
 from atelier.experiments.ledger.gauges import Machine
 from atelier.experiments.ledger.worker import Task
+from interfaces.contract import Message
 from interfaces.measurement import Measurement
 
 
-class LedgerRow(BaseModel):
+class LedgerRow(Message):
     """What one model or enlarger costs: a row of paper 003's Table 1."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(description="As the person called it; and what was done, where not usual.")
     task: Task = Field(description="What was timed.")

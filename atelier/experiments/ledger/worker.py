@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
 from atelier.experiments.ledger.gauges import (
     MB,
@@ -29,6 +29,7 @@ from atelier.experiments.ledger.gauges import (
 from components.common.durable import replacing
 from components.common.images import float_to_pixels, open_upright, pixels_to_float, to_rgb
 from interfaces.batch import ImageBatch
+from interfaces.contract import Message
 from interfaces.errors import AtelierError
 from interfaces.iedt import IEDT, Enhancer
 from interfaces.ies import IES
@@ -52,10 +53,8 @@ _BATCHES = 3
 Task = Literal["generate", "encode and decode", "enlarge"]
 
 
-class Order(BaseModel):
+class Order(Message):
     """What a worker is to measure."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: Task = Field(description="What is timed.")
     factory: str = Field(description="Who makes the component, as 'package:factory'.")

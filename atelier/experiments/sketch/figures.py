@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from atelier.experiments.figures import COLOURS
 from atelier.experiments.sketch.numbers import (
@@ -27,6 +27,7 @@ from atelier.experiments.words import short
 from components.common.durable import replacing
 from components.common.images import contact_sheet, float_to_pixels, pixels_to_float
 from components.families.drawing import distances
+from interfaces.contract import Message
 from interfaces.experiments import FIGURE_COUNT
 from interfaces.igdt import ImageGenerator
 from interfaces.igme import IGME
@@ -54,19 +55,15 @@ LABELS: dict[Method, str] = {
 }
 
 
-class Sheet(BaseModel):
+class Sheet(Message):
     """One picture of the report."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str = Field(description="Its name beside the report.")
     caption: str = Field(description="What is seen on it.")
 
 
-class PaperFigure(BaseModel):
+class PaperFigure(Message):
     """A figure of the paper made anew, or one of ours, with its numbers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: str = Field(description="Which figure, and what of.")
     sheets: tuple[Sheet, ...] = Field(description="Its pictures.")

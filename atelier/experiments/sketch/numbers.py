@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import Field, FiniteFloat
 
 from components.common.images import pixels_to_float
 from components.families.drawing import distances, strokes_of_pictures
+from interfaces.contract import Message
 
 if TYPE_CHECKING:
     from components.metrics import FeatureNetwork
@@ -38,10 +39,8 @@ NUM_VARIETIES = 5
 _Floats = NDArray[np.float64]
 
 
-class SketchNumbers(BaseModel):
+class SketchNumbers(Message):
     """What was found of the pictures made from one or several drawings: means over pictures."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     drawings: int = Field(ge=1, description="Drawings that the pictures were made from.")
     pictures: int = Field(ge=1, description="Pictures in all.")
@@ -67,10 +66,8 @@ class SketchNumbers(BaseModel):
     )
 
 
-class Point(BaseModel):
+class Point(Message):
     """One point of a curve: what a method does at one setting, over several drawings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Method = Field(description="How the drawing was followed.")
     setting: float = Field(description="Its intensity (noised_image) or its radius.")
@@ -292,20 +289,16 @@ def mean_fidelity(curve: Front, low: float, high: float) -> float:
     return float(np.trapezoid(fidelity_at(curve, knots.tolist()), knots) / (high - low))
 
 
-class Lead(BaseModel):
+class Lead(Message):
     """By how much our mean fidelity is over another's, with a 95 % interval over drawings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     value: FiniteFloat
     low: FiniteFloat
     high: FiniteFloat
 
 
-class Comparison(BaseModel):
+class Comparison(Message):
     """The methods' envelopes at equal variety, in the range that all of them reach."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     varieties: tuple[FiniteFloat, ...] = Field(description="Evenly, both ends of the range first.")
     fidelity: dict[Method, tuple[FiniteFloat, ...]] = Field(description="At each of them.")
@@ -385,10 +378,8 @@ STILL_VARIES = 0.25
 """Variety that counts: a quarter of the training set's."""
 
 
-class Claim(BaseModel):
+class Claim(Message):
     """A sentence of the paper, or of ours, the figures it rests on, and whether they bear it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(description="A few words.")
     rule: str = Field(description="When we say that it holds.")

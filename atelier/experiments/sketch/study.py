@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import Field, FiniteFloat, ValidationError
 
 from atelier.experiments.sketch.figures import (
     LABELS,
@@ -37,7 +37,7 @@ from atelier.experiments.words import csv_table, markdown_table, spaced
 from components.common.durable import write_text
 from components.common.images import pixels_to_float
 from components.families.drawing import strokes_of_pictures
-from interfaces.contract import Sha256
+from interfaces.contract import Message, Sha256
 from interfaces.errors import AtelierError
 from interfaces.experiments import FIGURE_COUNT, SketchStudySettings
 from interfaces.igdt import ImageGenerator
@@ -49,19 +49,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class StudiedModel(BaseModel):
+class StudiedModel(Message):
     """One of the three models, as far as a reader must know it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     digest: Sha256
     images_seen: int
 
 
-class SketchStudy(BaseModel):
+class SketchStudy(Message):
     """All that a study found; its pictures and `report.md` lie beside it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset_name: str
     dataset_digest: Sha256
