@@ -3,11 +3,13 @@
 Never a pickle: reading such a file cannot run code, and a damaged one is noticed.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -46,18 +48,33 @@ def save_state(path: Path, state: Mapping[str, object]) -> None:
     Names of dict entries may be strings or whole numbers, as in an optimiser's state.
     """
     tensors: dict[str, Tensor] = {}
-    skeleton = _take_apart(state, tensors)
-    write_bytes(path, save(tensors, metadata={"skeleton": json.dumps(skeleton)}))
+    skeleton = json.dumps(_take_apart(state, tensors))
+    metadata = {"skeleton": skeleton, "sha256": _digest(skeleton, tensors)}
+    write_bytes(path, save(tensors, metadata=metadata))
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read what `save_state` wrote, onto the CPU. Raises `AtelierError` where it is damaged."""
+    """Read what `save_state` wrote, onto the CPU.
+
+    Raises `AtelierError` where it is damaged: a state carries a digest of all that it holds (those
+    of version 0.2 do not).
+    """
     tensors, metadata = _read(path)
+    if metadata.get("sha256") not in (None, _digest(metadata.get("skeleton", ""), tensors)):
+        raise AtelierError(f"{path}: damaged, it does not hold what was saved")
     try:
         state: dict[str, Any] = _put_together(json.loads(metadata["skeleton"]), tensors)
     except (KeyError, TypeError, ValueError) as error:
         raise AtelierError(f"{path}: not a training state ({error})") from error
     return state
+
+
+def _digest(skeleton: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the skeleton and each tensor's bytes, in the order of their names."""
+    whole = hashlib.sha256(skeleton.encode())
+    for name in sorted(tensors):
+        whole.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return whole.hexdigest()
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
