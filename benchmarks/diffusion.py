@@ -25,8 +25,9 @@ from components.common.checkpoints import load_weights
 from components.common.images import float_to_pixels
 from components.common.vision import import_torchvision
 from components.families import FAMILIES
-from components.families.port import Shape
+from components.families.port import Request, Shape
 from components.families.sketch_diffusion.config import SamplerName
+from components.families.trainer import Machine
 from components.metrics import load_features, measure, reference_features, rows
 from interfaces.igme import IGME
 from interfaces.ipdt import IPDT
@@ -82,13 +83,13 @@ def _ours(device: torch.device, sizes: Mapping[str, int]) -> tuple[Callable[[], 
     family = FAMILIES["sketch_diffusion"]
     config = family.config.model_validate(sizes)
     rng = torch.Generator().manual_seed(0)
-    trainer = family.method().build_trainer(config, SHAPE, device, torch.float32, rng)
+    trainer = family.method().build_trainer(config, SHAPE, Machine(device, torch.float32, rng))
     sampler = family.method().build_sampler(trainer.network, config)
     options = family.options.model_validate({"steps": STEPS})
     styles = torch.eye(SHAPE.num_styles)[[0] * NUM_PICTURES]
 
     def run() -> None:
-        sampler.sample(range(NUM_PICTURES), styles, options)
+        sampler.sample(Request(range(NUM_PICTURES), styles, options))
 
     return run, sum(weight.numel() for weight in trainer.network.parameters())
 
@@ -115,7 +116,7 @@ def quality_by_steps(model: IGME, prepared: IPDT) -> Iterator[tuple[str, int, fl
             if config.schedule == "sixteen" and steps > 16:
                 continue
             options = family.options.model_validate({"steps": steps, "sampler": name})
-            pictures = sampler.sample(range(NUM_MEASURED), styles, options)
+            pictures = sampler.sample(Request(range(NUM_MEASURED), styles, options))
             (found,) = measure(
                 features.extract(float_to_pixels(pictures.numpy())),
                 real,

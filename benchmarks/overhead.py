@@ -39,6 +39,7 @@ from components.common.images import pixels_to_float
 from components.families import FAMILIES
 from components.families.port import Shape
 from components.families.sampling import SAMPLING_BATCH
+from components.families.trainer import Machine
 from components.generation import create
 from interfaces.components import PORTS, Components
 from interfaces.ics import ICS
@@ -236,7 +237,7 @@ def _seeded(name: str, folder: Path) -> IGME:
     """A model of the family's default size: first weights of a training that was not begun."""
     config, shape = FAMILIES[name].config(), Shape(SIDE, len(STYLES))
     rng = torch.Generator().manual_seed(0)
-    trainer = FAMILIES[name].method().build_trainer(config, shape, CPU, torch.float32, rng)
+    trainer = FAMILIES[name].method().build_trainer(config, shape, Machine(CPU, torch.float32, rng))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "weights.safetensors"
     return IGME(

@@ -23,6 +23,7 @@ from components.families.augment import augment
 from components.families.paper002 import method as paper002
 from components.families.port import Shape
 from components.families.r3gan import method as r3gan
+from components.families.trainer import Machine
 from components.training.arithmetic import choose_dtype
 from components.training.batches import Batches
 from components.training.ema import AveragedNetwork
@@ -61,7 +62,7 @@ def _ours(name: str, pixels: np.ndarray, labels: np.ndarray) -> tuple[Callable[[
     config = family.config()
     dtype = choose_dtype("auto", family, config, SHAPE, CPU)
     rng = torch.Generator().manual_seed(0)
-    trainer = family.method().build_trainer(config, SHAPE, CPU, dtype, rng)
+    trainer = family.method().build_trainer(config, SHAPE, Machine(CPU, dtype, rng))
     averaged = AveragedNetwork(trainer.network, 10_000)
     order = ImageOrder(labels, 0, is_balanced=False)
     batches = Batches(pixels, labels, CPU)
@@ -78,7 +79,7 @@ def _plain(name: str, pixels: np.ndarray, labels: np.ndarray) -> Callable[[], No
     family = FAMILIES[name]
     config: Any = family.config()
     rng = torch.Generator().manual_seed(0)
-    trainer: Any = family.method().build_trainer(config, SHAPE, CPU, torch.float32, rng)
+    trainer: Any = family.method().build_trainer(config, SHAPE, Machine(CPU, torch.float32, rng))
     for network in (trainer.generator, trainer.discriminator):
         network.to(memory_format=torch.contiguous_format)
     betas = (0.0, 0.99) if name == "r3gan" else (config.beta1, config.beta2)

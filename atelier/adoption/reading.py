@@ -91,7 +91,7 @@ def _styles(wanted: Adoption, count: int) -> tuple[str, ...]:
 
 
 def _stylegan2(wanted: Adoption) -> _Foreign:
-    from components.families.stylegan2.pickles import import_pickle
+    from components.families.stylegan2.published import import_pickle
 
     path = Path(_one_source(wanted)).expanduser()
     read = import_pickle(path)
@@ -109,7 +109,7 @@ def _stylegan2(wanted: Adoption) -> _Foreign:
 def _cyclegan(wanted: Adoption) -> _Foreign:
     """Both ways: 'latest_net_G_A.pth' paints the second style, '…_B.pth' the first."""
     from components.families.cyclegan.config import CycleGANConfig
-    from components.families.cyclegan.method import import_generator
+    from components.families.cyclegan.published import import_generator
 
     if len(wanted.sources) != 2:
         raise ValueError("a CycleGAN has two generators; name both files, …G_A.pth and …G_B.pth")
@@ -145,7 +145,7 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def _stable_diffusion(wanted: Adoption) -> _Foreign:
-    from components.families.stable_diffusion.method import adopt
+    from components.families.stable_diffusion.published import adopt
 
     source = _one_source(wanted)
     place = str(Path(source).expanduser()) if Path(source).expanduser().exists() else source

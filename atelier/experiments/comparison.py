@@ -15,12 +15,7 @@ from atelier.experiments.figures import Panel, draw_curves, draw_distances
 from atelier.experiments.ledger.gauges import processor_name
 from atelier.experiments.words import csv_table, duration, markdown_table, short, spaced
 from components.common.durable import write_text
-from components.training.records import (
-    frechet,
-    read_curves,
-    read_distances,
-    read_interventions,
-)
+from components.training import TrainingFolder, frechet
 from interfaces.contract import Message
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME, Trainer, TrainingSettings
@@ -124,7 +119,7 @@ def _row(
     images_seen, seconds = _length(run, model)
     num_training = len(prepared.split(settings.held_out_fraction)[0])
     epochs = images_seen / num_training if num_training else 0.0
-    seen = Counter(intervention.saw for intervention in read_interventions(run))
+    seen = Counter(intervention.saw for intervention in TrainingFolder(run).interventions())
     num_collapses = seen.pop("collapse", 0)
     return ComparisonRow(
         name=name,
@@ -156,7 +151,7 @@ def _length(run: Path, model: IGME | None) -> tuple[int, float]:
     """Images seen and seconds: the model's own, or how far a failed training's curves go."""
     if model is not None:
         return model.images_seen, model.metrics.get("training_seconds", 0.0)
-    curves = read_curves(run)
+    curves = TrainingFolder(run).curves()
     if not curves:
         return 0, 0.0
     return int(curves["images_seen"][-1]), curves["seconds"][-1]
@@ -191,13 +186,13 @@ def _write(
 
 
 def _panel(row: ComparisonRow, folder: Path) -> Panel:
-    run = folder / row.name / "training"
-    interventions = read_interventions(run)
+    training = TrainingFolder(folder / row.name / "training")
+    collapses = [found.images_seen for found in training.interventions() if found.saw == "collapse"]
     return Panel(
         name=row.name,
-        curves=read_curves(run),
-        distances=read_distances(run),
-        collapses=[found.images_seen for found in interventions if found.saw == "collapse"],
+        curves=training.curves(),
+        distances=training.distances(),
+        collapses=collapses,
     )
 
 

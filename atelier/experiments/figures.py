@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from components.common.durable import replacing
-from components.training.records import Distance
+from components.training import Distance
 from interfaces.errors import AtelierError
 
 if TYPE_CHECKING:  # a command that draws nothing does not wait for matplotlib

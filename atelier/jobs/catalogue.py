@@ -1,6 +1,5 @@
 """What orders may name: the workspace's models and collections, by ids instead of paths."""
 
-import csv
 import hashlib
 import json
 import math
@@ -11,6 +10,7 @@ from typing import Any
 from atelier.jobs.uploads import LocalUploads
 from atelier.workspace import Workspace
 from components.families import FAMILIES
+from components.training import TrainingFolder
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME
 from interfaces.offers import CollectionOffer, ModelOffer, NoSuchOfferError, TrainingView
@@ -101,18 +101,18 @@ class WorkspaceCatalogue:
 
     def training(self, run: str) -> TrainingView:
         """Curves and measurements of a run; empty where there are none yet."""
-        folder = self._workspace.training_folder(run)
-        grids = [int(p.stem) for p in folder.glob("samples/*.png") if p.stem.isdecimal()]
+        folder = TrainingFolder(self._workspace.training_folder(run))
+        measured, interventions = folder.measurements(), folder.interventions()
         return TrainingView(
-            curves=_columns(folder / "curves.csv"),
-            measurements=_rows(folder / "measurements.jsonl"),
-            guardian=_rows(folder / "guardian.jsonl"),
-            grids=sorted(grids),
+            curves=_thinned(folder.curves()),
+            measurements=[row.model_dump(mode="json") for row in measured[-_MOST_ROWS:]],
+            guardian=[row.model_dump(mode="json") for row in interventions[-_MOST_ROWS:]],
+            grids=folder.grids(),
         )
 
     def grid(self, run: str, images_seen: int) -> bytes:
         """A sample grid as PNG. Raises `NoSuchOfferError` where there is none."""
-        path = self._workspace.training_folder(run) / "samples" / f"{images_seen:09d}.png"
+        path = TrainingFolder(self._workspace.training_folder(run)).grid(images_seen)
         if not path.is_file() or path.is_symlink():
             raise NoSuchOfferError(f"run {run}: no sample grid at {images_seen} images")
         return path.read_bytes()
@@ -152,31 +152,12 @@ def _collection(offer_id: str, name: str, inspected: dict[str, Any] | None) -> C
     )
 
 
-def _columns(path: Path) -> dict[str, list[float | None]]:
-    """A CSV of numbers by columns, at most some two thousand rows of it."""
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-    except OSError:
-        return {}
-    step = max(1, math.ceil(len(rows) / _MOST_ROWS))
-    last = rows[-1:] if (len(rows) - 1) % step else []
-    names = rows[0] if rows else ()
-    return {name: [_number(row[name]) for row in [*rows[::step], *last]] for name in names}
+def _thinned(curves: dict[str, list[float]]) -> dict[str, list[float | None]]:
+    """At most some two thousand rows of the curves, the last among them; NaN as None."""
+    return {name: [v if math.isfinite(v) else None for v in _some(c)] for name, c in curves.items()}
 
 
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except (TypeError, ValueError):
-        return None
-    return value if math.isfinite(value) else None
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()[-_MOST_ROWS:]
-        # NaN is no JSON, though Python writes it.
-        return [json.loads(line, parse_constant=lambda _: None) for line in lines]
-    except (OSError, ValueError):
-        return []
+def _some(column: list[float]) -> list[float]:
+    step = max(1, math.ceil(len(column) / _MOST_ROWS))
+    last = column[-1:] if (len(column) - 1) % step else []
+    return [*column[::step], *last]

@@ -7,16 +7,18 @@ docs/adding-a-family.md.
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import import_module
-from typing import cast
+from typing import Any, Generic
 
 from components.families.cyclegan import config as cyclegan
 from components.families.paper002 import config as paper002
 from components.families.port import (
+    ADVERSARIAL,
     INPUT_KINDS,
-    FamilyConfig,
-    FamilyOptions,
+    ConfigT,
     InputKind,
+    Loss,
     Method,
+    OptionsT,
 )
 from components.families.r3gan import config as r3gan
 from components.families.sketch_diffusion import config as sketch_diffusion
@@ -26,24 +28,27 @@ from components.families.vae import config as vae
 
 
 @dataclass(frozen=True)
-class Family:
+class Family(Generic[ConfigT, OptionsT]):
     """One line of the table: what can be known of a family without torch."""
 
     name: str
     description: str
-    config: type[FamilyConfig]
-    options: type[FamilyOptions]
+    config: type[ConfigT]
+    options: type[OptionsT]
     method_module: str
+    """Module whose `METHOD` builds trainer, network and sampler."""
     is_conditional: bool
     """True where a style can be asked for by name."""
+    losses: tuple[Loss, ...] = ()
+    """What its trainer reports as losses, in the curves' order; none where models come trained."""
     takes: frozenset[InputKind] = frozenset()
-    """What its pictures can be made from besides a seed; its sampler is a `GuidedSampler` then."""
+    """What its pictures can be made from besides a seed."""
     needs: frozenset[InputKind] = frozenset()
     """What of that it cannot do without."""
     is_trainable: bool = True
     """False where models come trained, and are adopted."""
     one_by_one: frozenset[InputKind] = frozenset()
-    """Given one of these, it makes each picture for itself; else eight take as long as one."""
+    """Given one of these, it makes each picture by itself; else eight take as long as one."""
 
     def reads(self, kind: str) -> bool:
         """Whether its pictures can be made from this kind of input."""
@@ -59,14 +64,17 @@ class Family:
                 return f"{kind}: a {self.name} model needs one; name it"
         return ""
 
-    def method(self) -> Method:
-        """The family's networks, trainer and sampler. Imports torch."""
-        return cast(Method, import_module(self.method_module))
+    def method(self) -> Method[ConfigT, OptionsT, Any]:
+        """Import the family's networks, trainer and sampler, and torch with them."""
+        return import_module(self.method_module).METHOD
 
+
+AnyFamily = Family[Any, Any]
+"""A family whose config and options are known at run time alone."""
 
 _PAPER002 = "components.families.paper002.method"
 
-FAMILIES: dict[str, Family] = {
+FAMILIES: dict[str, AnyFamily] = {
     family.name: family
     for family in (
         Family(
@@ -76,6 +84,7 @@ FAMILIES: dict[str, Family] = {
             paper002.Options,
             _PAPER002,
             is_conditional=False,
+            losses=ADVERSARIAL,
         ),
         Family(
             "dcgan_wi",
@@ -84,6 +93,7 @@ FAMILIES: dict[str, Family] = {
             paper002.Options,
             _PAPER002,
             is_conditional=False,
+            losses=ADVERSARIAL,
         ),
         Family(
             "wgan_gp",
@@ -92,6 +102,7 @@ FAMILIES: dict[str, Family] = {
             paper002.Options,
             _PAPER002,
             is_conditional=False,
+            losses=ADVERSARIAL,
         ),
         Family(
             "r3gan",
@@ -100,6 +111,7 @@ FAMILIES: dict[str, Family] = {
             r3gan.Options,
             "components.families.r3gan.method",
             is_conditional=True,
+            losses=ADVERSARIAL,
         ),
         Family(
             "sketch_diffusion",
@@ -108,6 +120,7 @@ FAMILIES: dict[str, Family] = {
             sketch_diffusion.Options,
             "components.families.sketch_diffusion.method",
             is_conditional=True,
+            losses=(Loss("loss", "loss", formerly="generator_loss"),),
             takes=frozenset({"sketch", "source"}),
         ),
         Family(
@@ -117,6 +130,7 @@ FAMILIES: dict[str, Family] = {
             stylegan2.Options,
             "components.families.stylegan2.method",
             is_conditional=True,
+            losses=ADVERSARIAL,
             takes=frozenset({"source"}),
             one_by_one=frozenset({"source"}),
         ),
@@ -138,6 +152,7 @@ FAMILIES: dict[str, Family] = {
             vae.Options,
             "components.families.vae.method",
             is_conditional=True,
+            losses=vae.LOSSES,
             takes=frozenset({"source", "towards_source"}),
         ),
         Family(
@@ -147,6 +162,11 @@ FAMILIES: dict[str, Family] = {
             cyclegan.Options,
             "components.families.cyclegan.method",
             is_conditional=True,
+            losses=(
+                *ADVERSARIAL,
+                Loss("cycle_loss", "cycle"),
+                Loss("identity_loss", "identity"),
+            ),
             takes=frozenset({"source"}),
             needs=frozenset({"source"}),
             one_by_one=frozenset({"source"}),

@@ -236,7 +236,7 @@ def _reduced(ink: Bytes, side: int) -> Floats:
 
 
 def _without_specks(ink: Bytes, smallest: float) -> Bytes:
-    """Without what is under so many pixels wide and high: dust, grain."""
+    """Without what is under this many pixels wide and high: dust, grain."""
     import cv2
 
     _, found_labels, found, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)

@@ -6,15 +6,16 @@ and `method.py` (networks, losses, trainer, sampler).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 if TYPE_CHECKING:  # the command line reads configs, and must not wait for torch
-    import torch
     from torch import Tensor, nn
+
+    from components.families.trainer import FamilyTrainer, Machine
 
 
 def _number_from_text(value: Any) -> Any:
@@ -22,7 +23,7 @@ def _number_from_text(value: Any) -> Any:
 
 
 WholeNumber = BeforeValidator(_number_from_text)
-"""Goes with a Literal of numbers, so that a flag's text will do; the contracts have the same."""
+"""Accepts a flag's text for a `Literal` of numbers; `interfaces.contract` has the same."""
 
 
 class FamilyConfig(BaseModel):
@@ -34,7 +35,7 @@ class FamilyConfig(BaseModel):
 
     @classmethod
     def adapted(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Options for a training that starts from a model of this config; most are its own."""
+        """Options of a training that starts from a model of this config: its own, but for a few."""
         return config
 
     def check_resolution(self, resolution: int) -> None:
@@ -45,6 +46,13 @@ class FamilyOptions(BaseModel):
     """What a person may choose when a model of the family generates."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+ConfigT = TypeVar("ConfigT", bound=FamilyConfig)
+OptionsT = TypeVar("OptionsT", bound=FamilyOptions)
+OptionsT_co = TypeVar("OptionsT_co", bound=FamilyOptions, covariant=True)
+OptionsT_contra = TypeVar("OptionsT_contra", bound=FamilyOptions, contravariant=True)
+NetworkT = TypeVar("NetworkT", bound="nn.Module")
 
 
 @dataclass(frozen=True)
@@ -61,70 +69,28 @@ Trouble = Literal["not a number", "divergence", "collapse", "over-fitting"]
 """What can be seen to go wrong in a training; the guardian's figures say when."""
 
 
-class FamilyTrainer(Protocol):
-    """One training of a family: it owns networks and optimisers, the loop owns everything else."""
+@dataclass(frozen=True)
+class Loss:
+    """A loss as the family's trainer reports it, for the curves and the guardian."""
 
-    network: nn.Module
-    """The network worth sampling; the loop averages its weights (EMA)."""
+    name: str
+    """Key among the scalars that `step` returns."""
+    label: str
+    """Name on the curves."""
+    limit: float | None = 10_000.0
+    """Largest absolute value before the training counts as diverged.
 
-    def step(self, images: Tensor, labels: Tensor, accumulate: int) -> dict[str, Tensor]:
-        """Learn from one batch.
-
-        `images` float32 (N, 3, S, S) in [-1, 1] and `labels` int64 (N,) are on the trainer's
-        device; their gradients are taken in `accumulate` equal parts and make one update. Returns
-        scalars by name, detached: 'generator_loss', 'discriminator_loss', 'real_score', …
-        """
-        ...
-
-    def scores(self, images: Tensor, labels: Tensor) -> Tensor | None:
-        """How real the opponent finds images (N, 3, S, S): (N,), or None where there is none."""
-        ...
-
-    def remedy(self, trouble: Trouble) -> str:
-        """Change what may help against a trouble, for the rest of the training.
-
-        Returns what was changed, in words for a person; '' where the family knows no remedy.
-        """
-        ...
-
-    def companions(self) -> dict[str, nn.Module]:
-        """Networks besides `network` that another training can start from, by name."""
-        ...
-
-    def start_from(
-        self,
-        weights: Mapping[str, Tensor],
-        companions: Mapping[str, Mapping[str, Tensor]],
-        styles: Sequence[int | None],
-        config: FamilyConfig,
-    ) -> None:
-        """Take a trained model's weights as the first ones, before the first step.
-
-        `styles` has, for each style label of this training, its label there, or None where it is
-        new; `config` is that model's. Raises `ValueError` or `RuntimeError` where the networks have
-        another shape.
-        """
-        ...
-
-    def state_dict(self) -> dict[str, object]:
-        """All that is needed to go on exactly: networks, optimisers, counters. Nested dicts."""
-        ...
-
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Go on from `state_dict()`."""
-        ...
+    None where the usual size depends on the images' size; a rise is judged all the same.
+    """
+    formerly: str = ""
+    """Name in trainings of earlier versions."""
 
 
-class FamilySampler(Protocol):
-    """A trained network that makes pictures."""
-
-    def sample(self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions) -> Tensor:
-        """One picture a seed: float32 (n, 3, S, S) in [-1, 1], on the CPU.
-
-        `styles` float32 (n, K) says how much of each style, rows summing to 1. Each picture
-        depends on its seed, its row and the options alone, whatever else is in the call.
-        """
-        ...
+ADVERSARIAL = (
+    Loss("generator_loss", "generator"),
+    Loss("discriminator_loss", "discriminator"),
+)
+"""Losses of a generator and its discriminator."""
 
 
 @dataclass(frozen=True)
@@ -141,46 +107,50 @@ class Inputs:
     mask: Tensor | None = None
     """Float32 (1, H, W) in [0, 1], of the source's size: 1 where it is made anew."""
     has_own_style: bool = False
-    """No style was asked for, the source's own is meant; `styles` holds as much of each then."""
-    tell: Callable[[int, int], None] | None = None
-    """Told the steps done and their number, by a sampler that is long about one picture."""
+    """No style was asked for: use the source's own. `styles` is then uniform."""
 
 
 InputKind = Literal["prompt", "sketch", "source", "towards_source", "mask"]
 INPUT_KINDS: tuple[InputKind, ...] = get_args(InputKind)
 
 
-class GuidedSampler(FamilySampler, Protocol):
-    """A sampler that can be given more than a seed: a drawing, a picture, words."""
+def unheard(done: int, total: int) -> None:
+    """Ignore how many of a picture's steps are done."""
 
-    def sample_from(
-        self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions, inputs: Inputs
-    ) -> Tensor:
-        """As `sample`, made from the inputs; the pictures may have the source's size.
 
-        Raises `ValueError` for inputs that it cannot work with.
+@dataclass(frozen=True)
+class Request(Generic[OptionsT_co]):
+    """Pictures to make, one for each seed."""
+
+    seeds: Sequence[int]
+    styles: Tensor
+    """Float32 (n, K): how much of each style; rows sum to 1."""
+    options: OptionsT_co
+    inputs: Inputs = Inputs()
+    tell: Callable[[int, int], None] = unheard
+    """Called with the steps done and their number, by a sampler that needs many for one picture."""
+
+
+class FamilySampler(Protocol[OptionsT_contra]):
+    """A trained network that makes pictures."""
+
+    def sample(self, request: Request[OptionsT_contra], /) -> Tensor:
+        """Make one picture for each seed: float32 (n, 3, H, W) in [-1, 1], on the CPU.
+
+        H and W are the model's resolution, or follow the source. Each picture depends on its seed,
+        its row of styles, the options and the inputs alone, whatever else is in the call. Raises
+        `ValueError` for inputs or options that the family cannot work with.
         """
         ...
 
 
-class Method(Protocol):
-    """A family's `method.py`, seen as a module."""
+@dataclass(frozen=True)
+class Method(Generic[ConfigT, OptionsT, NetworkT]):
+    """What a family's `method.py` builds; it lies there as `METHOD`."""
 
-    def build_trainer(
-        self,
-        config: FamilyConfig,
-        shape: Shape,
-        device: torch.device,
-        dtype: torch.dtype,
-        rng: torch.Generator,
-    ) -> FamilyTrainer:
-        """A fresh trainer; first weights and all later noise come from `rng`, on the CPU."""
-        ...
-
-    def build_network(self, config: FamilyConfig, shape: Shape) -> nn.Module:
-        """The network worth sampling, with weights still to be loaded."""
-        ...
-
-    def build_sampler(self, network: nn.Module, config: FamilyConfig) -> FamilySampler:
-        """A sampler over a network on its device."""
-        ...
+    build_trainer: Callable[[ConfigT, Shape, Machine], FamilyTrainer[ConfigT]]
+    """A fresh trainer. Its first weights and all later noise come from the machine's generator."""
+    build_network: Callable[[ConfigT, Shape], NetworkT]
+    """The network worth sampling, with weights still to be loaded."""
+    build_sampler: Callable[[NetworkT, ConfigT], FamilySampler[OptionsT]]
+    """A sampler over a network on its device."""

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from components.families.latent import LatentOptions
 
-# Pictures are always computed so many at a time (the rest padded): a convolution's last bits
+# Pictures are always computed in batches of this size (the rest padded): a convolution's last bits
 # depend on the batch's size, and a picture must not.
 SAMPLING_BATCH = 8
 

@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -18,8 +18,8 @@ from components.common.devices import pick_device
 from components.common.durable import sha256_of
 from components.common.images import float_to_pixels
 from components.common.shortage import is_out_of_memory
-from components.families import FAMILIES, Family
-from components.families.port import FamilyOptions, FamilySampler, GuidedSampler, Shape
+from components.families import FAMILIES, AnyFamily
+from components.families.port import FamilyOptions, FamilySampler, Request, Shape
 from components.families.sampling import SAMPLING_BATCH
 from components.families.text import nearest_style
 from components.generation.inputs import InputBytes, open_inputs, read_inputs
@@ -51,10 +51,10 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
-class _Request:
+class _Checked:
     """Settings that a model has been found to be able to carry out."""
 
-    family: Family
+    family: AnyFamily
     options: FamilyOptions
     settings: IGS
     """With the style that the words name, where that is what they do."""
@@ -79,12 +79,12 @@ class _Request:
         }
 
 
-def _request(model: IGME, settings: IGS) -> _Request:
+def _check(model: IGME, settings: IGS) -> _Checked:
     family = _family_of(model)
     options = _checked_options(family, settings)
     settings = _with_style_in_words(model, family, settings)
     style = _style_of(model, family, settings)
-    return _Request(family, options, settings, style, open_inputs(settings))
+    return _Checked(family, options, settings, style, open_inputs(settings))
 
 
 class Generation:
@@ -101,17 +101,17 @@ class Generation:
 
         if reason := _family_of(model).why_not(settings.given):
             raise AtelierError(reason)
-        request = _request(model, settings)
+        request = _check(model, settings)
         inputs = replace(
             read_inputs(request.files, settings.prompt, model.resolution),
             has_own_style=request.style is None and settings.source is not None,
-            tell=tell,
         )
         loaded = self._load(model, request)
-        sample = partial(loaded.sampler.sample, options=request.options)
-        if request.family.takes:
-            guided = cast(GuidedSampler, loaded.sampler)
-            sample = partial(guided.sample_from, options=request.options, inputs=inputs)
+
+        def sample(seeds: Sequence[int], styles: Tensor) -> Tensor:
+            wanted = Request(seeds, styles, request.options, inputs, tell)
+            return loaded.sampler.sample(wanted)
+
         settings, style, side = request.settings, request.style, model.resolution
         pixels = side**2 if inputs.source is None else max(side**2, inputs.source[0].numel())
         if inputs.has_own_style:
@@ -128,11 +128,11 @@ class Generation:
         For whoever asks whether a picture was made so already, from whichever source: that may be
         left out. Checks and loads what `generate` does.
         """
-        request = _request(model, settings)
+        request = _check(model, settings)
         self._load(model, request)
         return GeneratedOrigin(seed=settings.chosen_seeds[0], index=0, **request.origin(model))
 
-    def _load(self, model: IGME, request: _Request) -> "_Loaded":
+    def _load(self, model: IGME, request: _Checked) -> "_Loaded":
         known = (model, request.settings.device, _state_of(model.weights_path))
         if self._loaded is None or self._loaded[0] != known:
             self._loaded = None  # before loading, so that two never lie in memory
@@ -143,7 +143,7 @@ class Generation:
 class _Loaded:
     """A model on its device, and what measures its pictures' originality once that is asked."""
 
-    def __init__(self, model: IGME, family: Family, device: str) -> None:
+    def __init__(self, model: IGME, family: AnyFamily, device: str) -> None:
         self.sampler = _load(model, family, device)
         self._model = model
         self._device = device
@@ -155,7 +155,7 @@ class _Loaded:
 
 
 def _state_of(file: Path) -> tuple[int, int] | None:
-    """What changes when a file does; None where it cannot be read, which loading will tell."""
+    """What changes when a file does; None where it cannot be read, which loading will report."""
     try:
         found = file.stat()
     except OSError:
@@ -202,7 +202,7 @@ class _Sizes:
 
     @contextmanager
     def growing(self) -> Generator[None]:
-        """Around the making of so many: where it was quick, twice as many the next time."""
+        """Around the making of `now` pictures: where it was quick, twice as many the next time."""
         begun = time.monotonic()
         yield
         if time.monotonic() - begun < QUICK_SECONDS:
@@ -254,7 +254,7 @@ def _originality(model: IGME, device: str) -> Callable[[Tensor], list[Neighbour]
     return measure
 
 
-def _family_of(model: IGME) -> Family:
+def _family_of(model: IGME) -> AnyFamily:
     if model.family not in FAMILIES:
         raise AtelierError(
             f"{model.directory}: a model of the family {model.family!r}, which this version does "
@@ -263,14 +263,14 @@ def _family_of(model: IGME) -> Family:
     return FAMILIES[model.family]
 
 
-def _checked_options(family: Family, settings: IGS) -> FamilyOptions:
+def _checked_options(family: AnyFamily, settings: IGS) -> FamilyOptions:
     try:
         return family.options.model_validate(settings.options)
     except ValidationError as error:
         raise AtelierError(explain(error, f"options of {family.name}")) from error
 
 
-def _with_style_in_words(model: IGME, family: Family, settings: IGS) -> IGS:
+def _with_style_in_words(model: IGME, family: AnyFamily, settings: IGS) -> IGS:
     """Where a family knows styles but no language, the style that the words name, if they do."""
     if settings.prompt is None or "prompt" in family.takes or not family.is_conditional:
         return settings
@@ -287,7 +287,7 @@ def _with_style_in_words(model: IGME, family: Family, settings: IGS) -> IGS:
     return settings.model_copy(update={"style": style})
 
 
-def _style_of(model: IGME, family: Family, settings: IGS) -> Tensor | None:
+def _style_of(model: IGME, family: AnyFamily, settings: IGS) -> Tensor | None:
     """How much of each style (K,), its sum 1; None where none was asked for."""
     if settings.style is None:
         return None
@@ -311,7 +311,7 @@ def _place_of(model: IGME, style: str) -> int:
     return model.styles.index(style)
 
 
-def _load(model: IGME, family: Family, device_name: str) -> FamilySampler:
+def _load(model: IGME, family: AnyFamily, device_name: str) -> FamilySampler[Any]:
     method = family.method()
     path: Path = model.weights_path
     weights = load_weights(path, model.weights_sha256)

@@ -9,6 +9,13 @@ Torch is imported by the first call, not by this door.
 
 from pathlib import Path
 
+from components.training.records import (
+    Distance,
+    Intervention,
+    Measured,
+    TrainingFolder,
+    frechet,
+)
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.ipdt import IPDT
 from interfaces.progress import Progress
@@ -26,10 +33,10 @@ class LocalTrainer:
     ) -> IGME:
         """Train in the folder `run`, or go on with what an earlier call left there.
 
-        Leaves `settings.json`, `state.safetensors` (to go on from), `good.safetensors` (for the
-        guardian to go back to), `curves.csv`, `curves.png`, `samples/`, `measurements.jsonl`,
-        `guardian.jsonl`, `report.md`, `nearest.png` and `model/`. Ctrl-C saves the state and then
-        raises KeyboardInterrupt.
+        Leaves `settings.json`, `state.safetensors` and `state.previous.safetensors` (to go on
+        from), `good.safetensors` (for the guardian to go back to), `curves.csv`, `curves.png`,
+        `samples/`, `measurements.jsonl`, `guardian.jsonl`, `report.md`, `nearest.png` and `model/`.
+        Ctrl-C saves the state and then raises KeyboardInterrupt.
         """
         from components.training.loop import train
 
@@ -37,8 +44,16 @@ class LocalTrainer:
 
 
 def create(workspace: Path) -> LocalTrainer:
-    """The component as the pipeline makes it; runs lie where each call says."""
+    """Make the component for the pipeline; each call names the folder it trains in."""
     return LocalTrainer(workspace / "features")
 
 
-__all__ = ["LocalTrainer", "create"]
+__all__ = [
+    "Distance",
+    "Intervention",
+    "LocalTrainer",
+    "Measured",
+    "TrainingFolder",
+    "create",
+    "frechet",
+]

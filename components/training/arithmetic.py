@@ -1,29 +1,23 @@
 """float32 or bfloat16: measured where nobody can tell, and remembered for the machine."""
 
-import hashlib
-import json
-import logging
 import statistics
 import time
-from pathlib import Path
 
 import torch
 
 from components.common.devices import has_bfloat16_vectors, pick_dtype
-from components.common.download import weights_cache
-from components.common.durable import write_text
-from components.families import Family
+from components.common.remembering import remembered
+from components.families import AnyFamily
 from components.families.port import FamilyConfig, Shape
-
-_log = logging.getLogger("atelier")
+from components.families.trainer import Machine
 
 STEPS = 4
 SMALLEST_GAIN = 1.15
-"""bfloat16 is taken where a step is so many times as fast: less is not worth its rounding."""
+"""Speed-up of a step from which bfloat16 is taken; less is not worth its rounding."""
 
 
 def choose_dtype(
-    precision: str, family: Family, config: FamilyConfig, shape: Shape, device: torch.device
+    precision: str, family: AnyFamily, config: FamilyConfig, shape: Shape, device: torch.device
 ) -> torch.dtype:
     """The arithmetic of a training's networks.
 
@@ -34,36 +28,24 @@ def choose_dtype(
     chosen = pick_dtype(precision, device)
     if precision != "auto" or chosen is torch.bfloat16 or not has_bfloat16_vectors(device):
         return chosen
-    known = _cache_path(family, config, shape)
-    try:
-        gain = float(json.loads(known.read_text(encoding="utf-8"))["times_as_fast"])
-    except (OSError, ValueError, KeyError, TypeError):
-        gain = _measure(family, config, shape, device)
-        _remember(known, gain)
-    return torch.bfloat16 if gain >= SMALLEST_GAIN else torch.float32
-
-
-def _cache_path(family: Family, config: FamilyConfig, shape: Shape) -> Path:
-    machine = [dict(torch.cpu.get_capabilities()), torch.get_num_threads()]
     asked = [family.name, config.model_dump(mode="json"), shape.resolution, shape.num_styles]
-    key = json.dumps([machine, torch.__version__, asked])
-    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-    return weights_cache().parent / "arithmetic" / f"{digest}.json"
+    answer = remembered(
+        "arithmetic",
+        device,
+        asked,
+        lambda: {"times_as_fast": round(_measure(family, config, shape, device), 3)},
+        lambda kept: isinstance(kept.get("times_as_fast"), float),
+    )
+    is_faster = answer["times_as_fast"] >= SMALLEST_GAIN
+    return torch.bfloat16 if is_faster else torch.float32
 
 
-def _remember(path: Path, gain: float) -> None:
-    try:
-        write_text(path, json.dumps({"times_as_fast": round(gain, 3)}) + "\n")
-    except OSError as error:  # it is measured again the next time
-        _log.debug("%s: cannot be kept (%s)", path, error)
-
-
-def _measure(family: Family, config: FamilyConfig, shape: Shape, device: torch.device) -> float:
+def _measure(family: AnyFamily, config: FamilyConfig, shape: Shape, device: torch.device) -> float:
     """How many times as fast a step is in bfloat16: medians of alternating steps."""
     images = torch.zeros(config.batch_size, 3, shape.resolution, shape.resolution, device=device)
     labels = torch.zeros(config.batch_size, dtype=torch.int64, device=device)
     trainers = [
-        family.method().build_trainer(config, shape, device, dtype, torch.Generator())
+        family.method().build_trainer(config, shape, Machine(device, dtype, torch.Generator()))
         for dtype in (torch.float32, torch.bfloat16)
     ]
     seconds: list[list[float]] = [[], []]

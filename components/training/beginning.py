@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from components.common.checkpoints import load_weights
 from components.common.durable import write_text
 from components.common.shipped import find_shipped
-from components.families import FAMILIES, Family
-from components.families.port import FamilyConfig, FamilyTrainer
+from components.families import FAMILIES, AnyFamily
+from components.families.port import FamilyConfig
+from components.families.trainer import FamilyTrainer
 from interfaces.contract import explain
 from interfaces.errors import AtelierError
 from interfaces.igme import FREE_WHEN_RESUMED, IGME, TrainingSettings
@@ -25,7 +26,9 @@ def start_model(settings: TrainingSettings) -> IGME | None:
     return IGME.open(find_shipped(settings.start_from))
 
 
-def start_from(origin: IGME, trainer: FamilyTrainer, family: Family, styles: Sequence[str]) -> None:
+def start_from(
+    origin: IGME, trainer: FamilyTrainer[Any], family: AnyFamily, styles: Sequence[str]
+) -> None:
     """Put a trained model's weights into a fresh trainer; styles of the same name go on."""
     if origin.family != family.name:
         raise AtelierError(
@@ -49,7 +52,7 @@ def start_from(origin: IGME, trainer: FamilyTrainer, family: Family, styles: Seq
         ) from error
 
 
-def choose_family(settings: TrainingSettings) -> tuple[Family, FamilyConfig]:
+def choose_family(settings: TrainingSettings) -> tuple[AnyFamily, FamilyConfig]:
     """The family by name and its checked config. Raises `AtelierError` for either at fault."""
     if settings.family not in FAMILIES:
         raise AtelierError(f"family {settings.family!r}: unknown; there are {', '.join(FAMILIES)}")
@@ -63,7 +66,7 @@ def choose_family(settings: TrainingSettings) -> tuple[Family, FamilyConfig]:
 
 
 def precision_of(path: Path, settings: TrainingSettings) -> str:
-    """The arithmetic that a training was begun with, so that 'auto' never changes on the way."""
+    """The precision that a training was begun with, so that 'auto' never changes on the way."""
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["arithmetic"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -87,9 +90,15 @@ def identity(
     }
 
 
-def save_or_compare(path: Path, identity: dict[str, Any], origin: IGME | None = None) -> None:
+def save_or_compare(
+    path: Path,
+    identity: dict[str, Any],
+    config: type[FamilyConfig],
+    origin: IGME | None = None,
+) -> None:
     """Save what a training is, or raise `AtelierError` that names each difference.
 
+    Settings and options that did not exist yet when the training was begun count as their defaults.
     `origin` is the model it starts from: a training of an earlier version may name it by another
     digest.
     """
@@ -97,9 +106,13 @@ def save_or_compare(path: Path, identity: dict[str, Any], origin: IGME | None = 
         write_text(path, json.dumps(identity, indent=2) + "\n")
         return
     try:
-        before = _flat(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, AttributeError) as error:
-        raise AtelierError(f"{path}: damaged ({error}); train in another folder") from error
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        options = config.model_validate(saved["options"]).model_dump(mode="json")
+        before = _flat(_defaults() | saved | {"options": options})
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise AtelierError(
+            f"{path}: damaged ({first_line(error)}); train in another folder"
+        ) from error
     now = _flat(identity)
     if origin is not None and origin.is_known_as(before.get("start_from")):
         before["start_from"] = origin.digest
@@ -113,6 +126,11 @@ def save_or_compare(path: Path, identity: dict[str, Any], origin: IGME | None = 
             f"{path.parent}: was begun with other settings ({'; '.join(differences)}); "
             "go on with the same, or train in another folder"
         )
+
+
+def _defaults() -> dict[str, Any]:
+    fields = TrainingSettings.model_fields.items()
+    return {name: field.default for name, field in fields if not field.is_required()}
 
 
 def _flat(identity: dict[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 What counts as trouble is defined in figures:
 
 - *not a number*: a loss that is NaN or infinite.
-- *divergence*: a loss beyond 10 000, or beyond 100 times its own median so far; or pictures that
-  never differed from one another at all.
+- *divergence*: a loss beyond the limit that its family declares (10 000 unless it says otherwise)
+  or beyond 100 times its own median so far; or pictures that never differed from one another.
 - *collapse*: the pictures of 256 seeds lie closer together than a quarter of what they did at
   their best, and than a tenth of the real ones, as mean squared distances of features.
 - *over-fitting*: (E[D(learnt)] - E[D(held out)]) / (E[D(learnt)] - E[D(generated)]) over 0.6 at
@@ -18,12 +18,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from components.families.port import Trouble
+from components.families.port import Loss, Trouble
 from interfaces.igme import TrainingSettings
 
-LOSSES = ("generator_loss", "discriminator_loss")
-
-HIGHEST_LOSS = 10_000.0
 HIGHEST_RISE = 100.0
 FEWEST_ROWS = 20
 """Rows of the curves before a rise is judged: first losses mean little."""
@@ -48,7 +45,7 @@ class Sighting:
 
 @dataclass
 class Guardian:
-    """What was seen so far; its state goes with the training's."""
+    """What was seen so far; saved with the training's state."""
 
     best_spread: float = 0.0
     over_fitted_looks: int = 0
@@ -57,22 +54,20 @@ class Guardian:
     has_given_up: bool = False
     log: list[dict[str, Any]] = field(default_factory=list)
 
-    def judge_losses(self, rows: Sequence[Mapping[str, float]]) -> Sighting | None:
+    def judge_losses(
+        self, rows: Sequence[Mapping[str, float]], losses: Sequence[Loss]
+    ) -> Sighting | None:
         """Look at the newest row of the curves, the earlier ones being its measure."""
         newest, earlier = rows[-1], rows[:-1]
         broken = {name: value for name, value in newest.items() if not math.isfinite(value)}
         if broken:
             return Sighting("not a number", broken)
-        for name in LOSSES:
-            if name not in newest:
+        for loss in losses:
+            if loss.name not in newest:
                 continue
-            loss = abs(newest[name])
-            limit = HIGHEST_LOSS
-            if len(earlier) >= FEWEST_ROWS:
-                usual = statistics.median(abs(row[name]) for row in earlier)
-                limit = min(limit, HIGHEST_RISE * max(usual, 1.0))
-            if loss > limit:
-                return Sighting("divergence", {name: loss, "limit": limit})
+            size, limit = abs(newest[loss.name]), _limit(loss, earlier)
+            if size > limit:
+                return Sighting("divergence", {loss.name: size, "limit": limit})
         return None
 
     def judge_pictures(self, spread: float, over_fitting: float | None) -> Sighting | None:
@@ -105,7 +100,7 @@ class Guardian:
 
     def note(self, sighting: Sighting, images_seen: int, seconds: float, did: str) -> str:
         """Write a sighting down; returns it as a line for a person."""
-        # JSON holds no NaN: what is no number is told by name.
+        # JSON has no NaN: it is written as text.
         figures = {k: v if math.isfinite(v) else str(v) for k, v in sighting.figures.items()}
         self.log.append(
             {
@@ -128,3 +123,12 @@ class Guardian:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`."""
         vars(self).update(state)
+
+
+def _limit(loss: Loss, rows: Sequence[Mapping[str, float]]) -> float:
+    """What a loss may not exceed, by its own limit and by its rows so far."""
+    limit = math.inf if loss.limit is None else loss.limit
+    sizes = [abs(row[loss.name]) for row in rows if loss.name in row]
+    if len(sizes) < FEWEST_ROWS:
+        return limit
+    return min(limit, HIGHEST_RISE * max(statistics.median(sizes), 1.0))

@@ -18,8 +18,9 @@ from components.common.checkpoints import load_state, save_state, save_weights
 from components.common.devices import keep_freed_memory, pick_device
 from components.common.durable import exclusive, replacing, write_text
 from components.common.images import contact_sheet, float_to_pixels, pair_sheet
-from components.families import Family
-from components.families.port import FamilySampler, FamilyTrainer, Shape
+from components.families import AnyFamily
+from components.families.port import FamilySampler, Request, Shape
+from components.families.trainer import FamilyTrainer, Machine
 from components.training.arithmetic import choose_dtype
 from components.training.batches import Batches
 from components.training.beginning import (
@@ -31,12 +32,15 @@ from components.training.beginning import (
     start_from,
     start_model,
 )
-from components.training.curves import Curves, losses_of
+from components.training.curves import Curves
 from components.training.ema import AveragedNetwork
 from components.training.guardian import Guardian, Sighting
 from components.training.order import ImageOrder
+from components.training.records import Intervention, TrainingFolder
+from components.training.report import write_report
 from components.training.sources import FromTheSet
-from components.training.watch import Watch, json_lines
+from components.training.states import States
+from components.training.watch import Watch
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.ipdt import IPDT
@@ -78,8 +82,8 @@ def _train(
         dtype = choose_dtype(precision, family, config, shape, device)
         arithmetic = str(dtype).removeprefix("torch.")
         begun = identity(prepared, settings, config, origin, arithmetic)
-        save_or_compare(run / "settings.json", begun, origin)
-        trainer = method.build_trainer(config, shape, device, dtype, rng)
+        save_or_compare(run / "settings.json", begun, family.config, origin)
+        trainer = method.build_trainer(config, shape, Machine(device, dtype, rng))
     except ValueError as error:
         raise AtelierError(f"{family.name}: {error}") from error
     if origin is not None:
@@ -91,18 +95,18 @@ def _train(
         raise AtelierError("held_out_fraction: leaves nothing to learn from; choose a smaller one")
     batches = Batches(images, labels, device)
     order = ImageOrder(labels[training], settings.seed, settings.style_balanced)
-    curves, guardian = Curves(), Guardian()
+    curves, guardian = Curves(family.losses), Guardian()
     watch = Watch(prepared, settings, family, config, cache, progress)
     images_seen, seconds_before = 0, 0.0
 
-    state_path, good_path = run / "state.safetensors", run / "good.safetensors"
+    states, folder = States(run), TrainingFolder(run)
     started = time.monotonic()
 
     def seconds() -> float:
         return seconds_before + time.monotonic() - started
 
-    def save(path: Path) -> None:
-        state = {
+    def state() -> dict[str, object]:
+        return {
             "trainer": trainer.state_dict(),
             "averaged": averaged.state_dict(),
             "rng": rng.get_state(),
@@ -112,11 +116,9 @@ def _train(
             "images_seen": images_seen,
             "seconds": seconds(),
         }
-        save_state(path, state)
 
-    def load(path: Path) -> None:
+    def go_on(path: Path, state: Mapping[str, Any]) -> None:
         nonlocal images_seen, seconds_before, started
-        state = load_state(path)
         try:
             trainer.load_state_dict(state["trainer"])
             averaged.load_state_dict(state["averaged"])
@@ -136,7 +138,7 @@ def _train(
         """To the last good state, its time spent all the same; then a remedy, or give up."""
         nonlocal seconds_before
         seen, spent, before = images_seen, seconds(), guardian.state_dict()
-        load(good_path)
+        go_on(states.good, load_state(states.good))
         seconds_before = spent
         guardian.load_state_dict(before)
         did = f"back to {images_seen} images"
@@ -146,20 +148,21 @@ def _train(
         else:
             did += f", given up after {settings.guardian_tries} tries"
         _log.warning("%s", guardian.note(sighting, seen, spent, did))
-        save(good_path)  # the next time it is gone back to, the remedy counts
-        save(state_path)
+        save_state(states.good, state())  # the next time it is gone back to, the remedy counts
+        states.save(state())
 
     def show() -> None:
-        curves.write(run)
-        watch.write(run)
-        write_text(run / "guardian.jsonl", json_lines(guardian.log))
-        _write_samples(run, family, watch.sampler(averaged.network), shape.num_styles, images_seen)
+        curves.write(folder)
+        watch.write(folder)
+        folder.write_interventions(guardian.log)
+        sampler = watch.sampler(averaged.network)
+        _write_samples(folder.grid(images_seen), family, sampler, shape.num_styles)
 
     # Resume: everything that the next step depends on.
-    if state_path.exists():
-        load(state_path)
-    elif settings.guardian == "act":
-        save(good_path)
+    if not states.resume(go_on):
+        states.save(state())
+        if settings.guardian == "act":
+            save_state(states.good, state())
 
     metrics: Mapping[str, Any] = {}
     last_saved = last_shown = time.monotonic()
@@ -177,7 +180,7 @@ def _train(
             # Tell.
             sighting = None
             if curves.add(metrics, images_seen, seconds()):
-                sighting = guardian.judge_losses(curves.rows)
+                sighting = guardian.judge_losses(curves.rows, family.losses)
                 if writer is not None:
                     for name, value in curves.rows[-1].items():
                         writer.add_scalar(name, value, images_seen)
@@ -186,12 +189,12 @@ def _train(
             # Measure the pictures, and look whether all is well.
             if _is_due(settings.measure_images, images_seen, batch_size):
                 watch.measure(averaged.network, images_seen, seconds())
-                watch.write(run)  # at once: a search gives hopeless trials up by it
+                watch.write(folder)  # at once: a search gives hopeless trials up by it
             is_look = settings.guardian != "off" and sighting is None
             if is_look and _is_due(settings.guardian_images, images_seen, batch_size):
                 sighting = guardian.judge_pictures(*watch.look(trainer))
                 if sighting is None and settings.guardian == "act":
-                    save(good_path)
+                    save_state(states.good, state())
 
             # Act.
             if sighting is not None and settings.guardian == "act":
@@ -211,7 +214,7 @@ def _train(
             now = time.monotonic()
             is_due = is_interrupted() or now - last_saved >= settings.checkpoint_seconds
             if is_due and not _broken(metrics):
-                save(state_path)
+                states.save(state())
                 last_saved = time.monotonic()
             if is_interrupted():
                 raise KeyboardInterrupt
@@ -225,12 +228,12 @@ def _train(
             raise AtelierError(_no_number(broken, images_seen, run))
         go_back(Sighting("not a number", broken))
     if guardian.has_given_up and not images_seen:
-        write_text(run / "guardian.jsonl", json_lines(guardian.log))
+        folder.write_interventions(guardian.log)
         raise AtelierError(
             f"{run}: given up, {settings.guardian_tries} remedies did not help and there was no "
             "good state yet; guardian.jsonl says what was seen; try a much lower learning_rate"
         )
-    save(state_path)
+    states.save(state())
     if settings.measure_images and not watch.has_measured(images_seen):
         watch.measure(averaged.network, images_seen, seconds())
     show()
@@ -252,11 +255,12 @@ def _train(
         measurements=watch.newest,
     )
     write_text(model.directory / "model.json", model.manifest())
-    watch.report(run, model, averaged.network, guardian.log)
+    log = [Intervention.model_validate(row) for row in guardian.log]
+    write_report(run, watch, model, averaged.network, log)
     return model
 
 
-def _save_companions(directory: Path, trainer: FamilyTrainer) -> dict[str, str]:
+def _save_companions(directory: Path, trainer: FamilyTrainer[Any]) -> dict[str, str]:
     """Networks for another training to start from, at half precision: enough to begin with."""
     return {
         name: save_weights(
@@ -276,7 +280,7 @@ def _is_over(settings: TrainingSettings, images_seen: int, seconds: float) -> bo
 def _event(
     settings: TrainingSettings, images_seen: int, seconds: float, curves: Curves
 ) -> ProgressEvent:
-    losses = [f"{name} {value:.3f}" for name, value in losses_of(curves.last()).items()]
+    losses = [f"{name} {value:.3f}" for name, value in curves.labelled(curves.last()).items()]
     note = ", ".join([f"{images_seen} images", *losses])
     if settings.total_images is not None:
         return ProgressEvent(
@@ -310,11 +314,11 @@ def _no_number(figures: Mapping[str, float], images_seen: int, run: Path) -> str
 
 
 def _write_samples(
-    run: Path, family: Family, sampler: FamilySampler, num_styles: int, images_seen: int
+    path: Path, family: AnyFamily, sampler: FamilySampler[Any], num_styles: int
 ) -> None:
-    """The sample grid: the same seeds each time, styles in turn."""
+    """Write a sample grid: the same seeds each time, styles in turn."""
     styles = torch.eye(num_styles)[[seed % num_styles for seed in range(NUM_SAMPLES)]]
-    images = sampler.sample(range(NUM_SAMPLES), styles, family.options())
+    images = sampler.sample(Request(range(NUM_SAMPLES), styles, family.options()))
     pixels = float_to_pixels(images.numpy())
     if isinstance(sampler, FromTheSet):  # each beside what it was made from
         sources = sampler.sources(range(NUM_SAMPLES), styles)
@@ -323,7 +327,7 @@ def _write_samples(
         enlarged = max(1, 128 // pixels.shape[1])  # to be judged without a magnifying glass
         pixels = pixels.repeat(enlarged, axis=1).repeat(enlarged, axis=2)
         sheet = contact_sheet(list(pixels), gap=2)
-    with replacing(run / "samples" / f"{images_seen:09d}.png") as temporary:
+    with replacing(path) as temporary:
         sheet.save(temporary)
 
 

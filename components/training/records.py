@@ -1,15 +1,17 @@
-"""What a training leaves in its folder, read back: curves, measurements, interventions."""
+"""What a training leaves in its folder, written and read in one place. No torch."""
 
 import csv
+import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from components.common.durable import write_text
 from interfaces.errors import AtelierError
 from interfaces.measurement import Measurement
 
@@ -30,6 +32,8 @@ class Intervention(BaseModel):
     images_seen: int
     seconds: float
     saw: str
+    figures: dict[str, float | str] = {}
+    """What it was seen by; a figure that is no number is text."""
     did: str
 
 
@@ -47,34 +51,75 @@ def frechet(measurements: Sequence[Measurement]) -> Measurement | None:
     return next((m for m in measurements if m.metric == "frechet" and m.style is None), None)
 
 
-def read_distances(run: Path) -> list[Distance]:
-    """The Fréchet distances measured during a training, in order; none where there is no file."""
-    distances: list[Distance] = []
-    for line in _read_lines(run / "measurements.jsonl", Measured):
-        found = frechet(line.measurements)
-        if found is not None:
-            distances.append(Distance(line.images_seen, line.seconds, found))
-    return distances
+@dataclass(frozen=True)
+class TrainingFolder:
+    """A training's folder: curves, measurements, interventions and sample grids.
+
+    Reading gives nothing where a file is missing, and passes over a last line that a killed process
+    left unfinished. Raises `AtelierError` for lines that no training writes.
+    """
+
+    path: Path
+
+    def write_curves(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Write `curves.csv`: a column for each scalar of any row, empty where a row has none."""
+        text = io.StringIO()
+        columns = dict.fromkeys(name for row in rows for name in row)
+        writer = csv.DictWriter(text, fieldnames=list(columns), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.path / "curves.csv", text.getvalue())
+
+    def curves(self) -> dict[str, list[float]]:
+        """The columns of `curves.csv` by name, equally long; NaN where a row has none."""
+        path = self.path / "curves.csv"
+        if not path.exists():
+            return {}
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        columns = rows[0] if rows else {}
+        return {name: [_number(row.get(name)) for row in rows] for name in columns}
+
+    def write_measurements(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write `measurements.jsonl`, each row as `Measured`."""
+        write_text(self.path / "measurements.jsonl", _json_lines(rows))
+
+    def measurements(self) -> list[Measured]:
+        """What was measured during the training, in order."""
+        return _read_lines(self.path / "measurements.jsonl", Measured)
+
+    def distances(self) -> list[Distance]:
+        """The Fréchet distances among the measurements, in order."""
+        found = ((line, frechet(line.measurements)) for line in self.measurements())
+        return [Distance(line.images_seen, line.seconds, m) for line, m in found if m is not None]
+
+    def write_interventions(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write `guardian.jsonl`, each row as `Intervention`."""
+        write_text(self.path / "guardian.jsonl", _json_lines(rows))
+
+    def interventions(self) -> list[Intervention]:
+        """What the guardian did, in order."""
+        return _read_lines(self.path / "guardian.jsonl", Intervention)
+
+    def grid(self, images_seen: int) -> Path:
+        """The file of a sample grid."""
+        return self.path / "samples" / f"{images_seen:09d}.png"
+
+    def grids(self) -> list[int]:
+        """Images seen at each sample grid, in order."""
+        names = sorted(path.stem for path in (self.path / "samples").glob("*.png"))
+        return [int(name) for name in names if name.isdecimal()]
 
 
-def read_interventions(run: Path) -> list[Intervention]:
-    """What the guardian of a training did, in order; nothing where there is no file."""
-    return _read_lines(run / "guardian.jsonl", Intervention)
-
-
-def read_curves(run: Path) -> dict[str, list[float]]:
-    """The columns of `curves.csv` by name, equally long; nothing where there is no file."""
-    path = run / "curves.csv"
-    if not path.exists():
-        return {}
-    with path.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    columns = rows[0] if rows else {}
-    return {name: [_number(row.get(name)) for row in rows] for name in columns}
+def _json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 def _number(text: str | None) -> float:
-    return float(text) if text else math.nan
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return math.nan
 
 
 def _read_lines(path: Path, model: type[_Line]) -> list[_Line]:

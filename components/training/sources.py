@@ -1,13 +1,14 @@
 """Pictures of the set as sources, for a family that makes nothing from a seed alone."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from components.common.images import pixels_to_float
-from components.families.port import FamilyOptions, GuidedSampler, Inputs
+from components.families.port import FamilySampler, Inputs, Request
 from interfaces.ipdt import IPDT
 
 
@@ -17,17 +18,18 @@ class FromTheSet:
     Of another style than the one asked for, where there is one: what a family turns shows there.
     """
 
-    def __init__(self, sampler: GuidedSampler, prepared: IPDT, places: np.ndarray) -> None:
+    def __init__(self, sampler: FamilySampler[Any], prepared: IPDT, places: np.ndarray) -> None:
         self.sampler = sampler
         self.images = prepared.images()
         self.labels = prepared.labels()[places]
         self.places = places
 
-    def sample(self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions) -> Tensor:
-        """Each seed's picture of the set, made anew, (n, 3, S, S)."""
+    def sample(self, request: Request[Any]) -> Tensor:
+        """Make each seed's picture of the set anew, (n, 3, S, S)."""
+        sources = self.sources(request.seeds, request.styles)
         made = [
-            self.sampler.sample_from([seed], row[None], options, Inputs(source=source))
-            for seed, row, source in zip(seeds, styles, self.sources(seeds, styles), strict=True)
+            self.sampler.sample(Request([seed], row[None], request.options, Inputs(source=source)))
+            for seed, row, source in zip(request.seeds, request.styles, sources, strict=True)
         ]
         return torch.cat(made)
 

@@ -1,25 +1,20 @@
-"""What a training sees of itself: how good its pictures are, how they spread, what it covers."""
+"""What a training measures of itself: how good its pictures are, and how far they spread."""
 
-import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.common.durable import replacing, write_text
-from components.common.images import float_to_pixels, pair_sheet, pixels_to_float
-from components.families import Family
-from components.families.port import (
-    FamilyConfig,
-    FamilySampler,
-    FamilyTrainer,
-    GuidedSampler,
-)
+from components.common.images import float_to_pixels, pixels_to_float
+from components.families import AnyFamily
+from components.families.port import FamilyConfig, FamilySampler, Request
+from components.families.sampling import SAMPLING_BATCH
+from components.families.trainer import FamilyTrainer
 from components.metrics import (
     FeatureNetwork,
     Neighbours,
@@ -28,35 +23,25 @@ from components.metrics import (
     reference_features,
 )
 from components.metrics.distances import FEWEST_IMAGES, spread
-from components.metrics.judging import STYLE_METRICS, STYLELESS_METRICS, evenly
+from components.metrics.judging import evenly
+from components.training.records import TrainingFolder
 from components.training.sources import FromTheSet
 from interfaces.errors import AtelierError
-from interfaces.igme import IGME, TrainingSettings
+from interfaces.igme import TrainingSettings
 from interfaces.ipdt import IPDT
-from interfaces.measurement import Figures, Measurement, Metric
-from interfaces.progress import Progress
+from interfaces.measurement import Figures, Measurement
+from interfaces.progress import Progress, ProgressEvent
 
 _log = logging.getLogger("atelier")
 
 NUM_LOOKED_AT = 256
 """Pictures of each kind at which the guardian looks."""
 
-MOST_MEASURED_AGAINST = 5_000
+MAX_MEASURED_AGAINST = 5_000
 """Real images of a measurement during training: KID's work grows with their square."""
 
-NUM_PAIRS = 24
-
-STYLES_NOTE = (
-    "Precision is the share of a style's generated pictures that lie among its real ones, recall "
-    "the share of the real ones that lie among the generated, coverage the share of the real ones "
-    "that have a generated one near. In brackets: what real pictures reach in their place. A style "
-    "far below the others was not learnt."
-)
-
-
-def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Rows as JSON Lines."""
-    return "".join(json.dumps(row) + "\n" for row in rows)
+AT_ONCE = 8 * SAMPLING_BATCH
+"""Pictures made between two reports of progress."""
 
 
 class Watch:
@@ -70,7 +55,7 @@ class Watch:
         self,
         prepared: IPDT,
         settings: TrainingSettings,
-        family: Family,
+        family: AnyFamily,
         config: FamilyConfig,
         cache: Path,
         progress: Progress,
@@ -111,8 +96,8 @@ class Watch:
         else:
             features = reference_features(self.prepared, self.judge, self.cache, self.progress)
         places = self.training
-        if len(places) > MOST_MEASURED_AGAINST:
-            places = evenly(places, MOST_MEASURED_AGAINST)
+        if len(places) > MAX_MEASURED_AGAINST:
+            places = evenly(places, MAX_MEASURED_AGAINST)
         return Reference(self.prepared, self.judge, features, places, "training")
 
     @cached_property
@@ -133,8 +118,9 @@ class Watch:
         """
         if len(self.training) < FEWEST_IMAGES:
             return
+        pictures = self.pictures(network, self.styles(self.settings.measure_count))
         found = self.reference.overall(
-            self._features_of(network, self._styles(self.settings.measure_count))
+            self.judge.extract(float_to_pixels(pictures.numpy())),
         )
         row = {"images_seen": images_seen, "seconds": round(seconds, 1)}
         dumped = [measurement.model_dump(mode="json") for measurement in found]
@@ -151,16 +137,17 @@ class Watch:
             return ()
         return tuple(map(Measurement.model_validate, self.measurements[-1]["measurements"]))
 
-    def look(self, trainer: FamilyTrainer) -> tuple[float, float | None]:
+    def look(self, trainer: FamilyTrainer[Any]) -> tuple[float, float | None]:
         """The pictures' spread as a share of the real ones', and the figure of over-fitting."""
-        pictures, styles = self._pictures(trainer.network, self._styles(NUM_LOOKED_AT))
+        styles = self.styles(NUM_LOOKED_AT)
+        pictures = self.pictures(trainer.network, styles)
         trainer.network.train()
         features = self.encoder.extract(float_to_pixels(pictures.numpy()))
         share = spread(features) / max(self._real_spread, 1e-12)
         return share, self._over_fitting(trainer, pictures, styles)
 
     def _over_fitting(
-        self, trainer: FamilyTrainer, pictures: Tensor, styles: Tensor
+        self, trainer: FamilyTrainer[Any], pictures: Tensor, styles: Tensor
     ) -> float | None:
         if len(self.held_out) < NUM_LOOKED_AT // 4:
             return None
@@ -176,13 +163,13 @@ class Watch:
         return float((learnt.mean() - unseen.mean()) / gap) if gap > 0 else None
 
     def _scores_of(
-        self, trainer: FamilyTrainer, places: np.ndarray, device: torch.device
+        self, trainer: FamilyTrainer[Any], places: np.ndarray, device: torch.device
     ) -> Tensor | None:
         images = torch.from_numpy(pixels_to_float(self.prepared.images()[places])).to(device)
         return trainer.scores(images, torch.from_numpy(self.labels[places]).to(device))
 
-    def _styles(self, count: int) -> Tensor:
-        """A style a picture (count, K), in the proportions of what was learnt from."""
+    def styles(self, count: int) -> Tensor:
+        """A style for each picture (count, K), in the proportions of what was learnt from."""
         labels = self.labels[evenly(self.training[self._by_style], count)]
         return torch.eye(len(self.prepared.styles))[torch.from_numpy(labels)]
 
@@ -190,20 +177,26 @@ class Watch:
     def _by_style(self) -> np.ndarray:
         return np.argsort(self.labels[self.training], kind="stable")
 
-    def _pictures(self, network: nn.Module, styles: Tensor) -> tuple[Tensor, Tensor]:
+    def pictures(self, network: nn.Module, styles: Tensor) -> Tensor:
+        """Pictures (n, 3, S, S) of the first seeds, one for each row of `styles`; reported."""
         sampler = self.sampler(network)
-        return sampler.sample(range(len(styles)), styles, self.family.options()), styles
+        return torch.cat(list(self._made(sampler, styles)))
 
-    def sampler(self, network: nn.Module) -> FamilySampler:
+    def _made(self, sampler: FamilySampler[Any], styles: Tensor) -> Iterator[Tensor]:
+        total = len(styles)
+        for first in range(0, total, AT_ONCE):
+            rows = styles[first : first + AT_ONCE]
+            seeds = range(first, first + len(rows))
+            yield sampler.sample(Request(seeds, rows, self.family.options()))
+            done = first + len(rows)
+            self.progress(ProgressEvent(stage="measure", done=done, total=total, unit="pictures"))
+
+    def sampler(self, network: nn.Module) -> FamilySampler[Any]:
         """Of seeds; pictures of the set are the sources of a family that needs one."""
         sampler = self.family.method().build_sampler(network, self.config)
         if "source" in self.family.needs:
-            return FromTheSet(cast(GuidedSampler, sampler), self.prepared, self.training)
+            return FromTheSet(sampler, self.prepared, self.training)
         return sampler
-
-    def _features_of(self, network: nn.Module, styles: Tensor) -> Tensor:
-        pictures, _ = self._pictures(network, styles)
-        return self.judge.extract(float_to_pixels(pictures.numpy()))
 
     def save_neighbours(self, path: Path) -> str | None:
         """Compact features of what was learnt from, for originality; none of too few pictures.
@@ -215,101 +208,9 @@ class Watch:
         try:
             return Neighbours.fit(self.encoded[self.training], digests).save(path)
         except AtelierError as error:
-            _log.warning("originality will not be told: %s", error)
+            _log.warning("originality will not be reported: %s", error)
             return None
 
-    def write(self, run: Path) -> None:
-        """`measurements.jsonl`."""
-        write_text(run / "measurements.jsonl", json_lines(self.measurements))
-
-    def report(self, run: Path, model: IGME, network: nn.Module, log: list[dict[str, Any]]) -> None:
-        """`report.md` and `nearest.png`: how good, which styles are covered, how original."""
-        styles = self._styles(self.settings.measure_count)
-        pictures, _ = self._pictures(network, styles)
-        pixels = float_to_pixels(pictures.numpy())
-        judged = self.judge.extract(pixels)
-        encoded = judged if self.judge is self.encoder else self.encoder.extract(pixels)
-        lines = [
-            f"# {model.family}, learnt from {model.dataset_name}",
-            "",
-            f"{model.images_seen} images seen, {len(self.training)} learnt from, "
-            f"{len(self.held_out)} held out.",
-            "",
-            *_how_good(model, self.floor),
-            "",
-            "## Styles",
-            "",
-            STYLES_NOTE,
-            "",
-            "| style | pictures learnt from | generated | precision | recall | coverage |",
-            "|---|---|---|---|---|---|",
-            *self._style_rows(judged, styles.argmax(dim=1).numpy()),
-            "",
-            "## Originality",
-            "",
-            self._originality(run, model, pixels, encoded),
-            "",
-            "## The guardian",
-            "",
-            *(
-                f"- after {row['images_seen']} images: {row['saw']} {row['figures']}; {row['did']}"
-                for row in log
-            ),
-        ]
-        if not log:
-            lines.append("Saw no trouble." if self.settings.guardian != "off" else "Was off.")
-        write_text(run / "report.md", "\n".join(lines) + "\n")
-
-    def _originality(self, run: Path, model: IGME, made: np.ndarray, encoded: Tensor) -> str:
-        """A sentence for the report; the least original beside their nearest as a picture."""
-        if not model.neighbours_path.exists():
-            return "Too few different pictures were learnt from to say."
-        neighbours = Neighbours.load(model.neighbours_path)
-        distances, places = neighbours.nearest(encoded)
-        figures = neighbours.originality(distances).numpy()
-        least = np.argsort(figures)[:NUM_PAIRS]
-        real = self.prepared.images()[self.training[places.numpy()[least]]]
-        with replacing(run / "nearest.png") as temporary:
-            pair_sheet(made[least], real).save(temporary)
-        return (
-            "1 is as far from the nearest training picture as those are from one another. Of "
-            f"{len(figures)} pictures: median {np.median(figures):.2f}, least "
-            f"{figures.min():.2f}. `nearest.png` shows the {len(least)} least original, each "
-            "beside its nearest."
-        )
-
-    def _style_rows(self, features: Tensor, asked: np.ndarray) -> list[str]:
-        """The report's table: a line for each style, in brackets what real pictures reach."""
-        # A family that knows no styles may make any style with any seed.
-        labels, told = None, STYLELESS_METRICS
-        if self.family.is_conditional:
-            labels, told = asked, STYLE_METRICS
-        found = self.reference.by_style(features, labels)
-        figures = Figures(overall=(), by_style=found)
-        rows: list[str] = []
-        for label, style in enumerate(self.prepared.styles):
-            learnt = int((self.labels[self.training] == label).sum())
-            made = len(features) if labels is None else int((labels == label).sum())
-            cells = [
-                _cell(figures, self.floor, metric, style) if metric in told else "–"
-                for metric in STYLE_METRICS
-            ]
-            rows.append(f"| {style} | {learnt} | {made} | {' | '.join(cells)} |")
-        return rows
-
-
-def _cell(figures: Figures, floor: Figures | None, metric: Metric, style: str) -> str:
-    found, real = figures.find(metric, style), floor.find(metric, style) if floor else None
-    if found is None:
-        return "too few"
-    return f"{found.value:.2f}" + (f" ({real.value:.2f})" if real else "")
-
-
-def _how_good(model: IGME, floor: Figures | None) -> list[str]:
-    """The report's figures, what real pictures reach, and what the figures are good for."""
-    lines = ["## How good", "", *(f"- {measured.line()}" for measured in model.measurements)]
-    if not model.measurements:
-        return [*lines, "Not measured."]
-    if floor is not None:
-        lines += ["", floor.floor_line()]
-    return [*lines, "", f"To compare trainings with one another. {model.measurements[0].caution}"]
+    def write(self, folder: TrainingFolder) -> None:
+        """Write `measurements.jsonl`."""
+        folder.write_measurements(self.measurements)

@@ -136,7 +136,8 @@ class Painter:
                 Image.new("RGB", (64, 64), (step % 256, 90, 120)).save(
                     folder / "samples" / f"{step * 64:09d}.png"
                 )
-                seen = {"images_seen": step * 64, "saw": "over-fitting", "did": "back to 0 images"}
+                seen = {"images_seen": step * 64, "seconds": step, "saw": "over-fitting"}
+                seen["did"] = "back to 0 images"
                 (folder / "guardian.jsonl").write_text(json.dumps(seen) + "\n")
             control.report(
                 ProgressEvent(stage="train", done=step, total=2000, note=f"loss {5 / step:.3f}")

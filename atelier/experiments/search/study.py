@@ -19,7 +19,7 @@ from atelier.experiments.search.report import write_reports
 from components.common.durable import exclusive
 from components.families import FAMILIES
 from components.families.paper002.config import Table2Config
-from components.training.records import frechet, read_distances
+from components.training import TrainingFolder, frechet
 from interfaces.errors import AtelierError
 from interfaces.experiments import MEASUREMENTS_IN_A_TRIAL, SearchSettings
 from interfaces.igme import FREE_WHEN_RESUMED, Trainer, TrainingSettings
@@ -419,7 +419,7 @@ class _Watch:
         import optuna
 
         between = _images_between(self._session.settings)
-        for distance in read_distances(self.run):
+        for distance in TrainingFolder(self.run).distances():
             mark = distance.images_seen // between * between
             if mark == 0 or mark in self._reported:
                 continue

@@ -1,4 +1,4 @@
-"""CycleGAN, read top to bottom: networks, losses, pool, trainer, sampler, other people's weights.
+"""CycleGAN, read top to bottom: networks, losses, pool, trainer, sampler.
 
 References: Zhu, Park, Isola, Efros 2017, arXiv 1703.10593 (cycle consistency); Mao et al. 2017,
 arXiv 1611.04076 (least squares); Johnson, Alahi, Fei-Fei 2016, arXiv 1603.08155 (the generator's
@@ -13,26 +13,27 @@ needs a pair: each is a mean over the images of one style. A batch of one style 
 own way there and back; a discriminator learns only where it has both real and generated images.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from components.families.cyclegan.config import CycleGANConfig, Upsampling
-from components.families.optimisers import adam, load_optimiser
-from components.families.port import (
-    FamilyConfig,
-    FamilyOptions,
-    GuidedSampler,
-    Inputs,
-    Shape,
-    Trouble,
+from components.families.cyclegan.config import CycleGANConfig, Options, Upsampling
+from components.families.optimisers import adam
+from components.families.port import Method, NetworkT, Request, Shape, Trouble
+from components.families.trainer import (
+    FamilyTrainer,
+    Machine,
+    Scalars,
+    frozen,
+    parts_of,
+    rate_factor,
 )
 
-MOST_PIXELS = 4_000_000
+MAX_PIXELS = 4_000_000
 """Of a source. Instance normalisation looks at the whole picture, so it is turned in one piece."""
 
 SMALLEST_SIDE = 8
@@ -134,10 +135,10 @@ class Discriminator(nn.Module):
 class Generators(nn.Module):
     """Both ways."""
 
-    def __init__(self, config: CycleGANConfig, resolution: int) -> None:
+    def __init__(self, config: CycleGANConfig, shape: Shape) -> None:
         super().__init__()
-        config.check_resolution(resolution)
-        self.resolution = resolution
+        config.check_resolution(shape.resolution)
+        self.resolution = shape.resolution
         sizes = config.channels, config.blocks, config.upsampling
         self.to_second = Generator(*sizes)
         self.to_first = Generator(*sizes)
@@ -182,7 +183,7 @@ Paint = Callable[[Tensor], Tensor]
 def generator_losses(
     real: Tensor, there: Paint, back: Paint, judge: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """What the two generators are told by images of one style: the fakes, and losses (N,) by name.
+    """What the two generators learn from images of one style: the fakes, and losses (N,) by name.
 
     'generator_loss': the other style's judge takes them for its own (eq. 1). 'cycle_loss': the way
     back leads to where it began (eq. 2). 'identity_loss': what already has the style that a
@@ -261,67 +262,52 @@ SCALARS = (
 )
 
 
-class Trainer:
+class Trainer(FamilyTrainer[CycleGANConfig]):
     """One update of both generators and one of both discriminators a step."""
 
-    def __init__(
-        self,
-        config: CycleGANConfig,
-        shape: Shape,
-        device: torch.device,
-        dtype: torch.dtype,
-        rng: torch.Generator,
-    ) -> None:
+    counters = ("pools", "images_seen", "learning_rate_scales", "newest")
+
+    def __init__(self, config: CycleGANConfig, shape: Shape, machine: Machine) -> None:
         if max(config.first_style, config.second_style) >= shape.num_styles:
             raise ValueError(
                 f"styles {config.first_style} and {config.second_style} of a collection of "
                 f"{shape.num_styles}: it needs two, each a folder of pictures"
             )
-        self.config = config
-        self.device = device
-        self.dtype = dtype
-        self.rng = rng
-        self.generators = Generators(config, shape.resolution)
-        self.discriminators = Discriminators(config)
-        for network in (self.generators, self.discriminators):
-            initialise(network, rng)
-            network.to(device)
-        self.network: nn.Module = self.generators
-        self.optimisers = {
-            name: adam(network.parameters(), config.learning_rate, betas=(0.5, 0.999))
-            for name, network in self._networks().items()
-        }
-        pools = [ImagePool(config.pool_size, shape, device) for _ in range(2)]
-        G, D = self.generators, self.discriminators
+        super().__init__(config, shape, machine)
+        G = self.generators = self._new("generators", Generators(config, shape))
+        D = self.discriminators = self._new("discriminators", Discriminators(config))
+        self.network = self.generators
+        first, second = (ImagePool(config.pool_size, shape, machine.device) for _ in range(2))
+        self.pools = (first, second)
         self.ways = (
-            _Way(config.first_style, G.to_second, G.to_first, D.of_second, pools[0]),
-            _Way(config.second_style, G.to_first, G.to_second, D.of_first, pools[1]),
+            _Way(config.first_style, G.to_second, G.to_first, D.of_second, first),
+            _Way(config.second_style, G.to_first, G.to_second, D.of_first, second),
         )
         self.images_seen = 0
         self.learning_rate_scales = dict.fromkeys(self.optimisers, 1.0)
-        self._newest = {name: torch.zeros((), device=device) for name in SCALARS}
+        self.newest = {name: torch.zeros((), device=machine.device) for name in SCALARS}
 
-    def _networks(self) -> dict[str, nn.Module]:
-        return {"generators": self.generators, "discriminators": self.discriminators}
+    def _new(self, name: str, network: NetworkT) -> NetworkT:
+        initialise(network, self.machine.rng)
+        optimiser = partial(adam, learning_rate=self.config.learning_rate, betas=(0.5, 0.999))
+        # Not channels last: torch takes a wrong gradient of instance normalisation for one image
+        # that lies so (seen in 2.13).
+        return self.add(name, network, optimiser, torch.preserve_format)
 
-    def step(self, images: Tensor, labels: Tensor, accumulate: int) -> dict[str, Tensor]:
+    def step(self, images: Tensor, labels: Tensor, accumulate: int) -> Scalars:
         """Scalars are means over the ways there were images for; else those of the last step."""
         self._anneal()
-        # For each way, its images in parts; a part may be empty. Not channels last: torch takes a
-        # wrong gradient of instance normalisation for one image that lies so (seen in 2.13).
+        # For each way, its images in parts; a part may be empty.
+        parts = parts_of(accumulate, images, labels)
         reals = [
-            [
-                part[where == way.label].contiguous()
-                for part, where in zip(
-                    images.chunk(accumulate), labels.chunk(accumulate), strict=True
-                )
-            ]
-            for way in self.ways
+            [part[where == way.label].contiguous() for part, where in parts] for way in self.ways
         ]
-        fakes = self._generator_step(reals)
-        self._discriminator_step(reals, fakes)
+        with self.update("generators"), frozen(self.discriminators):
+            fakes = self._teach_generators(reals)
+        with self.update("discriminators"):
+            self._teach_discriminators(reals, fakes)
         self.images_seen += len(images)
-        return dict(self._newest)
+        return dict(self.newest)
 
     def _anneal(self) -> None:
         """Constant, then a straight line to 0 (section 7.1)."""
@@ -330,11 +316,10 @@ class Trainer:
         if config.decay_images:
             past = max(0, self.images_seen - config.constant_images)
             left = max(0.0, 1.0 - past / config.decay_images)
-        for name, optimiser in self.optimisers.items():
-            for group in optimiser.param_groups:
-                group["lr"] = config.learning_rate * left * self.learning_rate_scales[name]
+        for name, scale in self.learning_rate_scales.items():
+            self.set_learning_rate(name, config.learning_rate * left * scale)
 
-    def _generator_step(self, reals: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
+    def _teach_generators(self, reals: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
         """Returns what was made of each part of each way's images."""
         config = self.config
         weights = {
@@ -342,51 +327,46 @@ class Trainer:
             "cycle_loss": config.lambda_cycle,
             "identity_loss": config.lambda_cycle * config.lambda_identity,
         }
-        self.optimisers["generators"].zero_grad(set_to_none=True)
-        self.discriminators.requires_grad_(False)
         tally = _Tally()
         fakes: list[list[Tensor]] = [[], []]
         for way, parts, made in zip(self.ways, reals, fakes, strict=True):
             count = sum(map(len, parts))
             for real in filter(len, parts):
-                with self._autocast():
+                with self.machine.autocast():
                     fake, losses = generator_losses(real, way.there, way.back, way.judge)
                 means = {name: loss.sum() / count for name, loss in losses.items()}
                 torch.stack([weights[name] * mean for name, mean in means.items()]).sum().backward()
                 tally.add(means)
                 made.append(fake.detach())
             tally.end_of_way(count > 0)
-        self.discriminators.requires_grad_(True)
-        self.optimisers["generators"].step()
-        self._newest |= tally.means()
+        self.newest |= tally.means()
         return fakes
 
-    def _discriminator_step(
+    def _teach_discriminators(
         self, reals: Sequence[Sequence[Tensor]], fakes: Sequence[Sequence[Tensor]]
     ) -> None:
-        self.optimisers["discriminators"].zero_grad(set_to_none=True)
         tally = _Tally()
         for way, made, others in zip(self.ways, fakes, reals[::-1], strict=True):
             real = [part for part in others if len(part)]
             if made and real:
-                fake = [way.pool.exchange(part, self.rng) for part in made]
-                for name, target, parts in (("real_score", 1.0, real), ("fake_score", 0.0, fake)):
-                    count = sum(map(len, parts))
-                    for part in parts:
-                        with self._autocast():
-                            scores = way.judge(part)
-                        # Halved: the discriminators shall learn slower (section 7.1).
-                        loss = least_squares_loss(scores, target).sum() / count / 2
-                        loss.backward()
-                        mean = scores.mean(dim=(1, 2)).sum() / count
-                        tally.add({"discriminator_loss": loss, name: mean})
+                fake = [way.pool.exchange(part, self.machine.rng) for part in made]
+                self._judge(way, "real_score", 1.0, real, tally)
+                self._judge(way, "fake_score", 0.0, fake, tally)
             tally.end_of_way(bool(made and real))
-        self.optimisers["discriminators"].step()
-        self._newest |= tally.means()
+        self.newest |= tally.means()
 
-    def _autocast(self) -> torch.autocast:
-        is_reduced = self.dtype is not torch.float32
-        return torch.autocast(self.device.type, dtype=self.dtype, enabled=is_reduced)
+    def _judge(
+        self, way: _Way, name: str, target: float, parts: Sequence[Tensor], tally: "_Tally"
+    ) -> None:
+        """Teach a way's judge that images are real (target 1) or generated (0)."""
+        count = sum(map(len, parts))
+        for part in parts:
+            with self.machine.autocast():
+                scores = way.judge(part)
+            # Halved, so that the discriminators learn more slowly (section 7.1).
+            loss = least_squares_loss(scores, target).sum() / count / 2
+            loss.backward()
+            tally.add({"discriminator_loss": loss, name: scores.mean(dim=(1, 2)).sum() / count})
 
     @torch.no_grad()
     def scores(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -396,11 +376,10 @@ class Trainer:
         return torch.where(labels == self.config.first_style, first, second)
 
     def remedy(self, trouble: Trouble) -> str:
-        """Learn slower: a tenth where numbers ran away, else half; only the judges by heart."""
-        factor = 0.1 if trouble in ("not a number", "divergence") else 0.5
+        """Learn slower; only the judges against over-fitting."""
         names = ["discriminators"] if trouble == "over-fitting" else list(self.optimisers)
         for name in names:
-            self.learning_rate_scales[name] *= factor
+            self.learning_rate_scales[name] *= rate_factor(trouble)
         scales = ", ".join(f"{self.learning_rate_scales[name]:g} ({name})" for name in names)
         return f"learning rate × {scales}"
 
@@ -408,63 +387,33 @@ class Trainer:
         """Both judges."""
         return {"discriminator": self.discriminators}
 
-    def start_from(
+    def first_weights(
         self,
         weights: Mapping[str, Tensor],
-        companions: Mapping[str, Mapping[str, Tensor]],
         styles: Sequence[int | None],
-        config: FamilyConfig,
-    ) -> None:
-        """All networks; the ways are exchanged where one leads to the other's style there."""
-        before = cast(CycleGANConfig, config)
+        config: CycleGANConfig,
+    ) -> Mapping[str, Tensor]:
+        """Exchange the ways where one leads to the other's style in the trained network."""
         first, second = styles[self.config.first_style], styles[self.config.second_style]
-        is_exchanged = first == before.second_style or second == before.first_style
-        for network, known in (
-            (self.generators, weights),
-            (self.discriminators, companions.get("discriminator")),
-        ):
-            if known is not None:
-                network.load_state_dict(_exchanged(known) if is_exchanged else known)
-
-    def state_dict(self) -> dict[str, object]:
-        """Networks, optimisers, pools and counters; the noise's state is the loop's."""
-        return {
-            "networks": {name: n.state_dict() for name, n in self._networks().items()},
-            "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
-            "pools": [way.pool.state_dict() for way in self.ways],
-            "images_seen": self.images_seen,
-            "learning_rate_scales": self.learning_rate_scales,
-            "newest": self._newest,
-        }
-
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Go on from `state_dict()`."""
-        known = cast(Mapping[str, Any], state)
-        for name, network in self._networks().items():
-            network.load_state_dict(known["networks"][name])
-            load_optimiser(self.optimisers[name], known["optimisers"][name])
-        for way, pool in zip(self.ways, known["pools"], strict=True):
-            way.pool.load_state_dict(pool)
-        self.images_seen = known["images_seen"]
-        self.learning_rate_scales = dict(known["learning_rate_scales"])
-        self._newest = {name: v.to(self.device) for name, v in known["newest"].items()}
+        is_exchanged = first == config.second_style or second == config.first_style
+        return _exchanged(weights) if is_exchanged else weights
 
 
 class _Tally:
     """Scalars of a step: summed over parts, then the mean over the ways that had any."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
+        self.sums: Scalars = {}
         self.num_ways = 0
 
-    def add(self, found: Mapping[str, Tensor]) -> None:
+    def add(self, found: Scalars) -> None:
         for name, value in found.items():
             self.sums[name] = self.sums.get(name, 0.0) + value.detach()
 
     def end_of_way(self, had_images: bool) -> None:
         self.num_ways += had_images
 
-    def means(self) -> dict[str, Tensor]:
+    def means(self) -> Scalars:
         return {name: total / self.num_ways for name, total in self.sums.items()}
 
 
@@ -487,25 +436,24 @@ class Sampler:
         self.config = config
         self.device = next(network.parameters()).device
 
-    def sample(self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions) -> Tensor:
-        """Without a source: patches of colour drawn from each seed are turned, (n, 3, S, S)."""
-        sources = [_patches(seed, self.network.resolution) for seed in seeds]
-        turned = [
-            self._turn(*pair) for pair in zip(sources, self._ways_to_first(styles), strict=True)
-        ]
-        return torch.stack(turned)
-
-    def sample_from(
-        self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions, inputs: Inputs
-    ) -> Tensor:
-        """The source turned, (n, 3, H, W) of its own size, the same for every seed.
+    def sample(self, request: Request[Options]) -> Tensor:
+        """Turn the source, (n, 3, H, W) of its own size, the same for every seed.
 
         Towards the one of the two styles of which a row has more; towards the second where it has
-        as much of both. Raises `ValueError` for a source that is too small or too large, and for a
+        as much of both. Without a source, patches of colour drawn from each seed are turned,
+        (n, 3, S, S). Raises `ValueError` for a source that is too small or too large, and for a
         style that is neither.
         """
-        if inputs.source is None:
-            return self.sample(seeds, styles, options)
+        styles, source = request.styles, request.inputs.source
+        ways = (styles[:, self.config.first_style] > styles[:, self.config.second_style]).tolist()
+        if source is None:
+            sources = [_patches(seed, self.network.resolution) for seed in request.seeds]
+            return torch.stack([self._turn(*pair) for pair in zip(sources, ways, strict=True)])
+        self._check(styles)
+        turned = {way: self._turn(source, way) for way in dict.fromkeys(ways)}
+        return torch.stack([turned[way] for way in ways])
+
+    def _check(self, styles: Tensor) -> None:
         pair = [self.config.first_style, self.config.second_style]
         if not (styles[:, pair] > 0).any(dim=1).all():
             first, second = (place + 1 for place in pair)
@@ -513,12 +461,6 @@ class Sampler:
                 f"style: this model turns between styles {first} and {second} of its "
                 f"{styles.shape[1]} alone; ask for one of them"
             )
-        ways = self._ways_to_first(styles)
-        turned = {way: self._turn(inputs.source, way) for way in dict.fromkeys(ways)}
-        return torch.stack([turned[way] for way in ways])
-
-    def _ways_to_first(self, styles: Tensor) -> list[bool]:
-        return (styles[:, self.config.first_style] > styles[:, self.config.second_style]).tolist()
 
     @torch.no_grad()
     def _turn(self, source: Tensor, is_to_first: bool) -> Tensor:
@@ -539,98 +481,11 @@ def _check_size(height: int, width: int) -> None:
         raise ValueError(
             f"source: {width}×{height} pixels are too few; each side needs {SMALLEST_SIDE}"
         )
-    if height * width > MOST_PIXELS:
+    if height * width > MAX_PIXELS:
         raise ValueError(
-            f"source: {width}×{height} pixels are over {MOST_PIXELS // 10**6} megapixels; make it "
+            f"source: {width}×{height} pixels are over {MAX_PIXELS // 10**6} megapixels; make it "
             "smaller first"
         )
 
 
-# ---------------------------------------------------------------- weights from elsewhere
-
-
-_THEIR_NAME = re.compile(r"(?:module\.)?model\.(\d+)(?:\.conv_block\.(\d+))?\.(weight|bias)")
-_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-
-
-def import_generator(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A generator trained with pytorch-CycleGAN-and-pix2pix => weights and sizes of a `Generator`.
-
-    `state` is its plain state dict (`latest_net_G_A.pth`, read with `weights_only=True`): a ResNet
-    with instance normalisation for RGB, layers named by their place, `model.N` or
-    `model.N.conv_block.M`. Statistics of normalisation, which old files have, play no part. The
-    sizes are the config's `channels`, `blocks` and `upsampling`. Raises `ValueError` for anything
-    else.
-    """
-    layers: dict[tuple[int, int], dict[str, Tensor]] = {}
-    for name, tensor in state.items():
-        if name.endswith(_STATISTICS):
-            continue
-        match = _THEIR_NAME.fullmatch(name)
-        if match is None or not isinstance(tensor, Tensor):
-            raise ValueError(f"{name}: no layer of a ResNet generator of pytorch-CycleGAN")
-        place = int(match[1]), int(match[2] or 0)
-        layers.setdefault(place, {})[match[3]] = tensor.detach().float()
-    places = sorted(layers)
-    blocks = len({number for number, inner in places if inner})
-    if [number for number, _ in places] != _their_places(blocks):
-        raise ValueError(
-            "not the layers of a ResNet generator with instance normalisation of pytorch-CycleGAN "
-            "(those with batch normalisation or a U-Net cannot be read)"
-        )
-    stem = layers[places[0]].get("weight", torch.empty(0))
-    if stem.ndim != 4:
-        raise ValueError("model.1.weight: not a convolution's")
-    sizes = {"channels": stem.shape[0], "blocks": blocks, "upsampling": "transposed"}
-    # Both lay their convolutions out in the same order.
-    mine = Generator(stem.shape[0], blocks, "transposed")
-    names = [
-        name
-        for name, module in mine.named_modules()
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
-    ]
-    weights = {
-        f"{name}.{kind}": tensor
-        for name, place in zip(names, places, strict=True)
-        for kind, tensor in layers[place].items()
-    }
-    if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
-        raise ValueError("not all of its numbers are finite")
-    try:
-        mine.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()
-        raise ValueError(
-            f"its layers have other shapes than such a generator's: {reason}"
-        ) from error
-    return weights, sizes
-
-
-def _their_places(blocks: int) -> list[int]:
-    """Places of the convolutions among padding, normalisation and activations, blocks twice."""
-    down, up = [1, 4, 7], [10 + blocks, 13 + blocks, 17 + blocks]
-    return [*down, *(10 + number for number in range(blocks) for _ in range(2)), *up]
-
-
-# ---------------------------------------------------------------- the family's door
-
-
-def build_trainer(
-    config: FamilyConfig,
-    shape: Shape,
-    device: torch.device,
-    dtype: torch.dtype,
-    rng: torch.Generator,
-) -> Trainer:
-    """A fresh trainer, first weights drawn from `rng`; `ValueError` for too few styles."""
-    return Trainer(cast(CycleGANConfig, config), shape, device, dtype, rng)
-
-
-def build_network(config: FamilyConfig, shape: Shape) -> nn.Module:
-    """Both generators, their weights still to be loaded."""
-    return Generators(cast(CycleGANConfig, config), shape.resolution)
-
-
-def build_sampler(network: nn.Module, config: FamilyConfig) -> GuidedSampler:
-    """A sampler over both generators on their device."""
-    return Sampler(cast(Generators, network), cast(CycleGANConfig, config))
+METHOD = Method(Trainer, Generators, Sampler)

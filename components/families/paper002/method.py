@@ -6,17 +6,25 @@ Gulrajani et al. 2017, arXiv 1704.00028 (gradient penalty, eq. 3).
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from components.families.optimisers import adam, load_optimiser
+from components.families.optimisers import adam
 from components.families.paper002.config import Options, Table2Config
-from components.families.port import FamilyConfig, FamilyOptions, FamilySampler, Shape, Trouble
+from components.families.port import Method, NetworkT, Request, Shape, Trouble
 from components.families.sampling import draw_latents, in_fixed_batches
+from components.families.trainer import (
+    FamilyTrainer,
+    Machine,
+    Scalars,
+    frozen,
+    parts_of,
+    rate_factor,
+)
 
 # ---------------------------------------------------------------- networks
 
@@ -36,10 +44,10 @@ def _normalisation(name: str, channels: int) -> nn.Module:
 class Generator(nn.Module):
     """z (N, latent_dim) => images (N, 3, S, S): 4×4 features, doubled until S."""
 
-    def __init__(self, config: Table2Config, resolution: int) -> None:
+    def __init__(self, config: Table2Config, shape: Shape) -> None:
         super().__init__()
-        config.check_resolution(resolution)
-        doublings = int(math.log2(resolution / 4))
+        config.check_resolution(shape.resolution)
+        doublings = int(math.log2(shape.resolution / 4))
         widths = [config.generator_channels * 2**n for n in reversed(range(doublings))]
         kernel = config.kernel_size
 
@@ -85,11 +93,11 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Images (N, 3, S, S) => a score each (N,): logits for BCE, a critic's value for W1."""
 
-    def __init__(self, config: Table2Config, resolution: int) -> None:
+    def __init__(self, config: Table2Config, shape: Shape) -> None:
         super().__init__()
         kernel = config.kernel_size
-        config.check_resolution(resolution)
-        doublings = int(math.log2(resolution / 4))
+        config.check_resolution(shape.resolution)
+        doublings = int(math.log2(shape.resolution / 4))
         widths = [config.discriminator_channels * 2**n for n in range(doublings)]
         layers: list[nn.Module] = []
         for width, next_width in zip([3, *widths], widths, strict=False):
@@ -163,96 +171,58 @@ def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor, mix: 
 # ---------------------------------------------------------------- trainer
 
 
-def _optimiser(config: Table2Config, network: nn.Module) -> torch.optim.Optimizer:
-    if config.optimiser == "sgd":
-        return torch.optim.SGD(network.parameters(), lr=config.learning_rate)
-    betas = (config.beta1, config.beta2)
-    return adam(network.parameters(), config.learning_rate, betas)
-
-
-class Trainer:
+class Trainer(FamilyTrainer[Table2Config]):
     """Adversarial training of paper 002: D learns from every batch, G from every n-th."""
 
-    def __init__(
-        self,
-        config: Table2Config,
-        resolution: int,
-        device: torch.device,
-        dtype: torch.dtype,
-        rng: torch.Generator,
-    ) -> None:
-        self.config = config
-        self.device = device
-        self.dtype = dtype
-        self.rng = rng
-        self.generator = Generator(config, resolution)
-        self.discriminator = Discriminator(config, resolution)
-        for network in (self.generator, self.discriminator):
-            initialise(network, config.weight_init, rng)
-            network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network: nn.Module = self.generator
-        self.optimisers = {
-            "generator": _optimiser(config, self.generator),
-            "discriminator": _optimiser(config, self.discriminator),
-        }
-        self.num_steps = 0
-        self._generator_loss = torch.zeros((), device=device)
+    counters = ("num_steps", "generator_loss")
 
-    def step(self, images: Tensor, labels: Tensor, accumulate: int) -> dict[str, Tensor]:
+    def __init__(self, config: Table2Config, shape: Shape, machine: Machine) -> None:
+        super().__init__(config, shape, machine)
+        self.generator = self._new("generator", Generator(config, shape))
+        self.discriminator = self._new("discriminator", Discriminator(config, shape))
+        self.network = self.generator
+        self.num_steps = 0
+        self.generator_loss = torch.zeros((), device=machine.device)
+
+    def _new(self, name: str, network: NetworkT) -> NetworkT:
+        initialise(network, self.config.weight_init, self.machine.rng)
+        return self.add(name, network, partial(_optimiser, self.config))
+
+    def step(self, images: Tensor, labels: Tensor, accumulate: int) -> Scalars:
         """One discriminator update, and every `discriminator_iterations` a generator update."""
         images = images.contiguous(memory_format=torch.channels_last)
-        metrics = self._discriminator_step(images.chunk(accumulate))
+        with self.update("discriminator"):
+            scalars = self.accumulate(parts_of(accumulate, images), self._discriminator_loss)
+        if self.config.gradient_correction == "clipping":
+            clip(self.discriminator, self.config.clip_value)
         self.num_steps += 1
         if self.num_steps % self.config.discriminator_iterations == 0:
-            self._generator_loss = self._generator_step(len(images), accumulate)
-        return metrics | {"generator_loss": self._generator_loss}
+            with self.update("generator"), frozen(self.discriminator):
+                found = self.accumulate(parts_of(accumulate, images), self._generator_loss)
+            self.generator_loss = found["generator_loss"]
+        return scalars | {"generator_loss": self.generator_loss}
 
-    def _discriminator_step(self, parts: Sequence[Tensor]) -> dict[str, Tensor]:
+    def _discriminator_loss(self, real: Tensor) -> tuple[Tensor, Scalars]:
         D, config = self.discriminator, self.config
-        self.optimisers["discriminator"].zero_grad(set_to_none=True)
-        sums: dict[str, Tensor] = {}
-        for real in parts:
-            with self._autocast():
-                with torch.no_grad():
-                    fake = self.generator(self._latents(len(real)))
-                real_logits, fake_logits = D(real).float(), D(fake).float()
-                loss = discriminator_loss(config.loss, real_logits, fake_logits)
-                found = {"discriminator_loss": loss}
-                if config.gradient_correction == "penalty":
-                    mix = torch.rand(len(real), 1, 1, 1, generator=self.rng).to(self.device)
-                    found["gradient_penalty"] = gradient_penalty(D, real, fake.float(), mix)
-                    loss = loss + config.penalty_weight * found["gradient_penalty"]
-            (loss / len(parts)).backward()
-            found |= {"real_score": real_logits.mean(), "fake_score": fake_logits.mean()}
-            for name, value in found.items():
-                sums[name] = sums.get(name, 0.0) + value.detach() / len(parts)
-        self.optimisers["discriminator"].step()
-        if config.gradient_correction == "clipping":
-            with torch.no_grad():
-                for parameter in D.parameters():
-                    parameter.clamp_(-config.clip_value, config.clip_value)
-        return sums
+        with torch.no_grad():
+            fake = self.generator(self._latents(len(real)))
+        real_logits, fake_logits = D(real).float(), D(fake).float()
+        loss = discriminator_loss(config.loss, real_logits, fake_logits)
+        scalars = {"discriminator_loss": loss}
+        if config.gradient_correction == "penalty":
+            mix = self.machine.uniform(len(real), 1, 1, 1)
+            scalars["gradient_penalty"] = gradient_penalty(D, real, fake.float(), mix)
+            loss = loss + config.penalty_weight * scalars["gradient_penalty"]
+        return loss, scalars | {"real_score": real_logits.mean(), "fake_score": fake_logits.mean()}
 
-    def _generator_step(self, batch_size: int, accumulate: int) -> Tensor:
-        self.optimisers["generator"].zero_grad(set_to_none=True)
-        self.discriminator.requires_grad_(False)
-        total = torch.zeros((), device=self.device)
-        for part in torch.arange(batch_size).chunk(accumulate):
-            with self._autocast():
-                fake_logits = self.discriminator(self.generator(self._latents(len(part)))).float()
-                loss = generator_loss(self.config.loss, fake_logits) / accumulate
-            loss.backward()
-            total += loss.detach()
-        self.discriminator.requires_grad_(True)
-        self.optimisers["generator"].step()
-        return total
+    def _generator_loss(self, real: Tensor) -> tuple[Tensor, Scalars]:
+        """As many images as there are real ones."""
+        fake_logits = self.discriminator(self.generator(self._latents(len(real)))).float()
+        loss = generator_loss(self.config.loss, fake_logits)
+        return loss, {"generator_loss": loss}
 
     def _latents(self, count: int) -> Tensor:
-        return torch.randn(count, self.config.latent_dim, generator=self.rng).to(self.device)
-
-    def _autocast(self) -> torch.autocast:
-        is_reduced = self.dtype is not torch.float32
-        return torch.autocast(self.device.type, dtype=self.dtype, enabled=is_reduced)
+        return self.machine.normal(count, self.config.latent_dim)
 
     @torch.no_grad()
     def scores(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -263,53 +233,28 @@ class Trainer:
         return scores
 
     def remedy(self, trouble: Trouble) -> str:
-        """Learn slower: a tenth where numbers ran away, else half; only D where it learns by heart.
+        """Lower the learning rates; only the discriminator's against over-fitting.
 
-        An over-fitted discriminator has no augmentation here to make its task harder.
+        There is no augmentation here that could make its task harder.
         """
-        factor = 0.1 if trouble in ("not a number", "divergence") else 0.5
         names = ["discriminator"] if trouble == "over-fitting" else list(self.optimisers)
-        for name in names:
-            for group in self.optimisers[name].param_groups:
-                group["lr"] *= factor
-        rates = {name: self.optimisers[name].param_groups[0]["lr"] for name in names}
+        rates = {name: self.learning_rate(name) * rate_factor(trouble) for name in names}
+        for name, rate in rates.items():
+            self.set_learning_rate(name, rate)
         return "learning rate now " + ", ".join(f"{r:g} ({name})" for name, r in rates.items())
 
-    def companions(self) -> dict[str, nn.Module]:
-        """The discriminator: half of what was learnt."""
-        return {"discriminator": self.discriminator}
 
-    def start_from(
-        self,
-        weights: Mapping[str, Tensor],
-        companions: Mapping[str, Mapping[str, Tensor]],
-        styles: Sequence[int | None],
-        config: FamilyConfig,
-    ) -> None:
-        """Both networks, where both are there; these know no styles."""
-        self.generator.load_state_dict(weights)
-        if "discriminator" in companions:
-            self.discriminator.load_state_dict(companions["discriminator"])
+def _optimiser(config: Table2Config, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    if config.optimiser == "sgd":
+        return torch.optim.SGD(parameters, lr=config.learning_rate)
+    return adam(parameters, config.learning_rate, (config.beta1, config.beta2))
 
-    def state_dict(self) -> dict[str, object]:
-        """Networks, optimisers and the counter; the noise's state is the loop's."""
-        return {
-            "generator": self.generator.state_dict(),
-            "discriminator": self.discriminator.state_dict(),
-            "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
-            "num_steps": self.num_steps,
-            "generator_loss": self._generator_loss,
-        }
 
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Go on from `state_dict()`."""
-        known = cast(Mapping[str, Any], state)
-        self.generator.load_state_dict(known["generator"])
-        self.discriminator.load_state_dict(known["discriminator"])
-        for name, optimiser in self.optimisers.items():
-            load_optimiser(optimiser, known["optimisers"][name])
-        self.num_steps = known["num_steps"]
-        self._generator_loss = known["generator_loss"].to(self.device)
+@torch.no_grad()
+def clip(network: nn.Module, limit: float) -> None:
+    """Clamp every weight to [-limit, limit] (WGAN, algorithm 1)."""
+    for parameter in network.parameters():
+        parameter.clamp_(-limit, limit)
 
 
 # ---------------------------------------------------------------- sampler
@@ -318,36 +263,15 @@ class Trainer:
 class Sampler:
     """Seeds => pictures, through a generator in evaluation mode."""
 
-    def __init__(self, network: nn.Module, config: Table2Config) -> None:
+    def __init__(self, network: Generator, config: Table2Config) -> None:
         self.network = network.eval()
         self.latent_dim = config.latent_dim
         self.device = next(network.parameters()).device
 
-    def sample(self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions) -> Tensor:
-        """One picture a seed, (n, 3, S, S) in [-1, 1]; the styles play no part."""
-        latents = draw_latents(seeds, self.latent_dim, cast(Options, options))
+    def sample(self, request: Request[Options]) -> Tensor:
+        """Make one picture for each seed, (n, 3, S, S) in [-1, 1]; styles play no part."""
+        latents = draw_latents(request.seeds, self.latent_dim, request.options)
         return in_fixed_batches(self.network, [latents], self.device)
 
 
-# ---------------------------------------------------------------- the family's door
-
-
-def build_trainer(
-    config: FamilyConfig,
-    shape: Shape,
-    device: torch.device,
-    dtype: torch.dtype,
-    rng: torch.Generator,
-) -> Trainer:
-    """A fresh trainer, first weights drawn from `rng`."""
-    return Trainer(cast(Table2Config, config), shape.resolution, device, dtype, rng)
-
-
-def build_network(config: FamilyConfig, shape: Shape) -> nn.Module:
-    """The generator, its weights still to be loaded."""
-    return Generator(cast(Table2Config, config), shape.resolution)
-
-
-def build_sampler(network: nn.Module, config: FamilyConfig) -> FamilySampler:
-    """A sampler over a generator on its device."""
-    return Sampler(network, cast(Table2Config, config))
+METHOD = Method(Trainer, Generator, Sampler)

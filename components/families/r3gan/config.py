@@ -27,7 +27,7 @@ class R3GANConfig(FamilyConfig):
         description="Channels at half the images' side; each halving below doubles them.",
     )
     max_channels: int = Field(
-        default=256, ge=16, le=2048, multiple_of=16, description="Channels are never more than so."
+        default=256, ge=16, le=2048, multiple_of=16, description="Upper limit on channels."
     )
     blocks: int = Field(
         default=1, ge=1, le=8, description="Residual blocks at each size of the features."
@@ -59,7 +59,7 @@ class R3GANConfig(FamilyConfig):
         default=16,
         ge=1,
         le=64,
-        description="Penalties are taken every so many steps, and so many times as heavy.",
+        description="Steps between two R1 and R2 penalties, which also weighs each.",
     )
     augment: Augmentation = Field(
         default="light",

@@ -10,22 +10,30 @@ begins with 4×4 patches at stride 2.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from components.families.augment import augment
-from components.families.optimisers import adam, load_optimiser
-from components.families.port import FamilyConfig, FamilyOptions, FamilySampler, Shape, Trouble
+from components.families.optimisers import adam
+from components.families.port import Method, NetworkT, Request, Shape, Trouble
 from components.families.r3gan.config import Augmentation, Options, R3GANConfig
 from components.families.sampling import draw_latents, in_fixed_batches
-from components.families.styles import with_styles
+from components.families.trainer import (
+    FamilyTrainer,
+    Machine,
+    Scalars,
+    frozen,
+    parts_of,
+    rate_factor,
+)
 
 STYLE_DIM = 64
 SLOPE = 0.2
+STRONGER: dict[Augmentation, Augmentation] = {"none": "flip", "flip": "light", "light": "full"}
+"""What a remedy makes of an augmentation."""
 
 # ---------------------------------------------------------------- networks
 
@@ -167,66 +175,62 @@ def zero_centred_penalty(scores: Tensor, images: Tensor) -> Tensor:
 # ---------------------------------------------------------------- trainer
 
 
-def _between(end: float, start: float, left: float) -> float:
-    return end + left * (start - end)
-
-
-class Trainer:
+class Trainer(FamilyTrainer[R3GANConfig]):
     """One discriminator and one generator update a step, on one draw of generated images."""
 
-    def __init__(
-        self,
-        config: R3GANConfig,
-        shape: Shape,
-        device: torch.device,
-        dtype: torch.dtype,
-        rng: torch.Generator,
-    ) -> None:
-        self.config = config
-        self.num_styles = shape.num_styles
-        self.device = device
-        self.dtype = dtype
-        self.rng = rng
-        self.generator = Generator(config, shape)
-        self.discriminator = Discriminator(config, shape)
-        for network in (self.generator, self.discriminator):
-            initialise(network, rng)
-            network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network: nn.Module = self.generator
-        networks = {"generator": self.generator, "discriminator": self.discriminator}
-        self.optimisers = {
-            name: adam(network.parameters(), config.learning_rate, betas=(0.0, 0.99))
-            for name, network in networks.items()
-        }
+    style_table = "style.weight"
+    counters = (
+        "num_steps",
+        "images_seen",
+        "augment",
+        "learning_rate_scale",
+        "gamma_scale",
+        "penalties",
+    )
+
+    def __init__(self, config: R3GANConfig, shape: Shape, machine: Machine) -> None:
+        super().__init__(config, shape, machine)
+        self.generator = self._new("generator", Generator(config, shape))
+        self.discriminator = self._new("discriminator", Discriminator(config, shape))
+        self.network = self.generator
         self.num_steps = 0
         self.images_seen = 0
-        self.augment = config.augment
-        # What the remedies have changed.
+        self.penalties: Scalars = {}
+        # What the remedies change.
+        self.augment: Augmentation = config.augment
         self.learning_rate_scale = 1.0
         self.gamma_scale = 1.0
-        self._penalties: dict[str, Tensor] = {}
 
-    def step(self, images: Tensor, labels: Tensor, accumulate: int) -> dict[str, Tensor]:
+    def _new(self, name: str, network: NetworkT) -> NetworkT:
+        initialise(network, self.machine.rng)
+        optimiser = partial(adam, learning_rate=self.config.learning_rate, betas=(0.0, 0.99))
+        return self.add(name, network, optimiser)
+
+    def step(self, images: Tensor, labels: Tensor, accumulate: int) -> Scalars:
         """One update of each network."""
-        gamma = self._anneal(len(images))
+        gamma = self._anneal()
         images = images.contiguous(memory_format=torch.channels_last)
-        styles = F.one_hot(labels, self.num_styles).float()
-        with self._autocast():
-            z = torch.randn(len(images), self.config.latent_dim, generator=self.rng)
-            fakes = [
-                self.generator(part, style)
-                for part, style in zip(
-                    z.to(self.device).chunk(accumulate), styles.chunk(accumulate), strict=True
-                )
+        z = self.machine.normal(len(images), self.config.latent_dim)
+        with self.machine.autocast():
+            parts = [
+                (real, self.generator(z, style), style)
+                for real, z, style in parts_of(accumulate, images, z, self.one_hot(labels))
             ]
-        parts = list(zip(images.chunk(accumulate), fakes, styles.chunk(accumulate), strict=True))
-        metrics, real_scores = self._discriminator_step(parts, gamma)
-        metrics["generator_loss"] = self._generator_step(parts, real_scores)
+        real_scores: list[Tensor] = []
+        with self.update("discriminator"):
+            loss = partial(self._discriminator_loss, gamma, real_scores)
+            scalars = self.accumulate(parts, loss) | self.penalties
+        judged = [
+            (fake, style, scores)
+            for (_, fake, style), scores in zip(parts, real_scores, strict=True)
+        ]
+        with self.update("generator"), frozen(self.discriminator):
+            scalars |= self.accumulate(judged, self._generator_loss)
         self.num_steps += 1
         self.images_seen += len(images)
-        return metrics
+        return scalars
 
-    def _anneal(self, batch_size: int) -> float:
+    def _anneal(self) -> float:
         """Set both learning rates; return γ (section 4, "burn-in")."""
         config = self.config
         done = min(1.0, self.images_seen / config.burn_in_images) if config.burn_in_images else 1.0
@@ -234,131 +238,66 @@ class Trainer:
         rate = _between(config.final_learning_rate, config.learning_rate, left)
         rate *= self.learning_rate_scale
         # Two time scales: Heusel et al. 2017, arXiv 1706.08500.
-        rates = {"generator": rate, "discriminator": rate * config.discriminator_rate}
-        for name, optimiser in self.optimisers.items():
-            for group in optimiser.param_groups:
-                group["lr"] = rates[name]
+        self.set_learning_rate("generator", rate)
+        self.set_learning_rate("discriminator", rate * config.discriminator_rate)
         return _between(config.final_gamma, config.gamma, left) * self.gamma_scale
 
-    def _discriminator_step(
-        self, parts: Sequence[tuple[Tensor, Tensor, Tensor]], gamma: float
-    ) -> tuple[dict[str, Tensor], list[Tensor]]:
-        self.optimisers["discriminator"].zero_grad(set_to_none=True)
+    def _discriminator_loss(
+        self, gamma: float, real_scores: list[Tensor], real: Tensor, fake: Tensor, styles: Tensor
+    ) -> tuple[Tensor, Scalars]:
+        """Eq. 2, and where they are due eq. 3 and 4; appends the scores of the real images."""
         interval = self.config.penalty_interval
         is_penalised = gamma > 0 and self.num_steps % interval == 0
-        sums: dict[str, Tensor] = {}
-        real_scores: list[Tensor] = []
-        for real, fake, styles in parts:
-            real, fake = self._augmented(real), self._augmented(fake.detach().float())
-            if is_penalised:
-                real.requires_grad_()
-                fake.requires_grad_()
-            with self._autocast():
-                # Together: one pass over twice the images is quicker than two.
-                images = torch.cat([real, fake]).contiguous(memory_format=torch.channels_last)
-                real_logits, fake_logits = self.discriminator(images, styles.repeat(2, 1)).chunk(2)
-                found = {"discriminator_loss": relativistic_loss(real_logits, fake_logits)}
-                loss = found["discriminator_loss"]
-                if is_penalised:
-                    r1 = zero_centred_penalty(real_logits, real)
-                    r2 = zero_centred_penalty(fake_logits, fake)
-                    loss = loss + interval * gamma / 2 * (r1 + r2)
-                    self._penalties = {"r1_penalty": r1.detach(), "r2_penalty": r2.detach()}
-            (loss / len(parts)).backward()
-            real_scores.append(real_logits.detach())
-            found |= {"real_score": real_logits.mean(), "fake_score": fake_logits.mean()}
-            for name, value in found.items():
-                sums[name] = sums.get(name, 0.0) + value.detach() / len(parts)
-        self.optimisers["discriminator"].step()
-        return sums | self._penalties, real_scores
+        real = self._augmented(real).requires_grad_(is_penalised)
+        fake = self._augmented(fake.detach().float()).requires_grad_(is_penalised)
+        # Together: one pass over twice the images is quicker than two.
+        images = torch.cat([real, fake]).contiguous(memory_format=torch.channels_last)
+        real_logits, fake_logits = self.discriminator(images, styles.repeat(2, 1)).chunk(2)
+        real_scores.append(real_logits.detach())
+        loss = relativistic_loss(real_logits, fake_logits)
+        scalars = {
+            "discriminator_loss": loss,
+            "real_score": real_logits.mean(),
+            "fake_score": fake_logits.mean(),
+        }
+        if is_penalised:
+            r1 = zero_centred_penalty(real_logits, real)
+            r2 = zero_centred_penalty(fake_logits, fake)
+            loss = loss + interval * gamma / 2 * (r1 + r2)
+            self.penalties = {"r1_penalty": r1.detach(), "r2_penalty": r2.detach()}
+        return loss, scalars
 
-    def _generator_step(
-        self, parts: Sequence[tuple[Tensor, Tensor, Tensor]], real_scores: Sequence[Tensor]
-    ) -> Tensor:
-        self.optimisers["generator"].zero_grad(set_to_none=True)
-        self.discriminator.requires_grad_(False)
-        total = torch.zeros((), device=self.device)
-        for (_, fake, styles), real_logits in zip(parts, real_scores, strict=True):
-            with self._autocast():
-                fake_logits = self.discriminator(self._augmented(fake), styles)
-                loss = relativistic_loss(fake_logits, real_logits) / len(parts)
-            loss.backward()
-            total += loss.detach()
-        self.discriminator.requires_grad_(True)
-        self.optimisers["generator"].step()
-        return total
+    def _generator_loss(
+        self, fake: Tensor, styles: Tensor, real_scores: Tensor
+    ) -> tuple[Tensor, Scalars]:
+        fake_logits = self.discriminator(self._augmented(fake), styles)
+        loss = relativistic_loss(fake_logits, real_scores)
+        return loss, {"generator_loss": loss}
 
     def _augmented(self, images: Tensor) -> Tensor:
-        moved = augment(images, self.augment, self.rng)
-        return moved.contiguous(memory_format=torch.channels_last)
-
-    def _autocast(self) -> torch.autocast:
-        is_reduced = self.dtype is not torch.float32
-        return torch.autocast(self.device.type, dtype=self.dtype, enabled=is_reduced)
+        seen = augment(images, self.augment, self.machine.rng)
+        return seen.contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def scores(self, images: Tensor, labels: Tensor) -> Tensor:
         """The discriminator's scores (N,) of images as they are, not augmented."""
-        styles = F.one_hot(labels, self.num_styles).float()
-        return self.discriminator(images.contiguous(memory_format=torch.channels_last), styles)
+        images = images.contiguous(memory_format=torch.channels_last)
+        return self.discriminator(images, self.one_hot(labels))
 
     def remedy(self, trouble: Trouble) -> str:
-        """Stronger augmentation against learning by heart; else slower, and penalised more."""
-        stronger = {"none": "flip", "flip": "light", "light": "full"}
+        """Augment more strongly against over-fitting; else learn slower, and penalise more."""
         if trouble == "over-fitting":
             if self.augment == "full":
                 return ""
-            self.augment = cast(Augmentation, stronger[self.augment])
+            self.augment = STRONGER[self.augment]
             return f"augmentation now {self.augment}"
-        self.learning_rate_scale *= 0.1 if trouble in ("not a number", "divergence") else 0.5
+        self.learning_rate_scale *= rate_factor(trouble)
         self.gamma_scale *= 2
         return f"learning rate × {self.learning_rate_scale:g}, γ × {self.gamma_scale:g}"
 
-    def companions(self) -> dict[str, nn.Module]:
-        """The discriminator: half of what was learnt."""
-        return {"discriminator": self.discriminator}
 
-    def start_from(
-        self,
-        weights: Mapping[str, Tensor],
-        companions: Mapping[str, Mapping[str, Tensor]],
-        styles: Sequence[int | None],
-        config: FamilyConfig,
-    ) -> None:
-        """Both networks; a style that is new to them begins as the mean of those they know."""
-        for network, known in (
-            (self.generator, weights),
-            (self.discriminator, companions.get("discriminator")),
-        ):
-            if known is not None:
-                network.load_state_dict(with_styles(known, "style.weight", styles))
-
-    def state_dict(self) -> dict[str, object]:
-        """Networks, optimisers and counters; the noise's state is the loop's."""
-        return {
-            "generator": self.generator.state_dict(),
-            "discriminator": self.discriminator.state_dict(),
-            "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
-            "num_steps": self.num_steps,
-            "images_seen": self.images_seen,
-            "augment": self.augment,
-            "learning_rate_scale": self.learning_rate_scale,
-            "gamma_scale": self.gamma_scale,
-            "penalties": self._penalties,
-        }
-
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Go on from `state_dict()`."""
-        known = cast(Mapping[str, Any], state)
-        self.generator.load_state_dict(known["generator"])
-        self.discriminator.load_state_dict(known["discriminator"])
-        for name, optimiser in self.optimisers.items():
-            load_optimiser(optimiser, known["optimisers"][name])
-        self.num_steps, self.images_seen = known["num_steps"], known["images_seen"]
-        self.augment = known["augment"]
-        self.learning_rate_scale = known["learning_rate_scale"]
-        self.gamma_scale = known["gamma_scale"]
-        self._penalties = {name: v.to(self.device) for name, v in known["penalties"].items()}
+def _between(end: float, start: float, left: float) -> float:
+    return end + left * (start - end)
 
 
 # ---------------------------------------------------------------- sampler
@@ -367,36 +306,15 @@ class Trainer:
 class Sampler:
     """Seeds => pictures, through a generator in evaluation mode."""
 
-    def __init__(self, network: nn.Module, config: R3GANConfig) -> None:
+    def __init__(self, network: Generator, config: R3GANConfig) -> None:
         self.network = network.eval()
         self.latent_dim = config.latent_dim
         self.device = next(network.parameters()).device
 
-    def sample(self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions) -> Tensor:
-        """One picture a seed, (n, 3, S, S) in [-1, 1]."""
-        latents = draw_latents(seeds, self.latent_dim, cast(Options, options))
-        return in_fixed_batches(self.network, [latents, styles], self.device)
+    def sample(self, request: Request[Options]) -> Tensor:
+        """Make one picture for each seed, (n, 3, S, S) in [-1, 1]."""
+        latents = draw_latents(request.seeds, self.latent_dim, request.options)
+        return in_fixed_batches(self.network, [latents, request.styles], self.device)
 
 
-# ---------------------------------------------------------------- the family's door
-
-
-def build_trainer(
-    config: FamilyConfig,
-    shape: Shape,
-    device: torch.device,
-    dtype: torch.dtype,
-    rng: torch.Generator,
-) -> Trainer:
-    """A fresh trainer, first weights drawn from `rng`."""
-    return Trainer(cast(R3GANConfig, config), shape, device, dtype, rng)
-
-
-def build_network(config: FamilyConfig, shape: Shape) -> nn.Module:
-    """The generator, its weights still to be loaded."""
-    return Generator(cast(R3GANConfig, config), shape)
-
-
-def build_sampler(network: nn.Module, config: FamilyConfig) -> FamilySampler:
-    """A sampler over a generator on its device."""
-    return Sampler(network, cast(R3GANConfig, config))
+METHOD = Method(Trainer, Generator, Sampler)

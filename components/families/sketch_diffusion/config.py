@@ -31,7 +31,7 @@ class SketchDiffusionConfig(FamilyConfig):
     )
     schedule: Schedule = Field(
         default="sixteen",
-        description="Noise that is learnt: the paper's sixteen intensities, or all between them.",
+        description="Noise levels to learn: the paper's sixteen intensities, or all between them.",
     )
     patch: int = Field(
         default=2, ge=1, le=8, description="Side of the squares that the network sees as one pixel."
@@ -44,7 +44,7 @@ class SketchDiffusionConfig(FamilyConfig):
         description="Channels at the largest features; each halving below doubles them.",
     )
     max_channels: int = Field(
-        default=256, ge=16, le=2048, multiple_of=16, description="Channels are never more than so."
+        default=256, ge=16, le=2048, multiple_of=16, description="Upper limit on channels."
     )
     blocks: int = Field(
         default=2, ge=1, le=8, description="Residual blocks at each size, down and up again."
@@ -56,7 +56,7 @@ class SketchDiffusionConfig(FamilyConfig):
         default=1,
         ge=1,
         le=32,
-        description="At the smallest features, attention and blocks alternate so many times.",
+        description="Rounds of attention and blocks at the smallest features.",
     )
     largest_attention: int = Field(
         default=0,
@@ -71,15 +71,17 @@ class SketchDiffusionConfig(FamilyConfig):
         default=8e-4, gt=0, le=1, description="Adam's learning rate at the beginning."
     )
     final_learning_rate: float = Field(
-        default=5e-5, gt=0, le=1, description="Adam's learning rate at the end of its way down."
+        default=5e-5, gt=0, le=1, description="Adam's learning rate at the end."
     )
     warm_up_images: int = Field(
-        default=1_000, ge=0, description="Images over which the learning rate rises to its first."
+        default=1_000,
+        ge=0,
+        description="Images over which the learning rate rises from 0.",
     )
     anneal_images: int = Field(
         default=1_000_000,
         ge=1,
-        description="Images over which it goes from first to final (half a cosine).",
+        description="Images over which the rate then falls to its final one (half a cosine).",
     )
     noise_shift: float = Field(
         default=1.0,
@@ -99,7 +101,7 @@ class SketchDiffusionConfig(FamilyConfig):
         default=0.7,
         gt=0,
         le=1,
-        description="perceptual: only up to so much noise; over it, it would cost variety.",
+        description="perceptual: largest noise at which it counts; above, it would cost variety.",
     )
     style_dropout: float = Field(
         default=0.1, ge=0, le=1, description="Share of images that are learnt without their style."
@@ -120,7 +122,7 @@ class SketchDiffusionConfig(FamilyConfig):
         default=0.4,
         ge=0,
         le=1,
-        description="guided: of a picture's lines, at least about this share is shown in training.",
+        description="guided: smallest share of a picture's lines that is shown in training, about.",
     )
     flip: bool = Field(default=True, description="Mirror images left to right at random.")
 
@@ -191,8 +193,8 @@ class Options(FamilyOptions):
         ge=0,
         le=512,
         description=(
-            "How far from the drawing, in pixels at the training resolution; radius_mask: noise is "
-            "laid so far around it (7 if left out); guided: lines may stray so far (3 if left out)."
+            "Distance from the drawing, pixels at the training resolution. radius_mask: how far "
+            "around it noise is laid (7 if left out); guided: how far lines may stray (3)."
         ),
     )
     intensity: float | None = Field(

@@ -21,8 +21,9 @@ The four conditionings of the config:
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -33,15 +34,8 @@ from torch.nn import functional as F
 from components.common.efficientnet import load_lite0
 from components.families import drawing
 from components.families.augment import augment
-from components.families.optimisers import adam, load_optimiser
-from components.families.port import (
-    FamilyConfig,
-    FamilyOptions,
-    GuidedSampler,
-    Inputs,
-    Shape,
-    Trouble,
-)
+from components.families.optimisers import adam
+from components.families.port import Inputs, Method, Request, Shape, Trouble
 from components.families.sampling import SAMPLING_BATCH, square
 from components.families.sketch_diffusion.config import (
     INTENSITIES,
@@ -56,7 +50,13 @@ from components.families.sketch_diffusion.network import (
     initialise,
     residual_branches,
 )
-from components.families.styles import with_styles
+from components.families.trainer import (
+    FamilyTrainer,
+    Machine,
+    Scalars,
+    in_memory_format,
+    parts_of,
+)
 
 LEAST_NOISE = 1e-3
 LARGEST_GRADIENT = 1.0
@@ -81,7 +81,7 @@ def add_noise(images: Tensor, noise: Tensor, t: Tensor) -> Tensor:
 
 
 def shifted(t: Levels, shift: float) -> Levels:
-    """Noise t whose ratio t/(1-t) of noise to picture is `shift` times as large.
+    """Noise t whose ratio t/(1-t) of noise to picture is `shift` times as large; 1 leaves t.
 
     Esser et al. 2024, arXiv 2403.03206, eq. 23.
     """
@@ -193,76 +193,55 @@ def perceptual_distance(network: nn.Module, found: Tensor, images: Tensor) -> Te
     return torch.stack(distances).mean(dim=0)
 
 
-class Trainer:
+class Trainer(FamilyTrainer[SketchDiffusionConfig]):
     """One denoiser; each step takes noise away from one batch."""
 
-    def __init__(
-        self,
-        config: SketchDiffusionConfig,
-        shape: Shape,
-        device: torch.device,
-        dtype: torch.dtype,
-        rng: torch.Generator,
-    ) -> None:
-        self.config = config
-        self.num_styles = shape.num_styles
-        self.device = device
-        self.dtype = dtype
-        self.rng = rng
-        self.denoiser = Denoiser(config, shape)
-        initialise(self.denoiser, rng)
-        self.denoiser.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network: nn.Module = self.denoiser
-        self.optimiser = adam(self.denoiser.parameters(), config.learning_rate, betas=(0.9, 0.99))
+    style_table = "style.weight"
+    counters = ("images_seen", "learning_rate_scale")
+
+    def __init__(self, config: SketchDiffusionConfig, shape: Shape, machine: Machine) -> None:
+        super().__init__(config, shape, machine)
+        denoiser = Denoiser(config, shape)
+        initialise(denoiser, machine.rng)
+        optimiser = partial(adam, learning_rate=config.learning_rate, betas=(0.9, 0.99))
+        self.denoiser = self.network = self.add("network", denoiser, optimiser)
         self.perception: nn.Module | None = None
         if config.perceptual:
-            self.perception = load_lite0()
-            self.perception.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            perception = load_lite0().to(machine.device)
+            self.perception = in_memory_format(perception, torch.channels_last)
         self.images_seen = 0
-        self.learning_rate_scale = 1.0  # what the remedies have changed
+        self.learning_rate_scale = 1.0  # what the remedies change
 
-    def step(self, images: Tensor, labels: Tensor, accumulate: int) -> dict[str, Tensor]:
+    def step(self, images: Tensor, labels: Tensor, accumulate: int) -> Scalars:
         """One update; the loss is the squared error of x0 in units of the linear estimate's."""
         self._anneal()
         if self.config.flip:
-            images = augment(images, "flip", self.rng)
+            images = augment(images, "flip", self.machine.rng)
         mask, hints = self._strokes(images)
-        t = draw_noise_levels(len(images), self.config.schedule, self.rng)
-        if self.config.noise_shift != 1:
-            t = shifted(t, self.config.noise_shift)
-        t = t.to(self.device)
-        noise = torch.randn(images.shape, generator=self.rng).to(self.device)
-        noisy = add_noise(images, noise, t)
+        t = draw_noise_levels(len(images), self.config.schedule, self.machine.rng)
+        t = shifted(t, self.config.noise_shift).to(self.machine.device)
+        noisy = add_noise(images, self.machine.normal(*images.shape), t)
         if self.config.conditioning == "radius_mask":
             noisy = masked(noisy, mask, self.denoiser.noise)
-        styles = F.one_hot(labels, self.num_styles).float() * self._kept(
-            len(labels), self.config.style_dropout
-        )
-        batch = (images, noisy, t, styles, mask, hints)
-        self.optimiser.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=self.device)
-        for part in zip(*(rows.chunk(accumulate) for rows in batch), strict=True):
-            loss = self._loss(*part) / accumulate
-            loss.backward()
-            total += loss.detach()
-        nn.utils.clip_grad_norm_(self.denoiser.parameters(), LARGEST_GRADIENT)
-        self.optimiser.step()
+        styles = self.one_hot(labels) * self._kept(len(labels), self.config.style_dropout)
+        parts = parts_of(accumulate, images, noisy, t, styles, mask, hints)
+        with self.update("network", max_norm=LARGEST_GRADIENT):
+            scalars = self.accumulate(parts, self._loss)
         self.images_seen += len(images)
-        return {"generator_loss": total}  # the name that the curves and the guardian know
+        return scalars
 
     def _loss(
         self, images: Tensor, noisy: Tensor, t: Tensor, styles: Tensor, mask: Tensor, hints: Tensor
-    ) -> Tensor:
-        is_reduced = self.dtype is not torch.float32
-        with torch.autocast(self.device.type, dtype=self.dtype, enabled=is_reduced):
-            found = self.denoiser(noisy, t, styles, mask, hints)
+    ) -> tuple[Tensor, Scalars]:
+        found = self.denoiser(noisy, t, styles, mask, hints)
         _, c_out, _ = estimate(1 + mask * (t[:, None, None, None] - 1))
         loss = ((found - images) / c_out).square().mean()
         weak = t <= self.config.perceptual_noise
         if self.perception is not None and weak.any():
-            far = perceptual_distance(self.perception, found[weak], images[weak])
+            with torch.autocast(self.machine.device.type, enabled=False):
+                far = perceptual_distance(self.perception, found[weak], images[weak])
             loss = loss + self.config.perceptual * far.sum() / len(t)
-        return loss
+        return loss, {"loss": loss}
 
     def _anneal(self) -> None:
         """Up from nothing over the first images, then down along half a cosine."""
@@ -275,8 +254,7 @@ class Trainer:
             rate *= (self.images_seen + config.batch_size) / (
                 config.warm_up_images + config.batch_size
             )
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * self.learning_rate_scale
+        self.set_learning_rate("network", rate * self.learning_rate_scale)
 
     def _strokes(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The mask of noise (N, 1, S, S) and hints (N, 0 or 2, S, S), from the images' own lines.
@@ -285,77 +263,51 @@ class Trainer:
         images are learnt without, so that the network also works without a drawing.
         """
         count, _, side, _ = images.shape
-        everywhere = torch.ones(count, 1, side, side, device=self.device)
+        device = self.machine.device
+        everywhere = torch.ones(count, 1, side, side, device=device)
         nothing = images.new_zeros(count, self.denoiser.num_hints, side, side)
         config = self.config
         if not config.takes_strokes:
             return everywhere, nothing
-        radius = torch.rand(count, generator=self.rng)
+        radius = torch.rand(count, generator=self.machine.rng)
         radius = config.min_radius + radius * (config.max_radius - config.min_radius)
         strokes = drawing.strokes_of_pictures(images.cpu().numpy())
         is_drawn = torch.from_numpy(strokes.any(axis=(1, 2, 3)))[:, None, None, None]
-        kept = self._kept(count, config.sketch_dropout)[:, :, None, None] * is_drawn.to(self.device)
+        kept = self._kept(count, config.sketch_dropout)[:, :, None, None] * is_drawn.to(device)
         if config.conditioning == "radius_mask":
             near = mask_within(torch.from_numpy(drawing.distances(strokes)), radius)
-            return torch.where(kept > 0, near.to(self.device), everywhere), nothing
+            return torch.where(kept > 0, near.to(device), everywhere), nothing
         least = np.float32(config.fewest_lines)
         shares = least + (1 - least) * self._draw(count)
         strokes = drawing.leave_out(strokes, shares, self._draw(count, 64))
-        far = displaced(torch.from_numpy(drawing.distances(strokes)), radius, self.rng)
-        return everywhere, hints_of(far, radius).to(self.device) * kept
+        far = displaced(torch.from_numpy(drawing.distances(strokes)), radius, self.machine.rng)
+        return everywhere, hints_of(far, radius).to(device) * kept
 
     def _draw(self, *shape: int) -> drawing.Floats:
-        return torch.rand(shape, generator=self.rng).numpy()
+        return torch.rand(shape, generator=self.machine.rng).numpy()
 
     def _kept(self, count: int, dropout: float) -> Tensor:
         """1 or, for a random share, 0: (count, 1)."""
-        return (torch.rand(count, 1, generator=self.rng) >= dropout).float().to(self.device)
-
-    def scores(self, images: Tensor, labels: Tensor) -> Tensor | None:
-        """None: there is no opponent."""
-        return None
+        return (self.machine.uniform(count, 1) >= dropout).float()
 
     def remedy(self, trouble: Trouble) -> str:
-        """Slower, whatever the trouble."""
+        """Learn slower, whatever the trouble."""
         self.learning_rate_scale *= 0.5
         return f"learning rate × {self.learning_rate_scale:g}"
 
-    def companions(self) -> dict[str, nn.Module]:
-        """None: all that was learnt is in the network."""
-        return {}
-
-    def start_from(
+    def first_weights(
         self,
         weights: Mapping[str, Tensor],
-        companions: Mapping[str, Mapping[str, Tensor]],
         styles: Sequence[int | None],
-        config: FamilyConfig,
-    ) -> None:
-        """The network; a style that is new to it begins as the mean of those it knows.
+        config: SketchDiffusionConfig,
+    ) -> Mapping[str, Tensor]:
+        """As every family; residual branches that the other network lacks keep their first weights.
 
-        Residual branches that the other network lacks keep their first weights, which change
-        nothing: a deeper network goes on from where a shallower one was (Chen, Goodfellow, Shlens
-        2015, arXiv 1511.05641).
+        Those change nothing: a deeper network goes on from where a shallower one was (Chen,
+        Goodfellow, Shlens 2015, arXiv 1511.05641).
         """
-        known = with_styles(weights, "style.weight", styles)
-        self.denoiser.load_state_dict(residual_branches(self.denoiser) | known)
-
-    def state_dict(self) -> dict[str, object]:
-        """Network, optimiser and counters; the noise's state is the loop's."""
-        return {
-            "network": self.denoiser.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "images_seen": self.images_seen,
-            "learning_rate_scale": self.learning_rate_scale,
-        }
-
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Go on from `state_dict()`."""
-        known = cast(Mapping[str, Any], state)
-        self.denoiser.load_state_dict(known["network"])
-        load_optimiser(self.optimiser, known["optimiser"])
-        self.images_seen = known["images_seen"]
-        self.learning_rate_scale = known["learning_rate_scale"]
+        known = super().first_weights(weights, styles, config)
+        return {**residual_branches(self.denoiser), **known}
 
 
 # ---------------------------------------------------------------- samplers
@@ -396,13 +348,15 @@ def run_sampler(
     x: Tensor,
     levels: Sequence[float],
     draw: Callable[[], Tensor],
+    tell: Callable[[int], None],
 ) -> Tensor:
-    """From x at the first level to the last one, 0.
+    """Go from x at the first level to the last one, 0.
 
-    `denoise(x, t)` estimates x0; `draw()` gives fresh noise of x's shape, for ddpm alone.
+    `denoise(x, t)` estimates x0; `draw()` gives fresh noise of x's shape, for ddpm alone; `tell`
+    is called with the steps done.
     """
     before: tuple[Tensor, float] | None = None
-    for t, s in pairwise(levels):
+    for step, (t, s) in enumerate(pairwise(levels), start=1):
         x0 = denoise(x, t)
         if name == "ddpm":
             x = ddim_step(x, x0, t, s, draw() if s > 0 else None)
@@ -411,12 +365,13 @@ def run_sampler(
         else:
             x = ddim_step(x, x0, t, s)
         before = x0, t
+        tell(step)
     return x
 
 
 @dataclass(frozen=True)
 class Start:
-    """What all pictures of a call begin with; the rows of a drawing are one, shared."""
+    """What all pictures of a call begin with; all rows share one drawing."""
 
     t: float
     """Noise over the drawing; 1 where there is none."""
@@ -432,41 +387,43 @@ class Start:
 class Sampler:
     """Seeds, and perhaps a drawing => pictures."""
 
-    def __init__(self, network: nn.Module, config: SketchDiffusionConfig) -> None:
-        # In this format a row's rounding does not hang on where it lies in the batch.
-        network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network = cast(Denoiser, network)
+    def __init__(self, network: Denoiser, config: SketchDiffusionConfig) -> None:
+        # In this format a row's rounding does not depend on its place in the batch.
+        self.network = in_memory_format(network.eval(), torch.channels_last)
         self.config = config
         self.device = next(network.parameters()).device
         self.side = self.network.noise.shape[-1]
 
-    def sample(self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions) -> Tensor:
-        """One picture a seed from noise alone, (n, 3, S, S) in [-1, 1]."""
-        chosen = cast(Options, options)
-        if {chosen.radius, chosen.intensity, chosen.sketch_guidance} != {None}:
+    @torch.no_grad()
+    def sample(self, request: Request[Options]) -> Tensor:
+        """Make one picture for each seed, (n, 3, S, S) in [-1, 1], from noise or from a drawing.
+
+        A drawing is `inputs.sketch`, taken as black on white, or `inputs.source` (3, H, W), a
+        picture that is cut to a square and whose lines are found as in training. Raises
+        `ValueError` for both at once, a sketch of another size, one without lines, and options
+        that the model's conditioning gives no meaning.
+        """
+        start = self._start(request)
+        options = request.options
+        levels = noise_levels(start.t, options.steps, self.config.schedule, options.shift)
+        parts = [
+            self._batch(request, slice(first, first + SAMPLING_BATCH), start, levels)
+            for first in range(0, len(request.seeds), SAMPLING_BATCH)
+        ]
+        return torch.cat(parts).clamp(-1.0, 1.0).contiguous()
+
+    def _start(self, request: Request[Options]) -> Start:
+        inputs, options = request.inputs, request.options
+        if inputs.sketch is None and inputs.source is None:
+            return self._from_noise(options)
+        return self._from_drawing(*self._drawing(inputs), options)
+
+    def _from_noise(self, options: Options) -> Start:
+        if {options.radius, options.intensity, options.sketch_guidance} != {None}:
             raise ValueError("radius, intensity and sketch_guidance: only with a sketch")
         side = self.side
         nothing = torch.zeros(1, self.network.num_hints, side, side)
-        blank = torch.zeros(1, 3, side, side)
-        return self._sample(
-            seeds, styles, chosen, Start(1.0, blank, torch.ones(1, 1, side, side), nothing)
-        )
-
-    def sample_from(
-        self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions, inputs: Inputs
-    ) -> Tensor:
-        """As `sample`, from a drawing: `inputs.sketch`, which is drawn in black on white.
-
-        A drawing that is a picture itself is `inputs.source` (3, H, W) instead, cut to a square;
-        its lines are found as in training. Raises `ValueError` for both at once, a sketch of
-        another size, one without lines, and options that the model's conditioning gives no meaning.
-        """
-        if inputs.sketch is None and inputs.source is None:
-            return self.sample(seeds, styles, options)
-        picture, strokes = self._drawing(inputs)
-        chosen = cast(Options, options)
-        start = self._start(picture, strokes, chosen)
-        return self._sample(seeds, styles, chosen, start)
+        return Start(1.0, torch.zeros(1, 3, side, side), torch.ones(1, 1, side, side), nothing)
 
     def _drawing(self, inputs: Inputs) -> tuple[Tensor, np.ndarray]:
         """The drawing as a picture (1, 3, S, S) and its strokes (1, 1, S, S)."""
@@ -492,7 +449,7 @@ class Sampler:
             )
         return sketch
 
-    def _start(self, picture: Tensor, strokes: np.ndarray, options: Options) -> Start:
+    def _from_drawing(self, picture: Tensor, strokes: np.ndarray, options: Options) -> Start:
         conditioning = self.config.conditioning
         if conditioning == "none":
             raise ValueError(
@@ -509,80 +466,51 @@ class Sampler:
             hints = hints_of(distances, radius)
         return Start(noise_of(guides.intensity), picture, mask, hints, guides.sketch_guidance)
 
-    @torch.no_grad()
-    def _sample(
-        self, seeds: Sequence[int], styles: Tensor, options: Options, start: Start
-    ) -> Tensor:
-        levels = noise_levels(start.t, options.steps, self.config.schedule, options.shift)
-        parts = [
-            self._batch(seeds[at : at + SAMPLING_BATCH], rows, options, start, levels)
-            for at, rows in zip(
-                range(0, len(seeds), SAMPLING_BATCH), styles.split(SAMPLING_BATCH), strict=True
-            )
-        ]
-        return torch.cat(parts).clamp(-1.0, 1.0).contiguous()
-
     def _batch(
-        self,
-        seeds: Sequence[int],
-        styles: Tensor,
-        options: Options,
-        start: Start,
-        levels: Sequence[float],
+        self, request: Request[Options], rows: slice, start: Start, levels: Sequence[float]
     ) -> Tensor:
         """Always as many at a time, the rest padded: see `SAMPLING_BATCH`."""
+        seeds, styles = request.seeds[rows], request.styles[rows]
         draws = [torch.Generator().manual_seed(seed) for seed in seeds]
         missing = SAMPLING_BATCH - len(seeds)
+        num_steps, num_batches = len(levels) - 1, -(-len(request.seeds) // SAMPLING_BATCH)
+        steps_before = rows.start // SAMPLING_BATCH * num_steps
 
         def draw() -> Tensor:
             made = [torch.randn(3, self.side, self.side, generator=rng) for rng in draws]
             made += [torch.zeros(3, self.side, self.side)] * missing
             return torch.stack(made).to(self.device, memory_format=torch.channels_last)
 
-        def rows(tensor: Tensor) -> Tensor:
-            return tensor.to(self.device).expand(SAMPLING_BATCH, -1, -1, -1)
+        def tell(step: int) -> None:
+            request.tell(steps_before + step, num_batches * num_steps)
 
         style = torch.cat([styles, styles.new_zeros(missing, styles.shape[1])]).to(self.device)
-        mask, hints = rows(start.mask), rows(start.hints)
+        denoise = partial(self._denoise, style, start, request.options.guidance)
+        x = torch.lerp(self._rows(start.picture), draw(), start.t)
+        made = run_sampler(request.options.sampler, denoise, x, levels, draw, tell)
+        return made.cpu()[: len(seeds)]
 
-        def denoise(x: Tensor, t: float) -> Tensor:
-            if self.config.conditioning == "radius_mask":
-                x = masked(x, mask, self.network.noise)
-            level = torch.full((SAMPLING_BATCH,), t, device=self.device)
-            x0 = found = self.network(x, level, style, mask, hints)
-            # Classifier-free guidance: Ho, Salimans 2022, arXiv 2207.12598, eq. 6, for style and
-            # strokes apart: away from what each alone would lack.
-            if options.guidance != 1:
-                without = self.network(x, level, torch.zeros_like(style), mask, hints)
-                x0 = x0 + (options.guidance - 1) * (found - without)
-            if start.sketch_guidance != 1:
-                without = self.network(x, level, style, mask, torch.zeros_like(hints))
-                x0 = x0 + (start.sketch_guidance - 1) * (found - without)
-            return x0.clamp(-1, 1)
+    def _rows(self, shared: Tensor) -> Tensor:
+        return shared.to(self.device).expand(SAMPLING_BATCH, -1, -1, -1)
 
-        x = torch.lerp(rows(start.picture), draw(), start.t)
-        return run_sampler(options.sampler, denoise, x, levels, draw).cpu()[: len(seeds)]
+    def _denoise(self, style: Tensor, start: Start, guidance: float, x: Tensor, t: float) -> Tensor:
+        """The estimate of x0, guided.
 
-
-# ---------------------------------------------------------------- the family's door
-
-
-def build_trainer(
-    config: FamilyConfig,
-    shape: Shape,
-    device: torch.device,
-    dtype: torch.dtype,
-    rng: torch.Generator,
-) -> Trainer:
-    """A fresh trainer, first weights drawn from `rng`."""
-    return Trainer(cast(SketchDiffusionConfig, config), shape, device, dtype, rng)
+        Classifier-free guidance: Ho, Salimans 2022, arXiv 2207.12598, eq. 6, for style and strokes
+        apart: away from what each alone would lack.
+        """
+        mask, hints = self._rows(start.mask), self._rows(start.hints)
+        if self.config.conditioning == "radius_mask":
+            x = masked(x, mask, self.network.noise)
+        level = torch.full((SAMPLING_BATCH,), t, device=self.device)
+        x0 = found = self.network(x, level, style, mask, hints)
+        if guidance != 1:
+            without = self.network(x, level, torch.zeros_like(style), mask, hints)
+            x0 = x0 + (guidance - 1) * (found - without)
+        if start.sketch_guidance != 1:
+            without = self.network(x, level, style, mask, torch.zeros_like(hints))
+            x0 = x0 + (start.sketch_guidance - 1) * (found - without)
+        return x0.clamp(-1, 1)
 
 
-def build_network(config: FamilyConfig, shape: Shape) -> nn.Module:
-    """The denoiser, its weights still to be loaded."""
-    return Denoiser(cast(SketchDiffusionConfig, config), shape)
-
-
-def build_sampler(network: nn.Module, config: FamilyConfig) -> GuidedSampler:
-    """A sampler over a denoiser on its device."""
-    return Sampler(network, cast(SketchDiffusionConfig, config))
+METHOD = Method(Trainer, Denoiser, Sampler)

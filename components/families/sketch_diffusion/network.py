@@ -1,4 +1,4 @@
-"""The U-Net that cleans pictures of noise, told of style, intensity and strokes.
+"""The U-Net that cleans pictures of noise, given style, intensity and strokes.
 
 Ronneberger, Fischer, Brox 2015, arXiv 1505.04597, with residual blocks modulated by the noise as
 Ho, Jain, Abbeel 2020 (arXiv 2006.11239) and Dhariwal, Nichol 2021 (arXiv 2105.05233) have it. What

@@ -2,9 +2,9 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_serializer, model_validator
 
 from components.families.port import FamilyConfig, FamilyOptions
 
@@ -15,10 +15,11 @@ SHA256 = r"^[0-9a-f]{64}$"
 
 
 class StableDiffusionConfig(FamilyConfig):
-    """Which pipeline: where its files are, and the digest over all that are loaded."""
+    """Which pipeline: its name, and the digest over all files that are loaded."""
 
     pipeline: str = Field(
-        min_length=1, description="A pipeline's folder as diffusers saves it, or its hub id."
+        min_length=1,
+        description="Its hub id, or the name of its folder as diffusers saves it.",
     )
     revision: str | None = Field(
         default=None, description="Commit of the hub's repository; None for a folder."
@@ -44,13 +45,13 @@ class Options(FamilyOptions):
     """What a person may choose when such a model generates; None is the pipeline's own default."""
 
     negative_prompt: str | None = Field(
-        default=None, max_length=2000, description="What the pictures shall not show, in words."
+        default=None, max_length=2000, description="What the pictures must not show, in words."
     )
     guidance: float | None = Field(
         default=None,
         ge=0,
         le=100,
-        description="How closely the prompt is kept to (classifier-free guidance).",
+        description="How closely the prompt is followed (classifier-free guidance).",
     )
     steps: int | None = Field(
         default=None, ge=1, le=1000, description="Steps of denoising; more take longer."
@@ -76,16 +77,16 @@ class Options(FamilyOptions):
         default=None, ge=8, le=8192, description="Height, pixels; as for `width`."
     )
     extend_left: int = Field(
-        default=0, ge=0, le=4096, description="Paint so many pixels on at the source's left."
+        default=0, ge=0, le=4096, description="Pixels to paint on at the source's left."
     )
     extend_right: int = Field(
-        default=0, ge=0, le=4096, description="Paint so many pixels on at the source's right."
+        default=0, ge=0, le=4096, description="Pixels to paint on at the source's right."
     )
     extend_top: int = Field(
-        default=0, ge=0, le=4096, description="Paint so many pixels on above the source."
+        default=0, ge=0, le=4096, description="Pixels to paint on above the source."
     )
     extend_bottom: int = Field(
-        default=0, ge=0, le=4096, description="Paint so many pixels on below the source."
+        default=0, ge=0, le=4096, description="Pixels to paint on below the source."
     )
     lora: Path | None = Field(
         default=None, description="A LoRA file (safetensors) laid over the pipeline's weights."
@@ -94,13 +95,13 @@ class Options(FamilyOptions):
     lora_sha256: str | None = Field(
         default=None,
         pattern=SHA256,
-        description="Digest of the LoRA's file: found by itself, and another file is refused.",
+        description="SHA-256 of the LoRA's file: computed if left out; another file is refused.",
     )
     low_memory: LowMemory = Field(
         default="off",
         description=(
-            "Slower with less memory: attention and decoding in slices; offload, sequential: and "
-            "each network, or each layer, on the GPU only while it works."
+            "Use less memory, more slowly: attention and decoding in slices; offload, sequential: "
+            "each network, or each layer, is also on the GPU only while it works."
         ),
     )
 
@@ -109,7 +110,7 @@ class Options(FamilyOptions):
     def _knows_the_lora(cls, values: Any) -> Any:
         """A picture's record then says which LoRA made it, whatever becomes of the path."""
         if not isinstance(values, dict) or not isinstance(values.get("lora"), str | Path):
-            return values  # what is no path, the field's own check tells
+            return values  # what is no path, the field's own check reports
         path = Path(values["lora"]).expanduser()
         if path.exists() and not path.is_file():
             raise ValueError(f"lora {path}: not a file")
@@ -121,6 +122,17 @@ class Options(FamilyOptions):
         if values.get("lora_sha256") not in (None, found):
             raise ValueError(f"lora {path}: is another file than the one asked for (SHA-256)")
         return values | {"lora": str(path), "lora_sha256": found}
+
+    @model_validator(mode="after")
+    def _a_scale_has_a_lora(self) -> Self:
+        if self.lora is None and self.lora_scale != 1:
+            raise ValueError("lora_scale: only with a lora; name its file as well")
+        return self
+
+    @field_serializer("lora", when_used="json")
+    def _name_of(self, lora: Path | None) -> str | None:
+        """A record holds the file's name and digest, no path of this machine."""
+        return None if lora is None else lora.name
 
     @property
     def extension(self) -> tuple[int, int, int, int]:

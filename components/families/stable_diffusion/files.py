@@ -15,6 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from components.common.download import weights_cache
+from components.common.durable import write_text
+from components.families.stable_diffusion.config import StableDiffusionConfig
+
 INDEX = "model_index.json"
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -76,6 +80,30 @@ def find_pipeline(
             f"{pipeline}: no such folder; name one with {INDEX} in it, or a hub id: 'owner/name'"
         )
     return _from_hub(pipeline, revision, variant, allow_pickles)
+
+
+def keep_place(files_sha256: str, folder: Path) -> None:
+    """Remember on this machine where the pipeline with this content lies."""
+    write_text(_place(files_sha256), json.dumps({"folder": str(folder)}) + "\n")
+
+
+def place_of(config: StableDiffusionConfig) -> str:
+    """Where an adopted pipeline is to be read from: its hub id, or its folder on this machine.
+
+    Models of version 0.2 hold the folder themselves. Raises `PipelineError` where it is not known.
+    """
+    if config.revision is not None or Path(config.pipeline).is_absolute():
+        return config.pipeline
+    try:
+        return str(json.loads(_place(config.files_sha256).read_text(encoding="utf-8"))["folder"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PipelineError(
+            f"{config.pipeline}: this machine does not know where its folder is; adopt it here"
+        ) from error
+
+
+def _place(files_sha256: str) -> Path:
+    return weights_cache().parent / "pipelines" / f"{files_sha256}.json"
 
 
 def wanted_files(

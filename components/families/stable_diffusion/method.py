@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import torch
@@ -28,80 +28,21 @@ from torch.nn import functional as F
 
 from components.common.shortage import is_out_of_memory
 from components.common.vision import import_torchvision
-from components.families.port import (
-    FamilyConfig,
-    FamilyOptions,
-    FamilyTrainer,
-    Inputs,
-    Shape,
-)
-from components.families.stable_diffusion.config import Options, Precision, StableDiffusionConfig
+from components.families.port import Inputs, Method, Request, Shape
+from components.families.stable_diffusion.config import Options, StableDiffusionConfig
 from components.families.stable_diffusion.files import (
     PipelineError,
     PipelineFiles,
     find_pipeline,
     first_line,
     needs_extra,
+    place_of,
 )
+from components.families.trainer import Machine
 
 _log = logging.getLogger("atelier")
 
 Task = Literal["text", "image", "mask"]
-
-MAX_RESOLUTION = 1024  # of IGME; a pipeline may make larger pictures when asked to
-
-# ---------------------------------------------------------------- adopting
-
-
-@dataclass(frozen=True)
-class Adopted:
-    """What a model's description needs to know of a pipeline; its weights file is empty."""
-
-    name: str
-    """Hub id, or the folder's name."""
-    config: dict[str, Any]
-    """A valid `StableDiffusionConfig`."""
-    resolution: int
-    """Side of the pictures that it makes of itself, pixels."""
-
-
-def adopt(
-    pipeline: str,
-    revision: str | None = None,
-    variant: str | None = None,
-    dtype: Precision = "auto",
-    allow_pickles: bool = False,
-) -> Adopted:
-    """Check a pipeline's folder, or download it by its hub id, and say what a model needs.
-
-    Nothing is loaded. Raises `PipelineError`, one line each, where it is not there or not a
-    pipeline for pictures, the hub cannot be reached, it would run code of its own, or its weights
-    are pickles and those are not allowed.
-    """
-    files = find_pipeline(pipeline, revision, variant, allow_pickles)
-    _classes(files.index["_class_name"], pipeline)  # refuses what makes no pictures
-    config = StableDiffusionConfig(
-        pipeline=pipeline if files.revision else str(files.folder),
-        revision=files.revision,
-        files_sha256=files.digest(),
-        variant=variant,
-        dtype=dtype,
-        allow_pickles=allow_pickles,
-    )
-    name = pipeline if files.revision else files.folder.name
-    return Adopted(name, config.model_dump(), _resolution(files))
-
-
-def _resolution(files: PipelineFiles) -> int:
-    """Side of the pictures: the denoiser's, times what the autoencoder enlarges by."""
-    for component in ("super_res_last", "unet", "transformer", "prior"):
-        size = files.settings(component).get("sample_size")
-        if size:
-            side = max(size) if isinstance(size, list) else size
-            blocks = files.settings("vae").get("block_out_channels", [0])
-            return min(side * 2 ** (len(blocks) - 1), MAX_RESOLUTION)
-    return 512
-
 
 # ---------------------------------------------------------------- which pipeline for which task
 
@@ -117,7 +58,7 @@ def _mappings() -> dict[Task, dict[str, type]]:
     }
 
 
-def _classes(class_name: str, pipeline: str) -> dict[Task, type]:
+def classes_of(class_name: str, pipeline: str) -> dict[Task, type]:
     """The class of diffusers for each task that a published pipeline can do.
 
     A class outside diffusers' tables (variations, unCLIP) does what its call asks for.
@@ -168,9 +109,10 @@ class PipelineNetwork(nn.Module):
     by `files_sha256` of the config.
     """
 
-    def __init__(self, config: StableDiffusionConfig) -> None:
+    def __init__(self, config: StableDiffusionConfig, shape: Shape) -> None:
         super().__init__()
         self.config = config
+        self.shape = shape
         # Goes where the module is moved to, so that the pipeline can follow.
         self.register_buffer("place", torch.empty(0), persistent=False)
         self._files: PipelineFiles | None = None
@@ -187,7 +129,7 @@ class PipelineNetwork(nn.Module):
         if self._files is None:
             config = self.config
             files = find_pipeline(
-                config.pipeline, config.revision, config.variant, config.allow_pickles
+                place_of(config), config.revision, config.variant, config.allow_pickles
             )
             if files.digest() != config.files_sha256:
                 raise PipelineError(
@@ -198,7 +140,7 @@ class PipelineNetwork(nn.Module):
 
     def classes(self) -> dict[Task, type]:
         """The pipeline's class for each task that it can do."""
-        return _classes(self.files().index["_class_name"], self.config.pipeline)
+        return classes_of(self.files().index["_class_name"], self.config.pipeline)
 
     def arranged(self, task: Task, options: Options) -> Any:
         """The pipeline for a task, with the LoRA and the thrift that the options ask for.
@@ -252,7 +194,7 @@ class PipelineNetwork(nn.Module):
                 "file as safetensors"
             )
         with needs_extra():
-            import peft  # noqa: F401 (diffusers asks for it in many words)
+            import peft  # noqa: F401 (diffusers asks for it with a long message)
         with _one_line(f"lora {lora}: does not fit this pipeline"):
             pipeline.load_lora_weights(
                 str(lora.parent),
@@ -372,25 +314,19 @@ class Sampler:
     that nobody asked for and needs their memory too.
     """
 
-    def __init__(self, network: PipelineNetwork) -> None:
+    def __init__(self, network: PipelineNetwork, config: StableDiffusionConfig) -> None:
         self.network = network
-        network.files()  # what is missing or exchanged is told before the first picture
-
-    def sample(self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions) -> Tensor:
-        """As `sample_from` with nothing given, which no text model can do."""
-        return self.sample_from(seeds, styles, options, Inputs())
+        network.files()  # what is missing or exchanged is reported before the first picture
 
     @torch.no_grad()
-    def sample_from(
-        self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions, inputs: Inputs
-    ) -> Tensor:
-        """Pictures (n, 3, H, W) in [-1, 1] on the CPU, from words, a source, a source and its mask.
+    def sample(self, request: Request[Options]) -> Tensor:
+        """Make pictures (n, 3, H, W) in [-1, 1] from words, a source, or a source and its mask.
 
         From words, H and W are the options' or the pipeline's own; from a source, the source's (or
         the options'), extended as asked. Where the mask is 0 the source is kept exactly. Styles
         are not looked at. Raises `PipelineError`, a `ValueError` of one line.
         """
-        assert isinstance(options, Options)
+        options, inputs = request.options, request.inputs
         task = _task(inputs, options)
         classes = self.network.classes()
         if task not in classes:
@@ -403,10 +339,10 @@ class Sampler:
             call |= _given(pipeline, task, canvas)
         elif inputs.source is not None:
             call["image"] = _to_pillow(inputs.source)
-        if inputs.tell is not None and "callback_on_step_end" in _arguments(type(pipeline)):
-            call["callback_on_step_end"] = _teller(inputs.tell)
+        if "callback_on_step_end" in _arguments(type(pipeline)):
+            call["callback_on_step_end"] = _teller(request.tell)
         with _one_line(f"{self.network.config.pipeline}: cannot do this"):
-            made = list(self._pictures(pipeline, call, seeds, options))
+            made = list(self._pictures(pipeline, call, request.seeds, options))
         return torch.stack([_finished(image, canvas) for image in made])
 
     def _pictures(
@@ -454,7 +390,7 @@ def _call(pipeline_class: type, task: Task, options: Options, inputs: Inputs) ->
     arguments = _arguments(pipeline_class)
     is_reworked = task != "text" and _keeps_shape(pipeline_class)
     if "prompt" in arguments and inputs.prompt is None and (task == "text" or is_reworked):
-        raise PipelineError("prompt: this model needs one; say what the pictures shall show")
+        raise PipelineError("prompt: this model needs one; say what the pictures should show")
     chosen = options.model_dump() | {"prompt": inputs.prompt}
     if is_reworked:  # the canvas has the sides that were asked for
         chosen |= {"width": None, "height": None}
@@ -566,27 +502,8 @@ def _one_line(what: str) -> Iterator[None]:
         raise PipelineError(f"{what} ({reason})") from error
 
 
-# ---------------------------------------------------------------- what the rest of the house calls
-
-
-def build_trainer(
-    config: FamilyConfig,
-    shape: Shape,
-    device: torch.device,
-    dtype: torch.dtype,
-    rng: torch.Generator,
-) -> FamilyTrainer:
-    """Refused: such a model comes trained. Raises `ValueError`."""
+def _no_trainer(config: StableDiffusionConfig, shape: Shape, machine: Machine) -> NoReturn:
     raise ValueError("comes trained and is adopted, not trained here; choose another family")
 
 
-def build_network(config: FamilyConfig, shape: Shape) -> PipelineNetwork:
-    """The network, nothing loaded yet; the empty weights of a model fit it."""
-    assert isinstance(config, StableDiffusionConfig)
-    return PipelineNetwork(config)
-
-
-def build_sampler(network: nn.Module, config: FamilyConfig) -> Sampler:
-    """A sampler over a network on its device. Raises `PipelineError` where the files are amiss."""
-    assert isinstance(network, PipelineNetwork)
-    return Sampler(network)
+METHOD = Method(_no_trainer, PipelineNetwork, Sampler)

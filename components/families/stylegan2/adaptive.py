@@ -35,6 +35,11 @@ def augment(images: Tensor, p: float, rng: torch.Generator) -> Tensor:
     """
     if p == 0:
         return images
+    with torch.autocast(images.device.type, enabled=False):  # places need float32
+        return _augment(images, p, rng)
+
+
+def _augment(images: Tensor, p: float, rng: torch.Generator) -> Tensor:
     moves, colours = _geometry(images, p, rng), _colour(len(images), p, rng)
     is_moved = (moves != torch.eye(3)).flatten(1).any(dim=1)
     theta = moves[:, :2].to(images.device)

@@ -5,9 +5,9 @@ weights in each network.
 """
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.families.latent import LatentOptions
 from components.families.port import FamilyConfig
@@ -17,6 +17,8 @@ Noise = Literal["constant", "seed", "none"]
 
 SMALLEST, LARGEST = 8, 1024
 """Sides of images, pixels."""
+
+FIRST_MIXED_LAYER = 4
 
 
 class StyleGAN2Config(FamilyConfig):
@@ -41,13 +43,11 @@ class StyleGAN2Config(FamilyConfig):
         le=2**20,
         description="Channels at features of side r are this divided by r.",
     )
-    channel_max: int = Field(
-        default=256, ge=1, le=4096, description="Channels are never more than so."
-    )
+    channel_max: int = Field(default=256, ge=1, le=4096, description="Upper limit on channels.")
     activation_limit: float | None = Field(
         default=None,
         gt=0,
-        description="The generator's features are kept within ± this; published networks do.",
+        description="Clamp the generator's features to ± this, as published networks do.",
     )
     style_layers: int = Field(
         default=2, ge=1, le=16, description="Layers of the discriminator's mapping of the style."
@@ -58,7 +58,10 @@ class StyleGAN2Config(FamilyConfig):
     learning_rate: float = Field(default=2.5e-3, gt=0, le=10, description="Adam's learning rate.")
     r1_gamma: float = Field(default=0.05, ge=0, description="Weight of the R1 penalty.")
     r1_interval: int = Field(
-        default=16, ge=1, le=64, description="R1 is taken every so many steps, so much heavier."
+        default=16,
+        ge=1,
+        le=64,
+        description="Steps between two R1 penalties, which also weighs each.",
     )
     path_length: float = Field(
         default=1.0,
@@ -69,22 +72,22 @@ class StyleGAN2Config(FamilyConfig):
         default=8,
         ge=1,
         le=64,
-        description="The path length is taken every so many steps, so much heavier.",
+        description="Steps between two path length penalties, which also weighs each.",
     )
     mixing: float = Field(
         default=0.9, ge=0, le=1, description="Share of pictures that learn from two latents."
     )
     augment: Augmentation = Field(
-        default="ada", description="ada: as much augmentation as over-fitting asks for."
+        default="ada", description="ada: as much augmentation as over-fitting calls for."
     )
     ada_target: float = Field(
         default=0.6,
         ge=-1,
         le=1,
-        description="Mean sign of the real images' scores that augmentation steers to.",
+        description="Mean sign of the real images' scores that augmentation aims at.",
     )
     ada_images: int = Field(
-        default=500_000, ge=1, description="Images in which augmentation can go from none to all."
+        default=500_000, ge=1, description="Images over which augmentation can go from none to all."
     )
 
     @classmethod
@@ -117,7 +120,10 @@ class Options(LatentOptions):
     """
 
     truncation_layers: int | None = Field(
-        default=None, ge=1, le=18, description="Truncate so many of the coarsest layers only."
+        default=None,
+        ge=1,
+        le=18,
+        description="How many of the coarsest layers to truncate; or all.",
     )
     mix_seed: int | None = Field(
         default=None,
@@ -126,12 +132,21 @@ class Options(LatentOptions):
         description="The finer layers follow this seed: its colours and textures.",
     )
     mix_from_layer: int = Field(
-        default=4, ge=1, le=17, description="The first layer that follows `mix_seed`; 0 is 4×4."
+        default=FIRST_MIXED_LAYER,
+        ge=1,
+        le=17,
+        description="The first layer that follows `mix_seed`; 0 is 4×4.",
     )
     noise: Noise = Field(
         default="constant",
         description="Fine detail: the model's own for every picture, from the seed, or none.",
     )
     projection_steps: int = Field(
-        default=200, ge=1, le=10_000, description="Steps in which `source` is looked for in w."
+        default=200, ge=1, le=10_000, description="Steps of the search for `source` in w."
     )
+
+    @model_validator(mode="after")
+    def _a_layer_has_a_seed(self) -> Self:
+        if self.mix_seed is None and self.mix_from_layer != FIRST_MIXED_LAYER:
+            raise ValueError("mix_from_layer: only with mix_seed; name the seed as well")
+        return self

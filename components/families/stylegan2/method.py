@@ -8,28 +8,33 @@ generated images serves both updates; penalties are added to the loss of the ste
 due, so that Adam needs no correction; R1 is taken at the augmented images.
 """
 
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import partial
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from components.families.latent import LatentOptions
-from components.families.optimisers import adam, load_optimiser
-from components.families.port import FamilyConfig, FamilyOptions, Inputs, Shape, Trouble
+from components.families.optimisers import adam
+from components.families.port import Method, NetworkT, Request, Shape, Trouble
 from components.families.sampling import draw_latents, in_fixed_batches, square
 from components.families.stylegan2.adaptive import adjusted, augment
 from components.families.stylegan2.config import Augmentation, Options, StyleGAN2Config
 from components.families.stylegan2.networks import Discriminator, Generator, initialise
-from components.families.stylegan2.projection import (
-    Distance,
-    project,
-    pyramid_distance,
+from components.families.stylegan2.projection import Distance, project, pyramid_distance
+from components.families.trainer import (
+    FamilyTrainer,
+    Machine,
+    Scalars,
+    frozen,
+    parts_of,
+    rate_factor,
 )
-from components.families.styles import with_styles
 
 BETAS = (0.0, 0.99)
 ADJUSTED_EVERY = 4
@@ -87,56 +92,62 @@ class _Latents:
     noises: list[Tensor]
 
 
-class Trainer:
+class Trainer(FamilyTrainer[StyleGAN2Config]):
     """One discriminator and one generator update a step, on one draw of generated images."""
 
-    def __init__(
-        self,
-        config: StyleGAN2Config,
-        shape: Shape,
-        device: torch.device,
-        dtype: torch.dtype,
-        rng: torch.Generator,
-    ) -> None:
-        self.config = config
-        self.shape = shape
-        self.device = device
-        self.dtype = dtype
-        self.rng = rng
-        self.generator = Generator(config, shape)
-        self.discriminator = Discriminator(config, shape)
-        for network in (self.generator, self.discriminator):
-            initialise(network, rng)
-            network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network: nn.Module = self.generator
-        networks = {"generator": self.generator, "discriminator": self.discriminator}
-        self.optimisers = {
-            name: adam(network.parameters(), config.learning_rate, BETAS)
-            for name, network in networks.items()
-        }
+    style_table = "mapping.embed.weight"
+    counters = (
+        "num_steps",
+        "p",
+        "path_mean",
+        "signs",
+        "augment",
+        "target",
+        "learning_rate_scale",
+        "penalties",
+    )
+
+    def __init__(self, config: StyleGAN2Config, shape: Shape, machine: Machine) -> None:
+        super().__init__(config, shape, machine)
+        self.generator = self._new("generator", Generator(config, shape))
+        self.discriminator = self._new("discriminator", Discriminator(config, shape))
+        self.network = self.generator
         self.num_steps = 0
         self.p = 0.0
         """The probability of each augmentation."""
-        self.path_mean = torch.zeros((), device=device)
-        self._signs: list[float] = []
-        # What the remedies have changed.
+        self.signs: list[float] = []
+        """Mean signs of the real images' scores since p was last adjusted."""
+        self.path_mean = torch.zeros((), device=machine.device)
+        self.penalties: Scalars = {}
+        # What the remedies change.
         self.augment: Augmentation = config.augment
         self.target = config.ada_target
         self.learning_rate_scale = 1.0
-        self._penalties: dict[str, Tensor] = {}
 
-    def step(self, images: Tensor, labels: Tensor, accumulate: int) -> dict[str, Tensor]:
+    def _new(self, name: str, network: NetworkT) -> NetworkT:
+        initialise(network, self.machine.rng)
+        optimiser = partial(adam, learning_rate=self.config.learning_rate, betas=BETAS)
+        return self.add(name, network, optimiser)
+
+    def step(self, images: Tensor, labels: Tensor, accumulate: int) -> Scalars:
         """One update of each network, and of p at every fourth step."""
-        styles = F.one_hot(labels, self.shape.num_styles).float()
-        reals, rows = images.chunk(accumulate), styles.chunk(accumulate)
-        with self._autocast():
-            fakes = [self._generate(row) for row in rows]
-        metrics = self._discriminator_step(reals, fakes, rows)
-        metrics["generator_loss"] = self._generator_step(fakes, rows)
-        self._adjust(metrics["real_sign"], len(images))
+        for name in self.optimisers:
+            self.set_learning_rate(name, self.config.learning_rate * self.learning_rate_scale)
+        parts = parts_of(accumulate, images, self.one_hot(labels))
+        with self.machine.autocast():
+            fakes = [(self._generate(styles), styles) for _, styles in parts]
+        seen = [
+            (real, fake, styles) for (real, styles), (fake, _) in zip(parts, fakes, strict=True)
+        ]
+        with self.update("discriminator"):
+            scalars = self.accumulate(seen, self._discriminator_loss)
+        with self.update("generator"):
+            with frozen(self.discriminator):
+                scalars |= self.accumulate(fakes, self._generator_loss)
+            self._regularise_paths([styles[::2] for _, styles in parts])
+        self._adjust(scalars["real_sign"], len(images))
         self.num_steps += 1
-        metrics["augment_probability"] = torch.tensor(self.p)
-        return metrics | self._penalties
+        return scalars | {"augment_probability": torch.tensor(self.p)} | self.penalties
 
     def _generate(self, styles: Tensor) -> Tensor:
         """Pictures of fresh latents, with gradients; the average w follows."""
@@ -149,112 +160,86 @@ class Trainer:
         return synthesis(ws, latents.noises)
 
     def _draw(self, count: int) -> _Latents:
-        num_ws = self.generator.synthesis.num_ws
-        z, others = torch.randn(2, count, self.config.latent_dim, generator=self.rng)
-        cuts = torch.randint(1, num_ws, (count,), generator=self.rng)
-        is_mixed = torch.rand(count, generator=self.rng) < self.config.mixing
-        cuts = torch.where(is_mixed, cuts, torch.tensor(num_ws))
-        noises = self.generator.synthesis.random_noise(count, self.rng)
-        return _Latents(
-            z.to(self.device),
-            others.to(self.device),
-            cuts.to(self.device),
-            [noise.to(self.device) for noise in noises],
-        )
+        num_ws, rng = self.generator.synthesis.num_ws, self.machine.rng
+        z, others = self.machine.normal(2, count, self.config.latent_dim)
+        cuts = torch.randint(1, num_ws, (count,), generator=rng)
+        is_mixed = torch.rand(count, generator=rng) < self.config.mixing
+        cuts = torch.where(is_mixed, cuts, torch.tensor(num_ws)).to(self.machine.device)
+        noises = self.generator.synthesis.random_noise(count, rng)
+        return _Latents(z, others, cuts, [noise.to(self.machine.device) for noise in noises])
 
-    def _discriminator_step(
-        self, reals: Sequence[Tensor], fakes: Sequence[Tensor], rows: Sequence[Tensor]
-    ) -> dict[str, Tensor]:
+    def _discriminator_loss(
+        self, real: Tensor, fake: Tensor, styles: Tensor
+    ) -> tuple[Tensor, Scalars]:
         """Logistic loss, section 3.1 of Goodfellow et al. 2014, and R1 where it is due."""
         config = self.config
-        self.optimisers["discriminator"].zero_grad(set_to_none=True)
         is_due = config.r1_gamma > 0 and self.num_steps % config.r1_interval == 0
-        sums: dict[str, Tensor] = {}
-        for real, fake, styles in zip(reals, fakes, rows, strict=True):
-            real, fake = self._augmented(real), self._augmented(fake.detach())
-            real.requires_grad_(is_due)
-            with self._autocast():
-                # Apart: the deviation's groups must not mix them, and R1 needs half the graph.
-                real_logits = self.discriminator(real, styles)
-                fake_logits = self.discriminator(fake, styles)
-                loss = F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
-                found = {"discriminator_loss": loss}
-                if is_due:
-                    r1 = r1_penalty(real_logits, real)
-                    loss = loss + config.r1_interval * config.r1_gamma / 2 * r1
-                    self._penalties["r1_penalty"] = r1.detach()
-            (loss / len(reals)).backward()
-            found |= {"real_score": real_logits.mean(), "fake_score": fake_logits.mean()}
-            found["real_sign"] = real_logits.sign().mean()
-            for name, value in found.items():
-                sums[name] = sums.get(name, 0.0) + value.detach() / len(reals)
-        self._update("discriminator")
-        return sums
+        real, fake = self._augmented(real).requires_grad_(is_due), self._augmented(fake.detach())
+        # Apart: the deviation's groups must not mix them, and R1 needs half the graph.
+        real_logits = self.discriminator(real, styles)
+        fake_logits = self.discriminator(fake, styles)
+        loss = F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+        scalars = {
+            "discriminator_loss": loss,
+            "real_score": real_logits.mean(),
+            "fake_score": fake_logits.mean(),
+            "real_sign": real_logits.sign().mean(),
+        }
+        if is_due:
+            r1 = r1_penalty(real_logits, real)
+            loss = loss + config.r1_interval * config.r1_gamma / 2 * r1
+            self.penalties["r1_penalty"] = r1.detach()
+        return loss, scalars
 
-    def _generator_step(self, fakes: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
-        """The non-saturating logistic loss, and the path length where it is due."""
-        self.optimisers["generator"].zero_grad(set_to_none=True)
-        self.discriminator.requires_grad_(False)
-        total = torch.zeros((), device=self.device)
-        for fake, styles in zip(fakes, rows, strict=True):
-            seen = self._augmented(fake)
-            with self._autocast():
-                logits = self.discriminator(seen, styles)
-                loss = F.softplus(-logits).mean() / len(fakes)
-            loss.backward()
-            total += loss.detach()
-        self.discriminator.requires_grad_(True)
+    def _generator_loss(self, fake: Tensor, styles: Tensor) -> tuple[Tensor, Scalars]:
+        """The non-saturating logistic loss."""
+        loss = F.softplus(-self.discriminator(self._augmented(fake), styles)).mean()
+        return loss, {"generator_loss": loss}
+
+    def _regularise_paths(self, parts: Sequence[Tensor]) -> None:
+        """Add the gradient of E[(‖Jᵀ y‖ - a)²] where it is due, in float32.
+
+        a is the lengths' running mean. On half the images of a batch, as the paper's B.
+        """
         config = self.config
-        if config.path_length > 0 and self.num_steps % config.path_length_interval == 0:
-            for styles in rows:
-                self._regularise_path(styles[::2], len(rows))
-        self._update("generator")
-        return total
+        if not config.path_length or self.num_steps % config.path_length_interval:
+            return
+        weight = config.path_length * path_weight(self.shape.resolution)
+        for styles in parts:
+            penalty = self._path_penalty(styles)
+            (penalty * weight * config.path_length_interval / len(parts)).backward()
+            self.penalties["path_penalty"] = penalty.detach()
 
-    def _regularise_path(self, styles: Tensor, parts: int) -> None:
-        """E[(‖Jᵀ y‖ - a)²], a the lengths' running mean; on half the images, as the paper's B."""
+    def _path_penalty(self, styles: Tensor) -> Tensor:
         latents = self._draw(len(styles))
         w = self.generator.mapping(latents.z, styles)
         images = self.generator.synthesis(self.generator.spread(w), latents.noises)
-        noise = torch.randn(images.shape, generator=self.rng).to(self.device)
-        lengths = path_lengths(images, w, noise)
+        lengths = path_lengths(images, w, self.machine.normal(*images.shape))
         self.path_mean.lerp_(lengths.detach().mean(), 1 - PATH_MEAN_KEPT)
-        penalty = (lengths - self.path_mean).square().mean()
-        weight = self.config.path_length * path_weight(self.shape.resolution)
-        (penalty * weight * self.config.path_length_interval / parts).backward()
-        self._penalties["path_penalty"] = penalty.detach()
-
-    def _update(self, name: str) -> None:
-        for group in self.optimisers[name].param_groups:
-            group["lr"] = self.config.learning_rate * self.learning_rate_scale
-        self.optimisers[name].step()
+        return (lengths - self.path_mean).square().mean()
 
     def _adjust(self, real_sign: Tensor, count: int) -> None:
         if self.augment == "none":
             return
-        self._signs.append(real_sign.item())
-        if len(self._signs) == ADJUSTED_EVERY:
-            mean = sum(self._signs) / ADJUSTED_EVERY
+        self.signs.append(real_sign.item())
+        if len(self.signs) == ADJUSTED_EVERY:
+            mean = sum(self.signs) / ADJUSTED_EVERY
             images = count * ADJUSTED_EVERY
             self.p = adjusted(self.p, mean, self.target, images, self.config.ada_images)
-            self._signs.clear()
+            self.signs.clear()
 
     def _augmented(self, images: Tensor) -> Tensor:
-        seen = images if self.augment == "none" else augment(images, self.p, self.rng)
+        seen = images if self.augment == "none" else augment(images, self.p, self.machine.rng)
         return seen.contiguous(memory_format=torch.channels_last)
-
-    def _autocast(self) -> torch.autocast:
-        is_reduced = self.dtype is not torch.float32
-        return torch.autocast(self.device.type, dtype=self.dtype, enabled=is_reduced)
 
     @torch.no_grad()
     def scores(self, images: Tensor, labels: Tensor) -> Tensor:
         """The discriminator's logits (N,) of images as they are, not augmented."""
-        styles = F.one_hot(labels, self.shape.num_styles).float()
-        return self.discriminator(images.contiguous(memory_format=torch.channels_last), styles)
+        images = images.contiguous(memory_format=torch.channels_last)
+        return self.discriminator(images, self.one_hot(labels))
 
     def remedy(self, trouble: Trouble) -> str:
-        """More augmentation against learning by heart; else slower."""
+        """Augment more against over-fitting; else learn slower."""
         if trouble == "over-fitting":
             if self.augment == "none":
                 self.augment = "ada"
@@ -263,60 +248,8 @@ class Trainer:
                 return ""
             self.target = max(SMALLEST_TARGET, self.target - STEP_OF_TARGET)
             return f"augmentation now for a mean sign of {self.target:g}"
-        self.learning_rate_scale *= 0.1 if trouble in ("not a number", "divergence") else 0.5
+        self.learning_rate_scale *= rate_factor(trouble)
         return f"learning rate × {self.learning_rate_scale:g}"
-
-    def companions(self) -> dict[str, nn.Module]:
-        """The discriminator: half of what was learnt."""
-        return {"discriminator": self.discriminator}
-
-    def start_from(
-        self,
-        weights: Mapping[str, Tensor],
-        companions: Mapping[str, Mapping[str, Tensor]],
-        styles: Sequence[int | None],
-        config: FamilyConfig,
-    ) -> None:
-        """Both networks; a style that is new to them begins as the mean of those they know."""
-        self.generator.load_state_dict(_with_styles(weights, styles))
-        if "discriminator" in companions:
-            known = _with_styles(companions["discriminator"], styles)
-            self.discriminator.load_state_dict(known)
-
-    def state_dict(self) -> dict[str, object]:
-        """Networks, optimisers, averages and counters; the noise's state is the loop's."""
-        return {
-            "generator": self.generator.state_dict(),
-            "discriminator": self.discriminator.state_dict(),
-            "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
-            "num_steps": self.num_steps,
-            "p": self.p,
-            "path_mean": self.path_mean,
-            "signs": list(self._signs),
-            "augment": self.augment,
-            "target": self.target,
-            "learning_rate_scale": self.learning_rate_scale,
-            "penalties": dict(self._penalties),
-        }
-
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Go on from `state_dict()`."""
-        known = cast(Mapping[str, Any], state)
-        self.generator.load_state_dict(known["generator"])
-        self.discriminator.load_state_dict(known["discriminator"])
-        for name, optimiser in self.optimisers.items():
-            load_optimiser(optimiser, known["optimisers"][name])
-        self.num_steps = known["num_steps"]
-        self.p, self._signs = known["p"], list(known["signs"])
-        self.path_mean = known["path_mean"].to(self.device, copy=True)
-        self.augment, self.target = known["augment"], known["target"]
-        self.learning_rate_scale = known["learning_rate_scale"]
-        self._penalties = {name: v.to(self.device) for name, v in known["penalties"].items()}
-
-
-def _with_styles(known: Mapping[str, Tensor], styles: Sequence[int | None]) -> Mapping[str, Tensor]:
-    name = "mapping.embed.weight"
-    return with_styles(known, name, styles) if name in known else known
 
 
 # ---------------------------------------------------------------- sampler
@@ -334,39 +267,36 @@ class Sampler:
         self.distance = distance
         """What projection makes small; a perceptual distance can be put here."""
 
-    def sample(self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions) -> Tensor:
-        """One picture a seed, (n, 3, S, S) in [-1, 1]."""
-        chosen = cast(Options, options)
-        z = self._latents(seeds)
-        return self._render(self.network.mapping, [z, styles], seeds, styles, chosen)
+    def sample(self, request: Request[Options]) -> Tensor:
+        """Make one picture for each seed, (n, 3, S, S) in [-1, 1].
 
-    def sample_from(
-        self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions, inputs: Inputs
-    ) -> Tensor:
-        """As `sample`, of the w that makes the picture nearest to `inputs.source`.
-
-        The search begins at the seed's own w (halfway from the average), so seeds give different
-        findings. Everything that the options do to a seed's w they do to the one that was found.
-        The source is cut to its middle square and resized.
+        With a source, of the w that makes the picture nearest to it. The search begins at the
+        seed's own w (halfway from the average), so seeds give different findings. Everything that
+        the options do to a seed's w they do to the one that was found. The source is cut to its
+        middle square and resized.
         """
-        if inputs.source is None:
-            return self.sample(seeds, styles, options)
-        chosen = cast(Options, options)
-        target = self._fitted(inputs.source)
+        self._check(request.options)
+        if request.inputs.source is None:
+            z = self._latents(request.seeds)
+            return self._paint(request, self.network.mapping, [z, request.styles])
+        target = self._fitted(request.inputs.source)
         found = [
-            self._project(seed, row, target, chosen.projection_steps, inputs.tell)
-            for seed, row in zip(seeds, styles, strict=True)
+            self._project(seed, row, target, request)
+            for seed, row in zip(request.seeds, request.styles, strict=True)
         ]
-        return self._render(lambda w: w, [torch.stack(found)], seeds, styles, chosen)
+        return self._paint(request, lambda w: w, [torch.stack(found)])
+
+    def _check(self, options: Options) -> None:
+        last = self.network.synthesis.num_ws - 1
+        if options.mix_seed is not None and options.mix_from_layer > last:
+            raise ValueError(
+                f"mix_from_layer {options.mix_from_layer}: this model's last layer is {last}"
+            )
 
     def _project(
-        self,
-        seed: int,
-        style: Tensor,
-        target: Tensor,
-        steps: int,
-        tell: Callable[[int, int], None] | None,
+        self, seed: int, style: Tensor, target: Tensor, request: Request[Options]
     ) -> Tensor:
+        steps = request.options.projection_steps
         with torch.no_grad():
             z = self._latents([seed]).to(self.device)
             w = self.network.mapping(z, style[None].to(self.device))[0]
@@ -375,7 +305,7 @@ class Sampler:
             self.network,
             target,
             steps,
-            None if tell is None else lambda done, _: tell(done, steps),
+            lambda done, _: request.tell(done, steps),
             start=start,
             styles=style,
             distance=self.distance,
@@ -392,48 +322,39 @@ class Sampler:
     def _latents(self, seeds: Sequence[int]) -> Tensor:
         return draw_latents(seeds, self.latent_dim, LatentOptions())
 
-    def _render(
-        self,
-        to_w: Callable[..., Tensor],
-        inputs: list[Tensor],
-        seeds: Sequence[int],
-        styles: Tensor,
-        options: Options,
+    def _paint(
+        self, request: Request[Options], to_w: Callable[..., Tensor], inputs: Sequence[Tensor]
     ) -> Tensor:
-        """Rows that `to_w` makes w of => pictures, with all that the options ask for."""
-        mapping, synthesis = self.network.mapping, self.network.synthesis
-        is_mixed = options.mix_seed is not None
-        if is_mixed and options.mix_from_layer >= synthesis.num_ws:
-            raise ValueError(
-                f"mix_from_layer {options.mix_from_layer}: this model's last layer is "
-                f"{synthesis.num_ws - 1}"
-            )
+        """Make pictures of the w that `to_w` makes of each row of `inputs`, as the options ask."""
+        options, seeds = request.options, request.seeds
         # Another seed's w is of each picture's own style; row by row, as all is computed.
-        further = [
-            self._latents([seed]).expand(len(seeds), -1)
+        towards, mixed = (
+            [] if seed is None else [self._latents([seed]).expand(len(seeds), -1)]
             for seed in (options.towards_seed, options.mix_seed)
-            if seed is not None
-        ]
+        )
         drawn = self._noises(seeds) if options.noise == "seed" else []
+        rows = _Rows(len(inputs), len(towards), len(mixed))
 
-        def picture(style: Tensor, *rows: Tensor) -> Tensor:
-            remaining = list(rows)
-            own = [remaining.pop(0) for _ in inputs]
+        def picture(style: Tensor, *given: Tensor) -> Tensor:
+            own, others, mixes, noises = rows.split(given)
             w = to_w(*own)
-            if options.towards_seed is not None:
-                w = torch.lerp(w, mapping(remaining.pop(0), style), options.blend)
+            for z in others:
+                w = torch.lerp(w, self.network.mapping(z, style), options.blend)
             ws = self.network.spread(w)
-            if is_mixed:
-                others = self.network.spread(mapping(remaining.pop(0), style))
-                cuts = torch.full((len(ws),), options.mix_from_layer, device=ws.device)
-                ws = mix(ws, others, cuts)
+            for z in mixes:
+                ws = self._mixed(ws, self.network.mapping(z, style), options.mix_from_layer)
             ws = truncate(ws, self.network.w_avg, options.truncation, options.truncation_layers)
-            noises = remaining or (
-                synthesis.constant_noise() if options.noise == "constant" else None
-            )
-            return synthesis(ws, noises)
+            return self.network.synthesis(ws, noises or self._fixed_noise(options))
 
-        return in_fixed_batches(picture, [styles, *inputs, *further, *drawn], self.device)
+        given = [request.styles, *inputs, *towards, *mixed, *drawn]
+        return in_fixed_batches(picture, given, self.device)
+
+    def _mixed(self, ws: Tensor, w: Tensor, from_layer: int) -> Tensor:
+        cuts = torch.full((len(ws),), from_layer, device=ws.device)
+        return mix(ws, self.network.spread(w), cuts)
+
+    def _fixed_noise(self, options: Options) -> list[Tensor] | None:
+        return self.network.synthesis.constant_noise() if options.noise == "constant" else None
 
     def _noises(self, seeds: Sequence[int]) -> list[Tensor]:
         """Noise (n, 1, side, side) for each layer: what a seed's stream has after its latent."""
@@ -445,25 +366,19 @@ class Sampler:
         return [torch.cat(layer) for layer in zip(*rows, strict=True)]
 
 
-# ---------------------------------------------------------------- the family's door
+class _Rows(NamedTuple):
+    """How many tensors of each kind a batch of pictures is made from."""
+
+    own: int
+    """What w is made of."""
+    towards: int
+    mixed: int
+
+    def split(self, rows: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
+        """Sort rows by kind; what remains is noise, one tensor for each layer."""
+        ends = list(itertools.accumulate(self))
+        cuts = zip([0, *ends], [*ends, len(rows)], strict=True)
+        return tuple(list(rows[first:last]) for first, last in cuts)
 
 
-def build_trainer(
-    config: FamilyConfig,
-    shape: Shape,
-    device: torch.device,
-    dtype: torch.dtype,
-    rng: torch.Generator,
-) -> Trainer:
-    """A fresh trainer, first weights drawn from `rng`."""
-    return Trainer(cast(StyleGAN2Config, config), shape, device, dtype, rng)
-
-
-def build_network(config: FamilyConfig, shape: Shape) -> nn.Module:
-    """The generator, its weights still to be loaded."""
-    return Generator(cast(StyleGAN2Config, config), shape)
-
-
-def build_sampler(network: nn.Module, config: FamilyConfig) -> Sampler:
-    """A sampler over a generator on its device."""
-    return Sampler(cast(Generator, network), cast(StyleGAN2Config, config))
+METHOD = Method(Trainer, Generator, Sampler)

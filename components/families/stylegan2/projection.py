@@ -24,7 +24,7 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 """Two batches (N, 3, S, S) in [-1, 1] => how far apart, (N,), differentiable."""
 
 Progress = Callable[[int, float], None]
-"""Is told the steps done and the distance reached."""
+"""Called with the steps done and the distance reached."""
 
 
 def pyramid_distance(images: Tensor, others: Tensor) -> Tensor:

@@ -3,7 +3,15 @@
 from pydantic import Field
 
 from components.families.latent import LatentOptions
-from components.families.port import FamilyConfig
+from components.families.port import FamilyConfig, Loss
+
+LOSSES = (
+    Loss("loss", "loss", limit=None),
+    Loss("reconstruction_loss", "reconstruction", limit=None),
+    Loss("kl_divergence", "KL divergence", limit=100_000.0),
+    Loss("sigma", "σ", limit=10.0),
+)
+"""Nats an image, which grow with the number of its pixels; σ is an error of pixels in [-1, 1]."""
 
 
 class VAEConfig(FamilyConfig):
@@ -17,9 +25,7 @@ class VAEConfig(FamilyConfig):
         le=1024,
         description="Channels at half the images' side; each halving below doubles them.",
     )
-    max_channels: int = Field(
-        default=256, ge=8, le=2048, description="Channels are never more than so."
-    )
+    max_channels: int = Field(default=256, ge=8, le=2048, description="Upper limit on channels.")
     blocks: int = Field(
         default=1, ge=1, le=8, description="Residual blocks at each size of the features."
     )
@@ -36,7 +42,7 @@ class VAEConfig(FamilyConfig):
         default=0.05,
         ge=0,
         le=10,
-        description="Nats that each latent number may carry for nothing, on average.",
+        description="Nats that each latent number may carry unpenalised, on average.",
     )
     learning_rate: float = Field(default=5e-4, gt=0, le=10, description="Adam's learning rate.")
 
@@ -54,7 +60,7 @@ class Options(LatentOptions):
         ge=0,
         le=10,
         description=(
-            "With a source: 0 is its reconstruction; above, each seed varies it, 1 as widely as "
+            "With a source: 0 is its reconstruction; above, each seed varies it, at 1 as widely as "
             "the model is unsure of it."
         ),
     )

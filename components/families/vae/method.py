@@ -9,30 +9,23 @@ Paper 003 leaves p(x|z) open. With a width of 1 the squared error of an image co
 beside the KL divergence, and all pictures come out alike; the width that makes the data most likely
 is the error itself, and then the two halves balance without a weight to search for.
 
-The decoder is told the style, the encoder is not: z holds what the style does not say, and a
+The decoder is given the style, the encoder is not: z holds what the style does not say, and a
 picture can be painted anew in another style.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from components.families.latent import LatentOptions
-from components.families.optimisers import adam, load_optimiser
-from components.families.port import (
-    FamilyConfig,
-    FamilyOptions,
-    GuidedSampler,
-    Inputs,
-    Shape,
-    Trouble,
-)
+from components.families.optimisers import adam
+from components.families.port import Method, Request, Shape, Trouble
 from components.families.sampling import draw_latents, in_fixed_batches, slerp, square
-from components.families.styles import with_styles
+from components.families.trainer import FamilyTrainer, Machine, Scalars, parts_of, rate_factor
 from components.families.vae.config import Options, VAEConfig
 
 STYLE_DIM = 32
@@ -165,109 +158,62 @@ def with_free_bits(divergence: Tensor, free_bits: float) -> Tensor:
 # ---------------------------------------------------------------- trainer
 
 
-class Trainer:
-    """One update a step, of the bound with one draw of z an image."""
+class Trainer(FamilyTrainer[VAEConfig]):
+    """One update a step, of the bound with one draw of z for each image."""
 
-    def __init__(
-        self,
-        config: VAEConfig,
-        shape: Shape,
-        device: torch.device,
-        dtype: torch.dtype,
-        rng: torch.Generator,
-    ) -> None:
-        self.config = config
-        self.num_styles = shape.num_styles
-        self.device = device
-        self.dtype = dtype
-        self.rng = rng
-        self.vae = VAE(config, shape)
-        initialise(self.vae, rng)
-        self.vae.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network: nn.Module = self.vae
-        self.optimiser = adam(self.vae.parameters(), config.learning_rate, betas=(0.9, 0.999))
+    style_table = "decoder.style.weight"
+    counters = ("beta",)
+
+    def __init__(self, config: VAEConfig, shape: Shape, machine: Machine) -> None:
+        super().__init__(config, shape, machine)
+        vae = VAE(config, shape)
+        initialise(vae, machine.rng)
+        optimiser = partial(adam, learning_rate=config.learning_rate, betas=(0.9, 0.999))
+        self.vae = self.network = self.add("vae", vae, optimiser)
         self.beta = config.beta
 
-    def step(self, images: Tensor, labels: Tensor, accumulate: int) -> dict[str, Tensor]:
-        """`loss`, `reconstruction_loss` and `kl_divergence` in nats an image, and `sigma`."""
+    def step(self, images: Tensor, labels: Tensor, accumulate: int) -> Scalars:
+        """Report `loss`, `reconstruction_loss`, `kl_divergence` in nats an image, and `sigma`."""
         images = images.contiguous(memory_format=torch.channels_last)
-        styles = F.one_hot(labels, self.num_styles).float()
-        noise = torch.randn(len(images), self.config.latent_dim, generator=self.rng)
-        self.optimiser.zero_grad(set_to_none=True)
-        sums: dict[str, Tensor] = {}
-        for part in zip(
-            images.chunk(accumulate),
-            styles.chunk(accumulate),
-            noise.to(self.device).chunk(accumulate),
-            strict=True,
-        ):
-            found = self._losses(*part)
-            (found["loss"] / accumulate).backward()
-            for name, value in found.items():
-                sums[name] = sums.get(name, 0.0) + value.detach() / accumulate
-        self.optimiser.step()
-        return sums
+        noise = self.machine.normal(len(images), self.config.latent_dim)
+        parts = parts_of(accumulate, images, self.one_hot(labels), noise)
+        with self.update("vae"):
+            return self.accumulate(parts, self.losses)
 
-    def _losses(self, images: Tensor, styles: Tensor, noise: Tensor) -> dict[str, Tensor]:
-        with torch.autocast(
-            self.device.type, dtype=self.dtype, enabled=self.dtype is not torch.float32
-        ):
-            mu, log_var = self.vae.encoder(images)
-            z = mu + (log_var / 2).exp() * noise
-            mean = self.vae.decoder(z, styles).float()
+    def losses(self, images: Tensor, styles: Tensor, noise: Tensor) -> tuple[Tensor, Scalars]:
+        """The bound of images (N, 3, S, S) with z = μ + σ `noise` (N, latent_dim), negative."""
+        mu, log_var = self.vae.encoder(images)
+        z = mu + (log_var / 2).exp() * noise
+        mean = self.vae.decoder(z, styles).float()
         reconstruction, sigma = reconstruction_loss(images, mean)
         divergence = kl_divergence(mu, log_var)
         loss = reconstruction + self.beta * with_free_bits(divergence, self.config.free_bits)
-        return {
+        return loss, {
             "loss": loss,
             "reconstruction_loss": reconstruction,
             "kl_divergence": divergence.sum(dim=1).mean(),
             "sigma": sigma,
         }
 
-    def scores(self, images: Tensor, labels: Tensor) -> None:
-        """None: it has no opponent."""
-
     def remedy(self, trouble: Trouble) -> str:
-        """Another balance where pictures are alike or learnt by heart; else learn slower."""
+        """Change β where pictures are alike or learnt by heart; else learn slower."""
         if trouble in ("collapse", "over-fitting"):
             self.beta *= 0.5 if trouble == "collapse" else 2.0
             return f"β now {self.beta:g}"
-        for group in self.optimiser.param_groups:
-            group["lr"] *= 0.1
-        return f"learning rate now {self.optimiser.param_groups[0]['lr']:g}"
-
-    def companions(self) -> dict[str, nn.Module]:
-        """None: the network is both halves already."""
-        return {}
-
-    def start_from(
-        self,
-        weights: Mapping[str, Tensor],
-        companions: Mapping[str, Mapping[str, Tensor]],
-        styles: Sequence[int | None],
-        config: FamilyConfig,
-    ) -> None:
-        """Both halves; a style that is new to them begins as the mean of those they know."""
-        self.vae.load_state_dict(with_styles(weights, "decoder.style.weight", styles))
-
-    def state_dict(self) -> dict[str, object]:
-        """Network, optimiser and β; the noise's state is the loop's."""
-        return {
-            "vae": self.vae.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "beta": self.beta,
-        }
-
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Go on from `state_dict()`."""
-        known = cast(Mapping[str, Any], state)
-        self.vae.load_state_dict(known["vae"])
-        load_optimiser(self.optimiser, known["optimiser"])
-        self.beta = known["beta"]
+        self.set_learning_rate("vae", self.learning_rate("vae") * rate_factor(trouble))
+        return f"learning rate now {self.learning_rate('vae'):g}"
 
 
 # ---------------------------------------------------------------- sampler
+
+
+class _Seen(NamedTuple):
+    """What the model makes of a picture."""
+
+    mu: Tensor
+    log_var: Tensor
+    style: Tensor
+    """The style (K,) that explains it best."""
 
 
 class Sampler:
@@ -278,71 +224,47 @@ class Sampler:
         self.latent_dim = config.latent_dim
         self.device = next(network.parameters()).device
 
-    def sample(self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions) -> Tensor:
-        """One picture a seed, (n, 3, S, S) in [-1, 1], from the prior."""
-        latents = draw_latents(seeds, self.latent_dim, cast(Options, options))
-        return self._decode(latents, styles)
+    def sample(self, request: Request[Options]) -> Tensor:
+        """Make one picture for each seed, (n, 3, S, S) in [-1, 1], from the prior or a source.
 
-    def sample_from(
-        self, seeds: Sequence[int], styles: Tensor, options: FamilyOptions, inputs: Inputs
-    ) -> Tensor:
-        """The source, as the model sees it, varied by each seed or on the way to another picture.
-
-        Where no style was asked for, it is the one that explains the source best. Raises
-        `ValueError` for two ends to go to.
+        A source is varied by each seed, or on the way to another picture; where no style was asked
+        for, its style is the one that explains it best. Raises `ValueError` for two ends.
         """
-        if inputs.source is None:
-            return self.sample(seeds, styles, options)
-        chosen = cast(Options, options)
-        mu, log_var, style = self._seen(inputs.source)
-        noise = draw_latents(seeds, self.latent_dim, LatentOptions())
-        latents = mu + chosen.spread * (log_var / 2).exp() * noise
-        second = inputs.towards_source
-        if second is not None and chosen.towards_seed is not None:
+        if request.inputs.source is not None:
+            return self._from_source(request, request.inputs.source)
+        latents = draw_latents(request.seeds, self.latent_dim, request.options)
+        return self._decode(latents, request.styles)
+
+    def _from_source(self, request: Request[Options], source: Tensor) -> Tensor:
+        options, second = request.options, request.inputs.towards_source
+        if second is not None and options.towards_seed is not None:
             raise ValueError("towards_source, towards_seed: two ends; give one of them")
+        mu, log_var, style = self._seen(source)
+        noise = draw_latents(request.seeds, self.latent_dim, LatentOptions())
+        latents = mu + options.spread * (log_var / 2).exp() * noise
         if second is not None:
-            end, _, end_style = self._seen(second)
-            latents = slerp(latents, end, chosen.blend)
-            style = torch.lerp(style, end_style, chosen.blend)
-        elif chosen.towards_seed is not None:
-            end = draw_latents([chosen.towards_seed], self.latent_dim, LatentOptions())[0]
-            latents = slerp(latents, end, chosen.blend)
-        styles = style.expand_as(styles) if inputs.has_own_style else styles
-        return self._decode(latents * chosen.truncation, styles)
+            end = self._seen(second)
+            latents = slerp(latents, end.mu, options.blend)
+            style = torch.lerp(style, end.style, options.blend)
+        elif options.towards_seed is not None:
+            drawn = draw_latents([options.towards_seed], self.latent_dim, LatentOptions())[0]
+            latents = slerp(latents, drawn, options.blend)
+        is_own = request.inputs.has_own_style
+        styles = style.expand_as(request.styles) if is_own else request.styles
+        return self._decode(latents * options.truncation, styles)
 
     def _decode(self, latents: Tensor, styles: Tensor) -> Tensor:
         return in_fixed_batches(self.network.decoder, [latents, styles], self.device)
 
     @torch.no_grad()
-    def _seen(self, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """A picture (3, H, W) => its mu and log_var (latent_dim,), and its likeliest style (K,)."""
+    def _seen(self, source: Tensor) -> _Seen:
+        """Encode a picture (3, H, W), and find its likeliest style."""
         picture = square(source, self.network.resolution)
         mu, log_var = (half[0].cpu() for half in self.network.encoder(picture.to(self.device)))
         every_style = torch.eye(self.network.decoder.style.in_features)
         made = self._decode(mu.expand(len(every_style), -1), every_style)
         errors = (made - picture).square().mean(dim=(1, 2, 3))
-        return mu, log_var, every_style[errors.argmin()]
+        return _Seen(mu, log_var, every_style[errors.argmin()])
 
 
-# ---------------------------------------------------------------- the family's door
-
-
-def build_trainer(
-    config: FamilyConfig,
-    shape: Shape,
-    device: torch.device,
-    dtype: torch.dtype,
-    rng: torch.Generator,
-) -> Trainer:
-    """A fresh trainer, first weights drawn from `rng`."""
-    return Trainer(cast(VAEConfig, config), shape, device, dtype, rng)
-
-
-def build_network(config: FamilyConfig, shape: Shape) -> nn.Module:
-    """Encoder and decoder, their weights still to be loaded."""
-    return VAE(cast(VAEConfig, config), shape)
-
-
-def build_sampler(network: nn.Module, config: FamilyConfig) -> GuidedSampler:
-    """A sampler over both halves on their device."""
-    return Sampler(cast(VAE, network), cast(VAEConfig, config))
+METHOD = Method(Trainer, VAE, Sampler)

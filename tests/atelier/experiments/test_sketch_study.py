@@ -53,6 +53,7 @@ from components.families.port import Shape
 from components.families.sketch_diffusion.config import SketchDiffusionConfig
 from components.families.sketch_diffusion.method import Trainer
 from components.families.sketch_diffusion.network import Denoiser
+from components.families.trainer import Machine
 from components.generation import create
 from components.metrics import FeatureNetwork
 from interfaces.errors import AtelierError
@@ -401,7 +402,7 @@ def learn(folder: Path, prepared: IPDT, method: str) -> IGME:
         }
     )
     rng = torch.Generator().manual_seed(0)
-    trainer = Trainer(config, Shape(SIDE, 1), torch.device("cpu"), torch.float32, rng)
+    trainer = Trainer(config, Shape(SIDE, 1), Machine(torch.device("cpu"), torch.float32, rng))
     images = torch.from_numpy(pixels_to_float(prepared.images()[:4]))
     for _ in range(4):
         trainer.step(images, torch.zeros(4, dtype=torch.long), 1)

@@ -893,12 +893,13 @@ def test_a_trainings_curves_are_columns(catalogue: WorkspaceCatalogue, tmp_path:
     assert catalogue.training("0001-a").curves == {}
     rows = "".join(f"{n},{n / 2}\n" for n in range(5001))
     write_text(folder / "curves.csv", f"images_seen,loss\n{rows}9999,nan\n")
-    write_text(folder / "guardian.jsonl", '{"trouble": "collapse", "level": NaN}\n')
+    seen = {"images_seen": 64, "seconds": 1.5, "saw": "collapse", "did": "back to 0 images"}
+    write_text(folder / "guardian.jsonl", json.dumps(seen | {"figures": {"loss": "nan"}}) + "\n")
     write_text(folder / "samples" / "000000064.png", "png")
     view = catalogue.training("0001-a")
     assert len(view.curves["loss"]) == len(view.curves["images_seen"]) <= 2002
     assert view.curves["images_seen"][-1] == 9999 and view.curves["loss"][-1] is None
-    assert view.guardian == [{"trouble": "collapse", "level": None}]
+    assert view.guardian == [seen | {"figures": {"loss": "nan"}}]
     assert view.grids == [64]
     assert catalogue.grid("0001-a", 64) == b"png"
     for strange in ("../runs/0001-a", "..", "", "/etc"):

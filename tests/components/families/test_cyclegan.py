@@ -16,15 +16,15 @@ from components.families.cyclegan.config import CycleGANConfig, Options, Upsampl
 from components.families.cyclegan.method import (
     Discriminator,
     Generator,
+    Generators,
     ImagePool,
     Sampler,
     Trainer,
-    build_network,
-    build_sampler,
-    import_generator,
     initialise,
 )
-from components.families.port import Inputs, Shape
+from components.families.cyclegan.published import import_generator
+from components.families.port import Inputs, Request, Shape
+from components.families.trainer import Machine
 
 CPU = torch.device("cpu")
 SHAPE = Shape(resolution=16, num_styles=2)
@@ -40,7 +40,7 @@ TO_FIRST, TO_SECOND = torch.eye(2)
 
 def trainer(shape: Shape = SHAPE, **changes: object) -> Trainer:
     config = CycleGANConfig.model_validate(TINY | changes)
-    return Trainer(config, shape, CPU, torch.float32, torch.Generator().manual_seed(0))
+    return Trainer(config, shape, Machine(CPU, torch.float32, torch.Generator().manual_seed(0)))
 
 
 def batch(seed: int = 0, labels: tuple[int, ...] = (0, 1, 0, 1)) -> tuple[Tensor, Tensor]:
@@ -49,7 +49,7 @@ def batch(seed: int = 0, labels: tuple[int, ...] = (0, 1, 0, 1)) -> tuple[Tensor
 
 
 def sampler(known: Trainer) -> Sampler:
-    return method.build_sampler(known.network, known.config)  # type: ignore[return-value]
+    return Sampler(known.generators, known.config)
 
 
 def gradients(network: nn.Module) -> dict[str, Tensor | None]:
@@ -152,7 +152,7 @@ def test_with_a_full_pool_training_goes_on_exactly() -> None:
         straight.step(*batch(seed), 1)
     resumed = trainer(pool_size=3)
     resumed.load_state_dict(copy.deepcopy(straight.state_dict()))
-    resumed.rng.set_state(straight.rng.get_state())
+    resumed.machine.rng.set_state(straight.machine.rng.get_state())
     for seed in range(4, 8):
         wanted = straight.step(*batch(seed), 1)
         assert_close(resumed.step(*batch(seed), 1), wanted, rtol=0, atol=0)
@@ -319,12 +319,12 @@ def test_transposed_convolutions_leave_a_grid(upsampling: Upsampling, has_grid: 
 def test_a_third_style_is_refused() -> None:
     three = Shape(resolution=16, num_styles=3)
     config = CycleGANConfig.model_validate(TINY)
-    sampler = build_sampler(build_network(config, three), config)
+    sampler = Sampler(Generators(config, three), config)
     source = Inputs(source=torch.zeros(3, 16, 16))
     for known in torch.eye(3)[:2]:
-        assert sampler.sample_from([0], known[None], Options(), source).shape == (1, 3, 16, 16)
+        assert sampler.sample(Request([0], known[None], Options(), source)).shape == (1, 3, 16, 16)
     with pytest.raises(ValueError, match="between styles 1 and 2 of its 3 alone"):
-        sampler.sample_from([0], torch.eye(3)[2:], Options(), source)
+        sampler.sample(Request([0], torch.eye(3)[2:], Options(), source))
 
 
 def test_sizes_without_a_patch_are_refused() -> None:
@@ -348,7 +348,7 @@ def test_the_style_asked_for_chooses_the_way() -> None:
     source = batch()[0][0]
     rows = torch.stack([TO_FIRST, TO_SECOND, 0.6 * TO_FIRST + 0.4 * TO_SECOND])
     rows = torch.cat([rows, torch.full((1, 2), 0.5)])
-    made = sampler(known).sample_from([0, 1, 2, 3], rows, Options(), Inputs(source=source))
+    made = sampler(known).sample(Request([0, 1, 2, 3], rows, Options(), Inputs(source=source)))
     with torch.no_grad():
         first, second = (
             way(source[None])[0] for way in (known.generators.to_first, known.generators.to_second)
@@ -360,11 +360,11 @@ def test_a_turned_source_depends_on_nothing_beside_it() -> None:
     known = trainer()
     source = torch.rand(3, 19, 26) * 2 - 1
     rows = torch.stack([TO_FIRST, TO_SECOND] * 5)
-    together = sampler(known).sample_from(range(10), rows, Options(), Inputs(source=source))
+    together = sampler(known).sample(Request(range(10), rows, Options(), Inputs(source=source)))
     assert together.shape == (10, 3, 19, 26)
     for place in (0, 1, 9):
         row = rows[place : place + 1]
-        alone = sampler(known).sample_from([7], row, Options(), Inputs(source=source))
+        alone = sampler(known).sample(Request([7], row, Options(), Inputs(source=source)))
         assert_close(alone[0], together[place], rtol=0, atol=0)
 
 
@@ -374,7 +374,7 @@ def test_a_turned_source_depends_on_nothing_beside_it() -> None:
 def test_sources_too_small_and_too_large_are_named(height: int, width: int, said: str) -> None:
     source = torch.zeros(1).expand(3, height, width)
     with pytest.raises(ValueError, match=said):
-        sampler(trainer()).sample_from([0], TO_FIRST[None], Options(), Inputs(source=source))
+        sampler(trainer()).sample(Request([0], TO_FIRST[None], Options(), Inputs(source=source)))
 
 
 # ---------------------------------------------------------------- weights from elsewhere

@@ -1,16 +1,18 @@
 """One test body, every family: whatever is in the table keeps the port's promises."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch.testing import assert_close
 
 from components.common.checkpoints import load_state, save_state
-from components.families import FAMILIES, Family
-from components.families.port import FamilyConfig, FamilyTrainer, Shape, Trouble
+from components.families import FAMILIES, AnyFamily
+from components.families.port import FamilyConfig, Request, Shape, Trouble
+from components.families.trainer import FamilyTrainer, Machine
 
 CPU = torch.device("cpu")
 SHAPE = Shape(resolution=16, num_styles=2)
@@ -52,13 +54,14 @@ every_family = pytest.mark.parametrize(
 )
 
 
-def tiny_config(family: Family) -> FamilyConfig:
+def tiny_config(family: AnyFamily) -> FamilyConfig:
     return family.config.model_validate(TINY[family.name])
 
 
-def tiny_trainer(family: Family, seed: int = 0) -> tuple[FamilyTrainer, torch.Generator]:
+def tiny_trainer(family: AnyFamily, seed: int = 0) -> tuple[FamilyTrainer[Any], torch.Generator]:
     rng = torch.Generator().manual_seed(seed)
-    trainer = family.method().build_trainer(tiny_config(family), SHAPE, CPU, torch.float32, rng)
+    machine = Machine(CPU, torch.float32, rng)
+    trainer = family.method().build_trainer(tiny_config(family), SHAPE, machine)
     return trainer, rng
 
 
@@ -69,12 +72,12 @@ def batch(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 @every_family
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_step_learns_and_tells_finite_scalars(family: Family, accumulate: int) -> None:
+def test_a_step_learns_and_tells_finite_scalars(family: AnyFamily, accumulate: int) -> None:
     trainer, _ = tiny_trainer(family)
     before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
     for step in range(6):  # wgan_gp's generator moves at every fifth
         metrics = trainer.step(*batch(step), accumulate)
-        assert metrics
+        assert {loss.name for loss in family.losses} <= set(metrics)
         for name, value in metrics.items():
             assert value.shape == (), name
             assert not value.requires_grad, name
@@ -84,7 +87,7 @@ def test_a_step_learns_and_tells_finite_scalars(family: Family, accumulate: int)
 
 
 @every_family
-def test_saved_and_loaded_it_goes_on_exactly(family: Family, tmp_path: Path) -> None:
+def test_saved_and_loaded_it_goes_on_exactly(family: AnyFamily, tmp_path: Path) -> None:
     straight, rng = tiny_trainer(family)
     for step in range(3):
         straight.step(*batch(step), 1)
@@ -105,9 +108,10 @@ def test_saved_and_loaded_it_goes_on_exactly(family: Family, tmp_path: Path) -> 
 
 
 @every_family
-def test_bfloat16_trains_too(family: Family) -> None:
+def test_bfloat16_trains_too(family: AnyFamily) -> None:
     rng = torch.Generator().manual_seed(0)
-    trainer = family.method().build_trainer(tiny_config(family), SHAPE, CPU, torch.bfloat16, rng)
+    machine = Machine(CPU, torch.bfloat16, rng)
+    trainer = family.method().build_trainer(tiny_config(family), SHAPE, machine)
     for step in range(6):
         metrics = trainer.step(*batch(step), 1)
     assert all(torch.isfinite(value) for value in metrics.values())
@@ -115,29 +119,41 @@ def test_bfloat16_trains_too(family: Family) -> None:
 
 
 @every_family
-def test_a_picture_depends_on_its_seed_alone(family: Family) -> None:
+def test_a_picture_depends_on_its_seed_alone(family: AnyFamily) -> None:
     trainer, _ = tiny_trainer(family)
     for step in range(6):  # running statistics must be used, not the batch's own
         trainer.step(*batch(step), 1)
     sampler = family.method().build_sampler(trainer.network, tiny_config(family))
     seeds = list(range(20))
     styles = torch.eye(SHAPE.num_styles)[[seed % SHAPE.num_styles for seed in seeds]]
-    together = sampler.sample(seeds, styles, family.options())
+    together = sampler.sample(Request(seeds, styles, family.options()))
     assert together.shape == (20, 3, 16, 16)
     assert together.dtype is torch.float32
     assert together.device == CPU
     assert together.abs().max() <= 1
     assert together.std(dim=0).max() > 0
     for seed in (0, 3, 8, 19):
-        alone = sampler.sample([seed], styles[seed : seed + 1], family.options())
+        alone = sampler.sample(Request([seed], styles[seed : seed + 1], family.options()))
         assert_close(alone[0], together[seed], rtol=0, atol=0)
-    backwards = sampler.sample(seeds[::-1], styles.flip(0), family.options())
+    backwards = sampler.sample(Request(seeds[::-1], styles.flip(0), family.options()))
     assert_close(backwards.flip(0), together, rtol=0, atol=0)
 
 
 @every_family
+def test_steps_of_a_picture_are_reported_to_the_end_and_change_nothing(family: AnyFamily) -> None:
+    trainer, _ = tiny_trainer(family)
+    sampler = family.method().build_sampler(trainer.network, tiny_config(family))
+    told: list[tuple[int, int]] = []
+    quiet = Request(range(10), torch.eye(2)[[0, 1] * 5], family.options())
+    made = sampler.sample(replace(quiet, tell=lambda *steps: told.append(steps)))
+    assert_close(made, sampler.sample(quiet), rtol=0, atol=0)
+    assert bool(told) == (family.name == "sketch_diffusion")  # the others take one step
+    assert told == [(done, len(told)) for done in range(1, len(told) + 1)]
+
+
+@every_family
 @pytest.mark.parametrize("trouble", get_args(Trouble))
-def test_a_remedy_is_told_and_goes_with_the_state(family: Family, trouble: Trouble) -> None:
+def test_a_remedy_is_told_and_goes_with_the_state(family: AnyFamily, trouble: Trouble) -> None:
     trainer, rng = tiny_trainer(family)
     trainer.step(*batch(0), 1)
     said = trainer.remedy(trouble)
@@ -152,7 +168,7 @@ def test_a_remedy_is_told_and_goes_with_the_state(family: Family, trouble: Troub
 
 
 @every_family
-def test_another_training_can_start_from_its_weights(family: Family) -> None:
+def test_another_training_can_start_from_its_weights(family: AnyFamily) -> None:
     trained, _ = tiny_trainer(family)
     for step in range(6):
         trained.step(*batch(step), 1)
@@ -168,7 +184,7 @@ def test_another_training_can_start_from_its_weights(family: Family) -> None:
 
 
 @every_family
-def test_scores_leave_no_trace(family: Family) -> None:
+def test_scores_leave_no_trace(family: AnyFamily) -> None:
     trainer, noise = tiny_trainer(family)
     trainer.step(*batch(0), 1)
     resumed, rng = tiny_trainer(family, seed=1)
@@ -184,7 +200,7 @@ def test_scores_leave_no_trace(family: Family) -> None:
 
 
 @every_family
-def test_weights_fit_a_network_built_from_config_and_shape(family: Family) -> None:
+def test_weights_fit_a_network_built_from_config_and_shape(family: AnyFamily) -> None:
     trainer, _ = tiny_trainer(family)
     config = tiny_config(family)
     again = family.config.model_validate_json(config.model_dump_json())

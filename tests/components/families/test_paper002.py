@@ -18,6 +18,8 @@ from components.families.paper002.method import (
     gradient_penalty,
     initialise,
 )
+from components.families.port import Shape
+from components.families.trainer import Machine
 
 LOGITS = torch.tensor([-3.0, -0.5, 0.0, 1.5, 40.0])
 
@@ -60,16 +62,16 @@ def test_shapes_at_every_resolution(
         discriminator_channels=8,
         latent_dim=10,
     )
-    images = Generator(config, resolution)(torch.randn(2, 10))
+    images = Generator(config, Shape(resolution, 1))(torch.randn(2, 10))
     assert images.shape == (2, 3, resolution, resolution)
     assert images.abs().max() <= 1
-    assert Discriminator(config, resolution)(images).shape == (2,)
+    assert Discriminator(config, Shape(resolution, 1))(images).shape == (2,)
 
 
 @pytest.mark.parametrize("resolution", [4, 60, 65])
 def test_a_resolution_that_does_not_double_is_refused(resolution: int) -> None:
     with pytest.raises(ValueError, match=str(resolution)):
-        Generator(Table2Config(), resolution)
+        Generator(Table2Config(), Shape(resolution, 1))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_first_weights_have_the_named_spread(weight_init: str, deviation: float)
 
 def _trainer(config: Table2Config) -> Trainer:
     rng = torch.Generator().manual_seed(0)
-    return Trainer(config, 16, torch.device("cpu"), torch.float32, rng)
+    return Trainer(config, Shape(16, 1), Machine(torch.device("cpu"), torch.float32, rng))
 
 
 def test_clipping_holds_every_weight() -> None:
@@ -117,7 +119,7 @@ def test_the_generator_moves_every_fifth_step() -> None:
 
 
 def test_the_critic_of_wgan_gp_scores_each_image_by_itself() -> None:
-    critic = Discriminator(WGANGPConfig(discriminator_channels=8), 16)
+    critic = Discriminator(WGANGPConfig(discriminator_channels=8), Shape(16, 1))
     images = torch.rand(4, 3, 16, 16)
     alone = torch.cat([critic(images[n : n + 1]) for n in range(4)])
     assert_close(critic(images), alone)

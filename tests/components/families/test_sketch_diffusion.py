@@ -3,7 +3,6 @@
 import copy
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,14 +15,13 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from components.families import drawing
-from components.families.port import Inputs, Shape
+from components.families.port import Inputs, Request, Shape
 from components.families.sketch_diffusion import method
 from components.families.sketch_diffusion.config import Options, SketchDiffusionConfig
 from components.families.sketch_diffusion.method import (
     Sampler,
     Trainer,
     add_noise,
-    build_sampler,
     ddim_step,
     displaced,
     draw_noise_levels,
@@ -45,6 +43,7 @@ from components.families.sketch_diffusion.network import (
     estimate,
     residual_branches,
 )
+from components.families.trainer import Machine
 
 CPU = torch.device("cpu")
 SIDE = 16
@@ -56,7 +55,7 @@ every_drawn = pytest.mark.parametrize("conditioning", CONDITIONINGS[1:])
 
 def trainer(seed: int = 0, **changes: object) -> Trainer:
     config = SketchDiffusionConfig.model_validate(TINY | changes)
-    return Trainer(config, SHAPE, CPU, torch.float32, torch.Generator().manual_seed(seed))
+    return Trainer(config, SHAPE, Machine(CPU, torch.float32, torch.Generator().manual_seed(seed)))
 
 
 def trained_sampler(conditioning: str, steps: int = 3, **changes: object) -> Sampler:
@@ -64,7 +63,7 @@ def trained_sampler(conditioning: str, steps: int = 3, **changes: object) -> Sam
     trained = trainer(conditioning=conditioning, warm_up_images=0, learning_rate=2e-3, **changes)
     for step in range(steps):
         trained.step(*batch(step), 1)
-    return build_sampler(trained.network, trained.config)  # type: ignore[return-value]
+    return Sampler(trained.denoiser, trained.config)
 
 
 def batch(seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -189,11 +188,15 @@ def gaussian(deviation: float) -> Callable[[Tensor, float], Tensor]:
     return denoise
 
 
+def ignored(step: int) -> None:
+    """How far a sampler is, for nobody."""
+
+
 def error_of(name: str, steps: int) -> float:
     """Of the deterministic samplers: the path's true end is deviation · x, for any x."""
     levels = noise_levels(1.0, steps, "continuous", 1.0)
     x = torch.ones(1, dtype=torch.float64)
-    found = run_sampler(name, gaussian(0.3), x, levels, lambda: x)  # type: ignore[arg-type]
+    found = run_sampler(name, gaussian(0.3), x, levels, lambda: x, ignored)  # type: ignore[arg-type]
     return abs(float(found) - 0.3)
 
 
@@ -211,7 +214,7 @@ def test_ddpm_ends_with_the_distribution_that_was_learnt() -> None:
         return torch.randn(40_000, generator=rng, dtype=torch.float64)
 
     levels = noise_levels(1.0, 200, "continuous", 1.0)
-    found = run_sampler("ddpm", gaussian(0.3), draw(), levels, draw)
+    found = run_sampler("ddpm", gaussian(0.3), draw(), levels, draw, ignored)
     assert found.mean().abs() < 0.01
     assert float(found.std()) == pytest.approx(0.3, rel=0.03)
 
@@ -337,7 +340,7 @@ def test_a_deeper_network_begins_as_the_shallower_one_did_end() -> None:
     mask, hints = torch.ones(4, 1, SIDE, SIDE), torch.rand(4, 2, SIDE, SIDE)
     one, two = (mine.denoiser(noisy, t, all_styles(4), mask, hints) for mine in (shallow, deep))
     assert_close(one, two)
-    losses = [float(deep.step(*batch(step), 1)["generator_loss"]) for step in range(3)]
+    losses = [float(deep.step(*batch(step), 1)["loss"]) for step in range(3)]
     assert all(map(math.isfinite, losses))
     learnt = residual_branches(deep.denoiser)["middle.3.last.weight"]
     assert learnt.abs().max() > 0
@@ -368,8 +371,7 @@ def test_the_perceptual_distance_is_that_of_unit_vectors() -> None:
 
 
 def test_only_weak_noise_adds_the_perceptual_distance(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(method, "weights_path", lambda: Path())
-    monkeypatch.setattr(method, "load_efficientnet", lambda path: Halves())
+    monkeypatch.setattr(method, "load_lite0", Halves)
     plain, mine = trainer(), trainer(perceptual=2.0, perceptual_noise=0.5)
     images, noisy = torch.rand(2, 4, 3, SIDE, SIDE).unbind(0)
     t = torch.tensor([0.25, 0.5, 0.75, 1.0])
@@ -377,10 +379,11 @@ def test_only_weak_noise_adds_the_perceptual_distance(monkeypatch: pytest.Monkey
     found = plain.denoiser(noisy, t, *others)
     wanted = 2 * perceptual_distance(Halves(), found, images)[:2].sum() / 4
     assert wanted > 0.01
-    losses = [each._loss(images, noisy, t, *others) for each in (mine, plain)]
+    losses = [each._loss(images, noisy, t, *others)[0] for each in (mine, plain)]
     assert_close(losses[0] - losses[1], wanted, atol=1e-5, rtol=1e-4)
     strong = [
-        each._loss(images[2:], noisy[2:], t[2:], *(o[2:] for o in others)) for each in (mine, plain)
+        each._loss(images[2:], noisy[2:], t[2:], *(o[2:] for o in others))[0]
+        for each in (mine, plain)
     ]
     assert_close(strong[0], strong[1], rtol=0, atol=0)
 
@@ -413,7 +416,7 @@ def test_stopped_and_resumed_it_is_the_same_to_the_bit(
     saved = copy.deepcopy(straight.state_dict())
     resumed = trainer(seed=7, conditioning=conditioning, **changes)
     resumed.load_state_dict(saved)
-    resumed.rng.set_state(straight.rng.get_state())
+    resumed.machine.rng.set_state(straight.machine.rng.get_state())
     for step in range(1, 4):
         assert_close(resumed.step(*batch(step), 1), straight.step(*batch(step), 1), rtol=0, atol=0)
     for name, tensor in resumed.network.state_dict().items():
@@ -424,7 +427,7 @@ def test_none_and_noised_image_are_the_same_training() -> None:
     losses = []
     for conditioning in ("none", "noised_image"):
         mine = trainer(conditioning=conditioning)
-        losses.append([mine.step(*batch(step), 1)["generator_loss"] for step in range(3)])
+        losses.append([mine.step(*batch(step), 1)["loss"] for step in range(3)])
     assert_close(losses[0], losses[1], rtol=0, atol=0)
 
 
@@ -436,13 +439,13 @@ def test_the_learning_rate_rises_and_then_falls_along_half_a_cosine() -> None:
     for seen in (0, 50, 100, 900):
         mine.images_seen = seen
         mine._anneal()
-        rates[seen] = mine.optimiser.param_groups[0]["lr"]
+        rates[seen] = mine.learning_rate("network")
     assert rates[0] < 2e-4
     assert rates[50] == pytest.approx(3e-4)
     assert rates[100] == rates[900] == pytest.approx(2e-4)
     mine.remedy("divergence")
     mine._anneal()
-    assert mine.optimiser.param_groups[0]["lr"] == pytest.approx(1e-4)
+    assert mine.learning_rate("network") == pytest.approx(1e-4)
 
 
 # ---------------------------------------------------------------- pictures
@@ -454,11 +457,11 @@ def test_a_picture_is_the_same_alone_and_in_a_batch_of_25(conditioning: str, nam
     sampler = trained_sampler(conditioning)
     options = Options.model_validate({"steps": 4, "sampler": name, "guidance": 2.0})
     inputs = Inputs(sketch=cross())
-    together = sampler.sample_from(range(25), all_styles(25), options, inputs)
+    together = sampler.sample(Request(range(25), all_styles(25), options, inputs))
     assert together.std(dim=0).max() > 0
     for seed in (0, 7, 8, 24):
-        alone = sampler.sample_from(
-            [seed], all_styles(25)[seed : seed + 1], options, Inputs(sketch=cross())
+        alone = sampler.sample(
+            Request([seed], all_styles(25)[seed : seed + 1], options, Inputs(sketch=cross()))
         )
         assert_close(alone[0], together[seed], rtol=0, atol=0)
 
@@ -468,9 +471,9 @@ def test_under_full_noise_a_drawing_has_no_influence() -> None:
     sampler = trained_sampler("noised_image")
     drawn, other = Inputs(sketch=cross()), Inputs(sketch=cross().roll(3, dims=2))
     full, less = Options(intensity=0), Options(intensity=8)
-    nothing = sampler.sample(range(4), all_styles(4), Options())
-    assert_close(sampler.sample_from(range(4), all_styles(4), full, drawn), nothing)
-    one, two = (sampler.sample_from(range(4), all_styles(4), less, i) for i in (drawn, other))
+    nothing = sampler.sample(Request(range(4), all_styles(4), Options()))
+    assert_close(sampler.sample(Request(range(4), all_styles(4), full, drawn)), nothing)
+    one, two = (sampler.sample(Request(range(4), all_styles(4), less, i)) for i in (drawn, other))
     assert (one - two).abs().max() > 0.01
 
 
@@ -481,7 +484,7 @@ def test_drawing_radius_style_and_guidance_have_an_influence(conditioning: str) 
 
     def pictures(sketch: Tensor, styles: Tensor = styles, **options: float) -> Tensor:
         chosen = Options.model_validate({"steps": 4, "radius": 3} | options)
-        return sampler.sample_from([1, 2], styles, chosen, Inputs(sketch=sketch))
+        return sampler.sample(Request([1, 2], styles, chosen, Inputs(sketch=sketch)))
 
     plain = pictures(cross())
     others = {
@@ -504,12 +507,12 @@ def test_a_drawing_given_as_a_picture_is_as_good_as_its_strokes() -> None:
     picture = (1 - 2 * sketch).expand(3, -1, -1)
     options = Options(steps=2)
     one, two = (
-        sampler.sample_from([3], all_styles(1), options, inputs)
+        sampler.sample(Request([3], all_styles(1), options, inputs))
         for inputs in (Inputs(sketch=sketch), Inputs(source=picture))
     )
     assert_close(one, two, rtol=0, atol=0)
     with pytest.raises(ValueError, match="give one of them"):
-        sampler.sample_from([3], all_styles(1), options, Inputs(sketch=sketch, source=picture))
+        sampler.sample(Request([3], all_styles(1), options, Inputs(sketch=sketch, source=picture)))
 
 
 @pytest.mark.parametrize(
@@ -528,10 +531,10 @@ def test_what_has_no_meaning_is_refused(
     conditioning: str, options: dict[str, float], sketch: Tensor | None, reason: str
 ) -> None:
     mine = trainer(conditioning=conditioning)
-    sampler = build_sampler(mine.network, mine.config)
+    sampler = Sampler(mine.denoiser, mine.config)
     with pytest.raises(ValueError, match=reason):
-        sampler.sample_from(
-            [0], all_styles(1), Options.model_validate(options), Inputs(sketch=sketch)
+        sampler.sample(
+            Request([0], all_styles(1), Options.model_validate(options), Inputs(sketch=sketch))
         )
 
 
@@ -564,12 +567,12 @@ def test_taught_a_handful_of_drawings_it_keeps_a_sketch_better_than_noise_does()
         for image, (row, column) in zip(images, places, strict=True):
             image[:, row] = image[:, :, column] = -1
         mine.step(images, torch.zeros(16, dtype=torch.int64), 1)
-    sampler = build_sampler(mine.network, mine.config)
+    sampler = Sampler(mine.denoiser, mine.config)
     sketch = torch.zeros(1, SIDE, SIDE)
     sketch[0, 5] = sketch[0, :, 11] = 1
     style = torch.eye(2)[[0] * 8]
-    drawn = sampler.sample_from(range(8), style, Options(radius=1), Inputs(sketch=sketch))
-    free = sampler.sample(range(8), style, Options())
+    drawn = sampler.sample(Request(range(8), style, Options(radius=1), Inputs(sketch=sketch)))
+    free = sampler.sample(Request(range(8), style, Options()))
     wanted = 1 - 2 * sketch
     kept, free_error = ((pictures - wanted).abs().mean() for pictures in (drawn, free))
     assert kept < 0.5 * free_error

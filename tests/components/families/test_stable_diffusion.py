@@ -7,9 +7,9 @@ over by hand.
 import errno
 import functools
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ from torch.testing import assert_close
 
 from components.common.checkpoints import load_weights, save_weights
 from components.common.vision import import_torchvision
-from components.families.port import Inputs, Shape
+from components.families.port import Inputs, Request, Shape
 from components.families.stable_diffusion import method
 from components.families.stable_diffusion.config import Options, StableDiffusionConfig
 from components.families.stable_diffusion.files import PipelineError, wanted_files
-from components.families.stable_diffusion.method import Sampler, adopt, make_canvas
+from components.families.stable_diffusion.method import Sampler, make_canvas
+from components.families.stable_diffusion.published import adopt
+from components.families.trainer import Machine
 
 import_torchvision()  # transformers imports it too, and may need the same help
 MISSING = "needs the extra: pip install 'atelier[stable-diffusion]'"
@@ -259,9 +261,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 def sampler_of(pipeline: Path, **changes: Any) -> Sampler:
     """As generation makes one: from a model's config and its empty weights."""
     config = StableDiffusionConfig(**adopt(str(pipeline), **changes).config)
-    network = method.build_network(config, Shape(16, 1))
+    network = method.PipelineNetwork(config, Shape(16, 1))
     network.load_state_dict({})
-    return method.build_sampler(network.to(CPU), config)
+    return method.Sampler(network.to(CPU), config)
 
 
 @pytest.fixture(scope="module")
@@ -291,11 +293,11 @@ def noise(height: int, width: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("name", ["sd", "sdxl"])
 def test_seed_7_is_the_same_picture_alone_and_in_a_batch(folder: Folder, name: str) -> None:
     sampler = sampler_of(folder(name))
-    together = sampler.sample_from([3, 7, 11, 0], STYLES, QUICK, CAT)
+    together = sampler.sample(Request([3, 7, 11, 0], STYLES, QUICK, CAT))
     assert together.shape == (4, 3, 16, 16)
     assert together.dtype is torch.float32
     assert together.abs().max() <= 1
-    alone = sampler.sample_from([7], STYLES, QUICK, CAT)
+    alone = sampler.sample(Request([7], STYLES, QUICK, CAT))
     assert_close(alone[0], together[1], rtol=0, atol=0)
     assert not torch.equal(together[0], together[1])
 
@@ -303,16 +305,15 @@ def test_seed_7_is_the_same_picture_alone_and_in_a_batch(folder: Folder, name: s
 def test_the_steps_of_each_picture_are_told_and_change_nothing(sd: Sampler) -> None:
     told: list[tuple[int, int]] = []
     options = Options(steps=3)
-    inputs = replace(CAT, tell=lambda done, total: told.append((done, total)))
-    made = sd.sample_from([3, 7], STYLES, options, inputs)
+    made = sd.sample(Request([3, 7], STYLES, options, CAT, lambda *steps: told.append(steps)))
     assert told == [(1, 3), (2, 3), (3, 3)] * 2
-    assert_close(made, sd.sample_from([3, 7], STYLES, options, CAT), rtol=0, atol=0)
+    assert_close(made, sd.sample(Request([3, 7], STYLES, options, CAT)), rtol=0, atol=0)
 
 
 def test_noise_of_every_step_is_the_picture_s_own_too(sd: Sampler) -> None:
     options = Options(steps=3, scheduler="EulerAncestralDiscreteScheduler")
-    together = sd.sample_from([3, 7], STYLES, options, CAT)
-    assert_close(sd.sample_from([7], STYLES, options, CAT)[0], together[1], rtol=0, atol=0)
+    together = sd.sample(Request([3, 7], STYLES, options, CAT))
+    assert_close(sd.sample(Request([7], STYLES, options, CAT))[0], together[1], rtol=0, atol=0)
 
 
 def test_noise_that_is_drawn_without_the_generator_is_the_picture_s_own_too(
@@ -325,8 +326,8 @@ def test_noise_that_is_drawn_without_the_generator_is_the_picture_s_own_too(
 
     monkeypatch.setattr(diffusers.DDIMScheduler, "step", noisy)
     before = torch.get_rng_state()
-    together = sd.sample_from([3, 7], STYLES, QUICK, CAT)
-    assert_close(sd.sample_from([7], STYLES, QUICK, CAT)[0], together[1], rtol=0, atol=0)
+    together = sd.sample(Request([3, 7], STYLES, QUICK, CAT))
+    assert_close(sd.sample(Request([7], STYLES, QUICK, CAT))[0], together[1], rtol=0, atol=0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -345,34 +346,36 @@ def test_pictures_are_those_that_diffusers_makes_of_the_same_latents(
         latents=latents,
         output_type="np",
     ).images
-    assert_close(sd.sample_from([7], STYLES, options, CAT), to_tensor(made), rtol=0, atol=0)
+    assert_close(sd.sample(Request([7], STYLES, options, CAT)), to_tensor(made), rtol=0, atol=0)
 
 
 def test_words_guidance_and_steps_matter(sd: Sampler) -> None:
-    usual = sd.sample_from([7], STYLES, QUICK, CAT)
+    usual = sd.sample(Request([7], STYLES, QUICK, CAT))
     for options, inputs in (
         (QUICK, Inputs(prompt="a house")),
         (QUICK.model_copy(update={"guidance": 1.5}), CAT),
         (QUICK.model_copy(update={"negative_prompt": "a dog"}), CAT),
         (Options(steps=3), CAT),
     ):
-        assert not torch.equal(sd.sample_from([7], STYLES, options, inputs), usual)
+        assert not torch.equal(sd.sample(Request([7], STYLES, options, inputs)), usual)
 
 
 def test_a_scheduler_is_taken_by_its_name_and_given_back(folder: Folder, sd: Sampler) -> None:
-    usual = sd.sample_from([7], STYLES, QUICK, CAT)
-    named = sd.sample_from([7], STYLES, Options(steps=2, scheduler="HeunDiscreteScheduler"), CAT)
+    usual = sd.sample(Request([7], STYLES, QUICK, CAT))
+    named = sd.sample(
+        Request([7], STYLES, Options(steps=2, scheduler="HeunDiscreteScheduler"), CAT)
+    )
     pipeline = directly(folder("sd"))
     pipeline.scheduler = diffusers.HeunDiscreteScheduler.from_config(pipeline.scheduler.config)
     rng = torch.Generator().manual_seed(7)
     made = pipeline("a cat", num_inference_steps=2, generator=rng, output_type="np").images
     assert_close(named, to_tensor(made), rtol=0, atol=0)
-    assert_close(sd.sample_from([7], STYLES, QUICK, CAT), usual, rtol=0, atol=0)
+    assert_close(sd.sample(Request([7], STYLES, QUICK, CAT)), usual, rtol=0, atol=0)
 
 
 def test_slices_are_the_same_pictures_but_for_last_bits(sd: Sampler) -> None:
-    usual = sd.sample_from([7], STYLES, QUICK, CAT)
-    sliced = sd.sample_from([7], STYLES, Options(steps=2, low_memory="slices"), CAT)
+    usual = sd.sample(Request([7], STYLES, QUICK, CAT))
+    sliced = sd.sample(Request([7], STYLES, Options(steps=2, low_memory="slices"), CAT))
     assert_close(sliced, usual, rtol=0, atol=1e-4)
 
 
@@ -382,7 +385,7 @@ def test_slices_are_the_same_pictures_but_for_last_bits(sd: Sampler) -> None:
 def test_a_picture_reworked_is_as_diffusers_reworks_it(folder: Folder, sd: Sampler) -> None:
     source = noise(16, 24)
     options = Options(steps=4, source_strength=0.5)
-    ours = sd.sample_from([7], STYLES, options, Inputs(prompt="a cat", source=source))
+    ours = sd.sample(Request([7], STYLES, options, Inputs(prompt="a cat", source=source)))
     levels = ((source + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
     made = directly(folder("sd"), "StableDiffusionImg2ImgPipeline")(
         prompt="a cat",
@@ -397,9 +400,9 @@ def test_a_picture_reworked_is_as_diffusers_reworks_it(folder: Folder, sd: Sampl
 
 def test_a_source_of_any_size_keeps_it_and_an_asked_size_is_made(sd: Sampler) -> None:
     inputs = Inputs(prompt="a cat", source=noise(19, 21))
-    assert sd.sample_from([7, 8], STYLES, QUICK, inputs).shape == (2, 3, 19, 21)
+    assert sd.sample(Request([7, 8], STYLES, QUICK, inputs)).shape == (2, 3, 19, 21)
     wide = QUICK.model_copy(update={"width": 42})
-    assert sd.sample_from([7], STYLES, wide, inputs).shape == (1, 3, 38, 42)
+    assert sd.sample(Request([7], STYLES, wide, inputs)).shape == (1, 3, 38, 42)
 
 
 @pytest.mark.parametrize("name", ["sd", "inpainting", "sdxl"])
@@ -407,11 +410,13 @@ def test_what_the_mask_leaves_out_is_kept_exactly(folder: Folder, name: str) -> 
     source, mask = noise(19, 21), torch.zeros(1, 19, 21)
     mask[:, 4:12, 6:15] = 1
     mask[:, 12, 6:15] = 0.5
-    made = sampler_of(folder(name)).sample_from(
-        [7],
-        STYLES,
-        Options(steps=2, source_strength=0.9),
-        Inputs("a cat", source=source, mask=mask),
+    made = sampler_of(folder(name)).sample(
+        Request(
+            [7],
+            STYLES,
+            Options(steps=2, source_strength=0.9),
+            Inputs("a cat", source=source, mask=mask),
+        )
     )[0]
     kept = (mask == 0).expand_as(source)
     assert_close(made[kept], source[kept], rtol=0, atol=0)
@@ -422,7 +427,7 @@ def test_what_the_mask_leaves_out_is_kept_exactly(folder: Folder, name: str) -> 
 def test_a_picture_is_painted_on_at_its_sides(sd: Sampler) -> None:
     source = noise(16, 16)
     options = Options(steps=2, extend_left=5, extend_right=1, extend_top=2, extend_bottom=8)
-    made = sd.sample_from([7], STYLES, options, Inputs("a cat", source=source))[0]
+    made = sd.sample(Request([7], STYLES, options, Inputs("a cat", source=source)))[0]
     assert made.shape == (3, 26, 22)
     assert_close(made[:, 2:18, 5:21], source, rtol=0, atol=0)
     canvas = make_canvas(source, None, options)
@@ -443,14 +448,14 @@ def test_a_mask_goes_on_inside_an_extended_picture() -> None:
 @pytest.mark.parametrize("name", ["unclip", "karlo"])
 def test_variations_look_at_the_picture_and_need_no_words(folder: Folder, name: str) -> None:
     sampler = sampler_of(folder(name))
-    first = sampler.sample_from([7, 8], STYLES, QUICK, Inputs(source=noise(40, 30)))
+    first = sampler.sample(Request([7, 8], STYLES, QUICK, Inputs(source=noise(40, 30))))
     assert first.shape == (2, 3, 16, 16)
-    alone = sampler.sample_from([8], STYLES, QUICK, Inputs(source=noise(40, 30)))
+    alone = sampler.sample(Request([8], STYLES, QUICK, Inputs(source=noise(40, 30))))
     assert_close(alone[0], first[1], rtol=0, atol=0)
-    other = sampler.sample_from([8], STYLES, QUICK, Inputs(source=noise(40, 30, seed=1)))
+    other = sampler.sample(Request([8], STYLES, QUICK, Inputs(source=noise(40, 30, seed=1))))
     assert not torch.equal(other[0], first[1])
     with pytest.raises(PipelineError, match="cannot paint from words alone"):
-        sampler.sample_from([7], STYLES, QUICK, CAT)
+        sampler.sample(Request([7], STYLES, QUICK, CAT))
 
 
 # ---------------------------------------------------------------- LoRA
@@ -486,11 +491,11 @@ def test_a_lora_is_the_product_added_to_the_weights(
         weights[f"{layer}.weight"] += 0.5 * product  # into the network's own tensors
     rng = torch.Generator().manual_seed(7)
     made = pipeline("a cat", num_inference_steps=2, generator=rng, output_type="np").images
-    usual = sd.sample_from([7], STYLES, QUICK, CAT)
-    laid_over = sd.sample_from([7], STYLES, options, CAT)
+    usual = sd.sample(Request([7], STYLES, QUICK, CAT))
+    laid_over = sd.sample(Request([7], STYLES, options, CAT))
     assert (laid_over - usual).abs().max() > 1e-3
     assert_close(laid_over, to_tensor(made), rtol=0, atol=1e-4)
-    assert_close(sd.sample_from([7], STYLES, QUICK, CAT), usual, rtol=0, atol=0)
+    assert_close(sd.sample(Request([7], STYLES, QUICK, CAT)), usual, rtol=0, atol=0)
 
 
 def test_the_record_has_the_lora_s_digest_and_another_file_is_refused(
@@ -498,8 +503,14 @@ def test_the_record_has_the_lora_s_digest_and_another_file_is_refused(
 ) -> None:
     options = Options.model_validate({"lora": str(lora)})
     assert options.lora_sha256 is not None
-    again = Options.model_validate(options.model_dump(mode="json"))
-    assert again == options
+    recorded = options.model_dump(mode="json")
+    assert recorded["lora"] == lora.name
+    assert str(lora.parent) not in options.model_dump_json()
+    moved = tmp_path / "elsewhere" / lora.name
+    moved.parent.mkdir()
+    moved.write_bytes(lora.read_bytes())
+    again = Options.model_validate(recorded | {"lora": str(moved)})
+    assert again.model_dump(mode="json") == recorded
     other = tmp_path / "other.safetensors"
     other.write_bytes(b"something else")
     with pytest.raises(ValidationError, match="another file"):
@@ -520,11 +531,11 @@ def test_a_lora_that_is_no_safetensors_or_does_not_fit_is_refused(
     pickled = tmp_path / "lora.bin"
     torch.save({"weight": torch.zeros(1)}, pickled)
     with pytest.raises(PipelineError, match="not safetensors"):
-        sd.sample_from([7], STYLES, Options.model_validate({"lora": pickled}), CAT)
+        sd.sample(Request([7], STYLES, Options.model_validate({"lora": pickled}), CAT))
     foreign = tmp_path / "lora.safetensors"
     save_weights(foreign, {"weight": torch.zeros(1)})
     with pytest.raises(PipelineError, match="does not fit this pipeline") as told:
-        sd.sample_from([7], STYLES, Options.model_validate({"lora": foreign}), CAT)
+        sd.sample(Request([7], STYLES, Options.model_validate({"lora": foreign}), CAT))
     assert "\n" not in str(told.value)
 
 
@@ -535,8 +546,39 @@ def test_adopting_says_what_a_model_needs_to_know(folder: Folder) -> None:
     adopted = adopt(str(folder("sd")))
     assert adopted.name == "sd"
     assert adopted.resolution == 16
-    assert StableDiffusionConfig(**adopted.config).pipeline == str(folder("sd"))
+    assert StableDiffusionConfig(**adopted.config).pipeline == "sd"
     assert adopt(str(folder("karlo"))).resolution == 16
+
+
+def test_a_pipeline_in_two_places_is_one_model(folder: Folder, tmp_path: Path) -> None:
+    first = adopt(str(folder("sd")))
+    shutil.copytree(folder("sd"), tmp_path / "sd")
+    assert adopt(str(tmp_path / "sd")) == first
+    assert str(tmp_path) not in json.dumps(first.config)
+
+
+def test_a_model_that_holds_its_folder_itself_is_still_read(folder: Folder) -> None:
+    """As version 0.2 wrote it."""
+    config = StableDiffusionConfig.model_validate(
+        adopt(str(folder("sd"))).config | {"pipeline": str(folder("sd"))}
+    )
+    assert method.PipelineNetwork(config, Shape(16, 1)).files().folder == folder("sd").resolve()
+
+
+def test_a_folder_that_this_machine_does_not_know_is_refused(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = StableDiffusionConfig.model_validate(adopt(str(folder("sd"))).config)
+    monkeypatch.setenv("ATELIER_CACHE", str(tmp_path / "another"))
+    network = method.PipelineNetwork(config, Shape(16, 1))
+    with pytest.raises(PipelineError, match="does not know where its folder is; adopt it here"):
+        method.Sampler(network, config)
+
+
+def test_a_scale_without_a_lora_is_refused() -> None:
+    Options.model_validate(Options().model_dump())  # as a record has it
+    with pytest.raises(ValidationError, match="lora_scale: only with a lora"):
+        Options(lora_scale=0.5)
 
 
 def test_a_disk_that_is_full_is_not_a_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -551,7 +593,7 @@ def test_a_disk_that_is_full_is_not_a_hub_out_of_reach(monkeypatch: pytest.Monke
 def test_a_model_of_no_weights_is_written_and_read(folder: Folder, tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     config = StableDiffusionConfig(**adopt(str(folder("sd"))).config)
-    sha256 = save_weights(path, method.build_network(config, Shape(16, 1)).state_dict())
+    sha256 = save_weights(path, method.PipelineNetwork(config, Shape(16, 1)).state_dict())
     assert load_weights(path, sha256) == {}
 
 
@@ -572,22 +614,22 @@ def test_the_digest_is_over_all_that_is_loaded(folder: Folder, tmp_path: Path) -
         whole = (pipeline / name).read_bytes()
         (pipeline / name).write_bytes(whole + b" ")
         with pytest.raises(PipelineError, match="not those that were adopted"):
-            method.build_sampler(
-                method.build_network(sampler.network.config, Shape(16, 1)), sampler.network.config
+            method.Sampler(
+                method.PipelineNetwork(sampler.network.config, Shape(16, 1)), sampler.network.config
             )
         (pipeline / name).write_bytes(whole)
 
 
 def test_pickled_weights_are_refused_unless_allowed(folder: Folder, tmp_path: Path) -> None:
     pipeline = copy_of(folder("sd"), tmp_path / "sd")
-    usual = sampler_of(pipeline).sample_from([7], STYLES, QUICK, CAT)
+    usual = sampler_of(pipeline).sample(Request([7], STYLES, QUICK, CAT))
     network = diffusers.UNet2DConditionModel.from_pretrained(str(pipeline / "unet"))
     (pipeline / "unet/diffusion_pytorch_model.safetensors").unlink()
     torch.save(network.state_dict(), pipeline / "unet/diffusion_pytorch_model.bin")
     with pytest.raises(PipelineError, match=r"diffusion_pytorch_model\.bin is a pickle") as told:
         adopt(str(pipeline))
     assert "\n" not in str(told.value)
-    made = sampler_of(pipeline, allow_pickles=True).sample_from([7], STYLES, QUICK, CAT)
+    made = sampler_of(pipeline, allow_pickles=True).sample(Request([7], STYLES, QUICK, CAT))
     assert_close(made, usual, rtol=0, atol=0)
 
 
@@ -602,7 +644,7 @@ def test_a_pickle_that_would_run_something_does_not(folder: Folder, tmp_path: Pa
 
     torch.save({"conv_in.weight": Hostile()}, pipeline / "unet/diffusion_pytorch_model.bin")
     with pytest.raises(PipelineError, match="cannot be loaded"):
-        sampler_of(pipeline, allow_pickles=True).sample_from([7], STYLES, QUICK, CAT)
+        sampler_of(pipeline, allow_pickles=True).sample(Request([7], STYLES, QUICK, CAT))
     assert not trap.exists()
 
 
@@ -738,9 +780,9 @@ def test_a_hub_model_is_downloaded_once_and_pinned(
     hub.clear()
     config = StableDiffusionConfig(**adopted.config)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    sampler = method.build_sampler(method.build_network(config, Shape(16, 1)), config)
-    usual = sd.sample_from([7], STYLES, QUICK, CAT)
-    assert_close(sampler.sample_from([7], STYLES, QUICK, CAT), usual, rtol=0, atol=0)
+    sampler = method.Sampler(method.PipelineNetwork(config, Shape(16, 1)), config)
+    usual = sd.sample(Request([7], STYLES, QUICK, CAT))
+    assert_close(sampler.sample(Request([7], STYLES, QUICK, CAT)), usual, rtol=0, atol=0)
     assert adopt("them/tiny") == adopted
     assert not hub
 
@@ -778,13 +820,13 @@ def test_what_cannot_be_done_is_said(
     sd: Sampler, options: Options, inputs: Inputs, message: str
 ) -> None:
     with pytest.raises(PipelineError, match=message) as told:
-        sd.sample_from([7], STYLES, options, inputs)
+        sd.sample(Request([7], STYLES, options, inputs))
     assert "\n" not in str(told.value)
 
 
 def test_a_pipeline_for_masks_paints_nothing_else(folder: Folder) -> None:
     with pytest.raises(PipelineError, match="only paints into masks"):
-        sampler_of(folder("inpainting")).sample_from([7], STYLES, QUICK, CAT)
+        sampler_of(folder("inpainting")).sample(Request([7], STYLES, QUICK, CAT))
 
 
 def too_much(*args: Any, **kwargs: Any) -> None:
@@ -802,7 +844,7 @@ def test_too_little_memory_comes_with_advice(
     sampler = sampler_of(folder("sd"))
     monkeypatch.setattr(diffusers.UNet2DConditionModel, "forward", fails)
     with pytest.raises(PipelineError, match="not enough memory; try low_memory 'slices'") as told:
-        sampler.sample_from([7], STYLES, QUICK, CAT)
+        sampler.sample(Request([7], STYLES, QUICK, CAT))
     assert "\n" not in str(told.value)
 
 
@@ -817,7 +859,7 @@ def test_arithmetic_that_overflows_is_not_a_black_picture(
 
     monkeypatch.setattr(diffusers.AutoencoderKL, "decode", overflowing)
     with pytest.raises(PipelineError, match="overflowed; adopt the pipeline with dtype"):
-        sampler.sample_from([7], STYLES, QUICK, CAT)
+        sampler.sample(Request([7], STYLES, QUICK, CAT))
 
 
 def test_without_the_extra_it_says_how_to_install_it(
@@ -829,8 +871,8 @@ def test_without_the_extra_it_says_how_to_install_it(
 
 
 def test_bfloat16_makes_nearly_the_same_picture(folder: Folder, sd: Sampler) -> None:
-    usual = sd.sample_from([7], STYLES, QUICK, CAT)
-    halved = sampler_of(folder("sd"), dtype="bfloat16").sample_from([7], STYLES, QUICK, CAT)
+    usual = sd.sample(Request([7], STYLES, QUICK, CAT))
+    halved = sampler_of(folder("sd"), dtype="bfloat16").sample(Request([7], STYLES, QUICK, CAT))
     assert halved.dtype is torch.float32
     assert not torch.equal(halved, usual)
     assert (halved - usual).abs().mean() < 0.05
@@ -839,4 +881,6 @@ def test_bfloat16_makes_nearly_the_same_picture(folder: Folder, sd: Sampler) -> 
 def test_training_is_refused(folder: Folder) -> None:
     config = StableDiffusionConfig(**adopt(str(folder("sd"))).config)
     with pytest.raises(ValueError, match="adopted, not trained"):
-        method.build_trainer(config, Shape(16, 1), CPU, torch.float32, torch.Generator())
+        method.METHOD.build_trainer(
+            config, Shape(16, 1), Machine(CPU, torch.float32, torch.Generator())
+        )

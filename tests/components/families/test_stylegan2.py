@@ -11,14 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from components.families.port import Inputs, Shape
+from components.families.port import Inputs, Request, Shape
 from components.families.stylegan2 import adaptive
 from components.families.stylegan2.adaptive import adjusted, augment
 from components.families.stylegan2.config import Options, StyleGAN2Config
 from components.families.stylegan2.method import (
     Sampler,
     Trainer,
-    build_sampler,
     mix,
     path_lengths,
     path_weight,
@@ -38,6 +37,7 @@ from components.families.stylegan2.networks import (
     upsample,
 )
 from components.families.stylegan2.projection import project, pyramid_distance
+from components.families.trainer import Machine
 
 CPU = torch.device("cpu")
 SHAPE = Shape(resolution=16, num_styles=3)
@@ -46,7 +46,7 @@ TINY = {"batch_size": 4, "latent_dim": 24, "w_dim": 24, "channel_max": 16}
 
 def trainer(**changes: object) -> Trainer:
     config = StyleGAN2Config.model_validate(TINY | changes)
-    return Trainer(config, SHAPE, CPU, torch.float32, torch.Generator().manual_seed(0))
+    return Trainer(config, SHAPE, Machine(CPU, torch.float32, torch.Generator().manual_seed(0)))
 
 
 def batch(seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -65,12 +65,12 @@ def sampler(**changes: object) -> Sampler:
     network.w_avg.normal_(generator=rng(1))
     for layer in network.synthesis.layers:
         nn.init.constant_(layer.strength, 0.3)  # type: ignore[arg-type]
-    return build_sampler(network.requires_grad_(False), config)
+    return Sampler(network.requires_grad_(False), config)
 
 
 def pictures(made: Sampler, seeds: list[int], **options: object) -> Tensor:
     styles = torch.eye(3)[[seed % 3 for seed in seeds]]
-    return made.sample(seeds, styles, Options.model_validate(options))
+    return made.sample(Request(seeds, styles, Options.model_validate(options)))
 
 
 def latents(seed: int) -> Tensor:
@@ -397,8 +397,8 @@ def test_a_sample_is_what_its_options_say_in_w() -> None:
 
 def test_all_the_way_towards_a_seed_is_that_seeds_picture() -> None:
     made = sampler()
-    there = made.sample([7], torch.eye(3)[:1], Options(towards_seed=4, blend=1.0))
-    assert_close(there, made.sample([4], torch.eye(3)[:1], Options()))
+    there = made.sample(Request([7], torch.eye(3)[:1], Options(towards_seed=4, blend=1.0)))
+    assert_close(there, made.sample(Request([4], torch.eye(3)[:1], Options())))
 
 
 def test_mixing_changes_fine_layers_alone() -> None:
@@ -438,10 +438,10 @@ def test_with_every_option_a_picture_depends_on_its_seed_alone(options: dict[str
 
 def test_a_network_that_knows_no_styles_ignores_them() -> None:
     made = sampler(conditional=False)
-    both = [made.sample([1], torch.eye(3)[[n]], Options()) for n in (0, 2)]
+    both = [made.sample(Request([1], torch.eye(3)[[n]], Options())) for n in (0, 2)]
     assert_close(*both, rtol=0, atol=0)
     knows = sampler()
-    both = [knows.sample([1], torch.eye(3)[[n]], Options()) for n in (0, 2)]
+    both = [knows.sample(Request([1], torch.eye(3)[[n]], Options())) for n in (0, 2)]
     assert not torch.allclose(*both)
     trained = trainer(conditional=False)
     scores = trained.scores(batch()[0], torch.tensor([0, 1, 2, 0]))
@@ -451,15 +451,15 @@ def test_a_network_that_knows_no_styles_ignores_them() -> None:
 def test_the_average_w_follows_what_is_mapped() -> None:
     model = trainer(mixing=0.0)
     for number in range(3):
-        noise, before = model.rng.get_state(), model.generator.w_avg.clone()
+        noise, before = model.machine.rng.get_state(), model.generator.w_avg.clone()
         w = model.generator.mapping(*_first_latents(model, number))
-        model.rng.set_state(noise)
+        model.machine.rng.set_state(noise)
         model.step(*batch(number), 1)
         assert_close(model.generator.w_avg, before + 0.002 * (w.mean(dim=0) - before))
 
 
 def _first_latents(model: Trainer, number: int) -> tuple[Tensor, Tensor]:
-    z = torch.randn(2, 4, 24, generator=model.rng)[0]
+    z = torch.randn(2, 4, 24, generator=model.machine.rng)[0]
     return z, F.one_hot(batch(number)[1], 3).float()
 
 
@@ -475,7 +475,7 @@ def test_another_collections_styles_go_on_by_name_and_new_ones_begin_as_the_mean
     trained = trainer()
     trained.step(*batch(), 1)
     config = StyleGAN2Config.model_validate(TINY)
-    fresh = Trainer(config, Shape(16, 2), CPU, torch.float32, rng(1))
+    fresh = Trainer(config, Shape(16, 2), Machine(CPU, torch.float32, rng(1)))
     companions = {"discriminator": trained.discriminator.state_dict()}
     fresh.start_from(trained.generator.state_dict(), companions, [2, None], trained.config)
     for mine, theirs in (
@@ -529,20 +529,27 @@ def test_a_source_is_approached_from_each_seed() -> None:
     wide = F.pad(source, [5, 5, 0, 0])  # the middle square is taken
     options = Options(projection_steps=50)
     styles = torch.eye(3)[[0, 0]]
-    found = made.sample_from([1, 2], styles, options, Inputs(source=wide))
-    alone = made.sample_from([2], styles[:1], options, Inputs(source=wide))
+    found = made.sample(Request([1, 2], styles, options, Inputs(source=wide)))
+    alone = made.sample(Request([2], styles[:1], options, Inputs(source=wide)))
     assert_close(alone[0], found[1], rtol=0, atol=0)
     assert not torch.equal(found[0], found[1])
-    before = pyramid_distance(made.sample([1, 2], styles, options), source[None])
+    before = pyramid_distance(made.sample(Request([1, 2], styles, options)), source[None])
     assert pyramid_distance(found, source[None]).mean() < before.mean() / 2
 
 
 def test_without_a_source_it_is_a_sample_and_a_wrong_one_is_refused() -> None:
     made = sampler()
     styles = torch.eye(3)[:1]
-    plain = made.sample([1], styles, Options())
-    assert_close(made.sample_from([1], styles, Options(), Inputs()), plain)
+    plain = made.sample(Request([1], styles, Options()))
+    assert_close(made.sample(Request([1], styles, Options(), Inputs())), plain)
     with pytest.raises(ValueError, match="a picture is"):
-        made.sample_from([1], styles, Options(), Inputs(source=torch.zeros(1, 8, 8)))
+        made.sample(Request([1], styles, Options(), Inputs(source=torch.zeros(1, 8, 8))))
     with pytest.raises(ValueError, match=r"needs a picture of \(3, 16, 16\)"):
         project(made.network, torch.zeros(3, 8, 8), 1)
+
+
+def test_a_layer_to_mix_from_needs_a_seed_to_mix() -> None:
+    assert Options(mix_seed=3, mix_from_layer=2).mix_from_layer == 2
+    Options.model_validate(Options().model_dump())  # as a record has it
+    with pytest.raises(ValueError, match="mix_from_layer: only with mix_seed"):
+        Options(mix_from_layer=2)

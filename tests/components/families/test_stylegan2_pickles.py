@@ -28,11 +28,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from components.families.port import Shape
+from components.families.port import Request, Shape
 from components.families.stylegan2.config import Options
-from components.families.stylegan2.method import build_sampler, build_trainer
+from components.families.stylegan2.method import Sampler, Trainer
 from components.families.stylegan2.networks import Discriminator, Generator
-from components.families.stylegan2.pickles import import_pickle, read_network_pickle
+from components.families.stylegan2.published import import_pickle, read_network_pickle
+from components.families.trainer import Machine
 
 # ---------------------------------------------------------------- the layout
 
@@ -429,7 +430,7 @@ def test_the_average_w_comes_along_and_truncation_goes_to_it() -> None:
     network = Generator(config, Shape(16, 1))
     network.load_state_dict(weights)
     options = Options(truncation=1e-9)
-    (made,) = build_sampler(network, config).sample([5], torch.ones(1, 1), options)
+    (made,) = Sampler(network, config).sample(Request([5], torch.ones(1, 1), options))
     with torch.no_grad():
         wanted = networks["G_ema"].synthesis(networks["G_ema"].mapping.w_avg[None])[0]
     assert_close(made, wanted.clamp(-1, 1), rtol=0, atol=1e-4)
@@ -457,7 +458,7 @@ def test_a_file_becomes_a_model_that_can_be_trained_on(tmp_path: Path) -> None:
     config = FAMILIES["stylegan2"].config.model_validate(adopted.config | {"batch_size": 4})
     shape = Shape(adopted.resolution, 2)  # another collection: one of its styles, and a new one
     rng = torch.Generator().manual_seed(0)
-    trainer = build_trainer(config, shape, torch.device("cpu"), torch.float32, rng)
+    trainer = Trainer(config, shape, Machine(torch.device("cpu"), torch.float32, rng))
     trainer.start_from(adopted.weights, adopted.companions, [2, None], config)
     known = adopted.weights["mapping.embed.weight"]
     assert_close(trainer.generator.mapping.embed.weight[:, 0], known[:, 2])  # type: ignore[union-attr]

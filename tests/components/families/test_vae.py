@@ -10,8 +10,9 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from components.families.port import Inputs, Shape
+from components.families.port import Inputs, Request, Shape
 from components.families.sampling import slerp
+from components.families.trainer import Machine
 from components.families.vae import method
 from components.families.vae.config import Options, VAEConfig
 from components.families.vae.method import VAE, Sampler, Trainer, square
@@ -23,7 +24,7 @@ TINY = {"batch_size": 4, "latent_dim": 8, "channels": 8, "max_channels": 16}
 
 def trainer(**changes: object) -> Trainer:
     config = VAEConfig.model_validate(TINY | changes)
-    return Trainer(config, SHAPE, CPU, torch.float32, torch.Generator().manual_seed(0))
+    return Trainer(config, SHAPE, Machine(CPU, torch.float32, torch.Generator().manual_seed(0)))
 
 
 def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -42,7 +43,7 @@ def learnt() -> Trainer:
 
 
 def sampler(known: Trainer) -> Sampler:
-    return method.build_sampler(known.network, known.config)  # type: ignore[return-value]
+    return Sampler(known.vae, known.config)
 
 
 numbers = st.lists(st.floats(-5, 5), min_size=4, max_size=4)
@@ -73,7 +74,7 @@ def test_the_loss_is_the_negative_bound_of_the_same_draw() -> None:
     images, labels = batch()
     noise = torch.randn(4, 8, generator=torch.Generator().manual_seed(1))
     styles = F.one_hot(labels, 3).float()
-    found = known._losses(images, styles, noise)
+    _, found = known.losses(images, styles, noise)
     mu, log_var = known.vae.encoder(images)
     posterior = Normal(mu, (log_var / 2).exp())
     mean = known.vae.decoder(mu + posterior.stddev * noise, styles)
@@ -87,7 +88,7 @@ def test_beta_weighs_the_divergence() -> None:
     images, labels = batch()
     noise, styles = torch.randn(4, 8), F.one_hot(labels, 3).float()
     once, often = (
-        trainer(free_bits=0.0, beta=beta)._losses(images, styles, noise) for beta in (1.0, 7.0)
+        trainer(free_bits=0.0, beta=beta).losses(images, styles, noise)[1] for beta in (1.0, 7.0)
     )
     assert_close(often["loss"] - once["loss"], 6 * once["kl_divergence"], rtol=1e-3, atol=1e-3)
 
@@ -119,7 +120,7 @@ def test_reconstructions_become_those_of_the_pictures(learnt: Trainer) -> None:
         (
             torch.cat(
                 [
-                    sampler(known).sample_from([0], row[None], Options(), Inputs(source=image))
+                    sampler(known).sample(Request([0], row[None], Options(), Inputs(source=image)))
                     for image, row in zip(images, torch.eye(3)[labels], strict=True)
                 ]
             )
@@ -140,15 +141,15 @@ def test_a_prior_picture_is_its_seeds_own_latent_decoded() -> None:
     with torch.no_grad():
         wanted = known.vae.decoder(z, styles).clamp(-1, 1)
         tamer = known.vae.decoder(0.5 * z, styles).clamp(-1, 1)
-    assert_close(sampler(known).sample([7, 8], styles, Options()), wanted)
-    assert_close(sampler(known).sample([7, 8], styles, Options(truncation=0.5)), tamer)
+    assert_close(sampler(known).sample(Request([7, 8], styles, Options())), wanted)
+    assert_close(sampler(known).sample(Request([7, 8], styles, Options(truncation=0.5))), tamer)
 
 
 def test_without_a_source_it_samples() -> None:
     styles, options = torch.eye(3)[:2], Options(towards_seed=9, blend=0.3)
     picture = sampler(trainer())
-    made = picture.sample_from([3, 4], styles, options, Inputs())
-    assert_close(made, picture.sample([3, 4], styles, options), rtol=0, atol=0)
+    made = picture.sample(Request([3, 4], styles, options, Inputs()))
+    assert_close(made, picture.sample(Request([3, 4], styles, options)), rtol=0, atol=0)
 
 
 def test_seeds_vary_a_source_only_as_far_as_the_spread_says(learnt: Trainer) -> None:
@@ -157,7 +158,7 @@ def test_seeds_vary_a_source_only_as_far_as_the_spread_says(learnt: Trainer) -> 
 
     def varied(spread: float) -> torch.Tensor:
         options = Options(spread=spread)
-        return sampler(learnt).sample_from(seeds, styles, options, Inputs(source=image))
+        return sampler(learnt).sample(Request(seeds, styles, options, Inputs(source=image)))
 
     assert_close(varied(0.0), varied(0.0)[:1].expand(11, -1, -1, -1), rtol=0, atol=0)
     spreads = [varied(spread).std(dim=0).mean() for spread in (0.5, 1.0, 4.0)]
@@ -168,9 +169,9 @@ def test_a_varied_source_depends_on_its_seed_alone(learnt: Trainer) -> None:
     image = batch()[0][0]
     seeds, styles = list(range(11)), torch.eye(3)[[seed % 3 for seed in range(11)]]
     asked: Any = Options(spread=1.0), Inputs(source=image)
-    together = sampler(learnt).sample_from(seeds, styles, *asked)
+    together = sampler(learnt).sample(Request(seeds, styles, *asked))
     for seed in (0, 4, 10):
-        alone = sampler(learnt).sample_from([seed], styles[seed : seed + 1], *asked)
+        alone = sampler(learnt).sample(Request([seed], styles[seed : seed + 1], *asked))
         assert_close(alone[0], together[seed], rtol=0, atol=0)
 
 
@@ -179,11 +180,13 @@ def test_the_way_from_a_source_ends_at_the_seeds_picture(learnt: Trainer) -> Non
     styles = torch.eye(3)[:1]
     picture = sampler(learnt)
     start, middle, end = (
-        picture.sample_from([0], styles, Options(towards_seed=5, blend=blend), Inputs(source=image))
+        picture.sample(
+            Request([0], styles, Options(towards_seed=5, blend=blend), Inputs(source=image))
+        )
         for blend in (0.0, 0.5, 1.0)
     )
-    assert_close(start, picture.sample_from([0], styles, Options(), Inputs(source=image)))
-    assert_close(end, picture.sample([5], styles, Options()))
+    assert_close(start, picture.sample(Request([0], styles, Options(), Inputs(source=image))))
+    assert_close(end, picture.sample(Request([5], styles, Options())))
     mu, _, _ = picture._seen(image)
     z = torch.randn(8, generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
@@ -199,11 +202,11 @@ def test_the_way_between_two_sources_begins_and_ends_at_their_reconstructions(
 
     def between(blend: float) -> torch.Tensor:
         both = Inputs(source=images[0], towards_source=images[1], has_own_style=True)
-        return picture.sample_from([0], any_style, Options(blend=blend), both)
+        return picture.sample(Request([0], any_style, Options(blend=blend), both))
 
     for blend, image in ((0.0, images[0]), (1.0, images[1])):
         one = Inputs(source=image, has_own_style=True)
-        alone = picture.sample_from([0], any_style, Options(), one)
+        alone = picture.sample(Request([0], any_style, Options(), one))
         assert_close(between(blend), alone)
     middle = between(0.5)
     assert not torch.allclose(middle, between(0.0), atol=0.05)
@@ -214,12 +217,12 @@ def test_where_no_style_is_asked_for_the_likeliest_is_taken(learnt: Trainer) -> 
     """Another style would explain the picture less well."""
     picture, image = sampler(learnt), batch()[0][1]
     even = torch.full((1, 3), 1 / 3)
-    chosen = picture.sample_from([0], even, Options(), Inputs(source=image, has_own_style=True))
-    each = picture.sample_from([0] * 3, torch.eye(3), Options(), Inputs(source=image))
+    chosen = picture.sample(Request([0], even, Options(), Inputs(source=image, has_own_style=True)))
+    each = picture.sample(Request([0] * 3, torch.eye(3), Options(), Inputs(source=image)))
     errors = (each - image).square().mean(dim=(1, 2, 3))
     assert_close(chosen[0], each[errors.argmin()])
     assert errors.max() > errors.min()  # a style that is asked for is painted
-    mixed = picture.sample_from([0], even, Options(), Inputs(source=image))
+    mixed = picture.sample(Request([0], even, Options(), Inputs(source=image)))
     assert not torch.allclose(mixed, chosen, atol=1e-3)  # and so is as much of each
 
 
@@ -227,7 +230,7 @@ def test_two_ends_of_a_way_are_refused() -> None:
     images, _ = batch()
     both = Inputs(source=images[0], towards_source=images[1])
     with pytest.raises(ValueError, match="two ends"):
-        sampler(trainer()).sample_from([0], torch.eye(3)[:1], Options(towards_seed=5), both)
+        sampler(trainer()).sample(Request([0], torch.eye(3)[:1], Options(towards_seed=5), both))
 
 
 @given(st.integers(1, 40), st.integers(1, 40))

@@ -245,10 +245,10 @@ def test_the_steps_of_one_picture_are_told(echo: IGME, tmp_path: Path) -> None:
 def test_memory_that_does_not_suffice_is_one_line(
     echo: IGME, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def sample_from(*_: object, **__: object) -> None:
+    def sample(*_: object) -> None:
         torch.empty(2**60)  # the CPU's allocator has no class of error for it
 
-    monkeypatch.setattr(echo_family.Sampler, "sample_from", sample_from)
+    monkeypatch.setattr(echo_family.Sampler, "sample", sample)
     source = painted(tmp_path / "source.png", "RGB", (16, 16), "red")
     with pytest.raises(AtelierError, match="the memory does not suffice"):
         list(create(tmp_path).generate(echo, IGS(count=1, source=source)))

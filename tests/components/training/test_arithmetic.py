@@ -1,6 +1,7 @@
 """float32 or bfloat16: asked for, or measured once for each machine, family and config."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
     step = paper002.Trainer.step
 
     def counted(self: paper002.Trainer, *given: Any) -> dict[str, torch.Tensor]:
-        taken.append(self.dtype)
+        taken.append(self.machine.dtype)
         return step(self, *given)
 
     monkeypatch.setattr(paper002.Trainer, "step", counted)
@@ -76,79 +77,87 @@ def test_auto_measures_both_once_and_remembers(steps: list[torch.dtype], tmp_pat
     assert not steps
 
 
+Pace = Callable[[float], list[torch.dtype]]
+
+
+@pytest.fixture
+def pace(monkeypatch: pytest.MonkeyPatch) -> Pace:
+    """Sets how many times as long a float32 step takes, on a clock that the steps themselves move.
+
+    The first step of each precision, the warm-up, takes a thousand units. Gives the steps taken.
+    """
+    now = [0.0]
+    monkeypatch.setattr(arithmetic.time, "perf_counter", lambda: now[0])
+
+    def at(gain: float) -> list[torch.dtype]:
+        taken: list[torch.dtype] = []
+
+        def step(self: paper002.Trainer, *given: Any) -> dict[str, torch.Tensor]:
+            dtype = self.machine.dtype
+            usual = gain if dtype is torch.float32 else 1.0
+            now[0] += usual if dtype in taken else 1000.0
+            taken.append(dtype)
+            return {}
+
+        monkeypatch.setattr(paper002.Trainer, "step", step)
+        return taken
+
+    return at
+
+
 @pytest.mark.parametrize(
     ("gain", "chosen"),
     [
-        (SMALLEST_GAIN, torch.bfloat16),
+        (SMALLEST_GAIN + 0.001, torch.bfloat16),
         (4.0, torch.bfloat16),
         (SMALLEST_GAIN - 0.001, torch.float32),
         (0.3, torch.float32),
     ],
 )
 def test_bfloat16_is_taken_where_it_gains_enough(
-    gain: float, chosen: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    gain: float, chosen: torch.dtype, pace: Pace, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(arithmetic, "_measure", lambda *given: gain)
+    taken = pace(gain)
     assert ask() is chosen
-    monkeypatch.setattr(arithmetic, "_measure", lambda *given: pytest.fail("measured again"))
+    (answer,) = answers(tmp_path)
+    assert json.loads(answer.read_text()) == {"times_as_fast": pytest.approx(gain)}
+    taken.clear()
     assert ask() is chosen  # as it was remembered
+    assert not taken
 
 
-@pytest.mark.parametrize("fast", [torch.float32, torch.bfloat16])
-def test_the_measure_is_how_many_times_as_fast_a_step_is(
-    fast: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On a clock that the steps themselves move: one unit in the fast arithmetic, two in the other.
-
-    The first step of each, the warm-up, takes a thousand.
-    """
-    now, seen = [0.0], set[torch.dtype]()
-
-    def step(self: paper002.Trainer, *given: Any) -> dict[str, torch.Tensor]:
-        now[0] += (1.0 if self.dtype is fast else 2.0) if self.dtype in seen else 1000.0
-        seen.add(self.dtype)
-        return {}
-
-    monkeypatch.setattr(paper002.Trainer, "step", step)
-    monkeypatch.setattr(arithmetic.time, "perf_counter", lambda: now[0])
-    assert ask() is fast
-
-
-def test_each_config_and_shape_has_an_answer_of_its_own(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    gains = iter([2.0, 0.5, 2.0, 0.5])
-    monkeypatch.setattr(arithmetic, "_measure", lambda *given: next(gains))
+def test_each_config_and_shape_has_an_answer_of_its_own(pace: Pace, tmp_path: Path) -> None:
+    pace(2.0)
     assert ask() is torch.bfloat16
-    assert ask(batch_size=8) is torch.float32
     assert ask(shape=Shape(32, 2)) is torch.bfloat16
+    taken = pace(0.5)
+    assert ask(batch_size=8) is torch.float32
     assert ask(shape=Shape(16, 3)) is torch.float32
     assert len(answers(tmp_path)) == 4
+    taken.clear()
     assert [ask(), ask(batch_size=8)] == [torch.bfloat16, torch.float32]
+    assert not taken
 
 
 @pytest.mark.parametrize(
     "damage", [b"", b"{", b"\xff\xfe", b"[]", b"null", b"{}", b'{"times_as_fast": "fast"}']
 )
-def test_a_damaged_answer_is_measured_again(
-    damage: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(arithmetic, "_measure", lambda *given: 0.5)
+def test_a_damaged_answer_is_measured_again(damage: bytes, pace: Pace, tmp_path: Path) -> None:
+    pace(0.5)
     assert ask() is torch.float32
     (answer,) = answers(tmp_path)
     answer.write_bytes(damage)
-    monkeypatch.setattr(arithmetic, "_measure", lambda *given: 2.0)
+    pace(2.0)
     assert ask() is torch.bfloat16
     assert json.loads(answer.read_text()) == {"times_as_fast": 2.0}
 
 
-def test_where_nothing_can_be_kept_it_is_measured_each_time(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_where_nothing_can_be_kept_it_is_measured_each_time(pace: Pace, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
-    gains = iter([2.0, 0.5])
-    monkeypatch.setattr(arithmetic, "_measure", lambda *given: next(gains))
-    assert [ask(), ask()] == [torch.bfloat16, torch.float32]
+    pace(2.0)
+    assert ask() is torch.bfloat16
+    pace(0.5)
+    assert ask() is torch.float32
 
 
 @pytest.mark.parametrize(

@@ -10,19 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.common.checkpoints import load_weights
+from components.families import FAMILIES
 from components.families.paper002 import method as paper002
+from components.families.port import ADVERSARIAL, Loss
+from components.families.vae import method as vae
 from components.training import create
 from components.training.guardian import (
     FEWEST_ROWS,
-    HIGHEST_LOSS,
     HIGHEST_OVER_FITTING,
     LOOKS_IN_A_ROW,
     LOOKS_TO_FORGET,
     Guardian,
 )
-from interfaces.errors import AtelierError
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.progress import silent
+from tests.components.families.test_every_family import TINY as TINY_FAMILIES
 from tests.helpers import tiny_prepared
 
 TINY = {"batch_size": 4, "generator_channels": 8, "discriminator_channels": 8}
@@ -98,18 +100,26 @@ def test_a_planted_collapse_is_rolled_back(monkeypatch: pytest.MonkeyPatch, tmp_
     assert model.images_seen == 240
 
 
-def test_a_learning_rate_of_1_ends_with_a_report(tmp_path: Path) -> None:
-    """Every remedy is tried; what is left is a model that works, or a line that says why not."""
-    try:
-        model, log = train(tmp_path, options=TINY | {"learning_rate": 1.0}, total_images=400)
-    except AtelierError as error:
-        log = log_of(tmp_path)
-        assert "given up, 3 remedies did not help" in str(error)
-        assert len(log) == 4
-    else:
-        assert model.images_seen > 0
-    assert log
-    assert log[0]["saw"] in ("divergence", "not a number", "collapse")
+def test_a_learning_rate_of_10_is_lowered_until_the_end_that_the_log_gives(
+    tmp_path: Path,
+) -> None:
+    """How often it goes back depends on the last bits; what follows from each time does not."""
+    model, log = train(tmp_path, options=TINY | {"learning_rate": 10.0}, total_images=400)
+    assert log[0]["saw"] in ("divergence", "not a number")
+    rate, reached = 10.0, 400
+    for number, row in enumerate(log):
+        back, *rest = row["did"].removeprefix("back to ").split(" images")
+        if number == 3:
+            assert rest == [", given up after 3 tries"]
+            reached = int(back)
+        else:
+            rate *= 0.5 if row["saw"] == "collapse" else 0.1
+            wanted = f", learning rate now {rate:g} (generator), {rate:g} (discriminator)"
+            assert rest == [wanted]
+    assert len(log) <= 4
+    assert model.images_seen == reached
+    weights = load_weights(model.weights_path, model.weights_sha256)
+    assert all(bool(torch.isfinite(value).all()) for value in weights.values())
 
 
 def test_it_gives_up_after_the_tries_and_leaves_the_last_good_model(
@@ -167,21 +177,72 @@ def row(loss: float) -> dict[str, float]:
 def test_ordinary_losses_are_no_trouble(losses: list[float]) -> None:
     guardian = Guardian()
     for end in range(1, len(losses) + 1):
-        assert guardian.judge_losses([row(loss) for loss in losses[:end]]) is None
+        assert guardian.judge_losses([row(loss) for loss in losses[:end]], ADVERSARIAL) is None
 
 
 @given(st.sampled_from([float("nan"), float("inf"), -float("inf")]))
 def test_what_is_no_number_is_seen_at_once(value: float) -> None:
-    sighting = Guardian().judge_losses([row(1.0), row(value)])
+    sighting = Guardian().judge_losses([row(1.0), row(value)], ADVERSARIAL)
     assert sighting is not None
     assert sighting.trouble == "not a number"
 
 
+def judged(*rows: dict[str, float], losses: tuple[Loss, ...] = ADVERSARIAL) -> str | None:
+    sighting = Guardian().judge_losses(rows, losses)
+    return sighting.trouble if sighting else None
+
+
 def test_divergence_is_seen_by_its_size_and_by_its_rise() -> None:
-    assert Guardian().judge_losses([row(HIGHEST_LOSS * 2)]).trouble == "divergence"  # type: ignore[union-attr]
+    assert judged(row(10_001.0)) == "divergence"
+    assert judged(row(-10_001.0)) == "divergence"
     quiet = [row(2.0)] * FEWEST_ROWS
-    assert Guardian().judge_losses([*quiet, row(199.0)]) is None
-    assert Guardian().judge_losses([*quiet, row(201.0)]).trouble == "divergence"  # type: ignore[union-attr]
+    assert judged(*quiet, row(199.0)) is None
+    assert judged(*quiet, row(201.0)) == "divergence"
+
+
+def test_a_loss_without_a_limit_is_judged_by_its_rise_alone() -> None:
+    """A bound in nats an image is large at any size worth having."""
+    nats = (Loss("nats", "nats", limit=None),)
+    assert judged({"nats": 1e6}, losses=nats) is None
+    quiet = [{"nats": 9_000.0}] * FEWEST_ROWS
+    assert judged(*quiet, {"nats": 890_000.0}, losses=nats) is None
+    assert judged(*quiet, {"nats": 910_000.0}, losses=nats) == "divergence"
+
+
+def test_a_loss_that_appears_late_is_judged_by_its_own_rows() -> None:
+    late = (Loss("late", "late", limit=None),)
+    silent_rows, quiet = [{"other": 1.0}] * FEWEST_ROWS, [{"late": 2.0}] * FEWEST_ROWS
+    assert judged(*silent_rows, {"late": 500.0}, losses=late) is None
+    assert judged(*silent_rows, *quiet, {"late": 500.0}, losses=late) == "divergence"
+
+
+@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.losses])
+def test_every_loss_that_a_family_declares_is_judged(name: str) -> None:
+    """Each by itself, whatever its name is."""
+    for loss in FAMILIES[name].losses:
+        quiet = [{loss.name: 1.0}] * FEWEST_ROWS
+        assert judged(*quiet, {loss.name: 101.0}, losses=FAMILIES[name].losses) == "divergence"
+
+
+@pytest.mark.parametrize("half", ["encoder", "decoder"])
+def test_a_diverging_vae_is_rolled_back(
+    half: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    step, calls = vae.Trainer.step, []
+
+    def spoilt(self: vae.Trainer, *given: Any) -> dict[str, torch.Tensor]:
+        calls.append(half)
+        if len(calls) == 55:  # behind the last look
+            with torch.no_grad():
+                last = self.vae.encoder.posterior if half == "encoder" else self.vae.decoder.to_rgb
+                last.weight.mul_(1e5)
+        return step(self, *given)
+
+    monkeypatch.setattr(vae.Trainer, "step", spoilt)
+    _, log = train(tmp_path, family="vae", options=TINY_FAMILIES["vae"], guardian_images=40)
+    assert log[0]["saw"] == "divergence"
+    assert log[0]["images_seen"] == 240
+    assert set(log[0]["figures"]) & {"loss", "kl_divergence", "sigma"}
 
 
 def test_pictures_that_never_differed_are_a_divergence_and_later_a_collapse() -> None:

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import math
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from components.common.checkpoints import load_state, load_weights, save_state
-from components.training import create
+from components.families.port import ADVERSARIAL, Loss
+from components.training import TrainingFolder, create
 from components.training.curves import Curves
 from components.training.ema import AveragedNetwork
 from components.training.order import ImageOrder
@@ -68,7 +71,7 @@ def test_a_finished_training_is_found_finished(tmp_path: Path) -> None:
     events: list[ProgressEvent] = []
     again = trainer.train(prepared, settings(), tmp_path / "run", events.append)
     assert again.digest == first.digest
-    assert not events
+    assert {event.stage for event in events} <= {"measure"}
 
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
@@ -229,7 +232,7 @@ def test_the_average_is_off_at_zero_and_copies_buffers() -> None:
 
 
 def test_curves_keep_means() -> None:
-    curves = Curves()
+    curves = Curves(ADVERSARIAL)
     for step in range(2 * Curves.STEPS_PER_ROW):
         curves.add({"loss": torch.tensor(float(step))}, step + 1, 0.0)
     assert [row["loss"] for row in curves.rows] == [9.5, 29.5]
@@ -256,3 +259,149 @@ def test_a_damaged_state_is_one_clear_line(damage: bytes, tmp_path: Path) -> Non
     (tmp_path / "state").write_bytes(damage)
     with pytest.raises(AtelierError, match="not a readable safetensors"):
         load_state(tmp_path / "state")
+
+
+# ---------------------------------------------------------------- scalars that come late
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(-9, 9)), min_size=20))
+def test_a_mean_is_over_the_steps_that_reported_it(steps: list[dict[str, int]]) -> None:
+    curves = Curves(())
+    for seen, metrics in enumerate(steps):
+        curves.add(metrics, seen, 0.0)
+    for number, row in enumerate(curves.rows):
+        twenty = steps[20 * number : 20 * (number + 1)]
+        for name in "abc":
+            values = [metrics[name] for metrics in twenty if name in metrics]
+            assert (name in row) == bool(values)
+            if values:
+                assert row[name] == pytest.approx(sum(values) / len(values))
+
+
+def test_a_row_begun_goes_on_exactly() -> None:
+    straight, first, rest = Curves(()), Curves(()), Curves(())
+    steps = [{"a": 1.0} if n < 15 else {"a": 1.0, "b": float(n)} for n in range(20)]
+    for n, metrics in enumerate(steps):
+        straight.add(metrics, n, 0.0)
+        (first if n < 17 else rest).add(metrics, n, 0.0)
+        if n == 16:
+            rest.load_state_dict(first.state_dict())
+    assert rest.rows == straight.rows == [{"images_seen": 19, "seconds": 0.0, "a": 1.0, "b": 17.0}]
+
+
+def test_a_column_that_appears_late_is_empty_before(tmp_path: Path) -> None:
+    curves = Curves(())
+    curves.rows = [{"images_seen": 1, "seconds": 0.0}, {"images_seen": 2, "seconds": 0.0, "b": 3.0}]
+    folder = TrainingFolder(tmp_path)
+    curves.write(folder)
+    (first, second) = folder.curves()["b"]
+    assert math.isnan(first)
+    assert second == 3.0
+
+
+def test_penalties_that_begin_late_do_not_end_a_training(tmp_path: Path) -> None:
+    late = {"gamma": 0.0, "final_gamma": 1.0, "burn_in_images": 100, "penalty_interval": 25}
+    options = TINY_FAMILIES["r3gan"] | late
+    chosen = settings("r3gan", options=options, total_images=160, measure_images=0)
+    create(tmp_path).train(tiny_prepared(tmp_path / "set"), chosen, tmp_path / "run", silent)
+    penalties = TrainingFolder(tmp_path / "run").curves()["r1_penalty"]
+    assert [math.isnan(value) for value in penalties] == [True, False]
+
+
+def test_a_loss_of_an_earlier_name_goes_on_under_its_new_one() -> None:
+    """A state of version 0.2, which counted no scalar by itself."""
+    curves = Curves((Loss("loss", "loss", formerly="generator_loss"),))
+    row = {"images_seen": 80, "seconds": 1.0, "generator_loss": 2.0}
+    curves.load_state_dict({"rows": [row], "sums": {"generator_loss": 10.0}, "num_steps": 10})
+    for n in range(10):
+        curves.add({"loss": 3.0}, 81 + n, 2.0)
+    assert [row["loss"] for row in curves.rows] == [2.0, 2.0]
+    assert curves.labelled(curves.last()) == {"loss": 2.0}
+
+
+# ---------------------------------------------------------------- states that are lost or damaged
+
+
+def stopped(tmp_path: Path, **changes: object) -> Path:
+    """A training of 52 images, as a shorter budget leaves it; its state lies there twice."""
+    prepared, trainer = tiny_prepared(tmp_path / "set"), create(tmp_path)
+    short = settings(total_images=52, measure_images=0, checkpoint_seconds=1e-9, **changes)
+    trainer.train(prepared, short, tmp_path / "run", silent)
+    return tmp_path / "run"
+
+
+def went_on(tmp_path: Path, **changes: object) -> IGME:
+    chosen = settings(measure_images=0, **changes)
+    return create(tmp_path).train(tiny_prepared(tmp_path / "set"), chosen, tmp_path / "run", silent)
+
+
+def lose(path: Path) -> None:
+    path.unlink()
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-50] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [lose, truncate, flip_a_bit])
+def test_a_lost_state_is_gone_on_without_from_the_one_before(
+    damage: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    straight = went_on(tmp_path / "straight")
+    run = stopped(tmp_path)
+    damage(run / "state.safetensors")
+    assert went_on(tmp_path).digest == straight.digest
+    assert "state.safetensors: " in caplog.text
+    assert "going on from state.previous.safetensors" in caplog.text
+
+
+def test_without_both_states_the_last_good_one_is_taken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = stopped(tmp_path, guardian_images=40)
+    truncate(run / "state.safetensors")
+    truncate(run / "state.previous.safetensors")
+    assert went_on(tmp_path, guardian_images=40).images_seen == 120
+    assert "going on from good.safetensors" in caplog.text
+
+
+@pytest.mark.parametrize("damage", [lose, truncate])
+def test_where_nothing_is_left_nothing_is_begun_again(
+    damage: Callable[[Path], None], tmp_path: Path
+) -> None:
+    run = stopped(tmp_path, guardian="off")
+    before = (run / "model" / "model.json").read_bytes()
+    damage(run / "state.safetensors")
+    damage(run / "state.previous.safetensors")
+    with pytest.raises(AtelierError, match=r"state.safetensors: .*put a copy of a state back"):
+        went_on(tmp_path, guardian="off")
+    assert (run / "model" / "model.json").read_bytes() == before
+
+
+def test_settings_that_came_later_count_as_their_defaults(tmp_path: Path) -> None:
+    run = stopped(tmp_path)
+    path = run / "settings.json"
+    saved = json.loads(path.read_text())
+    del saved["options"]["clip_value"], saved["style_balanced"]
+    path.write_text(json.dumps(saved))
+    assert went_on(tmp_path).images_seen == 120
+    path.write_text(json.dumps(saved))
+    with pytest.raises(AtelierError, match=r"clip_value was 0.01, is now 0.5"):
+        went_on(tmp_path, options=TINY | {"clip_value": 0.5})
+
+
+# ---------------------------------------------------------------- nothing is measured in silence
+
+
+def test_measuring_at_the_end_is_announced(tmp_path: Path) -> None:
+    events: list[ProgressEvent] = []
+    chosen = settings(total_images=8, measure_count=100)
+    create(tmp_path).train(tiny_prepared(tmp_path / "set"), chosen, tmp_path / "run", events.append)
+    told = [(event.done, event.total) for event in events if event.stage == "measure"]
+    assert told[:2] == [(64, 100), (100, 100)]

@@ -12,8 +12,9 @@ import torch
 from torch.testing import assert_close
 
 from components.common.checkpoints import load_state, load_weights
-from components.families import FAMILIES, Family
-from components.families.port import FamilyTrainer, Shape
+from components.families import FAMILIES, AnyFamily
+from components.families.port import Request, Shape
+from components.families.trainer import FamilyTrainer, Machine
 from components.generation import create as create_generator
 from components.training import create
 from components.training.beginning import start_from
@@ -62,14 +63,12 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Known:
     return train
 
 
-def fresh(family: Family, num_styles: int = 2, resolution: int = 16) -> FamilyTrainer:
+def fresh(family: AnyFamily, num_styles: int = 2, resolution: int = 16) -> FamilyTrainer[Any]:
     """A trainer of other first weights than any that is trained here."""
     return family.method().build_trainer(
         family.config.model_validate(TINY[family.name]),
         Shape(resolution, num_styles),
-        torch.device("cpu"),
-        torch.float32,
-        torch.Generator().manual_seed(99),
+        Machine(torch.device("cpu"), torch.float32, torch.Generator().manual_seed(99)),
     )
 
 
@@ -83,10 +82,12 @@ def pictures(model: IGME, style: str | None = None) -> torch.Tensor:
     return torch.cat([torch.from_numpy(batch.images.copy()) for batch in batches])
 
 
-def pictures_of(trainer: FamilyTrainer, family: Family, styles: torch.Tensor) -> torch.Tensor:
+def pictures_of(
+    trainer: FamilyTrainer[Any], family: AnyFamily, styles: torch.Tensor
+) -> torch.Tensor:
     config = family.config.model_validate(TINY[family.name])
     sampler = family.method().build_sampler(trainer.network, config)
-    return sampler.sample(range(len(styles)), styles, family.options())
+    return sampler.sample(Request(range(len(styles)), styles, family.options()))
 
 
 def equal(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:

@@ -17,7 +17,7 @@ from components.common.checkpoints import load_weights
 from components.common.images import float_to_pixels
 from components.families import FAMILIES
 from components.families.paper002 import method as paper002
-from components.families.port import Shape
+from components.families.port import Request, Shape
 from components.metrics import FeatureNetwork, Neighbours, load_features
 from components.training import create, watch
 from interfaces.igme import IGME, TrainingSettings
@@ -178,7 +178,9 @@ def pictures(model: IGME, styles: torch.Tensor) -> np.ndarray:
     network = family.method().build_network(config, Shape(model.resolution, len(model.styles)))
     network.load_state_dict(load_weights(model.weights_path, model.weights_sha256))
     sampler = family.method().build_sampler(network, config)
-    return float_to_pixels(sampler.sample(range(len(styles)), styles, family.options()).numpy())
+    return float_to_pixels(
+        sampler.sample(Request(range(len(styles)), styles, family.options())).numpy()
+    )
 
 
 def tiles(path: Path, side: int = 16, enlarged: int = 8, gap: int = 4) -> list[Any]:
@@ -247,7 +249,7 @@ def test_watching_changes_nothing_of_what_is_learnt(
     prepared = tiny_prepared(tmp_path / "set", n=60)
     blind = learn(tmp_path, prepared, "blind", **set_aside)
     scores: list[bool] = []
-    trainer = FAMILIES[family].method().Trainer  # type: ignore[attr-defined]
+    trainer = FAMILIES[family].method().build_trainer
     score = trainer.scores
     monkeypatch.setattr(trainer, "scores", lambda *given: scores.append(True) or score(*given))
     watched = learn(
@@ -305,7 +307,7 @@ def test_one_picture_or_doubles_of_it_are_learnt_from_without_originality(
     model = learn(tmp_path, prepared, **few, held_out_fraction=0.0)
     assert model.images_seen == 100
     assert not model.neighbours_path.exists()
-    assert "originality will not be told" in caplog.text
+    assert "originality will not be reported" in caplog.text
     assert not (tmp_path / "run" / "nearest.png").exists()
     report = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
     assert "Too few different pictures were learnt from to say." in report

@@ -1,0 +1,141 @@
+"""A training's report: how good its model is, which styles it covers, how original it is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor, nn
+
+from components.common.durable import replacing, write_text
+from components.common.images import float_to_pixels, pair_sheet
+from components.metrics import Neighbours
+from components.metrics.judging import STYLE_METRICS, STYLELESS_METRICS
+from components.training.records import Intervention
+from components.training.watch import Watch
+from interfaces.igme import IGME
+from interfaces.measurement import Figures, Metric
+
+NUM_PAIRS = 24
+
+STYLES_NOTE = (
+    "Precision is the share of a style's generated pictures that lie among its real ones, recall "
+    "the share of the real ones that lie among the generated, coverage the share of the real ones "
+    "that have a generated one near. In brackets: what real pictures reach in their place. A style "
+    "far below the others was not learnt."
+)
+
+
+@dataclass(frozen=True)
+class _Generated:
+    """Pictures of the finished model, by which it is judged."""
+
+    pixels: np.ndarray
+    judged: Tensor
+    """Features of the network that measures."""
+    encoded: Tensor
+    """Features of the embedded encoder, for originality."""
+    labels: np.ndarray
+    """The style that each was made in."""
+
+
+def write_report(
+    run: Path, watch: Watch, model: IGME, network: nn.Module, log: Sequence[Intervention]
+) -> None:
+    """Write `report.md` and `nearest.png` into a training's folder."""
+    made = _generated(watch, network)
+    lines = [
+        f"# {model.family}, learnt from {model.dataset_name}",
+        "",
+        f"{model.images_seen} images seen, {len(watch.training)} learnt from, "
+        f"{len(watch.held_out)} held out.",
+        "",
+        *_how_good(model, watch.floor),
+        "",
+        "## Styles",
+        "",
+        STYLES_NOTE,
+        "",
+        "| style | pictures learnt from | generated | precision | recall | coverage |",
+        "|---|---|---|---|---|---|",
+        *_style_rows(watch, made),
+        "",
+        "## Originality",
+        "",
+        _originality(run, watch, model, made),
+        "",
+        "## The guardian",
+        "",
+        *_interventions(watch, log),
+    ]
+    write_text(run / "report.md", "\n".join(lines) + "\n")
+
+
+def _generated(watch: Watch, network: nn.Module) -> _Generated:
+    styles = watch.styles(watch.settings.measure_count)
+    pixels = float_to_pixels(watch.pictures(network, styles).numpy())
+    judged = watch.judge.extract(pixels)
+    encoded = judged if watch.judge is watch.encoder else watch.encoder.extract(pixels)
+    return _Generated(pixels, judged, encoded, styles.argmax(dim=1).numpy())
+
+
+def _how_good(model: IGME, floor: Figures | None) -> list[str]:
+    """The report's figures, what real pictures reach, and what the figures are good for."""
+    lines = ["## How good", "", *(f"- {measured.line()}" for measured in model.measurements)]
+    if not model.measurements:
+        return [*lines, "Not measured."]
+    if floor is not None:
+        lines += ["", floor.floor_line()]
+    return [*lines, "", f"To compare trainings with one another. {model.measurements[0].caution}"]
+
+
+def _interventions(watch: Watch, log: Sequence[Intervention]) -> list[str]:
+    if not log:
+        return ["Saw no trouble." if watch.settings.guardian != "off" else "Was off."]
+    return [f"- after {row.images_seen} images: {row.saw} {row.figures}; {row.did}" for row in log]
+
+
+def _originality(run: Path, watch: Watch, model: IGME, made: _Generated) -> str:
+    """A sentence for the report; the least original beside their nearest as a picture."""
+    if not model.neighbours_path.exists():
+        return "Too few different pictures were learnt from to say."
+    neighbours = Neighbours.load(model.neighbours_path)
+    distances, places = neighbours.nearest(made.encoded)
+    figures = neighbours.originality(distances).numpy()
+    least = np.argsort(figures)[:NUM_PAIRS]
+    real = watch.prepared.images()[watch.training[places.numpy()[least]]]
+    with replacing(run / "nearest.png") as temporary:
+        pair_sheet(made.pixels[least], real).save(temporary)
+    return (
+        "1 is as far from the nearest training picture as those are from one another. Of "
+        f"{len(figures)} pictures: median {np.median(figures):.2f}, least "
+        f"{figures.min():.2f}. `nearest.png` shows the {len(least)} least original, each "
+        "beside its nearest."
+    )
+
+
+def _style_rows(watch: Watch, made: _Generated) -> list[str]:
+    """The report's table: a line for each style, in brackets what real pictures reach."""
+    # A family that knows no styles may make any style with any seed.
+    labels, told = None, STYLELESS_METRICS
+    if watch.family.is_conditional:
+        labels, told = made.labels, STYLE_METRICS
+    found = watch.reference.by_style(made.judged, labels)
+    figures = Figures(overall=(), by_style=found)
+    rows: list[str] = []
+    for label, style in enumerate(watch.prepared.styles):
+        learnt = int((watch.labels[watch.training] == label).sum())
+        count = len(made.judged) if labels is None else int((labels == label).sum())
+        cells = [
+            _cell(figures, watch.floor, metric, style) if metric in told else "–"
+            for metric in STYLE_METRICS
+        ]
+        rows.append(f"| {style} | {learnt} | {count} | {' | '.join(cells)} |")
+    return rows
+
+
+def _cell(figures: Figures, floor: Figures | None, metric: Metric, style: str) -> str:
+    found, real = figures.find(metric, style), floor.find(metric, style) if floor else None
+    if found is None:
+        return "too few"
+    return f"{found.value:.2f}" + (f" ({real.value:.2f})" if real else "")
