@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from components.common.durable import write_text
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, RefusedError
 from interfaces.offers import NoSuchOfferError, Upload
 
 MOST_PICTURE_BYTES = 200 * 2**20
@@ -139,22 +139,20 @@ def _is_tar(path: Path) -> bool:
 def _recognise_picture(path: Path) -> dict[str, Any]:
     from PIL import Image
 
-    from components.common import images  # noqa: F401  # its import sets Pillow's limits
+    from components.common.images import check_header
+    from components.common.samples import UnsupportedError
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            check_header(path, MOST_PIXELS, list(_PICTURES))
             with Image.open(path, formats=list(_PICTURES)) as header:  # reads no pixels
                 # An MPO is a JPEG with more pictures behind the first.
                 kind = "JPEG" if header.format == "MPO" else str(header.format)
                 width, height = header.size
-                if width * height > MOST_PIXELS:
-                    raise AtelierError(
-                        f"upload: {width} x {height} pixels; at most {MOST_PIXELS:,} in all"
-                    )
                 header.verify()
-    except AtelierError:
-        raise
+    except UnsupportedError as error:
+        raise RefusedError(f"upload: {error}") from error
     except Exception as error:  # decoders raise nearly anything on damaged bytes
         raise AtelierError(
             "upload: neither a readable picture (PNG, JPEG, WebP, AVIF, TIFF, BMP, GIF) nor an "

@@ -507,7 +507,7 @@ def test_a_search_of_what_is_no_part_of_table_2_is_one_clear_line(
 
 def test_the_ledger_of_a_model_and_an_enlarger(tmp_path: Path) -> None:
     """Two models of one folder's name are told apart by where they are."""
-    shipped = REPOSITORY / "components" / "shipped" / "paintings"
+    shipped = REPOSITORY / "components" / "common" / "shipped" / "paintings"
     for place in ("one", "other"):
         shutil.copytree(shipped, tmp_path / place / "mine")
     models = (shipped, tmp_path / "one" / "mine", tmp_path / "other" / "mine")

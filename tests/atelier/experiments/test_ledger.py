@@ -208,7 +208,7 @@ def test_a_batch_that_fails_costs_no_figure(rows: dict[str, LedgerRow]) -> None:
     large = rows["large"]
     assert large.failure is None
     assert [size for size, _ in large.batches] == [1]
-    assert large.batches_ended == "batches of 2: too large for this one"
+    assert large.batches_ended == r"batches of 2: too large\nfor this one"
 
 
 def test_an_entry_that_dies_is_one_row_with_its_reason(rows: dict[str, LedgerRow]) -> None:
@@ -291,7 +291,7 @@ def test_what_failed_is_tried_again_and_another_protocol_is_another_row(tmp_path
 
 
 def test_a_reason_is_one_line() -> None:
-    assert reason_of(AtelierError("too\n  large")) == "too large"
+    assert reason_of(AtelierError("too\n  large")) == r"too\n large"
     assert reason_of(MemoryError()) == "the memory does not suffice"
     assert reason_of(ValueError("one\ntwo")) == "ValueError: one"
     assert reason_of(KeyError()) == "KeyError"

@@ -26,8 +26,9 @@ from sqlalchemy import Engine, event
 
 import settings as presets
 from atelier.choices import with_defaults
-from atelier.experiments import SearchOutcome, search, space
+from atelier.experiments import SearchOutcome, search
 from atelier.experiments.figures import draw_history, draw_importances
+from atelier.experiments.search import space
 from atelier.experiments.search.importance import importances
 from atelier.experiments.search.preset import to_toml
 from atelier.experiments.search.report import find_importances

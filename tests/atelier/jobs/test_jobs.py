@@ -427,11 +427,12 @@ def test_a_training_saves_its_state_before_it_stops(studio: Studio, how: Any, be
 @posix
 def test_faults_are_one_line_and_the_next_job_runs(studio: Studio) -> None:
     queue, kept = studio
+    expected = queue.submit(order(3, fail_at=1))
+    _until(queue, expected, "failed")
     pid = kept.pid
-    expected, unexpected = queue.submit(order(3, fail_at=1)), queue.submit(order(3, break_at=0))
-    after = queue.submit(order(1))
+    unexpected, after = queue.submit(order(3, break_at=0)), queue.submit(order(1))
     _until(queue, after, "done")
-    assert queue.get(expected.id).error == "models: gone"
+    assert queue.get(expected.id).error == r"models: \n gone"
     assert queue.get(expected.id).num_results == 1
     fault = queue.get(unexpected.id).error
     assert fault is not None and "ValueError" in fault and "secret" not in fault
