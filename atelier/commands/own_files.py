@@ -1,6 +1,7 @@
 """A person's own files on the command line: enhance, convert and rework."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from atelier.choices import check_generation, choose
@@ -10,6 +11,7 @@ from components.conversion import MEDIA_TYPES, find_pictures, read_picture, read
 from components.families import FAMILIES
 from interfaces.components import Components
 from interfaces.errors import AtelierError
+from interfaces.ics import ICS
 from interfaces.ies import IES
 from interfaces.igme import IGME
 from interfaces.iodt import SUFFIXES
@@ -27,7 +29,7 @@ def enhance(
     """Enlarge any pictures, with Real-ESRGAN; what is there already is passed over."""
     chosen = choose(common.layer(given))
     with assembled(common.place, chosen.components) as parts:
-        task = Task("enhance", read_picture, own_file, chosen.enhance, chosen.convert)
+        task = _task("enhance", chosen.enhance, chosen.convert)
         return _work_on(pictures, parts, task, output)
 
 
@@ -42,8 +44,14 @@ def convert(
     """Turn pictures into another file format; the record of our own goes with them."""
     chosen = choose(common.layer(given))
     with assembled(common.place, chosen.components) as parts:
-        task = Task("convert", read_picture, own_file, IES(scale=1), chosen.convert)
+        task = _task("convert", IES(scale=1), chosen.convert)
         return _work_on(pictures, parts, task, output)
+
+
+def _task(stage: str, enhance: IES, convert: ICS) -> Task:
+    """Work that makes no new picture; what is too large for it is refused by its header."""
+    read = partial(read_picture, scale=enhance.scale, file_format=convert.format)
+    return Task(stage, read, own_file, enhance, convert)
 
 
 SOME_PASSED_OVER = 3

@@ -1,5 +1,6 @@
 """Results on the command line: list them, show their records, open them, examine the store."""
 
+import sys
 import webbrowser
 from pathlib import Path
 
@@ -38,7 +39,9 @@ def show_result(which: str, *, common: Common = Common()) -> None:
         with assembled(common.place, common.layer({}).get("components")) as parts:
             print(parts.results_store.get(int(which)).model_dump_json(indent=2))
     else:
-        print(read_record(Path(which).expanduser()).model_dump_json(indent=2))
+        record = read_record(Path(which).expanduser())
+        print("What a file says of itself is a claim; nothing here proves it.", file=sys.stderr)
+        print(record.model_dump_json(indent=2))
 
 
 @results_app.command(name="open")
