@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -14,6 +14,12 @@ from atelier.workspace import Workspace
 from components.enhancement import names as enhancer_names
 from interfaces.errors import AtelierError
 from interfaces.iodt import ResultsGallery
+from interfaces.jobs import JobQueue
+
+if TYPE_CHECKING:
+    from atelier.desk import Desk
+    from atelier.jobs import WorkerKeeper
+    from atelier.server import Backend
 
 _PROGRAM = Path(__file__).parents[2] / "pipeline.py"
 """Beside this package, in a checkout and where it is installed."""
@@ -48,7 +54,7 @@ def open_page(
     from atelier.handlers import ORDERS
     from atelier.jobs import WorkerKeeper
     from atelier.jobs import create as create_queue
-    from atelier.server import Backend, Safety, Thumbnails, create_app, serve
+    from atelier.server import Safety, create_app, serve
     from components.ui import mount_page
 
     place, replaced = common.place, _components(common)
@@ -58,7 +64,26 @@ def open_page(
     if not isinstance(store, ResultsGallery):
         raise AtelierError("component results_store: has no pages, which the page needs")
     keeper = WorkerKeeper(queue, _worker_command(place, replaced), place.worker_log)
-    backend = Backend(
+    backend = _backend(desk, queue, store, keeper)
+    store.purge(older_than=timedelta(days=7))
+
+    def ready(address: str) -> None:
+        desk.parts.ui.say(f"page:          {address}")
+
+    application = create_app(backend, safety)
+    mount_page(application)
+    with keeper:
+        serve(application, host, port, ready)
+
+
+def _backend(
+    desk: "Desk", queue: JobQueue, store: ResultsGallery, keeper: "WorkerKeeper"
+) -> "Backend":
+    """All that the API and the page read and change."""
+    from atelier.server import Backend, Thumbnails
+
+    place = desk.places.workspace
+    return Backend(
         workspace=place.root,
         queue=queue,
         store=store,
@@ -71,15 +96,6 @@ def open_page(
         presets={preset: settings.load_preset(preset) for preset in settings.preset_names()},
         worker_trouble=lambda: keeper.trouble,
     )
-    store.purge(older_than=timedelta(days=7))
-
-    def ready(address: str) -> None:
-        desk.parts.ui.say(f"page:          {address}")
-
-    application = create_app(backend, safety)
-    mount_page(application)
-    with keeper:
-        serve(application, host, port, ready)
 
 
 @app.command(show=False)

@@ -133,8 +133,11 @@ def make_app(backend: Backend, safety: Safety) -> FastAPI:
     streams = Streams(backend.queue, backend.store)
     for router in (
         _jobs(backend),
+        _moves(backend),
+        _trainings(backend),
         _events(backend, streams, app),
         _results(backend, streams),
+        _files(backend),
         _offers(backend),
         _uploads(backend),
     ):
@@ -181,6 +184,27 @@ def _jobs(backend: Backend) -> APIRouter:
         """Numbers of what it has kept, in growing order, those above `after`."""
         return queue.results(job_id, after, limit)
 
+    @router.get("/status")
+    def status() -> Status:
+        """How the server is."""
+        trouble = backend.worker_trouble()
+        return Status(
+            waiting=queue.num_waiting(),
+            worker="running" if trouble is None else "restarting",
+            trouble=trouble,
+            last_event=queue.last_event(),
+        )
+
+    return router
+
+
+_After = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
+_LastSeen = Annotated[str | None, Header(alias="Last-Event-ID", max_length=20)]
+
+
+def _moves(backend: Backend) -> APIRouter:
+    router, queue = APIRouter(tags=["jobs"]), backend.queue
+
     def stopping(how: StopKind, path: str, text: str) -> None:
         def stop(job_id: int) -> Job:
             return queue.stop(job_id, how)
@@ -202,6 +226,12 @@ def _jobs(backend: Backend) -> APIRouter:
         """Give a waiting job another place in the queue."""
         return queue.move(job_id, place.position)
 
+    return router
+
+
+def _trainings(backend: Backend) -> APIRouter:
+    router, queue = APIRouter(tags=["jobs"]), backend.queue
+
     @router.get("/jobs/{job_id}/training")
     def training(job_id: int) -> TrainingView:
         """Curves, measurements and the guardian's messages of a training."""
@@ -218,22 +248,7 @@ def _jobs(backend: Backend) -> APIRouter:
         png = backend.catalogue.grid(run, images_seen)
         return Response(png, media_type="image/png", headers={"Cache-Control": _FOREVER})
 
-    @router.get("/status")
-    def status() -> Status:
-        """How the server is."""
-        trouble = backend.worker_trouble()
-        return Status(
-            waiting=queue.num_waiting(),
-            worker="running" if trouble is None else "restarting",
-            trouble=trouble,
-            last_event=queue.last_event(),
-        )
-
     return router
-
-
-_After = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
-_LastSeen = Annotated[str | None, Header(alias="Last-Event-ID", max_length=20)]
 
 
 def _events(backend: Backend, streams: Streams, app: FastAPI) -> APIRouter:
@@ -274,7 +289,6 @@ def _events(backend: Backend, streams: Streams, app: FastAPI) -> APIRouter:
 
 def _results(backend: Backend, streams: Streams) -> APIRouter:
     router, store = APIRouter(tags=["results"]), backend.store
-    converting, drawing = _Turns(2), _Turns(_MOST_AT_ONCE)
 
     @router.get("/results")
     def find(search: Annotated[ResultSearch, Query()]) -> Results:
@@ -305,6 +319,30 @@ def _results(backend: Backend, streams: Streams) -> APIRouter:
         """One result with its whole record."""
         return _info(store.get(result_id))
 
+    @router.delete("/results/{result_id}")
+    def delete(result_id: int) -> Hidden:
+        """Hide a result; `restore` undoes it."""
+        store.get(result_id)
+        return changed(store.delete([result_id]))
+
+    @router.post("/results/{result_id}/restore")
+    def restore(result_id: int) -> Hidden:
+        """Undo `delete`."""
+        store.get(result_id)
+        return changed(store.restore([result_id]))
+
+    def changed(number: int) -> Hidden:
+        if number:
+            streams.note_change()
+        return Hidden(changed=number)
+
+    return router
+
+
+def _files(backend: Backend) -> APIRouter:
+    router, store = APIRouter(tags=["results"]), backend.store
+    converting, drawing = _Turns(2), _Turns(_MOST_AT_ONCE)
+
     @router.get("/results/{result_id}/file", response_class=Response)
     def file(result_id: int, wanted: Annotated[FileQuery, Query()]) -> Response:
         """The picture, as it is kept or in another format."""
@@ -334,23 +372,6 @@ def _results(backend: Backend, streams: Streams) -> APIRouter:
                 except ValueError as error:
                     raise NoSuchResultError(f"result {result_id}: {error}") from error
         return Response(data, media_type="image/webp", headers={"Cache-Control": _FOREVER})
-
-    @router.delete("/results/{result_id}")
-    def delete(result_id: int) -> Hidden:
-        """Hide a result; `restore` undoes it."""
-        store.get(result_id)
-        return changed(store.delete([result_id]))
-
-    @router.post("/results/{result_id}/restore")
-    def restore(result_id: int) -> Hidden:
-        """Undo `delete`."""
-        store.get(result_id)
-        return changed(store.restore([result_id]))
-
-    def changed(number: int) -> Hidden:
-        if number:
-            streams.note_change()
-        return Hidden(changed=number)
 
     return router
 
