@@ -63,8 +63,9 @@ def _default_below(given: Layer) -> Layer:
         train.pop("start_from")
     if starts:
         train.pop("family")  # it is that model's
-    if "total_images" in asked or "total_seconds" in asked:
+    if "total_images" in asked or "total_seconds" in asked:  # measuring is part of the budget
         train.pop("total_seconds")
+        train.pop("measure_count")
     return default
 
 

@@ -22,7 +22,7 @@ def test_every_preset_that_ships_is_valid() -> None:
 
 def test_the_default_gives_way_to_a_family_and_a_budget() -> None:
     small = settings.resolve(with_defaults({})).train
-    assert small.start_from == Path("shipped")
+    assert small.start_from == Path("shipped-sketch")
     assert small.total_seconds
     scratch = settings.resolve(with_defaults({"train": {"start_from": "none"}})).train
     assert (scratch.family, scratch.start_from) == (small.family, None)
@@ -107,8 +107,8 @@ def test_every_field_has_a_flag_and_every_flag_a_field() -> None:
 def test_the_help_shows_the_default_that_holds() -> None:
     default = settings.load_preset("default")
     flags = {flag.name: flag for flag in flags_of(settings.SECTIONS, {}, default, {})}
-    assert "default r3gan" in flags["family"].help
-    assert "default 200" in flags["total_seconds"].help
+    assert "default sketch_diffusion" in flags["family"].help
+    assert "default 150" in flags["total_seconds"].help
 
 
 def test_a_short_flag_sets_every_section_and_a_long_one_wins() -> None:

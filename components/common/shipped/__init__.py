@@ -13,11 +13,11 @@ ENCODER = _HERE / "encoder.safetensors"
 ENLARGER = _HERE / "enlarger.safetensors"
 """Weights of the ×4 enlarger that the project trained itself."""
 
-SHIPPED = "shipped"
-"""The name by which settings call the model that makes pictures from seeds."""
+SHIPPED_MODELS = {"shipped-sketch": _HERE / "sketch", "shipped": _HERE / "paintings"}
+"""The models that come with the project, by the names that settings call them, the best first.
 
-SHIPPED_MODELS = {SHIPPED: _HERE / "paintings", "shipped-sketch": _HERE / "sketch"}
-"""The models that come with the project, by the names that settings call them."""
+'shipped-sketch' is a diffusion model that paints with and without a drawing; 'shipped' an R3GAN.
+"""
 
 
 def find_shipped(model: Path) -> Path:
