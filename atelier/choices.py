@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import settings
+from components.common.names import canonical
 from components.common.shipped import SHIPPED_MODELS, find_shipped
 from components.families import FAMILIES
 from interfaces.capabilities import Capabilities, capabilities_of
@@ -164,7 +165,9 @@ def check_request(
             raise AtelierError(
                 f"generate.{field}: a {family.name} model cannot be asked for a style; leave it out"
             )
-        if style is not None and styles is not None and style not in styles:
+        if style is None or styles is None:
+            continue
+        if canonical(style) not in map(canonical, styles):
             raise AtelierError(
                 f"generate.{field}: {style!r} is unknown; there are {', '.join(styles)}"
             )

@@ -17,6 +17,7 @@ from components.common.checkpoints import load_weights
 from components.common.devices import pick_device
 from components.common.durable import sha256_of
 from components.common.images import float_to_pixels
+from components.common.names import canonical
 from components.common.shortage import is_out_of_memory
 from components.families import FAMILIES, AnyFamily
 from components.families.port import FamilyOptions, FamilySampler, Request, Shape
@@ -304,11 +305,12 @@ def _style_of(model: IGME, family: AnyFamily, settings: IGS) -> Tensor | None:
 
 
 def _place_of(model: IGME, style: str) -> int:
-    if style not in model.styles:
+    known = [canonical(name) for name in model.styles]
+    if canonical(style) not in known:
         raise AtelierError(
             f"style {style!r}: this model does not know it; it knows {', '.join(model.styles)}"
         )
-    return model.styles.index(style)
+    return known.index(canonical(style))
 
 
 def _load(model: IGME, family: AnyFamily, device_name: str) -> FamilySampler[Any]:

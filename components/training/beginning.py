@@ -116,6 +116,11 @@ def save_or_compare(
     now = _flat(identity)
     if origin is not None and origin.is_known_as(before.get("start_from")):
         before["start_from"] = origin.digest
+    if before.get("dataset_digest") != now["dataset_digest"]:
+        raise AtelierError(
+            f"{path.parent}: the collection changed since this training began; put it back as it "
+            "was, or train in another folder"
+        )
     differences = [
         f"{name} was {before.get(name)!r}, is now {value!r}"
         for name, value in now.items()

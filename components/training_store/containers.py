@@ -9,12 +9,14 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, Protocol
 
 from components.common.durable import replacing, sha256_of
+from components.common.files import is_regular, open_regular
+from components.common.names import is_unicode, printable
+from components.training_store.zip_names import member_names
 from interfaces.errors import AtelierError
 from interfaces.itdt import QuarantinedFile
 from interfaces.progress import Progress, ProgressEvent
@@ -24,6 +26,7 @@ Reason = Literal[
 ]
 
 _STORED, _DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
+_METHODS = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "XZ", 98: "PPMd"}
 _LOCAL_HEADER_BYTES = 30
 _COPY_BYTES = 1 << 20
 _MAX_EXPANSION = 100
@@ -51,6 +54,10 @@ class Entry:
     stamp: str = ""  # changes when the bytes do: size and times of the file
 
 
+WORKSPACE_MARK = Path("collections", ".lock")
+"""What every workspace holds that a collection was ever listed from."""
+
+
 class Container(Protocol):
     """Lists what it holds, the same way in the same order each time it is asked."""
 
@@ -59,19 +66,21 @@ class Container(Protocol):
         ...
 
 
-def open_container(path: Path, unpacked: Path, progress: Progress) -> Container:
+def open_container(path: Path, workspace: Path, progress: Progress) -> Container:
     """The folder, zip or tar at `path`, told apart by content.
 
-    A compressed tar is unpacked into the folder `unpacked`, once. Raises `AtelierError` for a
-    file that is none of these.
+    A workspace in a folder is no part of it. A compressed tar is unpacked once, into `workspace`.
+    Raises `AtelierError` for a file that is none of these.
     """
     if path.is_dir():
-        return Folder(path)
-    with path.open("rb") as stream:
+        return Folder(path, workspace)
+    if not is_regular(path):
+        raise AtelierError(f"{path}: a pipe, socket or device; name a file or a folder")
+    with open_regular(path) as stream:
         start = stream.read(8)
     for magic, opener in _PACKED_TARS.items():
         if start.startswith(magic):
-            return Tar(_unpack_tar(path, opener, unpacked, progress))
+            return Tar(_unpack_tar(path, opener, workspace / "unpacked", progress))
     if zipfile.is_zipfile(path):
         return Zip(path)
     if _is_tar(path):
@@ -91,13 +100,8 @@ def stamp_of(status: os.stat_result) -> str:
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
 
 
-def printable(name: str) -> str:
-    """A name from outside, fit to be shown: what cannot be printed becomes '�'."""
-    return "".join(letter if letter.isprintable() else "�" for letter in name)
-
-
 def put_aside(name: str, reason: Reason, detail: str) -> QuarantinedFile:
-    """A quarantined file with printable words."""
+    """A quarantined file, with its name and detail safe to show."""
     return QuarantinedFile(name=printable(name), reason=reason, detail=printable(detail))
 
 
@@ -106,13 +110,22 @@ def _is_hidden(name: str) -> bool:
 
 
 class Folder:
-    """A folder, at any depth, in order of names. Links are followed, but never in circles."""
+    """A folder, at any depth, in order of names. Links are followed, but never in circles.
 
-    def __init__(self, root: Path) -> None:
+    Workspaces inside it are left out: what was made from a collection is no part of it.
+    """
+
+    def __init__(self, root: Path, workspace: Path) -> None:
         self._root = root.resolve()
+        self._workspace = workspace.resolve()
+        if self._root == self._workspace:
+            raise AtelierError(
+                f"{root}: is the workspace itself; name another with --workspace, or move the "
+                "pictures into a folder of their own"
+            )
 
     def entries(self) -> Iterator[Entry | QuarantinedFile]:
-        """Every file but hidden ones, by name."""
+        """Every file but hidden ones, by name; a linked folder passed over comes with a reason."""
         return self._walk(self._root, "", visited=set())
 
     def _walk(
@@ -120,51 +133,59 @@ class Folder:
     ) -> Iterator[Entry | QuarantinedFile]:
         try:
             with os.scandir(folder) as listing:
-                items = sorted(listing, key=lambda item: item.name)
+                items = sorted(listing, key=lambda item: (printable(item.name), item.name))
         except OSError as error:
             yield put_aside(prefix or "./", "unreadable", f"cannot list: {error.strerror}")
             return
         for item in items:
-            if _is_hidden(item.name):
-                continue
-            name = prefix + item.name
-            try:
-                status = item.stat()
-            except OSError as error:
-                yield put_aside(name, "unreadable", f"cannot be reached: {error.strerror}")
-                continue
-            if not stat.S_ISDIR(status.st_mode):
-                yield _file_entry(name, Path(item.path), status)
-            elif not item.is_symlink() or self._leads_elsewhere(Path(item.path), visited):
-                yield from self._walk(Path(item.path), f"{name}/", visited)
+            if not _is_hidden(item.name):
+                yield from self._item(item, prefix + item.name, visited)
 
-    def _leads_elsewhere(self, link: Path, visited: set[Path]) -> bool:
-        """Whether a linked folder is reached neither by the walk itself nor by an earlier link."""
-        target = link.resolve()
-        if target in visited or target.is_relative_to(self._root):
-            return False
+    def _item(
+        self, item: os.DirEntry[str], name: str, visited: set[Path]
+    ) -> Iterator[Entry | QuarantinedFile]:
+        path = Path(item.path)
+        try:
+            status = item.stat()
+        except OSError as error:
+            yield put_aside(name, "unreadable", f"cannot be reached: {error.strerror}")
+            return
+        if not stat.S_ISDIR(status.st_mode):
+            yield _file_entry(name, path, status)
+        elif not self._is_in_workspace(target := path.resolve()):
+            if reason := self._why_passed_over(item, target, visited):
+                yield put_aside(f"{name}/", "unsupported", reason)
+                return
+            visited.add(target)
+            yield from self._walk(path, f"{name}/", visited)
+
+    def _is_in_workspace(self, folder: Path) -> bool:
+        """Whether a folder belongs to a workspace that this collection does not belong to."""
+        if folder.is_relative_to(self._workspace):
+            return not self._root.is_relative_to(self._workspace)
+        return os.path.exists(folder / WORKSPACE_MARK)  # noqa: PTH110, it never raises
+
+    def _why_passed_over(
+        self, item: os.DirEntry[str], target: Path, visited: set[Path]
+    ) -> str | None:
+        if target in visited:
+            return "the same folder was listed before, by another name"
+        if not item.is_symlink():
+            return None
+        if target.is_relative_to(self._root):
+            return "a link to a folder of the collection"
         if self._root.is_relative_to(target):
-            return False  # a way up: it leads to everything beside the collection
-        visited.add(target)
-        return True
+            return "a link to a folder that holds the collection"
+        return None
 
 
 def _file_entry(name: str, path: Path, status: os.stat_result) -> Entry | QuarantinedFile:
     if not stat.S_ISREG(status.st_mode):
-        return put_aside(name, "unsupported", "a device or pipe, not a file")
-    if not _is_unicode(str(path)):
+        return put_aside(name, "unsupported", "a pipe, socket or device, not a file")
+    if not is_unicode(str(path)):
         return put_aside(name, "unreadable", "its name is not valid Unicode; rename it")
     size = status.st_size
     return Entry(printable(name), path, 0, size, size, stamp=stamp_of(status))
-
-
-def _is_unicode(name: str) -> bool:
-    """False where Python stands in for bytes of a name that are not UTF-8."""
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 class Zip:
@@ -178,11 +199,13 @@ class Zip:
         stamp = stamp_of(self._path.stat())
         try:
             with zipfile.ZipFile(self._path) as archive, self._path.open("rb") as stream:
-                named = ((_zip_name(member), member) for member in archive.infolist())
+                members = archive.infolist()
+                names = map(_archive_name, member_names(members))
+                named = zip(names, members, strict=True)
                 for name, member in sorted(named, key=lambda pair: pair[0]):
                     if not member.is_dir() and not _is_hidden_path(name):
                         yield self._entry(name, member, stream, stamp)
-        except (zipfile.BadZipFile, NotImplementedError) as error:
+        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
             raise AtelierError(
                 f"{self._path}: the zip is damaged ({error}); download or pack it again"
             ) from error
@@ -193,7 +216,10 @@ class Zip:
         if member.flag_bits & 0x1:
             return put_aside(name, "unsupported", "encrypted in the zip; unpack it first")
         if member.compress_type not in (_STORED, _DEFLATED):
-            detail = f"packed by method {member.compress_type}; only deflate is read"
+            method = _METHODS.get(member.compress_type, f"method {member.compress_type}")
+            detail = (
+                f"packed by {method} in the zip, of which only deflate is read; unpack it first"
+            )
             return put_aside(name, "unsupported", detail)
         stream.seek(member.header_offset)
         header = stream.read(_LOCAL_HEADER_BYTES)
@@ -212,15 +238,6 @@ class Zip:
             crc32=member.CRC,
             stamp=stamp,
         )
-
-
-def _zip_name(member: zipfile.ZipInfo) -> str:
-    """A member's name. Many tools write UTF-8 without the flag that says so."""
-    name = member.filename
-    if not member.flag_bits & 0x800:
-        with suppress(UnicodeError):  # else it is what it seemed to be, code page 437
-            name = name.encode("cp437").decode("utf-8")
-    return _archive_name(name)
 
 
 def _archive_name(name: str) -> str:

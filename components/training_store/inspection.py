@@ -9,6 +9,7 @@ from typing import Self
 from PIL import Image, UnidentifiedImageError
 from pydantic import Field
 
+from components.common.files import open_regular
 from components.common.images import check_header, open_upright, planes_to_image, to_rgb
 from components.common.samples import UnsupportedError
 from components.training_store.containers import Entry, Reason, put_aside
@@ -112,7 +113,7 @@ def _read(entry: Entry, limits: Limits) -> bytes:
     if entry.size == 0:
         raise _FaultError("truncated", "the file is empty (0 bytes)")
     try:
-        with entry.file.open("rb") as stream:
+        with open_regular(entry.file) as stream:
             stream.seek(entry.offset)
             data = stream.read(entry.length)
     except OSError as error:

@@ -1,11 +1,14 @@
 """Which files of a container are the collection's images, and of what style each is."""
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
+from components.common.files import open_regular
+from components.common.names import printable
 from components.training_store.containers import Container, Entry, put_aside
 from interfaces.errors import AtelierError
 from interfaces.itdt import QuarantinedFile
@@ -29,6 +32,7 @@ _CIFAR_BATCH = re.compile(r"(data_batch_\d+|test_batch)\.bin")
 _CIFAR_PICKLE = re.compile(r"data_batch_\d+")
 _CIFAR_NAMES = {"batches.meta.txt", "meta.txt"}
 _SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
+_STRAY_SHARE = 20  # a folder with at most a twentieth of the images, or one image, is no style
 _ARCHIVE_SUFFIXES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
 
 
@@ -45,24 +49,25 @@ class Candidate:
 class Survey:
     """What a first look at the names shows."""
 
-    image_folders: set[tuple[str, ...]] = field(default_factory=set)
+    image_folders: Counter[tuple[str, ...]] = field(default_factory=Counter)
     cifar_batches: list[Entry] = field(default_factory=list)
     cifar_names: Entry | None = None
     parquet_files: list[Entry] = field(default_factory=list)
     pickles: list[str] = field(default_factory=list)
     archives: list[str] = field(default_factory=list)
+    unlisted: list[QuarantinedFile] = field(default_factory=list)
 
 
 def survey(container: Container) -> Survey:
     """One pass over the names; memory grows with folders, not with files."""
     seen = Survey()
     for entry in container.entries():
-        if isinstance(entry, QuarantinedFile):
-            continue
         path = PurePosixPath(entry.name)
         suffix = path.suffix.lower()
-        if suffix in IMAGE_SUFFIXES:
-            seen.image_folders.add(path.parts[:-1])
+        if suffix in IMAGE_SUFFIXES and not entry.name.endswith("/"):
+            seen.image_folders[path.parts[:-1]] += 1
+        elif isinstance(entry, QuarantinedFile):
+            seen.unlisted.append(entry)
         elif _CIFAR_BATCH.fullmatch(path.name):
             seen.cifar_batches.append(entry)
         elif path.name in _CIFAR_NAMES:
@@ -77,7 +82,7 @@ def survey(container: Container) -> Survey:
 
 
 def image_files(
-    container: Container, folders: Collection[tuple[str, ...]], name: str
+    container: Container, folders: Mapping[tuple[str, ...], int], name: str
 ) -> Callable[[], Iterator[Candidate | QuarantinedFile]]:
     """Image files whose folders are their styles; those in no folder get the style `name`."""
     level = style_level(folders)
@@ -89,27 +94,68 @@ def image_files(
                 if path.suffix.lower() in IMAGE_SUFFIXES or entry.name.endswith("/"):
                     yield entry
             elif path.suffix.lower() in IMAGE_SUFFIXES:
+                if entry.size == 0:
+                    yield put_aside(entry.name, "truncated", "the file is empty (0 bytes)")
+                    continue
                 above = path.parts[level:-1]
                 yield Candidate(entry, above[0] if above else name)
 
     return candidates
 
 
-def style_level(folders: Collection[tuple[str, ...]]) -> int:
+def style_level(folders: Mapping[tuple[str, ...], int]) -> int:
     """How many leading folders name no style: a wrapper around everything, train and test.
 
-    A lone top folder is a wrapper where it holds several folders of images; train, test and the
-    like are a split where all images lie in folders below them, as in ArtBench-10's ImageFolder.
+    `folders` says how many images lie in each folder itself. A lone top folder is a wrapper where
+    most of its images lie in several folders below it; train, test and the like are a split where
+    images lie in folders below them, as in ArtBench-10's ImageFolder. Stray images beside these
+    change nothing: without a style of their own they get the collection's name.
     """
     level = 0
-    while folders and all(len(parts) >= level + 2 for parts in folders):
-        here = {parts[level].lower() for parts in folders}
-        below = {parts[level + 1] for parts in folders}
-        is_wrapper = len(here) == 1 and len(below) > 1
-        if not (is_wrapper or here <= _SPLITS):
-            break
+    while _are_above_styles(folders, level):
         level += 1
     return level
+
+
+def _are_above_styles(folders: Mapping[tuple[str, ...], int], level: int) -> bool:
+    """Whether the folders at a level hold folders of styles, rather than being styles."""
+    below: Counter[str] = Counter()  # images in folders below each folder
+    directly: Counter[str] = Counter()
+    styles: set[str] = set()
+    for parts, count in folders.items():
+        if len(parts) > level + 1:
+            below[parts[level]] += count
+            styles.add(parts[level + 1])
+        elif len(parts) == level + 1:
+            directly[parts[level]] += count
+    beside = sum(
+        count for name, count in directly.items() if not (name in below or _is_split(name))
+    )
+    if not below or beside > max(1, below.total() // _STRAY_SHARE):
+        return False
+    is_wrapper = len(below) == 1 and len(styles) > 1 and directly.total() - beside < below.total()
+    return is_wrapper or all(map(_is_split, below))
+
+
+def _is_split(name: str) -> bool:
+    return name.lower() in _SPLITS
+
+
+def shard_styles(files: Sequence[Entry]) -> list[tuple[Entry, str, str | None]]:
+    """(parquet file, name of its rows, style) where folders of files are styles, else style None.
+
+    A lone folder is none, nor are train, test and the like. The rows are named by the file alone
+    where that tells the files apart.
+    """
+    paths = [PurePosixPath(entry.name).with_suffix("") for entry in files]
+    level = style_level(Counter(path.parts[:-1] for path in paths))
+    tops = [path.parts[level] if len(path.parts) > level + 1 else None for path in paths]
+    named = {top for top in tops if top is not None and not _is_split(top)}
+    have_own_names = len({path.name for path in paths}) == len(paths)
+    return [
+        (entry, path.name if have_own_names else str(path), top if len(named) > 1 else None)
+        for entry, path, top in zip(files, paths, tops, strict=True)
+    ]
 
 
 def cifar_rows(seen: Survey) -> Callable[[], Iterator[Candidate | QuarantinedFile]]:
@@ -159,10 +205,10 @@ def _class_names(entry: Entry | None) -> list[str]:
     if entry is None or entry.compression != "none":
         return []
     text = _read(entry).decode("utf-8", errors="replace")
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    return [printable(line.strip()) for line in text.splitlines() if line.strip()]
 
 
 def _read(entry: Entry) -> bytes:
-    with entry.file.open("rb") as stream:
+    with open_regular(entry.file) as stream:
         stream.seek(entry.offset)
         return stream.read(entry.length)

@@ -14,7 +14,7 @@ from components.common.durable import replacing, write_text
 from components.training_store.hashing import near_pairs
 from components.training_store.inspection import Finding
 from interfaces.errors import AtelierError
-from interfaces.itdt import ITDT, Duplicate, TrainingImage
+from interfaces.itdt import ITDT, Duplicate, QuarantinedFile, TrainingImage
 
 _MESSAGE = "itdt.json"
 _JOURNAL = "journal.jsonl"
@@ -84,7 +84,7 @@ def write_manifest(folder: Path, journal: Journal, name: str, source: str) -> IT
                 tally.add(finding.image, finding.perceptual_hash)
             elif finding.quarantined is not None:
                 quarantined.write(finding.quarantined.model_dump_json() + "\n")
-                tally.put_aside(finding.quarantined.reason, finding.quarantined.name)
+                tally.put_aside(finding.quarantined)
         if tally.num_images == 0:
             raise AtelierError(f"{source}: not one usable image; {tally.faults()}")
     num_exact, num_near = _write_duplicates(folder, tally)
@@ -149,9 +149,10 @@ class _Tally:
         self._hashes += (perceptual_hash or 0).to_bytes(8, "little")
         self._has_hash.append(perceptual_hash is not None)
 
-    def put_aside(self, reason: str, name: str) -> None:
+    def put_aside(self, file: QuarantinedFile) -> None:
+        reason = file.reason
         self.num_quarantined += 1
-        self._first_fault = self._first_fault or f"{name} ({reason})"
+        self._first_fault = self._first_fault or f"{file.name} ({reason}: {file.detail})"
         self._reasons[reason] = self._reasons.get(reason, 0) + 1
 
     def digest(self) -> str:

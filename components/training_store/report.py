@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice
 
+from interfaces.errors import one_line
 from interfaces.itdt import ITDT
 
 _BAR_WIDTH = 24
@@ -28,7 +29,7 @@ def report_lines(collection: ITDT) -> list[str]:
 
 def _summary(collection: ITDT) -> Iterator[str]:
     yield f"{collection.name}: {_count(collection.num_images, 'image')} to learn from"
-    yield f"  from          {collection.source}"
+    yield f"  from          {one_line(collection.source)}"
     yield f"  sizes         {_sizes(collection)}"
     yield f"  put aside     {_count(collection.num_quarantined, 'file')}"
     exact, near = collection.num_exact_duplicates, collection.num_near_duplicates

@@ -9,19 +9,29 @@ from pathlib import Path
 from typing import TypeVar
 
 from components.common.durable import exclusive
+from components.common.files import is_regular
+from components.common.names import is_unicode, printable
 from components.common.parallel import ProcessPool, WorkerDiedError
-from components.training_store.containers import Folder, open_container, put_aside
+from components.training_store.containers import (
+    WORKSPACE_MARK,
+    Container,
+    Folder,
+    open_container,
+    put_aside,
+)
 from components.training_store.embedded import EMBEDDED_NAME, paint_collection
 from components.training_store.inspection import Finding, Limits, inspect
 from components.training_store.layouts import (
     IMAGE_SUFFIXES,
     Candidate,
+    Survey,
     cifar_rows,
     image_files,
+    shard_styles,
     survey,
 )
 from components.training_store.manifest import Journal, find_manifest, write_manifest
-from components.training_store.parquet import is_parquet, parquet_rows
+from components.training_store.parquet import Shard, is_parquet, parquet_rows
 from components.training_store.styles import with_styles
 from interfaces.errors import AtelierError
 from interfaces.itdt import ITDT, CollectionSettings, QuarantinedFile
@@ -47,7 +57,7 @@ class LocalTrainingStore:
 
     def collect(self, settings: CollectionSettings, progress: Progress) -> ITDT:
         """Inspect a collection and write its manifest, as `interfaces.itdt.TrainingStore` says."""
-        with exclusive(self._workspace / "collections" / ".lock"):
+        with exclusive(self._workspace / WORKSPACE_MARK):
             self._sweep(self._workspace / "unpacked")
             return self._collect(settings, progress)
 
@@ -84,27 +94,30 @@ class LocalTrainingStore:
                 f"{path}: no such file or folder; name a folder of images, a zip, a tar, a parquet "
                 f"file, or '{EMBEDDED_NAME}' for the project's own collection"
             )
-        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+        if not is_unicode(str(path.resolve())):
+            raise AtelierError(f"{path}: its path is not valid Unicode; rename what is not")
+        if is_regular(path) and path.suffix.lower() in IMAGE_SUFFIXES:
             raise AtelierError(f"{path}: a single image; name the folder that holds it")
-        unpacked = self._workspace / "unpacked"
-        if path.is_file() and is_parquet(path):
-            return parquet_rows([path], name, unpacked, progress)
-        container = open_container(path, unpacked, progress)
+        if is_regular(path) and is_parquet(path):
+            shards = [Shard(path, path.stem, style=None)]
+            return parquet_rows(shards, name, self._workspace / "unpacked", progress)
+        container = open_container(path, self._workspace, progress)
+        return self._listed(path, container, name, progress)
+
+    def _listed(self, path: Path, container: Container, name: str, progress: Progress) -> _Items:
+        """The images of a folder or archive, by what a first look at its names shows."""
         seen = survey(container)
         if seen.cifar_batches:
             return cifar_rows(seen)
         if seen.image_folders:
             return image_files(container, seen.image_folders, name)
         if seen.parquet_files and isinstance(container, Folder):
-            files = [entry.file for entry in seen.parquet_files]
-            return parquet_rows(files, name, unpacked, progress)
-        if seen.pickles:
-            raise AtelierError(
-                f"{path}: holds Python pickles ({seen.pickles[0]}), which can run code when read; "
-                "take the binary version of this data set"
-            )
-        hint = f"; it holds {seen.archives[0]}: name that" if seen.archives else ""
-        raise AtelierError(f"{path}: holds no images (.jpg, .png, .webp, .tif …){hint}")
+            shards = [
+                Shard(entry.file, row_name, style)
+                for entry, row_name, style in shard_styles(seen.parquet_files)
+            ]
+            return parquet_rows(shards, name, self._workspace / "unpacked", progress)
+        raise AtelierError(f"{path}: {_why_no_images(seen)}")
 
     def _inspect(
         self, items: _Items, limits: Limits, journal: Journal, total: int, progress: Progress
@@ -113,6 +126,8 @@ class LocalTrainingStore:
         with ProcessPool() as pool:
 
             def inspect_chunk(chunk: list[_Item]) -> list[str]:
+                if all(isinstance(item, QuarantinedFile) for item in chunk):
+                    return _inspect_many((chunk, limits))  # nothing is decoded: no worker is needed
                 try:
                     return pool.call(_inspect_many, (chunk, limits))
                 except WorkerDiedError:
@@ -128,6 +143,24 @@ class LocalTrainingStore:
         """Remove what a killed process left half written; the lock keeps others out."""
         for leftover in folder.glob(".*.partial*"):
             leftover.unlink()
+
+
+def _why_no_images(seen: Survey) -> str:
+    if seen.pickles:
+        return (
+            f"holds Python pickles ({seen.pickles[0]}), which can run code when read; take the "
+            "binary version of this data set"
+        )
+    if seen.parquet_files:
+        return f"holds parquet files ({seen.parquet_files[0].name}); unpack it, name the folder"
+    reason = "holds no images (.jpg, .png, .webp, .tif …)"
+    if seen.archives:
+        return f"{reason}; it holds {seen.archives[0]}: name that"
+    if seen.unlisted:
+        first, more = seen.unlisted[0], len(seen.unlisted) - 1
+        others = f", and {more:,} more" if more else ""
+        return f"{reason} that can be reached; {first.name}: {first.detail}{others}"
+    return reason
 
 
 def _inspect_many(work: tuple[list[_Item], Limits]) -> list[str]:
@@ -178,4 +211,4 @@ def _short_name(path: Path) -> str:
     """A folder's name, or a file's without its extensions; '.' and '/' have none of their own."""
     resolved = path.resolve()
     name = resolved.name if resolved.is_dir() else resolved.stem.removesuffix(".tar")
-    return name or "collection"
+    return printable(name) or "collection"
