@@ -55,8 +55,8 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def collect(store: LocalTrainingStore, data: Path, **settings: object) -> ITDT:
-    return store.collect(CollectionSettings(data=str(data), **settings), silent)
+def collect(store: LocalTrainingStore, data: Path, styles_csv: Path | None = None) -> ITDT:
+    return store.collect(CollectionSettings(data=str(data), styles_csv=styles_csv), silent)
 
 
 def put_aside(collection: ITDT) -> dict[str, str]:
@@ -176,162 +176,14 @@ def test_any_name_is_listed_journalled_and_reported(
 
 def packed(path: Path, names: Sequence[str], code_page: str) -> Path:
     """A zip whose names are in a code page, without a word of which."""
-    stand_ins = [
-        chr(ord("a") + place) * len(name.encode(code_page)) for place, name in enumerate(names)
-    ]
+    lengths = [len(name.encode(code_page)) for name in names]
+    stand_ins = [letter * length for letter, length in zip("abcde", lengths, strict=False)]
     with zipfile.ZipFile(path, "w") as archive:
         for place, stand_in in enumerate(stand_ins):
             archive.writestr(stand_in, png(place))
     data = path.read_bytes()
     for stand_in, name in zip(stand_ins, names, strict=True):
         data = data.replace(stand_in.encode(), name.encode(code_page))
-    path.write_bytes(data)
-    return path
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> LocalTrainingStore:
-    return create(tmp_path / "workspace")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Two styles of two pictures."""
-    root = tmp_path / "paintings"
-    for place, name in enumerate(["blue/0", "blue/1", "red/0", "red/1"]):
-        write(root / f"{name}.png", png(place))
-    return root
-
-
-def collect(store: LocalTrainingStore, data: Path, **settings: object) -> ITDT:
-    return store.collect(CollectionSettings(data=str(data), **settings), silent)
-
-
-def put_aside(collection: ITDT) -> dict[str, str]:
-    return {file.name: file.detail for file in collection.quarantined()}
-
-
-# Strays
-
-
-@pytest.mark.parametrize("stray", ["cover.png", "all/cover.png", "extras/cover.png"])
-def test_a_stray_picture_takes_no_style_away(
-    store: LocalTrainingStore, tmp_path: Path, stray: str
-) -> None:
-    for place, name in enumerate(["blue/0", "blue/1", "red/0", "red/1"]):
-        write(tmp_path / "zip" / "all" / f"{name}.png", png(place))
-    write(tmp_path / "zip" / stray, png(9))
-    assert collect(store, tmp_path / "zip").images_per_style == {"blue": 2, "red": 2, "zip": 1}
-
-
-# Workspaces
-
-
-def test_a_workspace_in_the_collection_is_no_part_of_it(folder: Path) -> None:
-    before = collect(create(folder / "workspace"), folder)
-    for made in ("results/loose/1.png", "runs/0001-x/training/samples/1.png", "red/2.png"):
-        write(folder / "workspace" / made, png(7))
-    (folder / "red" / "made").symlink_to(folder / "workspace" / "results")
-    after = collect(create(folder / "workspace"), folder)
-    elsewhere = collect(create(folder.parent / "another"), folder)
-    assert before.num_images == 4
-    assert before.digest == after.digest == elsewhere.digest
-    assert after.num_quarantined == 0
-
-
-def test_a_collection_in_the_workspace_can_be_named(tmp_path: Path) -> None:
-    write(tmp_path / "workspace" / "results" / "a.png", png())
-    store = create(tmp_path / "workspace")
-    assert collect(store, tmp_path / "workspace" / "results").num_images == 1
-    with pytest.raises(AtelierError, match="is the workspace itself"):
-        collect(store, tmp_path / "workspace")
-
-
-# Pipes, sockets, devices, links
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX pipes")
-def test_what_is_no_file_is_named_and_never_opened(
-    store: LocalTrainingStore, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    os.mkfifo(folder / "red" / "pipe.png")
-    (folder / "zero.png").symlink_to("/dev/zero")
-    monkeypatch.chdir(folder)  # a socket's path has a hundred bytes at most
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind("socket.png")
-        collection = collect(store, folder)
-    assert collection.num_images == 4
-    assert put_aside(collection) == dict.fromkeys(
-        ["red/pipe.png", "zero.png", "socket.png"], "a pipe, socket or device, not a file"
-    )
-    for data in (folder / "red" / "pipe.png", Path("/dev/zero")):
-        with pytest.raises(AtelierError, match="a pipe, socket or device"):
-            collect(store, data)
-    with pytest.raises(AtelierError, match="a pipe, socket or device"):
-        collect(store, folder, styles_csv=folder / "red" / "pipe.png")
-
-
-def test_a_linked_folder_within_another_is_listed_once(
-    store: LocalTrainingStore, folder: Path
-) -> None:
-    outside = write(folder.parent / "outside" / "deep" / "x.png", png(8)).parent
-    (folder / "a link").symlink_to(outside)
-    (folder / "b link").symlink_to(outside.parent)
-    collection = collect(store, folder)
-    assert collection.images_per_style == {"a link": 1, "blue": 2, "red": 2}
-    assert put_aside(collection) == {
-        "b link/deep/": "the same folder was listed before, by another name"
-    }
-
-
-# Names
-
-
-def test_names_that_look_the_same_are_one_style(store: LocalTrainingStore, tmp_path: Path) -> None:
-    forms = [unicodedata.normalize(form, "Café") for form in ("NFC", "NFD")]
-    for place, name in enumerate(forms):
-        write(tmp_path / "d" / name / f"{place}.png", png(place))
-    if len(list((tmp_path / "d").iterdir())) == 1:
-        pytest.skip("this file system holds them to be one folder already")
-    assert collect(store, tmp_path / "d").images_per_style == {"Café": 2}
-
-
-@given(st.text())
-def test_a_printable_name_is_one_safe_line_in_nfc(name: str) -> None:
-    shown = printable(name)
-    assert canonical(shown) == shown == printable(shown)
-    assert len(shown.splitlines()) <= 1
-    assert "\x1b" not in shown
-    assert printable(unicodedata.normalize("NFD", name)) == shown
-
-
-@pytest.mark.skipif(os.name != "posix", reason="other systems allow no such names")
-def test_any_name_is_listed_journalled_and_reported(
-    store: LocalTrainingStore, folder: Path
-) -> None:
-    names = [b"caf\xe9.png", b"\x1b[31mred.png", b"new\nline.png", b"style\x07/a.png"]
-    for place, name in enumerate(names):
-        write(Path(os.fsdecode(os.fsencode(folder) + b"/" + name)), png(10 + place))
-    collection = collect(store, folder)
-    report = "\n".join(report_lines(collection))
-    assert r"caf\udce9.png: unreadable, its name is not valid Unicode" in report
-    assert {r"\x1b[31mred.png", r"new\nline.png", r"style\x07/a.png"} <= {
-        image.name for image in collection.images()
-    }
-    assert report.isprintable() or set(filter(lambda one: not one.isprintable(), report)) == {"\n"}
-    assert collect(store, folder).digest == collection.digest
-
-
-def packed(path: Path, names: Sequence[str], code_page: str) -> Path:
-    """A zip whose names are in a code page, without a word of which."""
-    with zipfile.ZipFile(path, "w") as archive:
-        for place, name in enumerate(names):
-            # Written as what zipfile takes for ASCII, then replaced byte by byte.
-            archive.writestr(f"{place:0{len(name.encode(code_page))}d}", png(place))
-    data = path.read_bytes()
-    for place, name in enumerate(names):
-        raw = name.encode(code_page)
-        data = data.replace(f"{place:0{len(raw)}d}".encode(), raw)
     path.write_bytes(data)
     return path
 
