@@ -75,7 +75,9 @@ def evaluate(
             f"{prepared.name} was prepared at {prepared.resolution} pixels, the model makes "
             f"{model.resolution}; prepare it at {model.resolution}"
         )
-    reference = _reference(prepared, settings, model.held_out_fraction, cache, progress)
+    reference = _reference(
+        prepared, settings, model.held_out_fraction, settings.count, cache, progress
+    )
     counts = np.bincount(prepared.labels()[reference.places], minlength=len(prepared.styles))
     try:
         requests = _requests(model, prepared.styles, counts, settings)
@@ -112,7 +114,7 @@ def evaluate_pictures(
             f"{prepared.resolution}; prepare both at one size"
         )
     settings = settings.model_copy(update={"against": "all"})
-    reference = _reference(prepared, settings, 0.0, cache, progress)
+    reference = _reference(prepared, settings, 0.0, made.num_images, cache, progress)
     features = reference_features(made, reference.network, cache, progress)
     found = _evaluated(reference, features, _shared_labels(made, prepared.styles), cache)
     _write(folder, {"generated_digest": made.digest}, settings, found)
@@ -134,17 +136,17 @@ def _reference(
     prepared: IPDT,
     settings: EvaluationSettings,
     held_out_fraction: float,
+    count: int,
     cache: Path,
     progress: Progress,
 ) -> "Reference":
-    from components.metrics import Reference, load_features, reference_features, rows
+    from components.metrics import Reference, load_features, rows
 
     places = rows(prepared, settings.against, held_out_fraction)
     network = load_features(
         settings.features, settings.inception_weights, settings.device, progress
     )
-    features = reference_features(prepared, network, cache, progress)
-    return Reference(prepared, network, features, places, settings.against)
+    return Reference.open(prepared, network, places, settings.against, count, cache, progress)
 
 
 def _evaluated(

@@ -18,8 +18,10 @@ from components.common.durable import write_text
 from components.metrics.distances import FEWEST_IMAGES
 from components.metrics.features import FeatureNetwork
 from components.metrics.measuring import METRICS, measure
+from components.metrics.reference import reference_features
 from interfaces.ipdt import IPDT
 from interfaces.measurement import Against, Figures, Measurement, Metric
+from interfaces.progress import Progress
 
 _log = logging.getLogger("atelier")
 
@@ -37,11 +39,31 @@ class Reference:
     prepared: IPDT
     network: FeatureNetwork
     features: Tensor
-    """The network's features of every image of the prepared set, (N, F)."""
+    """The network's features of the set's images, (N, F): of those needed here at least."""
     places: NDArray[np.int64]
     """Which of them are compared with."""
     against: Against
     """What those are."""
+
+    @classmethod
+    def open(
+        cls,
+        prepared: IPDT,
+        network: FeatureNetwork,
+        places: NDArray[np.int64],
+        against: Against,
+        count: int,
+        cache: Path,
+        progress: Progress,
+    ) -> "Reference":
+        """With the features that figures of `count` pictures and their floor need, and no others.
+
+        The folder `cache` keeps them.
+        """
+        chosen, _ = stand_ins(places, prepared.num_images, count)
+        needed = np.union1d(places, chosen)
+        features = reference_features(prepared, network, cache, progress, needed)
+        return cls(prepared, network, features, places, against)
 
     def figures(self, generated: Tensor, labels: NDArray[np.int64] | None) -> Figures:
         """Of features (M, F) and each picture's style (M,), or None where no style was asked for.

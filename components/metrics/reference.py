@@ -1,4 +1,4 @@
-"""Features of a prepared set: computed once for each network, then read from the cache."""
+"""Features of a prepared set: computed once for each image, then read from the cache."""
 
 import hashlib
 import logging
@@ -15,31 +15,67 @@ from components.metrics.features import FeatureNetwork
 from interfaces.errors import AtelierError
 from interfaces.ipdt import IPDT
 from interfaces.measurement import Against
-from interfaces.progress import Progress, silent
+from interfaces.progress import Progress, ProgressEvent, silent
 
 _log = logging.getLogger("atelier")
 
 
-def reference_features(
-    prepared: IPDT, network: FeatureNetwork, cache: Path, progress: Progress = silent
-) -> Tensor:
-    """Features of all images of a prepared set, in their order: float32 (N, F), on the CPU.
+PIECE = 1024
+"""Images read at once."""
 
-    The folder `cache` keeps them under the digests of the set and of the network's weights and the
-    resizer's name. A damaged file there is computed anew, with a warning.
+
+def reference_features(
+    prepared: IPDT,
+    network: FeatureNetwork,
+    cache: Path,
+    progress: Progress = silent,
+    places: NDArray[np.int64] | None = None,
+) -> Tensor:
+    """Features of a prepared set's images, in their order: float32 (N, F), on the CPU.
+
+    Where `places` names some images, the features of others may be NaN: they are computed when they
+    are asked for. The folder `cache` keeps what is known under the digests of the set and of the
+    network's weights and the resizer's name. A damaged file there is computed anew, with a warning.
     """
     key = "\n".join([prepared.digest, network.sha256, network.resizer])
     name = hashlib.sha256(key.encode("utf-8")).hexdigest()[:32]
     path = cache / f"features-{network.name}-{name}.safetensors"
-    shape = (prepared.num_images, network.num_features)
+    features = _known(path, key, (prepared.num_images, network.num_features))
+    asked = np.arange(prepared.num_images) if places is None else places
+    missing = asked[features[asked, 0].isnan().numpy()]
+    if len(missing):
+        _compute(features, missing, prepared, network, progress)
+        save_state(path, {"key": key, "sha256": _digest(features), "features": features})
+    return features
+
+
+def _known(path: Path, key: str, shape: tuple[int, int]) -> Tensor:
+    """What the cache has; NaN where it has nothing."""
     if path.exists():
         try:
             return _read(path, key, shape)
         except AtelierError as error:
             _log.warning("%s; computing the features anew", error)
-    features = network.extract(prepared.images(), progress)
-    save_state(path, {"key": key, "sha256": _digest(features), "features": features})
-    return features
+    return torch.full(shape, torch.nan)
+
+
+def _compute(
+    features: Tensor,
+    missing: NDArray[np.int64],
+    prepared: IPDT,
+    network: FeatureNetwork,
+    progress: Progress,
+) -> None:
+    """Fill in the missing ones; a piece at a time, since the images may not fit in memory."""
+    images = prepared.images()
+    for start in range(0, len(missing), PIECE):
+        piece = missing[start : start + PIECE]
+
+        def told(event: ProgressEvent, before: int = start) -> None:
+            moved = {"done": before + event.done, "total": len(missing)}
+            progress(event.model_copy(update=moved))
+
+        features[piece] = network.extract(images[piece], told)
 
 
 def rows(

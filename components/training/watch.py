@@ -91,14 +91,13 @@ class Watch:
     @cached_property
     def reference(self) -> Reference:
         """What was learnt from, as the judge sees it; of many pictures a part."""
-        if self.judge is self.encoder:
-            features = self.encoded
-        else:
-            features = reference_features(self.prepared, self.judge, self.cache, self.progress)
         places = self.training
         if len(places) > MAX_MEASURED_AGAINST:
             places = evenly(places, MAX_MEASURED_AGAINST)
-        return Reference(self.prepared, self.judge, features, places, "training")
+        count = self.settings.measure_count
+        return Reference.open(
+            self.prepared, self.judge, places, "training", count, self.cache, self.progress
+        )
 
     @cached_property
     def floor(self) -> Figures | None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from components.common.checkpoints import load_weights, save_weights
 from components.common.download import DownloadError
@@ -24,6 +25,7 @@ from components.metrics import (
     load_features,
     measure,
     measuring,
+    reference,
     reference_features,
     rows,
 )
@@ -33,6 +35,7 @@ from components.metrics.encoder import Encoder
 from components.metrics.features import ENCODER_SHA256, FeatureNetwork, embedded_features
 from interfaces.errors import AtelierError
 from interfaces.measurement import FID_WEIGHTS_SHA256, Measurement
+from interfaces.progress import ProgressEvent, silent
 from tests.helpers import REPOSITORY, digest, make_images, tiny_prepared
 
 import_torchvision()  # the programs compared with import it too, and cannot where it needs help
@@ -392,6 +395,55 @@ def test_reference_features_are_computed_once(counted: FeatureNetwork, tmp_path:
     again = reference_features(prepared, counted, tmp_path / "cache")
     assert counted.module.calls == calls
     assert torch.equal(first, again)
+
+
+@given(st.lists(st.sets(st.integers(0, 31)), min_size=1, max_size=4))
+@settings(max_examples=20, deadline=None)
+def test_no_image_is_computed_twice_and_none_that_was_not_asked_for(asked: list[set[int]]) -> None:
+    computed: list[int] = []
+
+    def colours(pixels: np.ndarray) -> Tensor:
+        computed.extend(int(picture.sum()) for picture in pixels if picture.any())
+        return torch.from_numpy(pixels).float()
+
+    network = FeatureNetwork(
+        name="embedded",
+        sha256=digest("weights"),
+        resizer="none",
+        num_features=3,
+        module=MeanColours(),
+        prepare=colours,
+        device=torch.device("cpu"),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = tiny_prepared(Path(folder) / "set")
+        whole = torch.from_numpy(np.array(prepared.images())).float().mean(dim=(1, 2))
+        seen: set[int] = set()
+        for places in asked:
+            seen |= places
+            chosen = np.array(sorted(places), dtype=np.int64)
+            found = reference_features(prepared, network, Path(folder), silent, chosen)
+            torch.testing.assert_close(found[chosen], whole[chosen])
+            assert set(found[:, 0].isnan().logical_not().nonzero()[:, 0].tolist()) == seen
+        assert len(computed) == len(seen)
+        torch.testing.assert_close(reference_features(prepared, network, Path(folder)), whole)
+
+
+class MeanColours(nn.Module):
+    def forward(self, pixels: Tensor) -> Tensor:
+        return pixels.mean(dim=(1, 2))
+
+
+def test_progress_counts_the_missing_ones_across_pieces(
+    network: FeatureNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference, "PIECE", 33)
+    prepared, events = tiny_prepared(tmp_path / "set", n=80), list[ProgressEvent]()
+    found = reference_features(
+        prepared, network, tmp_path / "cache", events.append, np.arange(0, 80, 2)
+    )
+    assert [(event.done, event.total) for event in events] == [(32, 40), (33, 40), (40, 40)]
+    assert torch.equal(found[::2], network.extract(prepared.images()[::2]))
 
 
 @pytest.mark.parametrize("what", ["set", "weights", "resizer"])
