@@ -136,8 +136,13 @@ def _image_bytes(column: "pa.Array") -> list[bytes | None]:
     import pyarrow as pa
     import pyarrow.compute
 
-    is_struct = pa.types.is_struct(column.type)
-    return (pyarrow.compute.struct_field(column, "bytes") if is_struct else column).to_pylist()
+    if not pa.types.is_struct(column.type):
+        return column.to_pylist()
+    # The function is made when pyarrow.compute is imported, where no type checker sees it.
+    images = pyarrow.compute.struct_field(  # pyright: ignore[reportAttributeAccessIssue]
+        column, "bytes"
+    )
+    return images.to_pylist()
 
 
 def _texts(column: "pa.Array") -> list[object]:
