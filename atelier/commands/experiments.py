@@ -83,7 +83,7 @@ def search_settings(
 
     The same command again goes on with the study; a longer --search.total-seconds with it too.
     """
-    from atelier.experiments import search
+    from atelier.experiments.search.study import search
 
     layer = common.layer(given)
     asked = validate(SearchSettings, layer.pop("search", {}), "search")

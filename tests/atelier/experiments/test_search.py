@@ -26,12 +26,12 @@ from sqlalchemy import Engine, event
 
 import settings as presets
 from atelier.choices import with_defaults
-from atelier.experiments import SearchOutcome, search
 from atelier.experiments.figures import draw_history, draw_importances
 from atelier.experiments.search import space
 from atelier.experiments.search.importance import importances
 from atelier.experiments.search.preset import to_toml
 from atelier.experiments.search.report import find_importances
+from atelier.experiments.search.study import SearchOutcome, search
 from components.families import FAMILIES
 from interfaces.errors import AtelierError
 from interfaces.experiments import SearchSettings
@@ -348,7 +348,7 @@ def test_no_time_for_one_trial_is_said(tmp_path: Path, prepared: IPDT) -> None:
 _CHILD = """
 import sys
 from pathlib import Path
-from atelier.experiments import search
+from atelier.experiments.search.study import search
 from interfaces.experiments import SearchSettings
 from tests.atelier.experiments.fake_trainer import FakeTrainer
 from tests.atelier.experiments.test_search import BASE, valley
