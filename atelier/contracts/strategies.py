@@ -4,6 +4,7 @@ import hashlib
 from typing import Any
 
 import numpy as np
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from atelier.contracts.samples import digest
@@ -12,6 +13,12 @@ from interfaces.iedt import IEDT
 from interfaces.igdt import IGDT
 from interfaces.iodt import IODT
 from interfaces.record import EnhancementRecord, FileOrigin, GeneratedOrigin, Record
+
+
+def examples(count: int) -> settings:
+    """Settings of a test that draws `count` messages, however slow the machine is just now."""
+    return settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 digests = words.map(digest)

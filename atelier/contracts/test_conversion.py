@@ -7,12 +7,11 @@ from typing import get_args
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from numpy.typing import NDArray
 from PIL import Image
 
 from atelier.contracts.samples import make_file_origin, make_iedt, make_images
-from atelier.contracts.strategies import enlarged_batches
+from atelier.contracts.strategies import enlarged_batches, examples
 from components.conversion import record_inside
 from interfaces.capabilities import capabilities_of
 from interfaces.components import Components
@@ -65,7 +64,7 @@ def test_quality_buys_likeness_with_bytes(converter: Converter, name: ImageForma
 def test_any_valid_batch_is_taken(converter: Converter, name: ImageFormat) -> None:
     _skip_undeclared(converter, name)
 
-    @hypothesis_settings(max_examples=25, deadline=None)
+    @examples(25)
     @given(enlarged_batches())
     def takes(batch: IEDT) -> None:
         results = list(converter.convert([batch], ICS(format=name)))

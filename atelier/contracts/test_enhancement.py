@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 
 from atelier.contracts.options import replacements
 from atelier.contracts.samples import make_igdt
-from atelier.contracts.strategies import batches
+from atelier.contracts.strategies import batches, examples
 from interfaces.capabilities import capabilities_of
 from interfaces.components import Components
 from interfaces.errors import AtelierError
@@ -136,7 +135,7 @@ def test_missing_weights_are_said_before_a_batch_is_taken(
 
 
 def test_any_valid_batch_is_taken(enhancer: Enhancer, plain: IES) -> None:
-    @hypothesis_settings(max_examples=40, deadline=None)
+    @examples(40)
     @given(batches())
     def takes(batch: IGDT) -> None:
         (result,) = enhancer.enhance([batch], plain)

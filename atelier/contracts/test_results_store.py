@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from atelier.contracts.samples import digest, make_file_origin, make_iodt, make_origin, make_record
-from atelier.contracts.strategies import encoded
+from atelier.contracts.strategies import encoded, examples
 from interfaces.components import Components
 from interfaces.errors import AtelierError
 from interfaces.iodt import (
@@ -250,7 +249,7 @@ def test_different_images_of_one_seed_are_both_kept(store: ResultsStore) -> None
 
 
 def test_any_valid_image_is_kept(store: ResultsStore) -> None:
-    @hypothesis_settings(max_examples=40, deadline=None)
+    @examples(40)
     @given(encoded, st.text(st.characters(exclude_categories=["Cs"]), max_size=99))
     def keeps(image: IODT, run: str) -> None:
         result = store.keep(image, run)
