@@ -368,8 +368,9 @@ class GuardedConverter(_Declaring):
             )
         if record.origin != batch.origins[place] or record.enhancement != batch.enhancement:
             raise self.component.broke("its record names another picture or enlargement")
-        if record.is_ai_generated != (record.origin.kind == "generated"):
-            raise self.component.broke("its record does not say whether a model made the picture")
+        # A person's own file may be a picture that a model made before.
+        if record.origin.kind == "generated" and not record.is_ai_generated:
+            raise self.component.broke("its record does not say that a model made the picture")
         self._check_file(image)
 
     def _check_file(self, image: IODT) -> None:

@@ -848,7 +848,8 @@ def test_a_trained_model_comes_first_and_a_damaged_one_not_at_all(
 def test_an_order_that_cannot_be_carried_out_is_refused(
     places: Places, change: dict[str, Any], why: str
 ) -> None:
-    good = {"kind": "generate", "model": places.catalogue.models()[0].id}
+    models = {offer.name: offer.id for offer in places.catalogue.models()}
+    good = {"kind": "generate", "model": models["shipped"]}
     _check(places, good)
     with pytest.raises(AtelierError, match=why):
         _check(places, good | change)

@@ -19,7 +19,7 @@ from components.families import FAMILIES
 from components.families.paper002 import method as paper002
 from components.families.port import Request, Shape
 from components.metrics import FeatureNetwork, Neighbours, load_features
-from components.training import create, watch
+from components.training import create, report, watch
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.ipdt import IPDT
 from interfaces.measurement import Features, Measurement
@@ -220,7 +220,7 @@ def test_the_pairs_are_the_least_original_and_their_nearest(
     distances, _ = neighbours.nearest(torch.from_numpy(features[0]))
     order = np.argsort(distances.numpy())
     pairs = tiles(folder / "run" / "nearest.png")
-    assert len(pairs) == watch.NUM_PAIRS
+    assert len(pairs) == report.NUM_PAIRS
     for pair, expected in zip(pairs, order, strict=False):
         one, other = place_of(pair[0], made), place_of(pair[1], real)
         # Two pictures may be as original as each other to the last bit.
