@@ -82,7 +82,7 @@ def run(
 ) -> None:
     """From a folder of art to enlarged, stored images: the whole pipeline."""
     layer, place = common.layer(given), common.place
-    current = resumed(place, "run", run, layer, choose) if resume or run else None
+    current = resumed(place, "run", run, layer) if resume or run else None
     chosen = current.chosen if current else choose(layer)
     with assembled(place, chosen.components) as parts:
         # What cannot work is refused first, and weights are found and checked.

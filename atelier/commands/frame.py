@@ -12,6 +12,7 @@ from cyclopts import App, Group, Parameter
 
 import settings
 from atelier.assembly import assemble, replacements_of
+from atelier.choices import choose
 from atelier.commands.flags import flags_of, with_flags
 from atelier.hearing import hear
 from atelier.runs import Run
@@ -21,7 +22,7 @@ from components.families import FAMILIES
 from interfaces.components import Components
 from interfaces.errors import AtelierError
 from interfaces.iodt import ResultQuery
-from settings import Layer, RunSettings
+from settings import Layer
 
 app = App(
     name=Path(sys.argv[0]).name,
@@ -165,7 +166,6 @@ def resumed(
     verb: str,
     name: str | None,
     layer: Layer,
-    check: Callable[[Layer], RunSettings],
 ) -> Run | None:
     """The run to go on with, what was given adopted.
 
@@ -174,7 +174,7 @@ def resumed(
     """
     found = Run.find(place, verb, name)
     if found is not None:
-        found.adopt(layer, check)
+        found.adopt(layer, choose)
     elif verb != "run" or not layer:
         raise AtelierError(f"{place.root}: no `{verb}` run here to resume; start one first")
     return found

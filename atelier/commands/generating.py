@@ -38,7 +38,7 @@ def generate(
 ) -> None:
     """Make pictures with a trained model, enlarge them and keep them."""
     layer, place = common.layer(given), common.place
-    current = resumed(place, "generate", run, layer, choose) if resume or run else None
+    current = resumed(place, "generate", run, layer) if resume or run else None
     if current is not None and model is not None:
         raise AtelierError("--model: a resumed run goes on with its own model; leave it out")
     chosen = current.chosen if current else choose(layer)

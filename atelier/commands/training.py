@@ -27,7 +27,7 @@ def train(
 ) -> None:
     """Train a model on a collection; --resume goes on, also to a longer --total-images."""
     layer, place = common.layer(given), common.place
-    current = resumed(place, "train", run, layer, choose) if resume or run else None
+    current = resumed(place, "train", run, layer) if resume or run else None
     chosen = current.chosen if current else choose(layer)
     with assembled(place, chosen.components) as parts:
         collection = collect(parts, chosen)

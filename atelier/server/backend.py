@@ -10,25 +10,13 @@ from pydantic import BaseModel
 from atelier.server.thumbnails import Thumbnails
 from components.families import FAMILIES
 from interfaces.ics import ICS
-from interfaces.ies import IES
-from interfaces.igme import TrainingSettings
-from interfaces.igs import IGS
 from interfaces.iodt import IODT, ResultQuery, ResultsGallery, StoredResult
-from interfaces.ipdt import PreprocessingSettings
-from interfaces.itdt import CollectionSettings
 from interfaces.jobs import JobQueue
 from interfaces.offers import Catalogue, Uploads
 from interfaces.orders import Order
+from settings import SECTIONS
 
-_SECTIONS: dict[str, type[BaseModel]] = {
-    "collect": CollectionSettings,
-    "preprocess": PreprocessingSettings,
-    "train": TrainingSettings,
-    "generate": IGS,
-    "enhance": IES,
-    "convert": ICS,
-    "find": ResultQuery,
-}
+_SECTIONS: dict[str, type[BaseModel]] = SECTIONS | {"find": ResultQuery}
 
 
 @dataclass(frozen=True)
