@@ -14,6 +14,7 @@ from interfaces.errors import AtelierError
 from interfaces.ics import ICS
 from interfaces.ies import IES
 from interfaces.igme import IGME
+from interfaces.igs import IGS
 from interfaces.iodt import SUFFIXES
 from settings import Layer, merge
 
@@ -71,8 +72,9 @@ def rework(
 ) -> int:
     """Turn your own pictures with a model, one result a file; what is there is passed over.
 
-    CycleGAN turns them into another --style, Stable Diffusion paints them anew by --prompt, a VAE
-    and StyleGAN2 show what they know of them, a sketch model paints over their lines.
+    The shipped model paints them anew in its own touch and keeps what they show (--source-strength
+    says how freely), CycleGAN turns them into another --style, Stable Diffusion paints them by
+    --prompt, a VAE and StyleGAN2 show what they know of them.
     """
     if needless := {"source", "count", "seeds"} & given.get("generate", {}).keys():
         raise AtelierError(f"{min(needless)}: `rework` makes one picture a file; leave it out")
@@ -83,7 +85,8 @@ def rework(
     with assembled(common.place, chosen.components) as parts:
         check_generation(chosen, opened.family, opened.styles)
         parts.ui.say(f"model:         {opened.directory}")
-        work = Rework(parts.generation, opened, chosen.generate, read_picture, parts.ui.watch)
+        settings = _for_rework(chosen.generate, opened)
+        work = Rework(parts.generation, opened, settings, read_picture, parts.ui.watch)
         task = Task("rework", work.read, work.file_of, chosen.enhance, chosen.convert)
         return _work_on(pictures, parts, task, output)
 
@@ -96,6 +99,15 @@ def _check_reads_pictures(model: IGME) -> None:
             f"{model.directory}: a {family.name} model makes nothing of a person's own picture; "
             f"name with --model one of the families {able}"
         )
+
+
+def _for_rework(settings: IGS, model: IGME) -> IGS:
+    """The settings with the family's own choice for a person's picture, where none was made."""
+    family = FAMILIES.get(model.family)
+    if family is None:
+        return settings
+    options = family.options.model_validate(settings.options).for_rework()
+    return settings.model_copy(update={"options": options.model_dump(mode="json")})
 
 
 def _work_on(pictures: Sequence[Path], parts: Components, task: Task, output: Path | None) -> int:

@@ -47,8 +47,9 @@ class Family(Generic[ConfigT, OptionsT]):
     """What of that it cannot do without."""
     is_trainable: bool = True
     """False where models come trained, and are adopted."""
-    one_by_one: frozenset[InputKind] = frozenset()
-    """Given one of these, it makes each picture by itself; else eight take as long as one."""
+    one_by_one: frozenset[str] = frozenset()
+    """Inputs and options with which each picture is made by itself; else eight take as long as one.
+    """
 
     def reads(self, kind: str) -> bool:
         """Whether its pictures can be made from this kind of input."""
@@ -122,6 +123,7 @@ FAMILIES: dict[str, AnyFamily] = {
             is_conditional=True,
             losses=(Loss("loss", "loss", formerly="generator_loss"),),
             takes=frozenset({"sketch", "source"}),
+            one_by_one=frozenset({"source_strength"}),
         ),
         Family(
             "stylegan2",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -46,6 +46,10 @@ class FamilyOptions(BaseModel):
     """What a person may choose when a model of the family generates."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def for_rework(self) -> Self:
+        """The same, with what suits a person's own picture where nothing was chosen for it."""
+        return self
 
 
 ConfigT = TypeVar("ConfigT", bound=FamilyConfig)

@@ -118,7 +118,8 @@ class Generation:
         if inputs.has_own_style:
             style = torch.full((len(model.styles),), 1 / len(model.styles))
         most = settings.batch_size or max(1, IN_FLIGHT_BYTES // (3 * 4 * pixels))
-        is_slow = not request.family.one_by_one.isdisjoint(settings.given)
+        chosen = {*settings.given, *request.options.model_dump(exclude_none=True)}
+        is_slow = not request.family.one_by_one.isdisjoint(chosen)
         sizes = _Sizes(1 if is_slow else SAMPLING_BATCH, most)
         originality = loaded.originality if settings.originality else None
         return _batches(model, settings, sizes, sample, request.origin(model), style, originality)

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from components.families.port import FamilyConfig, FamilyOptions
+from interfaces.contract import is_none
 
 Conditioning = Literal["none", "noised_image", "radius_mask", "guided"]
 Schedule = Literal["sixteen", "continuous"]
@@ -197,6 +198,26 @@ class Options(FamilyOptions):
             "around it noise is laid (7 if left out); guided: how far lines may stray (3)."
         ),
     )
+    source_strength: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        exclude_if=is_none,
+        description=(
+            "source: paint it anew from this much noise over it. 0.3 changes its touch, 0.7 its "
+            "things; without it, its lines alone are followed."
+        ),
+    )
+    source_size: int | None = Field(
+        default=None,
+        ge=8,
+        le=1024,
+        exclude_if=is_none,
+        description=(
+            "source_strength: shorter side at which the source is painted, pixels; its own, at "
+            "most 256, if left out. A small one gives a freer picture."
+        ),
+    )
     intensity: float | None = Field(
         default=None,
         ge=0,
@@ -206,6 +227,13 @@ class Options(FamilyOptions):
             "left out) and radius_mask (0 if left out)."
         ),
     )
+
+    def for_rework(self) -> Self:
+        """Half noise over the source, unless its lines are to be followed."""
+        guides = [getattr(self, name) for name in Guides._fields]
+        if self.source_strength is not None or any(guide is not None for guide in guides):
+            return self
+        return self.model_copy(update={"source_strength": 0.5})
 
     def for_drawing(self, conditioning: Conditioning) -> "Guides":
         """What holds under a conditioning, where it was not chosen its default.

@@ -50,6 +50,7 @@ from components.families.sketch_diffusion.network import (
     initialise,
     residual_branches,
 )
+from components.families.sketch_diffusion.windows import over_windows
 from components.families.trainer import (
     FamilyTrainer,
     Machine,
@@ -62,6 +63,8 @@ LEAST_NOISE = 1e-3
 LARGEST_GRADIENT = 1.0
 SAMPLING_SHIFT = 3.0
 """Of a sampler's noise levels; measured in docs/studies/diffusion.md."""
+LARGEST_PAINTED = 256
+"""Shorter side at which a picture is painted anew where no size was asked for, pixels."""
 WARP_CELLS = 4
 """Cells along a side between which lines are displaced independently."""
 
@@ -399,12 +402,17 @@ class Sampler:
         """Make one picture for each seed, (n, 3, S, S) in [-1, 1], from noise or from a drawing.
 
         A drawing is `inputs.sketch`, taken as black on white, or `inputs.source` (3, H, W), a
-        picture that is cut to a square and whose lines are found as in training. Raises
-        `ValueError` for both at once, a sketch of another size, one without lines, and options
-        that the model's conditioning gives no meaning.
+        picture that is cut to a square and whose lines are found as in training. With
+        `source_strength` the source itself is painted anew, whole: (n, 3, H, W) at its own shape.
+        Raises `ValueError` for both at once, a sketch of another size, one without lines, and
+        options that the model's conditioning gives no meaning.
         """
-        start = self._start(request)
         options = request.options
+        if options.source_strength is not None:
+            return self._painted_anew(request, options.source_strength)
+        if options.source_size is not None:
+            raise ValueError("source_size: only with source_strength")
+        start = self._start(request)
         levels = noise_levels(start.t, options.steps, self.config.schedule, options.shift)
         parts = [
             self._batch(request, slice(first, first + SAMPLING_BATCH), start, levels)
@@ -466,6 +474,55 @@ class Sampler:
             hints = hints_of(distances, radius)
         return Start(noise_of(guides.intensity), picture, mask, hints, guides.sketch_guidance)
 
+    def _painted_anew(self, request: Request[Options], strength: float) -> Tensor:
+        """The source under noise, cleaned: SDEdit (Meng et al. 2021, arXiv 2108.01073).
+
+        A picture over the model's resolution is cleaned in windows, see `over_windows`: what they
+        show is small beside the whole, so that the composition stays.
+        """
+        options = request.options
+        start = self._from_picture(request, strength)
+        levels = noise_levels(strength, options.steps, self.config.schedule, options.shift)
+        num_steps = len(levels) - 1
+        # No style for one that was not asked for: the source has its own.
+        styles = request.styles * float(not request.inputs.has_own_style)
+        made = []
+        for done, (seed, style) in enumerate(zip(request.seeds, styles, strict=True)):
+            draws = torch.Generator().manual_seed(seed)
+            draw = partial(self._noise_like, start.picture, draws)
+            rows = style.to(self.device).expand(SAMPLING_BATCH, -1)
+            estimate = partial(self._denoise, rows, start, options.guidance)
+            denoise = partial(self._over_windows, estimate)
+            tell = partial(_tell_after, request, done * num_steps, len(request.seeds) * num_steps)
+            x = torch.lerp(start.picture.to(self.device), draw(), strength)
+            made.append(run_sampler(options.sampler, denoise, x, levels, draw, tell).cpu())
+        return torch.cat(made).clamp(-1.0, 1.0).contiguous()
+
+    def _from_picture(self, request: Request[Options], strength: float) -> Start:
+        inputs, options = request.inputs, request.options
+        if inputs.source is None or inputs.sketch is not None:
+            raise ValueError("source_strength: paints a source anew; give a source, and no sketch")
+        if {options.radius, options.intensity, options.sketch_guidance} != {None}:
+            raise ValueError("source_strength: leave radius, intensity and sketch_guidance out")
+        if self.config.conditioning == "radius_mask":
+            raise ValueError(
+                "source_strength: a model of conditioning 'radius_mask' cannot; leave it out"
+            )
+        picture = _at_size(inputs.source, options.source_size or LARGEST_PAINTED, self.side)
+        start = self._from_noise(options)
+        return Start(strength, picture, start.mask, start.hints)
+
+    def _noise_like(self, picture: Tensor, draws: torch.Generator) -> Tensor:
+        return torch.randn(picture.shape, generator=draws).to(self.device)
+
+    def _over_windows(
+        self, estimate: Callable[[Tensor, float], Tensor], x: Tensor, t: float
+    ) -> Tensor:
+        def clean(windows: Tensor) -> Tensor:
+            return estimate(windows.contiguous(memory_format=torch.channels_last), t)
+
+        return over_windows(clean, x, self.side, SAMPLING_BATCH)
+
     def _batch(
         self, request: Request[Options], rows: slice, start: Start, levels: Sequence[float]
     ) -> Tensor:
@@ -511,6 +568,21 @@ class Sampler:
             without = self.network(x, level, style, mask, torch.zeros_like(hints))
             x0 = x0 + (start.sketch_guidance - 1) * (found - without)
         return x0.clamp(-1, 1)
+
+
+def _at_size(source: Tensor, size: int, side: int) -> Tensor:
+    """A picture (3, H, W) whose shorter side is at most `size`, at least `side`: (1, 3, H', W')."""
+    height, width = source.shape[1:]
+    shorter = max(min(height, width, size), side)
+    if shorter == min(height, width):
+        return source[None].cpu().float()
+    new = [max(side, round(length * shorter / min(height, width))) for length in (height, width)]
+    resized = F.interpolate(source[None].cpu().float(), new, mode="bicubic", antialias=True)
+    return resized.clamp(-1.0, 1.0)
+
+
+def _tell_after(request: Request[Options], before: int, total: int, step: int) -> None:
+    request.tell(before + step, total)
 
 
 METHOD = Method(Trainer, Denoiser, Sampler)
