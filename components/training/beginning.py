@@ -105,15 +105,7 @@ def save_or_compare(
     if not path.exists():
         write_text(path, json.dumps(identity, indent=2) + "\n")
         return
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        options = config.model_validate(saved["options"]).model_dump(mode="json")
-        before = _flat(_defaults() | saved | {"options": options})
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise AtelierError(
-            f"{path}: damaged ({first_line(error)}); train in another folder"
-        ) from error
-    now = _flat(identity)
+    before, now = _saved(path, config), _flat(identity)
     if origin is not None and origin.is_known_as(before.get("start_from")):
         before["start_from"] = origin.digest
     if before.get("dataset_digest") != now["dataset_digest"]:
@@ -131,6 +123,18 @@ def save_or_compare(
             f"{path.parent}: was begun with other settings ({'; '.join(differences)}); "
             "go on with the same, or train in another folder"
         )
+
+
+def _saved(path: Path, config: type[FamilyConfig]) -> dict[str, Any]:
+    """What a training was begun with, by flat names; what it did not know yet is the default."""
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        options = config.model_validate(saved["options"]).model_dump(mode="json")
+        return _flat(_defaults() | saved | {"options": options})
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise AtelierError(
+            f"{path}: damaged ({first_line(error)}); train in another folder"
+        ) from error
 
 
 def _defaults() -> dict[str, Any]:

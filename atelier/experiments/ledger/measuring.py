@@ -124,34 +124,17 @@ def _entries(
     given: Sequence[Path],
     device: str,
 ) -> Iterator[_Entry]:
-    """Lazily: what a VAE encodes is made only when the entry before it is measured."""
+    """What is measured, lazily: what a VAE encodes is made when the entry before it is measured."""
     common: dict[str, Any] = {
         "workspace": makers.workspace,
         "device": device,
         **settings.model_dump(include={"images", "max_batch", "batch_seconds", "enlarged_side"}),
     }
     for name, model in models.items():
-        pictures = folder / "pictures" / f"{_slug(name)}-{model.digest[:8]}"
-        # Of one source, a batch would be computed once: that is no speed of making many.
-        alone: dict[str, Any] = common | {"max_batch": 1}
-        maker: dict[str, Any] = {
-            "factory": makers.generation,
-            "model": model.directory.absolute(),
-        }
         request, asked = _request(model, settings, given, device)
-        chosen = common if request.source is None else alone
-        order = Order(task="generate", pictures=pictures, generate=request, **chosen | maker)
-        yield _Entry(name, model.family, model.digest, asked, order, model)
-        if model.family == "vae":
-            request = request.model_copy(update={"source": (pictures / "1.png").absolute()})
-            order = Order(
-                task="encode and decode",
-                pictures=pictures / "decoded",
-                generate=request,
-                **alone | maker,
-            )
-            title, asked = f"{name}: encode + decode", "the first picture that it made"
-            yield _Entry(title, model.family, model.digest, asked, order, model)
+        shared = common | {"factory": makers.generation, "model": model.directory.absolute()}
+        pictures = folder / "pictures" / f"{_slug(name)}-{model.digest[:8]}"
+        yield from _of_a_model(name, model, request, asked, shared, pictures)
     for text in enlargers:
         request, name, digest = _enlarger(text, device)
         asked = f"{settings.enlarged_side}×{settings.enlarged_side} pixels, ×{request.scale}"
@@ -164,6 +147,24 @@ def _entries(
             **common,
         )
         yield _Entry(name, None, digest, asked, order, None)
+
+
+def _of_a_model(
+    name: str, model: IGME, request: IGS, asked: str, shared: dict[str, Any], pictures: Path
+) -> Iterator[_Entry]:
+    """Making pictures; of a VAE encoding and decoding one as well."""
+    # Of one source, a batch would be computed once: that is no speed of making many.
+    alone: dict[str, Any] = shared | {"max_batch": 1}
+    chosen = shared if request.source is None else alone
+    order = Order(task="generate", pictures=pictures, generate=request, **chosen)
+    yield _Entry(name, model.family, model.digest, asked, order, model)
+    if model.family == "vae":
+        request = request.model_copy(update={"source": (pictures / "1.png").absolute()})
+        order = Order(
+            task="encode and decode", pictures=pictures / "decoded", generate=request, **alone
+        )
+        title, asked = f"{name}: encode + decode", "the first picture that it made"
+        yield _Entry(title, model.family, model.digest, asked, order, model)
 
 
 def _request(

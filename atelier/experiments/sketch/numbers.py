@@ -396,13 +396,20 @@ def claims(
     are the baseline's pictures without a drawing, measured against each of the drawings: they know
     how such pictures look, so they may well be over chance.
     """
+    return (
+        *_claims_of_intensity(points, from_noise),
+        *_claims_of_radius(points, from_noise),
+        _ours(comparison),
+    )
+
+
+def _claims_of_intensity(points: Sequence[Point], from_noise: SketchNumbers) -> tuple[Claim, ...]:
+    """What the paper says of a drawing under more and less noise."""
     weakest = _point(points, "noised_image", 15).numbers
     fullest = _point(points, "noised_image", 0).numbers
-    small, seven = (_point(points, "radius_mask", radius).numbers for radius in (2, 7))
-    sure = _mean([fidelity for _, fidelity in _point(points, "radius_mask", 7).by_drawing])
     rank_of_fidelity = _rank_correlation(points, lambda numbers: numbers.fidelity)
     rank_of_variety = _rank_correlation(points, lambda numbers: numbers.variety or 0.0)
-    varieties = [numbers.variety or 0.0 for numbers in (fullest, weakest, seven)]
+    variety, left = fullest.variety or 0.0, weakest.variety or 0.0
     return (
         Claim(
             name="full noise ignores the drawing",
@@ -423,9 +430,19 @@ def claims(
             name="… and takes variety",
             rule="variety at intensity 15 is half of that at 0 or less, and falls in order "
             f"({-IN_ORDER:g} or less)",
-            figures=f"{varieties[0]:.3f} to {varieties[1]:.3f}, correlation {rank_of_variety:.2f}",
-            holds=varieties[1] <= varieties[0] / 2 and rank_of_variety <= -IN_ORDER,
+            figures=f"{variety:.3f} to {left:.3f}, correlation {rank_of_variety:.2f}",
+            holds=left <= variety / 2 and rank_of_variety <= -IN_ORDER,
         ),
+    )
+
+
+def _claims_of_radius(points: Sequence[Point], from_noise: SketchNumbers) -> tuple[Claim, ...]:
+    """What the paper says of masks of a small and a larger radius."""
+    small, seven = (_point(points, "radius_mask", radius).numbers for radius in (2, 7))
+    sure = _mean([fidelity for _, fidelity in _point(points, "radius_mask", 7).by_drawing])
+    variety = seven.variety or 0.0
+    least = _point(points, "noised_image", 15).numbers.variety or 0.0
+    return (
         Claim(
             name="radius 2 gives less detail than radius 7",
             rule=f"detail at radius 2 is {LESS_DETAIL:g} of that at 7 or less",
@@ -438,11 +455,10 @@ def claims(
             f"confidence over drawings; variety {STILL_VARIES:g} of the training set's or more, "
             "and more than at intensity 15",
             figures=f"fidelity {seven.fidelity:.3f} [{sure.low:.3f}, {sure.high:.3f}] against "
-            f"{from_noise.fidelity:.3f}; variety {varieties[2]:.3f} against {varieties[1]:.3f}",
+            f"{from_noise.fidelity:.3f}; variety {variety:.3f} against {least:.3f}",
             holds=sure.low > from_noise.fidelity + AS_NOTHING
-            and varieties[2] >= max(STILL_VARIES, varieties[1]),
+            and variety >= max(STILL_VARIES, least),
         ),
-        _ours(comparison),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,44 +122,79 @@ def study_sketches(
     off goes on with the next. Raises `AtelierError` where models and pictures do not belong
     together, or too few pictures with strokes were held out.
     """
-    from components.metrics import load_features, reference_features
-
     _check(models, prepared)
-    network = load_features("embedded", None, settings.device, progress)
-    features = reference_features(prepared, network, cache, progress).numpy()
-    training, held_out = prepared.split(models["guided"].held_out_fraction)
-    ruler = Ruler.of(network, prepared.images(), features, training)
-    places = _drawings(prepared, held_out, settings.drawings)
-    subjects = [_subject(prepared, int(place), n, ruler, folder) for n, place in enumerate(places)]
-    studio = Studio(
-        generator=generator,
-        models=models,
-        ruler=ruler,
-        folder=folder,
-        common={"steps": settings.steps, "sampler": settings.sampler},
-        first_seed=settings.seed,
-        device=settings.device,
-        watch=_watch(settings, progress),
-    )
+    bench = _bench(models["guided"], prepared, settings, folder, cache, progress)
+    ruler, subjects, training = bench.ruler, bench.subjects, bench.training
+    studio = _studio(generator, models, ruler, settings, folder, progress)
     shown = prepared.images()[training[np.arange(FIGURE_COUNT) * len(training) // FIGURE_COUNT]]
     figures = paper_figures(studio, subjects[0], subjects[1], shown, settings.guided_radius)
     made = studio.pictures("noised_image", None, studio.seeds(settings.seeds))
     from_noise = ruler.numbers([ruler.judge(made, subject.drawn) for subject in subjects])
-    points = tuple(_points(studio, subjects, settings, _key(models, prepared, places), cache))
+    points = tuple(_points(studio, subjects, settings, _key(models, prepared, bench.places), cache))
+    study = _study(bench, prepared, models, settings, figures, from_noise, points)
+    _write(study, folder)
+    return study
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What a study measures with, and the held-out pictures that serve as drawings."""
+
+    ruler: Ruler
+    subjects: list[Subject]
+    places: NDArray[np.int64]
+    """Of the drawings, in the prepared set."""
+    training: NDArray[np.int64]
+    """Places of the pictures that were learnt from."""
+    features: NDArray[np.float32]
+    """(N, F): of every picture of the prepared set."""
+    num_held_out: int
+
+
+def _bench(
+    model: IGME,
+    prepared: IPDT,
+    settings: SketchStudySettings,
+    folder: Path,
+    cache: Path,
+    progress: Progress,
+) -> _Bench:
+    from components.metrics import load_features, reference_features
+
+    network = load_features("embedded", None, settings.device, progress)
+    features = reference_features(prepared, network, cache, progress).numpy()
+    training, held_out = prepared.split(model.held_out_fraction)
+    ruler = Ruler.of(network, prepared.images(), features, training)
+    places = _drawings(prepared, held_out, settings.drawings)
+    subjects = [_subject(prepared, int(place), n, ruler, folder) for n, place in enumerate(places)]
+    return _Bench(ruler, subjects, places, training, features, len(held_out))
+
+
+def _study(
+    bench: _Bench,
+    prepared: IPDT,
+    models: Mapping[Method, IGME],
+    settings: SketchStudySettings,
+    figures: tuple[PaperFigure, ...],
+    from_noise: SketchNumbers,
+    points: tuple[Point, ...],
+) -> SketchStudy:
+    """All that was found, with what it rests on and the claims judged by it."""
+    ruler, learnt = bench.ruler, bench.features[bench.training]
     comparison = compare_curves(points)
-    study = SketchStudy(
+    return SketchStudy(
         dataset_name=prepared.name,
         dataset_digest=prepared.digest,
         num_images=prepared.num_images,
-        num_held_out=len(held_out),
+        num_held_out=bench.num_held_out,
         resolution=prepared.resolution,
         models={
             method: StudiedModel(digest=model.digest, images_seen=model.images_seen)
             for method, model in models.items()
         },
         settings=settings,
-        drawings=tuple(prepared.sources()[place] for place in places),
-        nearest=tuple(_nearest(subject, features[training], ruler) for subject in subjects),
+        drawings=tuple(prepared.sources()[place] for place in bench.places),
+        nearest=tuple(_nearest(subject, learnt, ruler) for subject in bench.subjects),
         tolerance=ruler.tolerance,
         training_distance=ruler.training_distance,
         training_detail=ruler.training_detail,
@@ -169,8 +205,26 @@ def study_sketches(
         comparison=comparison,
         claims=claims(points, from_noise, comparison),
     )
-    _write(study, folder)
-    return study
+
+
+def _studio(
+    generator: ImageGenerator,
+    models: Mapping[Method, IGME],
+    ruler: Ruler,
+    settings: SketchStudySettings,
+    folder: Path,
+    progress: Progress,
+) -> Studio:
+    return Studio(
+        generator=generator,
+        models=models,
+        ruler=ruler,
+        folder=folder,
+        common={"steps": settings.steps, "sampler": settings.sampler},
+        first_seed=settings.seed,
+        device=settings.device,
+        watch=_watch(settings, progress),
+    )
 
 
 def _check(models: Mapping[Method, IGME], prepared: IPDT) -> None:

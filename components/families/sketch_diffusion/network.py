@@ -83,6 +83,16 @@ class PlainAttention(Attention):
         return products.softmax(dim=-1) @ values
 
 
+def _constant_noise(side: int) -> Tensor:
+    """Paper 004: «a background of evenly spread constant noise» (3, side, side).
+
+    One draw for all pictures; it goes with the weights, since a number generator's promises end
+    with its version. Its seed is none that a picture can have, whose noise would vanish in it.
+    """
+    draw = torch.Generator().manual_seed(-1)
+    return torch.randn(3, side, side, generator=draw)
+
+
 class Denoiser(nn.Module):
     """A picture under noise => the picture, as its mean over all that it may be.
 
@@ -132,12 +142,7 @@ class Denoiser(nn.Module):
         # Without a normalisation, which would take each position's amplitude: the noise must get
         # through to be taken away.
         self.last = nn.Conv2d(widths[0], 3 * area, 3, padding=1)
-        # Paper 004: «a background of evenly spread constant noise». One draw for all pictures; it
-        # goes with the weights, since a number generator's promises end with its version. Its seed
-        # is none that a picture can have, whose noise would vanish in it.
-        draw = torch.Generator().manual_seed(-1)
-        noise = torch.randn(3, shape.resolution, shape.resolution, generator=draw)
-        self.register_buffer("noise", noise)
+        self.register_buffer("noise", _constant_noise(shape.resolution))
 
     def forward(
         self, noisy: Tensor, t: Tensor, styles: Tensor, mask: Tensor, hints: Tensor

@@ -57,17 +57,13 @@ def project(
     `ValueError` where the picture has another shape than the network's.
     """
     device = network.w_avg.device
-    side = network.synthesis.constant_noise()[-1].shape[-1]
-    if tuple(target.shape) != (3, side, side):
-        raise ValueError(
-            f"source: {tuple(target.shape)}; this model needs a picture of (3, {side}, {side})"
-        )
+    noises = network.synthesis.constant_noise()
+    _check_shape(target, noises[-1].shape[-1])
     rng = torch.Generator().manual_seed(seed)
     deviation = _deviation(network, styles, rng)
     first = network.w_avg if start is None else start.to(device)
     w = first.detach().clone()[None].requires_grad_()
     wanted = target.to(device)[None]
-    noises = network.synthesis.constant_noise()
     optimiser = torch.optim.Adam([w], betas=(0.9, 0.999))
     losses: list[float] = []
     for step in range(steps):
@@ -83,6 +79,13 @@ def project(
         if progress is not None:
             progress(step + 1, losses[-1])
     return w.detach()[0], losses
+
+
+def _check_shape(target: Tensor, side: int) -> None:
+    if tuple(target.shape) != (3, side, side):
+        raise ValueError(
+            f"source: {tuple(target.shape)}; this model needs a picture of (3, {side}, {side})"
+        )
 
 
 def _ramp(done: float) -> float:
