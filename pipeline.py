@@ -5,7 +5,7 @@
     user interface --IGS--> generation, --IES--> enhancement, --ICS--> conversion
 
 `python pipeline.py run` goes the whole way; each stage is also a verb of its own, in
-`atelier/commands/`.
+`atelier/commands/`. Without arguments it says what to do next.
 """
 
 import os
@@ -16,45 +16,40 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import settings
-
-try:
-    from settings import Layer
-except ImportError as error:
-    raise ImportError(
-        f"{settings.__file__} hides Atelier's own `settings`; run the `atelier` command, or start "
-        "python from another folder (importing from `components` works from anywhere)"
-    ) from error
-
-from atelier import stages
-from atelier.choices import check_declared, check_generation, choose
-from atelier.commands import app
+from atelier.commands import carry_out
 from atelier.commands.console import settle
 from atelier.commands.faults import exit_code_of
-from atelier.commands.frame import (
-    Common,
-    ResumeFlag,
-    RunFlag,
-    assembled,
-    command,
-    resumed,
-    say_run,
-)
-from atelier.runs import Run
-from components.common.durable import exclusive
-from components.common.pipelining import overlapped
-from interfaces.components import Components
-from interfaces.iodt import StoredResult
-from interfaces.itdt import ITDT
+
+if TYPE_CHECKING:
+    from atelier.runs import Run
+    from interfaces.components import Components
+    from interfaces.iodt import StoredResult
+    from interfaces.itdt import ITDT
+
+_settings = find_spec("settings")
+_place = Path((_settings and _settings.origin) or "settings")
+if not _place.with_name("default.toml").exists():
+    raise ImportError(
+        f"{_place} hides Atelier's own `settings`; run the `atelier` "
+        "command, or start python from another folder (importing from `components` works from "
+        "anywhere)"
+    )
 
 
-def whole_way(parts: Components, run: Run, collection: ITDT) -> list[StoredResult]:
+def whole_way(parts: "Components", run: "Run", collection: "ITDT") -> "list[StoredResult]":
     """The diagram in the paper's order, from an inspected collection (ITDT) to stored images.
 
     What the run has done already is not done again: training goes on where it was stopped, and
     generation at the first image that is missing.
     """
+    # Imported here, so that help is not kept waiting.
+    from atelier import stages
+    from components.common.pipelining import overlapped
+
     watch, chosen = parts.ui.watch, run.chosen
     prepared = parts.preprocessing.preprocess(collection, chosen.preprocess, watch)  # IPDT
     model = parts.training.train(prepared, chosen.train, run.training, watch)  # IGME
@@ -72,39 +67,11 @@ def whole_way(parts: Components, run: Run, collection: ITDT) -> list[StoredResul
     return stages.kept_of(parts.results_store, run, model, wanted)
 
 
-@command("collect", "preprocess", "train", "generate", "enhance", "convert")
-def run(
-    *,
-    resume: ResumeFlag = False,
-    run: RunFlag = None,
-    common: Common = Common(),
-    given: Layer,
-) -> None:
-    """From a folder of art to enlarged, stored images: the whole pipeline."""
-    layer, place = common.layer(given), common.place
-    current = resumed(place, "run", run, layer) if resume or run else None
-    chosen = current.chosen if current else choose(layer)
-    with assembled(place, chosen.components) as parts:
-        # What cannot work is refused first, and weights are found and checked.
-        check_declared(parts, chosen, chosen.train.family)
-        check_generation(chosen, chosen.train.family, styles=None)
-        pixels = stages.pixels_of(chosen.generate, chosen.preprocess.resolution)
-        parts.enhancement.planned(chosen.enhance, pixels)
-        collection = stages.collect(parts, chosen)
-        check_generation(chosen, chosen.train.family, collection.styles)
-        name = f"{chosen.train.family}-{collection.name}"
-        current = current or Run.begin(place, "run", chosen, name)
-        say_run(parts, current)
-        with exclusive(current.folder / ".lock"):
-            stages.finish(parts, current, whole_way(parts, current, collection))
-            parts.ui.say(f"training:      {current.training} (curves, sample grids)")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code. A person's error is one line, no traceback."""
     words = sys.argv[1:] if arguments is None else arguments
     settle()
-    return exit_code_of(lambda: app(words, exit_on_error=False, print_error=False), words)
+    return exit_code_of(lambda: carry_out(words, whole_way), words)
 
 
 if __name__ == "__main__":

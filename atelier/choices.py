@@ -1,5 +1,6 @@
 """Choices: what was given (presets, environment, flags, an order) => checked settings."""
 
+import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from interfaces.errors import AtelierError
 from interfaces.igme import IGME
 from interfaces.igs import IGS, INPUT_FILES
 from settings import Layer, RunSettings, load_preset, merge, validate
+
+NEW_SEEDS = 10**9
+"""Seeds that are drawn lie below: enough to meet none twice, and still easy to type."""
 
 
 def choose(given: Layer) -> RunSettings:
@@ -46,6 +50,18 @@ def with_defaults(given: Layer) -> Layer:
     place = str(start) if str(start) in SHIPPED_MODELS else str(origin.directory.absolute())
     of_origin = {"preprocess": {"resolution": origin.resolution}, "train": taken}
     return merge(below, of_origin, given, {"train": {"start_from": place}})
+
+
+def has_seed(given: Layer) -> bool:
+    """Whether it was given which pictures to make."""
+    return bool({"seed", "seeds"} & given.get("generate", {}).keys())
+
+
+def with_seed(given: Layer) -> Layer:
+    """What was given, with a first seed drawn where none is named: new pictures every time."""
+    if has_seed(given):
+        return given
+    return merge(given, {"generate": {"seed": secrets.randbelow(NEW_SEEDS)}})
 
 
 def _default_below(given: Layer) -> Layer:

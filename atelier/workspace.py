@@ -1,5 +1,6 @@
 """The workspace: where everything that Atelier makes lies, and which models there are."""
 
+import json
 import logging
 import re
 from collections.abc import Iterable, Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from pathvalidate import sanitize_filename
 
+from components.common.durable import write_text
 from components.common.shipped import SHIPPED_MODELS, find_shipped
 from components.families import FAMILIES
 from interfaces.errors import AtelierError
@@ -34,6 +36,7 @@ class Workspace:
         self.uploads = self.root / "uploads"
         self.thumbnails = self.root / "thumbnails"
         self.worker_log = self.root / "worker.log"
+        self._default = self.root / "default-model.txt"
 
     def named_folder(self, kind: str, name: str) -> Path:
         """`KIND/NAME`, made where it is missing; the name is stripped of what no disk takes."""
@@ -79,15 +82,49 @@ class Workspace:
             except (AtelierError, OSError) as error:
                 _log.warning("%s: passed over, since it cannot be read (%s)", folder, error)
 
+    def default_folders(self) -> Iterator[tuple[str, Path]]:
+        """Every model's name and folder, the one to take where none is named first.
+
+        That is the model that a person set; then those trained on a person's own pictures or
+        adopted, the newest first; then the project's own. What was trained on the embedded
+        collection comes last: a trial of the project takes no better model's place.
+        """
+        chosen, folders = self.chosen_default(), list(self.model_folders())
+        first = [entry for entry in folders if entry[0] == chosen]
+        trials = [name for name, folder in folders if _is_trial(name, folder)]
+        others = [entry for entry in folders if entry[0] not in trials]
+        yield from dict([*first, *others, *folders]).items()
+
+    def chosen_default(self) -> str | None:
+        """Name of the model that a person set as the default; None where nobody did."""
+        if not self._default.is_file():
+            return None
+        return self._default.read_text(encoding="utf-8").strip() or None
+
+    def set_default(self, name: str | None) -> None:
+        """Take this model where none is named; None: go by the order of `default_folders` again.
+
+        Raises `NoSuchOfferError` where no model here has that name.
+        """
+        if name is None:
+            self._default.unlink(missing_ok=True)
+            return
+        for known, folder in self.model_folders():
+            if is_named(known, name) and (folder / "model.json").exists():
+                write_text(self._default, f"{known}\n")
+                return
+        raise NoSuchOfferError(f"model {name[:80]}: there is none here; `models list` names them")
+
     def find_model(self, name: str | None = None, given: Iterable[str] = ()) -> IGME:
         """A model by its folder, by its run or as it was adopted; 'shipped' is the project's own.
 
-        Without a name: the first of them whose family reads what is `given` (a sketch, a
-        picture, …). Raises `AtelierError` where there is none, or where a newer one is damaged.
+        Without a name: the first of `default_folders` whose family reads what is `given` (a
+        sketch, a picture, …). Raises `AtelierError` where there is none, or where that one is
+        damaged.
         """
         if name is not None:
             return IGME.open(self._folder_of(name))
-        for _, folder in self.model_folders():
+        for _, folder in self.default_folders():
             if not (folder / "model.json").exists():
                 continue
             model = IGME.open(folder)  # a damaged one is named: another would be a surprise
@@ -115,6 +152,16 @@ class Workspace:
             if is_named(known, name) and (folder / "model.json").exists():
                 return folder
         return find_shipped(Path(name))
+
+
+def _is_trial(name: str, folder: Path) -> bool:
+    """Whether a model was trained here on the pictures that the project paints itself."""
+    if name in SHIPPED_MODELS:
+        return False
+    try:
+        return json.loads((folder / "model.json").read_bytes())["dataset_name"] == "embedded"
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # opening it will say what is wrong with it
 
 
 def run_number(name: str) -> int | None:

@@ -35,10 +35,9 @@ class IES(Contract):
         default="auto",
         min_length=1,
         description=(
-            "A Real-ESRGAN network by its published name, 'embedded' for the project's own, two "
-            "joined by '+' for the two passes of ×16, 'lanczos' for plain resampling, or 'auto': "
-            "realesrgan-x4plus, 'embedded' where that would take minutes (with a warning), and "
-            "what needs no download (with a warning) where its weights cannot be had."
+            "Which network enlarges. 'auto' is realesrgan-x4plus, or the quicker 'embedded' where "
+            "that would take minutes; 'lanczos' is plain resampling without a network; two names "
+            "joined by '+' are the two passes of ×16."
         ),
     )
     weights: Path | None = Field(

@@ -7,7 +7,7 @@ from components.training_store import report_lines
 from settings import Layer
 
 
-@command("collect", name="inspect")
+@command("collect", usual=("data", "styles_csv"))
 def inspect_collection(*, common: Common = Common(), given: Layer) -> None:
     """The report on a collection: bad files, duplicates, balance of styles."""
     chosen = choose(common.layer(given))
@@ -17,7 +17,7 @@ def inspect_collection(*, common: Common = Common(), given: Layer) -> None:
         print(line)
 
 
-@command("collect", "preprocess")
+@command("collect", "preprocess", usual=("data", "resolution", "styles_csv"))
 def preprocess(*, common: Common = Common(), given: Layer) -> None:
     """Prepare a collection for training: square, small, RGB, in one array."""
     chosen = choose(common.layer(given))

@@ -5,34 +5,49 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from atelier.choices import choose
-from atelier.commands.frame import COMMON, Common, app, assembled, command
+from atelier.commands.frame import Common, assembled, command
+from atelier.commands.helping import OPTIONS
 from atelier.stages import prepare
 from components.training_store import EMBEDDED_STYLES, paint_picture
 from interfaces.errors import AtelierError
 from interfaces.experiments import BenchmarkSettings, SearchSettings, SketchStudySettings
 from settings import Layer, RunSettings, load_preset, merge, validate
 
-study_app = App(name="study", help="A paper's experiments made anew, as figures and as numbers.")
-app.command(study_app)
-
 StudyFlag = Annotated[
-    str | None, Parameter(group=COMMON, help="The study's folder; else the collection's name.")
+    str | None,
+    Parameter(
+        group=OPTIONS, metavar="NAME", help="The study's folder; else the collection's name."
+    ),
 ]
 
 
-@command("collect", "preprocess", "train", name="compare")
+@command(
+    "collect",
+    "preprocess",
+    "train",
+    usual=("data", "resolution", "total_seconds", "total_images"),
+)
 def compare_presets(
     presets: Annotated[
         list[str],
-        Parameter(group=COMMON, negative=(), help="Presets to compare, by name or TOML file."),
+        Parameter(
+            group=OPTIONS,
+            negative=(),
+            metavar="NAME",
+            help="Presets to compare, by name or TOML file.",
+        ),
     ],
     *,
     name: Annotated[
         str | None,
-        Parameter(group=COMMON, help="The comparison's folder; else the collection's name."),
+        Parameter(
+            group=OPTIONS,
+            metavar="NAME",
+            help="The comparison's folder; else the collection's name.",
+        ),
     ] = None,
     common: Common = Common(),
     given: Layer,
@@ -72,7 +87,14 @@ def _with_budget_of(layer: Layer, preset: Layer) -> RunSettings:
 _TABLE_2: Layer = {"train": {"family": "wgan_gp"}}
 
 
-@command("collect", "preprocess", "train", "search", below=_TABLE_2, name="search")
+@command(
+    "collect",
+    "preprocess",
+    "train",
+    "search",
+    usual=("data", "family", "resolution", "search.total_seconds", "trial_images"),
+    below=_TABLE_2,
+)
 def search_settings(
     *,
     name: StudyFlag = None,
@@ -99,8 +121,9 @@ def search_settings(
 ModelsFlag = Annotated[
     tuple[str, ...],
     Parameter(
-        group=COMMON,
+        group=OPTIONS,
         negative=(),
+        metavar="NAME",
         show_default=False,
         help="Models: folders, runs and adopted models by name, 'shipped'.",
     ),
@@ -108,23 +131,26 @@ ModelsFlag = Annotated[
 EnlargersFlag = Annotated[
     tuple[str, ...],
     Parameter(
-        group=COMMON,
+        group=OPTIONS,
         negative=(),
+        metavar="NAME",
         show_default=False,
         help="An enlarger by name, or its weights file; give it again for more.",
     ),
 ]
 
 
-@command("benchmark", name="benchmark")
+@command("benchmark", usual=("images", "max_batch", "prompt", "source"))
 def measure_costs(
     models: ModelsFlag = (),
     *,
     enlarger: EnlargersFlag = (),
-    name: Annotated[str, Parameter(group=COMMON, help="The ledger's folder.")] = "ledger",
+    name: Annotated[
+        str, Parameter(group=OPTIONS, metavar="NAME", help="The ledger's folder.")
+    ] = "ledger",
     again: Annotated[
         bool,
-        Parameter(group=COMMON, negative=(), help="Measure anew what was measured before."),
+        Parameter(group=OPTIONS, negative=(), help="Measure anew what was measured before."),
     ] = False,
     common: Common = Common(),
     given: Layer,
@@ -165,7 +191,14 @@ def _told_apart(folders: Mapping[str, Path]) -> dict[str, str]:
 _SKETCHES = load_preset("papers/sketch_diffusion")
 
 
-@command("collect", "preprocess", "train", "study", group=study_app, below=_SKETCHES, name="sketch")
+@command(
+    "collect",
+    "preprocess",
+    "train",
+    "study",
+    usual=("data", "resolution", "total_images", "total_seconds", "drawings", "seeds"),
+    below=_SKETCHES,
+)
 def study_sketch(
     *,
     name: StudyFlag = None,

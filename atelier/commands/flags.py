@@ -8,15 +8,19 @@ Values stay text here: the model that owns a field is what checks it.
 import inspect
 import types
 import typing
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 from cyclopts import Group, Parameter
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+
+from atelier.commands.helping import OPTIONS
 
 # Fields that no person sets: the schema's version, a family's options (they have flags of their
 # own), and where a resumed request goes on.
@@ -32,6 +36,8 @@ class Flag:
     targets: tuple[tuple[str, ...], ...]
     """Paths into the settings: (('train', 'seed'),)."""
     help: str
+    metavar: str
+    """What stands for its value in the help: 'N', 'PATH', '1|4|16'."""
     group: str
     is_switch: bool
     is_shown: bool
@@ -128,6 +134,7 @@ def _flag(name: str, owner: _Owner, *, is_shown: bool) -> Flag:
         name=name,
         targets=(owner.path,),
         help=_help(owner.info),
+        metavar=_metavar(owner.info),
         group=owner.group,
         is_switch=owner.info.annotation is bool,
         is_shown=is_shown,
@@ -140,6 +147,7 @@ def _flag_for_all(name: str, alike: list[_Owner]) -> Flag:
         name=name,
         targets=tuple(owner.path for owner in alike),
         help=f"Sets it for all of: {stages}.",
+        metavar=_metavar(alike[0].info),
         group="Several stages at once",
         is_switch=alike[0].info.annotation is bool,
         is_shown=True,
@@ -148,7 +156,8 @@ def _flag_for_all(name: str, alike: list[_Owner]) -> Flag:
 
 def _help(info: FieldInfo) -> str:
     """The field's own description, what is allowed, and the default."""
-    allowed = [*_choices(info.annotation), *_bounds(info)]
+    choices = [] if _fit(info) else _choices(info.annotation)
+    allowed = [*choices, *_bounds(info)]
     default = None if info.is_required() else info.get_default(call_default_factory=False)
     if default is not None and info.annotation is not bool:
         allowed.append(f"default {default}")
@@ -164,23 +173,55 @@ def _choices(annotation: Any) -> list[str]:
     return []
 
 
+_METAVARS = {int: "N", float: "NUMBER", Path: "PATH", tuple: "LIST", datetime: "TIME", str: "TEXT"}
+
+_MAX_METAVAR = 30
+"""Letters of choices that still fit beside a flag's name."""
+
+
+def _metavar(info: FieldInfo) -> str:
+    """What stands for the value: its choices where they are short, else its type."""
+    if choices := _choices(info.annotation):
+        return choices[0].replace(", ", "|") if _fit(info) else "NAME"
+    kinds = [info.annotation, *typing.get_args(info.annotation)]
+    kinds += [typing.get_args(kind)[0] for kind in kinds if typing.get_origin(kind) is Annotated]
+    bare = [typing.get_origin(kind) or kind for kind in kinds]
+    return next((word for kind, word in _METAVARS.items() if kind in bare), "TEXT")
+
+
+def _fit(info: FieldInfo) -> bool:
+    """Whether the choices are short enough to stand beside the flag's name."""
+    return 0 < len("".join(_choices(info.annotation))) <= _MAX_METAVAR
+
+
+_BOUNDLESS = 2**31
+"""A bound beyond which nobody goes is not worth a reader's time."""
+
+
 def _bounds(info: FieldInfo) -> list[str]:
-    signs = {Ge: "≥", Gt: ">", Le: "≤", Lt: "<"}
-    bounds = [
-        f"{sign} {getattr(constraint, kind.__name__.lower())}"
+    """'1 to 100', 'from 0', 'over 0 and below 1'."""
+    names = {Ge: "from", Gt: "over", Le: "to", Lt: "below"}
+    bounds = {
+        name: getattr(constraint, kind.__name__.lower())
         for constraint in info.metadata
-        for kind, sign in signs.items()
+        for kind, name in names.items()
         if isinstance(constraint, kind)
-    ]
-    return [" and ".join(bounds)] if bounds else []
+    }
+    said = [f"{name} {value}" for name, value in bounds.items() if value < _BOUNDLESS]
+    return [" ".join(said).removeprefix("from ") if len(said) > 1 else said[0]] if said else []
 
 
-def with_flags(command: Callable[..., Any], flags: Iterable[Flag]) -> Callable[..., Any]:
+def with_flags(
+    command: Callable[..., Any], flags: Iterable[Flag], usual: Sequence[str] = ()
+) -> Callable[..., Any]:
     """A function for cyclopts: `command` with its own parameters and these flags.
 
     `command` receives what was given as its keyword argument `given`, a nested settings layer.
+    `usual` names the flags that the short help shows, in its order.
     """
-    flags = list(flags)
+    named = {flag.name: flag for flag in flags}
+    first = [named.pop(name) for name in usual]
+    flags = [*first, *named.values()]
     own = [
         parameter
         for parameter in inspect.signature(command, eval_str=True).parameters.values()
@@ -191,19 +232,26 @@ def with_flags(command: Callable[..., Any], flags: Iterable[Flag]) -> Callable[.
         given = {flag: kwargs.pop(flag.variable, None) for flag in flags}
         return command(*args, given=layer_of(given), **kwargs)
 
-    parameters = [*own, *(_parameter(flag) for flag in flags)]
+    positional = [p for p in own if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    parameters = [
+        *positional,
+        *(_parameter(flag, is_usual=True) for flag in first),
+        *(parameter for parameter in own if parameter not in positional),
+        *(_parameter(flag, is_usual=False) for flag in named.values()),
+    ]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     return run
 
 
-def _parameter(flag: Flag) -> inspect.Parameter:
+def _parameter(flag: Flag, *, is_usual: bool) -> inspect.Parameter:
     long = "--" + flag.name.replace("_", "-")
     meaning = Parameter(
         name=(long, _ALIASES[flag.name]) if flag.name in _ALIASES else (long,),
         help=flag.help,
-        group=Group(flag.group, sort_key=_GROUP_ORDER.get(flag.group.split(",")[0], 9)),
+        group=OPTIONS if is_usual else _group(flag.group),
+        metavar=None if flag.is_switch else flag.metavar,
         negative=() if not flag.is_switch else None,
         show_default=False,
         show=flag.is_shown,
@@ -215,6 +263,10 @@ def _parameter(flag: Flag) -> inspect.Parameter:
         default=None,
         annotation=Annotated[kind, meaning],
     )
+
+
+def _group(title: str) -> Group:
+    return Group(title, sort_key=_GROUP_ORDER.get(title.split(",")[0], 8))
 
 
 # A flag that reads better than its field's name, where Python keeps the word for itself.

@@ -1,19 +1,19 @@
-"""The frame of the command line: the app, what every command takes, and flags from settings."""
+"""The frame of a command: what every command takes, and flags from settings."""
 
 import os
-import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Group, Parameter
+from cyclopts import Parameter
 
 import settings
 from atelier.assembly import assemble, replacements_of
 from atelier.choices import choose
 from atelier.commands.flags import flags_of, with_flags
+from atelier.commands.helping import OPTIONS, OTHERS
 from atelier.hearing import hear
 from atelier.runs import Run
 from atelier.workspace import Workspace
@@ -24,24 +24,10 @@ from interfaces.errors import AtelierError
 from interfaces.iodt import ResultQuery
 from settings import Layer
 
-app = App(
-    name=Path(sys.argv[0]).name,
-    help=(
-        "Learn from a folder of artworks and make new art. `run` goes the whole way; the other "
-        "commands are its stages. Every setting is a flag, a TOML field (--preset) and an "
-        "environment variable: --generate.count is ATELIER_GENERATE_COUNT."
-    ),
-    version_flags=[],
-    result_action="return_value",
-    suppress_keyboard_interrupt=False,
-)
-
-COMMON = Group("This command", sort_key=0)
-
 WorkspaceFlag = Annotated[
     Path,
     Parameter(
-        group=COMMON,
+        group=OPTIONS,
         env_var="ATELIER_WORKSPACE",
         show_env_var=True,
         help="The folder where Atelier keeps everything it makes.",
@@ -50,8 +36,9 @@ WorkspaceFlag = Annotated[
 PresetFlag = Annotated[
     tuple[str, ...],
     Parameter(
-        group=COMMON,
+        group=OTHERS,
         negative=(),
+        metavar="NAME",
         show_default=False,
         help=(
             "Settings from TOML: a file, or a preset by name; give it again for more. There "
@@ -62,8 +49,9 @@ PresetFlag = Annotated[
 ComponentFlag = Annotated[
     tuple[str, ...],
     Parameter(
-        group=COMMON,
+        group=OTHERS,
         negative=(),
+        metavar="NAME=PLACE",
         show_default=False,
         help="Replace a component: name=package:factory, as enhancement=mine:make.",
     ),
@@ -94,38 +82,41 @@ class Common:
 ResumeFlag = Annotated[
     bool,
     Parameter(
-        group=COMMON,
+        group=OPTIONS,
         negative=(),
         show_default=False,
         help="Go on with the newest unfinished run, or the one that --run names.",
     ),
 ]
-RunFlag = Annotated[str | None, Parameter(group=COMMON, help="The run to go on with, by its name.")]
+RunFlag = Annotated[
+    str | None, Parameter(group=OTHERS, metavar="NAME", help="The run to go on with.")
+]
 ModelFlag = Annotated[
     str | None,
     Parameter(
-        group=COMMON,
-        help="A model's folder, a run by name, or 'shipped'; else the newest model, else shipped.",
+        group=OPTIONS,
+        metavar="NAME",
+        help="A model's name (`models list`), run or folder; else your default (`models use`).",
     ),
 ]
 Pictures = Annotated[
-    list[Path], Parameter(group=COMMON, negative=(), help="Image files and folders of them.")
+    list[Path], Parameter(group=OPTIONS, negative=(), help="Image files and folders of them.")
 ]
 OutputFlag = Annotated[
     Path | None,
-    Parameter(group=COMMON, help="Write into this folder instead of the results store."),
+    Parameter(group=OPTIONS, help="Write into this folder instead of the results store."),
 ]
 
 Command = Callable[..., int | None]
 
 
 def command(
-    *sections: str, group: App = app, below: Layer | None = None, name: str | None = None
+    *sections: str, usual: Sequence[str], below: Layer | None = None
 ) -> Callable[[Command], Command]:
-    """Register a command whose flags are the fields of these sections of the settings.
+    """Give a command the fields of these sections of the settings as flags.
 
-    `below` has the command's own defaults, where they differ from the default preset's. The name
-    is the function's, unless one is given.
+    `usual` names the flags that the short help shows, in its order; `below` has the command's own
+    defaults, where they differ from the default preset's.
     """
     options = {
         "train": {name: f.config for name, f in FAMILIES.items() if f.is_trainable},
@@ -133,7 +124,7 @@ def command(
         "evaluate": {name: family.options for name, family in FAMILIES.items()},
     }
     models = settings.SECTIONS | settings.COMMANDS | {"find": ResultQuery}
-    names = {("train", "family"): FAMILIES, ("enhance", "enhancer"): enhancer_names()}
+    names = {("train", "family"): options["train"], ("enhance", "enhancer"): enhancer_names()}
     flags = flags_of(
         {name: models[name] for name in sections},
         options,
@@ -141,11 +132,7 @@ def command(
         names,
     )
 
-    def register(function: Command) -> Command:
-        group.command(with_flags(function, flags), name=name or function.__name__)
-        return function
-
-    return register
+    return lambda function: with_flags(function, flags, usual)
 
 
 @contextmanager

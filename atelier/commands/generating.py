@@ -4,9 +4,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from atelier.choices import check_declared, check_generation, choose
+from atelier.choices import check_declared, check_generation, choose, has_seed, with_seed
 from atelier.commands.frame import (
-    COMMON,
     Common,
     ModelFlag,
     ResumeFlag,
@@ -16,18 +15,38 @@ from atelier.commands.frame import (
     resumed,
     say_run,
 )
+from atelier.commands.helping import OPTIONS
+from atelier.models import PickedModel, pick_model
 from atelier.runs import Run
 from atelier.stages import finish, frames_of, make_images, pixels_of
 from atelier.workspace import Workspace
 from components.common.durable import exclusive, write_bytes
 from components.conversion import animate, strip
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, DamagedError
 from interfaces.ics import ICS
 from interfaces.igme import IGME
+from interfaces.igs import IGS, format_seeds
 from settings import Layer, merge
 
 
-@command("generate", "enhance", "convert")
+@command(
+    "generate",
+    "enhance",
+    "convert",
+    usual=(
+        "style",
+        "count",
+        "seed",
+        "seeds",
+        "prompt",
+        "sketch",
+        "source",
+        "scale",
+        "enhancer",
+        "format",
+    ),
+    below={"generate": {"seed": "a new one every time"}},
+)
 def generate(
     *,
     model: ModelFlag = None,
@@ -41,8 +60,9 @@ def generate(
     current = resumed(place, "generate", run, layer) if resume or run else None
     if current is not None and model is not None:
         raise AtelierError("--model: a resumed run goes on with its own model; leave it out")
-    chosen = current.chosen if current else choose(layer)
-    opened = _model_of(current, place) or place.find_model(model, chosen.generate.given)
+    chosen = current.chosen if current else choose(with_seed(layer))
+    picked = _model_of(current, place) or pick_model(place, model, chosen.generate)
+    opened = picked.model
     with assembled(place, chosen.components) as parts:
         check_declared(parts, chosen, opened.family)
         check_generation(chosen, opened.family, opened.styles)
@@ -50,38 +70,53 @@ def generate(
         name = f"{opened.family}-{opened.dataset_name}"
         current = current or Run.begin(place, "generate", chosen, name, opened)
         say_run(parts, current)
-        parts.ui.say(f"model:         {opened.directory}")
+        parts.ui.say(picked.line())
+        parts.ui.say(_seeds_line(chosen.generate, is_new=not has_seed(layer) and not resume))
         with exclusive(current.folder / ".lock"):
             finish(parts, current, make_images(parts, current, opened))
 
 
-def _model_of(run: Run | None, place: Workspace) -> IGME | None:
+def _seeds_line(request: IGS, *, is_new: bool) -> str:
+    """Which seeds, and how to have the same pictures again."""
+    seeds = format_seeds(request.chosen_seeds)
+    again = f"new ones; --seeds {seeds} makes the same pictures again" if is_new else "as asked"
+    return f"seeds:         {seeds} ({again})"
+
+
+def _model_of(run: Run | None, place: Workspace) -> PickedModel | None:
     """The model that a run was begun with. Raises `AtelierError` where it has changed."""
     if run is None:
         return None
-    model = IGME.open(run.model) if run.model else place.find_model()
+    if run.model is None:
+        raise DamagedError(f"{run.folder}: run.json names no model; start a new `generate`")
+    model = IGME.open(run.model)
     if not model.is_known_as(run.model_digest):
         raise AtelierError(
             f"{model.directory}: was trained further since {run.name} was begun; start a new "
             "`generate`"
         )
-    return model
+    return PickedModel(str(run.model), model, "as when the run was begun")
 
 
-@command("generate", "enhance")
+@command("generate", "enhance", usual=("style", "prompt", "scale"))
 def interpolate(
     *,
     between: Annotated[
-        str, Parameter(group=COMMON, help="Seeds to go through, as 3,7,12 or 0-4; at least two.")
+        str,
+        Parameter(
+            group=OPTIONS,
+            metavar="LIST",
+            help="Seeds to go through, as 3,7,12 or 0-4; at least two.",
+        ),
     ],
     frames: Annotated[
-        int, Parameter(group=COMMON, help="Pictures from each seed to the next.")
+        int, Parameter(group=OPTIONS, help="Pictures from each seed to the next.")
     ] = 12,
     format: Annotated[
-        Literal["webp", "gif"], Parameter(group=COMMON, help="Format of the animation.")
+        Literal["webp", "gif"], Parameter(group=OPTIONS, help="Format of the animation.")
     ] = "webp",
     frames_per_second: Annotated[
-        float, Parameter(group=COMMON, help="How fast the animation runs.")
+        float, Parameter(group=OPTIONS, help="How fast the animation runs.")
     ] = 12.0,
     model: ModelFlag = None,
     common: Common = Common(),
@@ -93,9 +128,11 @@ def interpolate(
     place, seeds = common.place, chosen.generate.chosen_seeds
     if len(seeds) < 2 or frames < 1 or frames_per_second <= 0:
         raise AtelierError("interpolate: give two seeds or more, and frames, as --between 3,7")
-    opened = place.find_model(model)
+    picked = pick_model(place, model, chosen.generate)
+    opened = picked.model
     with assembled(place, chosen.components) as parts:
         check_generation(chosen, opened.family, opened.styles)
+        parts.ui.say(picked.line())
         pixels = ((len(seeds) - 1) * frames + 1) * opened.resolution**2
         parts.enhancement.planned(chosen.enhance, pixels)
         generated = frames_of(parts, opened, chosen.generate, frames)

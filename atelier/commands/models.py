@@ -1,4 +1,4 @@
-"""Models on the command line: adopt and evaluate."""
+"""Models on the command line: list, use, adopt and evaluate."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,19 +10,22 @@ from atelier.adoption import Adoption, adopt
 from atelier.choices import choose
 from atelier.commands.flags import flags_of, with_flags
 from atelier.commands.frame import (
-    COMMON,
     Common,
     ModelFlag,
     WorkspaceFlag,
-    app,
     assembled,
     command,
 )
+from atelier.commands.helping import OPTIONS
+from atelier.commands.tables import table
+from atelier.models import pick_model
 from atelier.stages import prepare
 from atelier.workspace import Workspace
+from components.families import FAMILIES
 from interfaces.components import Components
-from interfaces.errors import AtelierError, RefusedError
+from interfaces.errors import AtelierError, RefusedError, one_line
 from interfaces.igme import IGME
+from interfaces.igs import IGS
 from interfaces.measurement import EvaluationSettings
 from settings import Layer, RunSettings, merge, validate
 
@@ -30,16 +33,66 @@ if TYPE_CHECKING:
     from atelier.experiments.evaluation import Evaluation
 
 
+def list_models(*, workspace: WorkspaceFlag = Path("workspace")) -> None:
+    """The models at hand; the one that is used where none is named comes first."""
+    place = Workspace(workspace)
+    models = dict(place.models())
+    default = place.chosen_default()
+    rows = [
+        [
+            name,
+            "your default" if name == default else "",
+            models[name].family,
+            f"{models[name].resolution}x{models[name].resolution}",
+            models[name].dataset_name,
+            _styles_of(models[name]),
+        ]
+        for name, _ in place.default_folders()
+        if name in models
+    ]
+    headings = ("name", "", "method", "size", "learnt from", "styles")
+    for line in table(headings, [[one_line(cell) for cell in row] for row in rows]):
+        print(line)
+
+
+def _styles_of(model: IGME) -> str:
+    """The styles that can be asked for; '' where none can."""
+    family = FAMILIES.get(model.family)
+    return "" if family is None or not family.is_conditional else ", ".join(model.styles)
+
+
+def use_model(
+    name: Annotated[
+        str | None,
+        Parameter(
+            group=OPTIONS,
+            metavar="NAME",
+            help="A model as `models list` names it; none: no default.",
+        ),
+    ] = None,
+    *,
+    workspace: WorkspaceFlag = Path("workspace"),
+) -> None:
+    """Make pictures with this model wherever none is named."""
+    place = Workspace(workspace)
+    place.set_default(name)
+    chosen = place.chosen_default()
+    print(f"default model: {chosen}" if chosen else "no default; `models list` shows the order")
+
+
 def adopt_model(
     sources: Annotated[
         list[str],
         Parameter(
-            group=COMMON, negative=(), help=Adoption.model_fields["sources"].description or ""
+            group=OPTIONS, negative=(), help=Adoption.model_fields["sources"].description or ""
         ),
     ],
     *,
     name: Annotated[
-        str | None, Parameter(group=COMMON, help="Its name here; else the file's or folder's.")
+        str | None,
+        Parameter(
+            group=OPTIONS, metavar="NAME", help="Its name here; else the file's or folder's."
+        ),
     ] = None,
     workspace: WorkspaceFlag = Path("workspace"),
     given: Layer,
@@ -62,11 +115,10 @@ def adopt_model(
         parts.ui.say(f"make pictures: generate --model {chosen_name}")
 
 
-app.command(
-    with_flags(
-        adopt_model, flags_of({"adopt": Adoption}, {}, {}, {}, hidden={("adopt", "sources")})
-    ),
-    name="adopt",
+adopt_model = with_flags(
+    adopt_model,
+    flags_of({"adopt": Adoption}, {}, {}, {}, hidden={("adopt", "sources")}),
+    usual=("family", "styles", "allow_pickles"),
 )
 
 
@@ -81,12 +133,12 @@ def default_name(source: str) -> str:
 GeneratedFlag = Annotated[
     Path | None,
     Parameter(
-        group=COMMON, help="Measure the pictures of this folder, whoever made them; no model then."
+        group=OPTIONS, help="Measure the pictures of this folder, whoever made them; no model then."
     ),
 ]
 
 
-@command("collect", "preprocess", "evaluate")
+@command("collect", "preprocess", "evaluate", usual=("data", "count", "features", "against"))
 def evaluate(
     *,
     model: ModelFlag = None,
@@ -99,9 +151,11 @@ def evaluate(
     chosen_here: Layer = layer.pop("evaluate", {})
     asked = validate(EvaluationSettings, chosen_here, "evaluate")
     if generated is None:
-        opened = place.find_model(model)
+        picked = pick_model(place, model, IGS())
+        opened = picked.model
         chosen = choose(merge({"preprocess": {"resolution": opened.resolution}}, layer))
         with assembled(place, chosen.components) as parts:
+            parts.ui.say(picked.line())
             evaluate_model(parts, place, opened, chosen, asked)
         return
     _check_needs_no_model(model, chosen_here)
@@ -121,7 +175,6 @@ def evaluate_model(
     from atelier.experiments import evaluate as measure
 
     _, prepared = prepare(parts, chosen)
-    parts.ui.say(f"model:         {model.directory}")
     measured = (model.digest[:12], prepared.digest[:8], asked.features, asked.against)
     folder = place.evaluations / "-".join(measured)
     found = measure(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from atelier.choices import check_generation, choose
 from atelier.commands.frame import Common, ModelFlag, OutputFlag, Pictures, assembled, command
+from atelier.models import pick_model
 from atelier.own_files import Errand, Rework, Task, own_file
 from components.conversion import MEDIA_TYPES, find_pictures, read_picture, read_record
 from components.families import FAMILIES
@@ -19,7 +20,11 @@ from interfaces.iodt import SUFFIXES
 from settings import Layer, merge
 
 
-@command("enhance", "convert")
+@command(
+    "enhance",
+    "convert",
+    usual=("scale", "enhancer", "strength", "denoise", "weights", "format", "quality"),
+)
 def enhance(
     pictures: Pictures,
     *,
@@ -34,7 +39,7 @@ def enhance(
         return _work_on(pictures, parts, task, output)
 
 
-@command("convert")
+@command("convert", usual=("format", "quality", "lossless"))
 def convert(
     pictures: Pictures,
     *,
@@ -61,7 +66,13 @@ SOME_PASSED_OVER = 3
 _UNENLARGED: Layer = {"enhance": {"scale": 1}}
 
 
-@command("generate", "enhance", "convert", below=_UNENLARGED)
+@command(
+    "generate",
+    "enhance",
+    "convert",
+    usual=("style", "prompt", "mask", "scale", "enhancer", "format"),
+    below=_UNENLARGED,
+)
 def rework(
     pictures: Pictures,
     *,
@@ -70,25 +81,39 @@ def rework(
     common: Common = Common(),
     given: Layer,
 ) -> int:
-    """Turn your own pictures with a model, one result a file; what is there is passed over.
+    """Make a new picture from each of yours with a model; what is there already is passed over.
 
-    The shipped model paints them anew in its own touch and keeps what they show (--source-strength
-    says how freely), CycleGAN turns them into another --style, Stable Diffusion paints them by
-    --prompt, a VAE and StyleGAN2 show what they know of them.
+    How much of a picture is kept depends on the model. The model that comes with the project paints
+    it anew in its own touch and keeps what it shows (--source-strength says how freely). Stable
+    Diffusion paints it by --prompt, and a CycleGAN trained for it turns it into another --style:
+    these two are adopted (`adopt`).
     """
     if needless := {"source", "count", "seeds"} & given.get("generate", {}).keys():
         raise AtelierError(f"{min(needless)}: `rework` makes one picture a file; leave it out")
     below = merge(_UNENLARGED, {"generate": {"source": str(pictures[0])}})
     chosen = choose(merge(below, common.layer(given)))
-    opened = common.place.find_model(model, ["source"])
+    picked = pick_model(common.place, model, chosen.generate)
+    opened = picked.model
     _check_reads_pictures(opened)
     with assembled(common.place, chosen.components) as parts:
         check_generation(chosen, opened.family, opened.styles)
-        parts.ui.say(f"model:         {opened.directory}")
+        parts.ui.say(picked.line())
+        if limits := _LIMITS.get(opened.family):
+            parts.ui.warn(limits.format(side=opened.resolution))
         settings = _for_rework(chosen.generate, opened)
         work = Rework(parts.generation, opened, settings, read_picture, parts.ui.watch)
         task = Task("rework", work.read, work.file_of, chosen.enhance, chosen.convert)
         return _work_on(pictures, parts, task, output)
+
+
+_LIMITS = {
+    "vae": "this model shows what it knows of a picture, {side}x{side} pixels small",
+    "stylegan2": (
+        "this model looks for the nearest picture that it can make, {side}x{side} pixels small: "
+        "what it never learnt does not come back"
+    ),
+}
+"""What a person must not expect of a family that reads pictures."""
 
 
 def _check_reads_pictures(model: IGME) -> None:

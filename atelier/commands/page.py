@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 import settings
-from atelier.commands.frame import COMMON, Common, app
+from atelier.commands.frame import Common
+from atelier.commands.helping import OPTIONS
 from atelier.workspace import Workspace
 from components.enhancement import names as enhancer_names
 from interfaces.errors import AtelierError
@@ -19,21 +20,23 @@ from interfaces.jobs import JobQueue
 if TYPE_CHECKING:
     from atelier.desk import Desk
     from atelier.jobs import WorkerKeeper
-    from atelier.server import Backend
+    from atelier.server import Backend, Safety
 
 _PROGRAM = Path(__file__).parents[2] / "pipeline.py"
 """Beside this package, in a checkout and where it is installed."""
 
 
-@app.command(name="ui")
 def open_page(
     *,
-    host: Annotated[str, Parameter(group=COMMON, help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, Parameter(group=COMMON, help="Port; 0 takes a free one.")] = 7860,
+    host: Annotated[
+        str, Parameter(group=OPTIONS, metavar="ADDRESS", help="Address to listen at.")
+    ] = "127.0.0.1",
+    port: Annotated[int, Parameter(group=OPTIONS, help="Port; 0 takes a free one.")] = 7860,
     token: Annotated[
         str | None,
         Parameter(
-            group=COMMON,
+            group=OPTIONS,
+            metavar="TEXT",
             env_var="ATELIER_TOKEN",
             show_env_var=True,
             help="Password of the page and token of the API; needed at any address but loopback.",
@@ -41,24 +44,39 @@ def open_page(
     ] = None,
     name: Annotated[
         tuple[str, ...],
-        Parameter(group=COMMON, negative=(), help="A host name that the page is reached by."),
+        Parameter(
+            group=OPTIONS,
+            negative=(),
+            metavar="NAME",
+            help="A host name under which the page is reached.",
+        ),
     ] = (),
     data: Annotated[
         tuple[Path, ...],
-        Parameter(group=COMMON, negative=(), help="A collection that may be learnt from."),
+        Parameter(
+            group=OPTIONS,
+            negative=(),
+            help="A folder or archive that may be learnt from on the page.",
+        ),
     ] = (),
     common: Common = Common(),
 ) -> None:
     """Open the page: train, generate, draw, watch, find. Programs use its /api."""
+    from atelier.server import Safety
+
+    _serve(common, Safety(host, token, name), data, host, port)
+
+
+def _serve(common: Common, safety: "Safety", data: tuple[Path, ...], host: str, port: int) -> None:
+    """Answer the page and the API, with a worker beside them, until it is interrupted."""
     from atelier.desk import Desk
     from atelier.handlers import ORDERS
     from atelier.jobs import WorkerKeeper
     from atelier.jobs import create as create_queue
-    from atelier.server import Safety, create_app, serve
+    from atelier.server import create_app, serve
     from components.ui import mount_page
 
     place, replaced = common.place, _components(common)
-    safety = Safety(host, token, name)
     desk, queue = Desk(place, replaced, data), create_queue(place.root, ORDERS)
     store = desk.parts.results_store
     if not isinstance(store, ResultsGallery):
@@ -98,7 +116,6 @@ def _backend(
     )
 
 
-@app.command(show=False)
 def worker(*, common: Common = Common()) -> None:
     """Carry out the jobs of a workspace, until standard input is closed."""
     from atelier.desk import Desk

@@ -1,23 +1,32 @@
 """Results on the command line: list them, show their records, open them, examine the store."""
 
+import os
 import sys
 import webbrowser
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import Parameter
 
-from atelier.commands.frame import Common, app, assembled, command
+from atelier.commands.frame import Common, assembled, command
+from atelier.commands.helping import OPTIONS
+from atelier.commands.records import lines_of, style_of
+from atelier.commands.tables import pairs, table
 from components.conversion import read_facts, read_record
 from components.results_store import report_lines
 from interfaces.errors import AtelierError, one_line
-from interfaces.iodt import Rebuildable, ResultQuery
+from interfaces.iodt import Rebuildable, ResultQuery, StoredResult
 from settings import Layer, validate
 
-results_app = App(name="results", help="What was made: list it, show its records, open it.")
-app.command(results_app)
+JsonFlag = Annotated[
+    bool,
+    Parameter(
+        name="--json", group=OPTIONS, negative=(), help="The whole of it as JSON, for programs."
+    ),
+]
 
 
-@command("find", group=results_app, name="list")
+@command("find", usual=("style", "run", "family", "sort_by", "limit"))
 def list_results(*, common: Common = Common(), given: Layer) -> None:
     """What was made, newest first."""
     layer = common.layer({})
@@ -26,25 +35,57 @@ def list_results(*, common: Common = Common(), given: Layer) -> None:
         found = parts.results_store.find(query)
         if not found:
             parts.ui.say(f"{common.place.root}: no such results here")
+            return
+    for line in table(("no.", "made on", "style", "size", "made by", "file"), _rows(found)):
+        print(line)
+
+
+def _rows(found: list[StoredResult]) -> list[list[str]]:
+    rows: list[list[str]] = []
     for result in found:
         origin = result.record.origin
-        made = f"{origin.family} seed {origin.seed}" if origin.kind == "generated" else origin.name
-        print(one_line(f"{result.id:>6}  {result.width}x{result.height}  {made}  {result.path}"))
+        is_made = origin.kind == "generated"
+        rows.append(
+            [
+                str(result.id),
+                f"{result.kept_at.astimezone():%Y-%m-%d %H:%M}",
+                style_of(origin) if is_made else "",
+                f"{result.width}x{result.height}",
+                f"{origin.family}, seed {origin.seed}" if is_made else origin.name,
+                _near(result.path),
+            ]
+        )
+    return [[one_line(cell) for cell in row] for row in rows]
 
 
-@results_app.command(name="show")
-def show_result(which: str, *, common: Common = Common()) -> None:
-    """The whole record of one result: its number, or any file that Atelier made."""
+def _near(path: Path) -> str:
+    """The path from here where it lies below, else the whole."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def show_result(which: str, *, json: JsonFlag = False, common: Common = Common()) -> None:
+    """How one picture was made: a result's number, or any file that Atelier made."""
     if which.isdecimal():
         with assembled(common.place, common.layer({}).get("components")) as parts:
-            print(parts.results_store.get(int(which)).model_dump_json(indent=2))
+            result = parts.results_store.get(int(which))
+        told, record = result.model_dump_json(indent=2), result.record
+        about = [
+            ("picture", f"{result.id}, {result.width}x{result.height} pixels"),
+            ("file", _near(result.path)),
+            ("made on", f"{result.kept_at.astimezone():%d %B %Y, %H:%M}"),
+            ("run", result.run),
+        ]
     else:
         record = read_record(Path(which).expanduser())
+        told, about = record.model_dump_json(indent=2), [("file", which)]
         print("What a file says of itself is a claim; nothing here proves it.", file=sys.stderr)
-        print(record.model_dump_json(indent=2))
+    if json:
+        print(told)
+        return
+    for line in pairs([*about, *lines_of(record)]):
+        print(one_line(line))
 
 
-@results_app.command(name="open")
 def open_result(which: int, *, common: Common = Common()) -> None:
     """Open one result, by its number, with the viewer of this machine."""
     with assembled(common.place, common.layer({}).get("components")) as parts:
@@ -55,7 +96,6 @@ def open_result(which: int, *, common: Common = Common()) -> None:
         raise AtelierError(f"{path}: this machine names no viewer; open the file yourself")
 
 
-@results_app.command(name="doctor")
 def examine_results(*, common: Common = Common()) -> None:
     """Rebuild the index from the files; report what is lost, edited or not from here."""
     with assembled(common.place, common.layer({}).get("components")) as parts:

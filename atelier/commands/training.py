@@ -17,7 +17,21 @@ from components.common.durable import exclusive
 from settings import Layer
 
 
-@command("collect", "preprocess", "train")
+@command(
+    "collect",
+    "preprocess",
+    "train",
+    usual=(
+        "data",
+        "family",
+        "start_from",
+        "resolution",
+        "total_seconds",
+        "total_images",
+        "precision",
+        "device",
+    ),
+)
 def train(
     *,
     resume: ResumeFlag = False,

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from atelier.commands.frame import Common, Pictures, app, assembled
+from atelier.commands.frame import Common, Pictures, assembled
 from atelier.handlers.handler import Handler, Places, Task
 from atelier.replay import replay
 from components.conversion import find_pictures
@@ -45,7 +45,6 @@ class ReplayHandler(Handler[ReplayOrder]):
         )
 
 
-@app.command(name="replay")
 def replay_files(pictures: Pictures, *, common: Common = Common()) -> None:
     """Make pictures again from their records alone, and compare them with the files."""
     with assembled(common.place, common.layer({}).get("components")) as parts:

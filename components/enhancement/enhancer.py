@@ -196,7 +196,8 @@ class RealESRGANEnhancer:
                 return plan
         plan = _Plan(_record(settings, networks), networks, device)
         self._plans = [(known, plan)]
-        _log.info("enlarging with %s (weights: %s)", plan.record.enhancer, plan.record.weights_from)
+        if why := _why(settings, networks):
+            _log.info("enlarging with %s, %s", plan.record.enhancer.replace("+", " and "), why)
         return plan
 
     def _networks(
@@ -259,16 +260,29 @@ def _twin(path: Path, settings: IES, find: _Find) -> Source:
     return Source(twin, "own file")
 
 
+def _why(settings: IES, networks: tuple[_Loaded, ...]) -> str:
+    """Why these networks, in words; '' where `_say` has said so."""
+    if settings.weights is not None:
+        return f"your own weights {settings.weights}"
+    if settings.enhancer != "auto":
+        return f"as asked (weights: {_joined(loaded.origin for loaded in networks)})"
+    if settings.denoise < 1:
+        return "the network that can keep noise and grain"
+    if all(loaded.name == BEST for loaded in networks):
+        return "the best network, which is quick enough here for what was asked"
+    return ""
+
+
 def _say(choice: Choice) -> None:
     """One line where a quicker network takes over, with what that saves."""
     if choice.saved:
         _log.warning(
-            "enlarging with %s instead of %s throughout: saves about %d s of %d; "
-            "--enhancer %s insists",
-            _joined(choice.networks),
+            "enlarging with %s, since %s alone would take about %d s here; this takes about %d s "
+            "(--enhancer %s takes the better one all the same)",
+            _joined(choice.networks).replace("+", " and "),
             BEST,
-            choice.saved,
             choice.seconds_of_best,
+            choice.seconds,
             BEST,
         )
 

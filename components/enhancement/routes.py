@@ -128,21 +128,14 @@ def _measure(
         except AtelierError as error:
             if len(routes) == 1:
                 raise
-            _log.info("%s", error)
+            _log.debug("%s", error)
             continue
         deviations[route.name] = deviation = _apart(_levels(forward, pictures), reference)
         if deviation.is_small(is_made) or len(routes) == 1:
             usable[route.name] = forward
     seconds = _time(usable, pictures, batches, rounds)
     name, batch = _best(seconds)
-    _log.info(
-        "%s: %s, %d pictures at once (seconds a picture: %s; levels from float32: %s)",
-        network.architecture,
-        name,
-        batch,
-        {f"{name} {batch}": round(took, 4) for (name, batch), took in seconds.items()},
-        deviations,
-    )
+    _log.info("%s", _in_words(name, batch, seconds))
     return {
         "route": name,
         "pixels_at_once": batch * SIDE * SIDE,
@@ -150,6 +143,15 @@ def _measure(
         "seconds_a_megapixel": 1e6 * seconds[name, batch] / SIDE**2,
         "deviations": {name: asdict(deviation) for name, deviation in deviations.items()},
     }
+
+
+def _in_words(name: str, batch: int, seconds: dict[tuple[str, int], float]) -> str:
+    """What was measured, for the person who waited for it."""
+    plain = seconds.get(("float32", min(size for _, size in seconds)), seconds[name, batch])
+    gain = plain / seconds[name, batch]
+    than = f", {gain:.1f} times as fast as the plain way" if gain >= SMALLEST_GAIN else ""
+    together = f" with {batch} pictures at once" if batch > 1 else ""
+    return f"measured for this machine: the enlarger runs best as {name}{together}{than}"
 
 
 def _time(

@@ -130,7 +130,7 @@ def test_from_the_command_line_to_enlarged_pictures(
     assert pipeline.main(["generate", *made, *workspace]) == 0
     files = list((tmp_path / "w" / "results").rglob("*.png"))
     assert len(files) == 2
-    assert pipeline.main(["results", "show", str(files[0])]) == 0
+    assert pipeline.main(["results", "show", "--json", str(files[0])]) == 0
     assert '"family": "stylegan2"' in capfd.readouterr().out
     assert pipeline.main(["adopt", str(network), "--name", "beasts", *workspace]) == 1
     assert "is here already" in capfd.readouterr().err

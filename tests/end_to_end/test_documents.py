@@ -106,9 +106,10 @@ def test_links_lead_somewhere(document: str) -> None:
 
 
 def test_commands_in_the_readme_exist() -> None:
-    from pipeline import app
+    from atelier.commands import command_line
+    from atelier.commands.helping import Help
 
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     verbs = set(re.findall(r"pipeline\.py ([a-z]+)", text))
     assert {"run", "inspect", "generate", "enhance", "convert", "results"} <= verbs
-    assert verbs <= set(app)
+    assert verbs <= set(command_line(Help()))

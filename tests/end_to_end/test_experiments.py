@@ -332,13 +332,13 @@ def test_the_record_tells_how_original_a_picture_is(
     studio: Path, model: IGME, ask: Callable[..., Done]
 ) -> None:
     (path,) = generated(ask, model, "--seeds=11")
-    shown = json.loads(ask("results", "show", path).out)["origin"]
+    shown = json.loads(ask("results", "show", "--json", path).out)["origin"]
     assert shown["originality"] > 0
     assert shown["dataset_digest"] == model.dataset_digest
     files = {sha256_of(path) for path in (studio / "art").rglob("*.png")}
     assert shown["nearest_sha256"] in files
     (plain,) = generated(ask, model, "--seeds=11", "--no-originality")
-    assert json.loads(ask("results", "show", plain).out)["origin"]["originality"] is None
+    assert json.loads(ask("results", "show", "--json", plain).out)["origin"]["originality"] is None
     np.testing.assert_array_equal(picture(plain), picture(path))
 
 

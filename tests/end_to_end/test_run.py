@@ -47,12 +47,16 @@ def test_from_a_folder_to_stored_images(paintings: Path, tmp_path: Path) -> None
     model = json.loads((run / "training" / "model" / "model.json").read_text())
     assert model["measurements"]
 
-    shown = atelier("results", "show", "1", cwd=tmp_path)
+    shown = atelier("results", "show", "--json", "1", cwd=tmp_path)
     assert '"family": "dcgan_wi"' in shown.stdout
     listed = atelier("results", "list", "--last-seed", "1", cwd=tmp_path)
-    assert len(listed.stdout.splitlines()) == 2
+    assert len(listed.stdout.splitlines()) == 1 + 2
     by_file = atelier(
-        "results", "show", run / ".." / ".." / "results" / run.name / "000001.png", cwd=tmp_path
+        "results",
+        "show",
+        "--json",
+        run / ".." / ".." / "results" / run.name / "000001.png",
+        cwd=tmp_path,
     )
     assert '"seed": 1' in by_file.stdout
 
@@ -85,7 +89,7 @@ def test_the_stages_one_by_one(paintings: Path, tmp_path: Path) -> None:
 
     converted = atelier("convert", *files, "--format=avif", "--output=out", cwd=tmp_path)
     assert converted.returncode == 0, converted.stderr
-    shown = atelier("results", "show", tmp_path / "out" / "000009.avif", cwd=tmp_path)
+    shown = atelier("results", "show", "--json", tmp_path / "out" / "000009.avif", cwd=tmp_path)
     assert '"seed": 9' in shown.stdout, shown.stderr
 
     (tmp_path / "broken.png").write_bytes(b"not a picture")
@@ -182,11 +186,11 @@ def test_a_component_is_replaced_by_flag_and_by_toml(paintings: Path, tmp_path: 
         cwd=tmp_path,
     )
     assert by_flag.returncode == 0, by_flag.stderr
-    assert '"enhancer": "repeat"' in atelier("results", "show", "1", cwd=tmp_path).stdout
+    assert '"enhancer": "repeat"' in atelier("results", "show", "--json", "1", cwd=tmp_path).stdout
     (tmp_path / "mine.toml").write_text('[components]\nenhancement = "their_package:make"\n')
     by_toml = atelier("generate", "--count=1", "--preset=mine.toml", cwd=tmp_path)
     assert by_toml.returncode == 0, by_toml.stderr
-    assert '"enhancer": "repeat"' in atelier("results", "show", "4", cwd=tmp_path).stdout
+    assert '"enhancer": "repeat"' in atelier("results", "show", "--json", "4", cwd=tmp_path).stdout
 
 
 @pytest.mark.parametrize(
@@ -299,7 +303,7 @@ def test_a_resumed_run_keeps_its_components_and_takes_a_new_budget(
     assert longer.returncode == 0, longer.stderr
     (run,) = (tmp_path / "workspace" / "runs").iterdir()
     assert '"images_seen": 2000' in (run / "training" / "model" / "model.json").read_text()
-    shown = atelier("results", "show", "4", cwd=tmp_path)
+    shown = atelier("results", "show", "--json", "4", cwd=tmp_path)
     assert '"enhancer": "repeat"' in shown.stdout
     # The model is another now, so its pictures are new ones, and the old are kept beside them.
     after = digests(tmp_path / "workspace")

@@ -1,0 +1,78 @@
+"""Which model makes the pictures, and why: what a person set, else a rule that can be said."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from atelier.workspace import Workspace
+from components.common.names import canonical
+from components.common.shipped import SHIPPED_MODELS
+from components.families import FAMILIES
+from interfaces.errors import NotFoundError, RefusedError
+from interfaces.igme import IGME
+from interfaces.igs import IGS
+
+
+@dataclass(frozen=True)
+class PickedModel:
+    """A model, and why it is this one."""
+
+    name: str
+    model: IGME
+    reason: str
+
+    def line(self) -> str:
+        """What a person is shown before the pictures are made."""
+        return f"model:         {self.name} ({self.reason})"
+
+
+def pick_model(place: Workspace, name: str | None, request: IGS) -> PickedModel:
+    """The model for a request: the one named, the person's default, else the first that can.
+
+    Raises `NotFoundError` where there is no such model or none that can, `RefusedError` where the
+    person's default cannot.
+    """
+    if name is not None:
+        model = place.find_model(name)
+        return PickedModel(name, model, "as asked")
+    default = place.chosen_default()
+    for known, model in _in_order(place):
+        fault = why_not(model, request)
+        if known == default and fault:
+            able = [other for other, model in _in_order(place) if not why_not(model, request)]
+            raise RefusedError(
+                f"model {known}, your default: {fault}; "
+                + (f"--model {able[0]} can" if able else "no other model here can either")
+            )
+        if not fault:
+            return PickedModel(known, model, _reason(known, is_default=known == default))
+    faults = "; ".join(f"{known}: {why_not(model, request)}" for known, model in _in_order(place))
+    raise NotFoundError(f"no model here can make this: {faults}")
+
+
+def why_not(model: IGME, request: IGS) -> str:
+    """Why a model cannot make what is asked for; '' where it can, or its generator must say."""
+    family = FAMILIES.get(model.family)
+    if family is None:
+        return ""
+    if reason := family.why_not(request.given):
+        return reason
+    for style in filter(None, (request.style, request.towards_style)):
+        if not family.is_conditional:
+            return f"a {family.name} model cannot be asked for a style"
+        if canonical(style) not in map(canonical, model.styles):
+            return f"knows no style {style!r}, but {', '.join(model.styles)}"
+    return ""
+
+
+def _in_order(place: Workspace) -> Iterator[tuple[str, IGME]]:
+    """Every model, the one to take first; a damaged one is named: another would be a surprise."""
+    for name, folder in place.default_folders():
+        if (folder / "model.json").exists():
+            yield name, IGME.open(folder)
+
+
+def _reason(name: str, *, is_default: bool) -> str:
+    if is_default:
+        return "your default; `models use` sets another"
+    whose = "comes with the project" if name in SHIPPED_MODELS else "the newest that can"
+    return f"{whose}; --model names another, `models use` sets a default"

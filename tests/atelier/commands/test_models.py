@@ -1,0 +1,92 @@
+"""Which model is taken where none is named, and how a person sets one."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from atelier.models import pick_model
+from atelier.workspace import Workspace
+from components.common.shipped import SHIPPED_MODELS
+from interfaces.errors import NotFoundError, RefusedError
+from interfaces.igs import IGS
+from pipeline import main
+
+OURS = "shipped-sketch"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
+
+
+def add(folder: Path, dataset: str, styles: tuple[str, ...]) -> None:
+    """A model like the shipped R3GAN that learnt other styles from another collection."""
+    folder.mkdir(parents=True)
+    source = SHIPPED_MODELS["shipped"]
+    described = json.loads((source / "model.json").read_text())
+    count = len(described["styles"])
+    named = [*styles, *(f"style {n}" for n in range(len(styles), count))]
+    described |= {"dataset_name": dataset, "styles": named}
+    (folder / "model.json").write_text(json.dumps(described))
+    shutil.copy(source / "weights.safetensors", folder)
+
+
+def run(place: Workspace, name: str, dataset: str, *styles: str) -> None:
+    add(place.runs / name / "training" / "model", dataset, styles)
+
+
+def picked(place: Workspace, **request: object) -> str:
+    return pick_model(place, None, IGS.model_validate(request)).name
+
+
+def test_without_any_of_ones_own_the_projects_best_is_taken(place: Workspace) -> None:
+    found = pick_model(place, None, IGS())
+    assert found.name == OURS
+    assert "comes with the project" in found.line() and "models use" in found.line()
+
+
+def test_a_trial_on_the_embedded_collection_takes_no_better_models_place(place: Workspace) -> None:
+    run(place, "0001-r3gan-embedded", "embedded", "Waves")
+    assert picked(place) == OURS
+    assert picked(place, style="Impressionism") == OURS
+    assert picked(place, style="Waves") == "0001-r3gan-embedded"
+
+
+def test_the_newest_of_ones_own_is_taken_where_it_knows_what_is_asked(place: Workspace) -> None:
+    run(place, "0001-r3gan-mine", "mine", "Dawn")
+    run(place, "0002-r3gan-mine", "mine", "Dusk")
+    assert picked(place) == "0002-r3gan-mine"
+    assert picked(place, style="Dawn") == "0001-r3gan-mine"
+    assert picked(place, style="Impressionism") == OURS
+    assert picked(place, sketch="drawing.png") == OURS
+    with pytest.raises(NotFoundError, match=r"0002-r3gan-mine: knows no style 'Noon', but Dusk"):
+        picked(place, style="Noon")
+
+
+def test_a_persons_default_comes_first_and_is_never_passed_over(
+    place: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(place, "0001-r3gan-mine", "mine", "Dawn")
+    run(place, "0002-r3gan-mine", "mine", "Dusk")
+    where = ["--workspace", str(place.root)]
+    assert main(["models", "use", "0001", *where]) == 0
+    assert picked(place) == "0001-r3gan-mine"
+    with pytest.raises(RefusedError, match=r"your default: .*'Dusk'.*--model 0002-r3gan-mine can"):
+        picked(place, style="Dusk")
+    assert pick_model(place, "0002", IGS(style="Dusk")).name == "0002"
+    capsys.readouterr()
+    main(["models", "list", *where])
+    first = capsys.readouterr().out.splitlines()[1]
+    assert first.startswith("0001-r3gan-mine") and "your default" in first
+    assert main(["models", "use", *where]) == 0
+    assert picked(place) == "0002-r3gan-mine"
+
+
+def test_a_default_that_is_not_there_is_refused(
+    place: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "use", "nowhere", "--workspace", str(place.root)]) == 1
+    assert "model nowhere: there is none here; `models list`" in capsys.readouterr().err
+    assert place.chosen_default() is None
