@@ -10,6 +10,7 @@ from components.common.shipped import SHIPPED_MODELS, find_shipped
 from components.families import FAMILIES
 from interfaces.capabilities import Capabilities, capabilities_of
 from interfaces.components import Components
+from interfaces.contract import refuse_unless_offered
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME
 from interfaces.igs import IGS, INPUT_FILES
@@ -27,6 +28,7 @@ def choose(given: Layer) -> RunSettings:
     """
     chosen = settings.resolve(with_defaults(given))
     _check_family(chosen)
+    _check_offered(chosen)
     return _anchored(chosen)
 
 
@@ -115,6 +117,21 @@ def _check_family(chosen: RunSettings) -> None:
         config.check_resolution(chosen.preprocess.resolution)
     except ValueError as error:
         raise AtelierError(f"preprocess.{error}") from error
+
+
+def _check_offered(chosen: RunSettings) -> None:
+    """What our own components would refuse is refused first; a replaced one knows its own."""
+    for section, component in _CARRIED_OUT_BY.items():
+        if component not in chosen.components:
+            refuse_unless_offered(getattr(chosen, section), section)
+
+
+_CARRIED_OUT_BY = {
+    "train": "training",
+    "generate": "generation",
+    "enhance": "enhancement",
+    "convert": "conversion",
+}
 
 
 def _anchored(chosen: RunSettings) -> RunSettings:

@@ -139,6 +139,8 @@ def _type_name(annotation: object) -> str:
 
 
 def _constraint(item: object) -> str:
+    if isinstance(item, contract.Offers):
+        return f"ours: {', '.join(map(repr, item.values))}"
     signs = {
         "ge": "≥",
         "gt": ">",

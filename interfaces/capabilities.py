@@ -4,7 +4,6 @@ from pydantic import Field
 
 from interfaces.contract import Many, Message
 from interfaces.errors import RefusedError
-from interfaces.ics import ImageFormat
 from interfaces.ipdt import USUAL_TRANSFORM
 
 
@@ -17,7 +16,7 @@ class Capabilities(Message):
     scales: Many[int] | None = Field(
         default=None, min_length=1, description="Enlargements of an enhancer; None: every one."
     )
-    formats: Many[ImageFormat] | None = Field(
+    formats: Many[str] | None = Field(
         default=None, min_length=1, description="File formats of a converter; None: every one."
     )
     families: Many[str] | None = Field(

@@ -23,8 +23,9 @@ would say less than it claims. Three rules keep closed messages readable for yea
 import difflib
 import reprlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 
 import numpy as np
 from pydantic import (
@@ -32,10 +33,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     StringConstraints,
     ValidationError,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError
 
 from interfaces.arrays import Unchanged, is_array
 from interfaces.errors import AtelierError, DamagedError, NotFoundError, RefusedError
@@ -72,6 +76,39 @@ def _number_from_text(value: object) -> object:
 
 WholeNumber = BeforeValidator(_number_from_text)
 """Goes with a Literal of numbers."""
+
+
+@dataclass(frozen=True)
+class Offers:
+    """Marks a field that stays open: what our component takes of it, where another may take more.
+
+    Help, documents and forms list the values; the schema of the message names them as examples.
+    Whoever carries the field out refuses what it cannot do, ours with `refuse_unless_offered`.
+    """
+
+    values: tuple[str, ...] | tuple[int, ...]
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return handler(schema) | {"examples": list(self.values)}
+
+
+def offered(info: FieldInfo) -> tuple[str, ...] | tuple[int, ...]:
+    """What is offered for a field of a model; nothing where it takes whatever its type allows."""
+    nested = (part for part in get_args(info.annotation) if get_origin(part) is Annotated)
+    every = [*info.metadata, *(mark for part in nested for mark in part.__metadata__)]
+    marks = [mark for mark in every if isinstance(mark, Offers)]
+    return marks[0].values if marks else ()
+
+
+def refuse_unless_offered(settings: BaseModel, what: str) -> None:
+    """Raise `RefusedError` for a value of an open field that is not among those offered."""
+    for name, info in type(settings).model_fields.items():
+        values, value = offered(info), getattr(settings, name)
+        if values and value not in values:
+            listed = ", ".join(map(str, values))
+            raise RefusedError(f"{what}.{name}: {value!r} is none of {listed}")
 
 
 def _known_version(value: object) -> object:

@@ -1,17 +1,23 @@
 """ICS: what a person chose for conversion. From the UI to conversion."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, StringConstraints
 
-from interfaces.contract import Contract
+from interfaces.contract import Contract, Offers
 
 
 def _usual_name(value: Any) -> Any:
     return {"jpg": "jpeg", "tif": "tiff"}.get(value, value) if isinstance(value, str) else value
 
 
-ImageFormat = Literal["png", "jpeg", "webp", "avif", "tiff"]
+ImageFormat = Annotated[
+    str,
+    BeforeValidator(_usual_name),
+    StringConstraints(pattern=r"^[a-z0-9]{1,16}$"),
+    Offers(("png", "jpeg", "webp", "avif", "tiff")),
+]
+"""A file format by its usual name; another converter may know others."""
 
 
 class ICS(Contract):
@@ -20,9 +26,7 @@ class ICS(Contract):
     Sender: user interface. Receiver: image conversion.
     """
 
-    format: Annotated[ImageFormat, BeforeValidator(_usual_name)] = Field(
-        default="png", description="File format of the results."
-    )
+    format: ImageFormat = Field(default="png", description="File format of the results.")
     quality: int = Field(
         default=92,
         ge=1,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from interfaces.contract import Contract, WholeNumber
+from interfaces.contract import Contract, Offers
 from interfaces.igs import Device
 
 Route = Literal[
@@ -21,14 +21,20 @@ Route = Literal[
 """How a network is computed: with which arithmetic, by torch, its compiler or OpenVINO."""
 
 
+MAX_SCALE = 256
+"""No enlarger's pictures are so many times as wide; a slip of the finger is refused."""
+
+
 class IES(Contract):
     """Interface of Enhancing Settings: how much larger, by which network.
 
     Sender: user interface. Receiver: image enhancement.
     """
 
-    scale: Annotated[Literal[1, 4, 16], WholeNumber] = Field(
+    scale: Annotated[int, Offers((1, 4, 16))] = Field(
         default=4,
+        ge=1,
+        le=MAX_SCALE,
         description="Enlargement of each side: 4 (64 to 256), 16 (64 to 1024), 1 leaves as is.",
     )
     enhancer: str = Field(

@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from interfaces.contract import MAX_SEED, Contract, Many, Seed
+from interfaces.contract import MAX_SEED, Contract, Many, Offers, Seed
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
+Device = Annotated[str, Field(min_length=1, max_length=40), Offers(("auto", "cpu", "cuda", "mps"))]
+"""Where a network runs; another component may know other names."""
 
 InputFile = Literal["sketch", "source", "towards_source", "mask"]
 INPUT_FILES: tuple[InputFile, ...] = get_args(InputFile)

@@ -4,30 +4,36 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal, Protocol, Self, runtime_checkable
+from typing import Annotated, Literal, Protocol, Self, runtime_checkable
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from interfaces.arrays import Blob
-from interfaces.contract import Contract, Message, Seed, Sha256
-from interfaces.errors import NotFoundError
+from interfaces.contract import Contract, Message, Offers, Seed, Sha256
 from interfaces.ics import ICS
 from interfaces.iedt import IEDT
 from interfaces.progress import Progress
 from interfaces.record import Record
 
-MediaType = Literal["image/png", "image/jpeg", "image/webp", "image/avif", "image/tiff"]
-
-SUFFIXES: dict[MediaType, str] = {
+SUFFIXES = {
     "image/png": ".png",
     "image/jpeg": ".jpg",
     "image/webp": ".webp",
     "image/avif": ".avif",
     "image/tiff": ".tif",
 }
+"""What names of files end in, by the media types that our own converter writes."""
+
+MediaType = Annotated[
+    str, StringConstraints(pattern=r"^image/[a-z0-9][a-z0-9.+-]{0,60}$"), Offers(tuple(SUFFIXES))
+]
+"""What a file is (RFC 6838); another converter may write others."""
 
 
-NoSuchResultError = NotFoundError
+def suffix_of(media_type: str) -> str:
+    """'image/jpeg' => '.jpg'; 'image/jxl' => '.jxl', for what is not in the table."""
+    subtype = media_type.partition("/")[2].removeprefix("x-").partition("+")[0]
+    return SUFFIXES.get(media_type, f".{subtype}")
 
 
 class IODT(Contract):
@@ -46,7 +52,7 @@ class IODT(Contract):
     @property
     def suffix(self) -> str:
         """What the file's name ends in: '.png'."""
-        return SUFFIXES[self.media_type]
+        return suffix_of(self.media_type)
 
     @model_validator(mode="after")
     def _digest_holds(self) -> Self:

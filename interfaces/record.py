@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, FiniteFloat
 
 from interfaces.contract import SCHEMA_VERSION, Many, Message, SchemaVersion, Seed, Sha256, is_none
+from interfaces.ies import MAX_SCALE
 from interfaces.igs import InputFile
 
 
@@ -109,7 +110,7 @@ class EnhancementRecord(Message):
         default=False,
         description="True where a plain resampler stood in for a network that was not at hand.",
     )
-    scale: Literal[1, 4, 16] = Field(description="Enlargement of each side.")
+    scale: int = Field(ge=1, le=MAX_SCALE, description="Enlargement of each side.")
     strength: float = Field(
         ge=0, le=1, description="Share of the network in the blend with plain resampling."
     )

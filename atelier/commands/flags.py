@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from atelier.commands.helping import OPTIONS
+from interfaces.contract import offered
 
 # Fields that no person sets: the schema's version, a family's options (they have flags of their
 # own), and where a resumed request goes on.
@@ -156,7 +157,7 @@ def _flag_for_all(name: str, alike: list[_Owner]) -> Flag:
 
 def _help(info: FieldInfo) -> str:
     """The field's own description, what is allowed, and the default."""
-    choices = [] if _fit(info) else _choices(info.annotation)
+    choices = [] if _fit(info) else _choices(info)
     allowed = [*choices, *_bounds(info)]
     default = None if info.is_required() else info.get_default(call_default_factory=False)
     if default is not None and info.annotation is not bool:
@@ -164,12 +165,19 @@ def _help(info: FieldInfo) -> str:
     return f"{info.description}" + (f" [{'; '.join(allowed)}]" if allowed else "")
 
 
-def _choices(annotation: Any) -> list[str]:
+def _choices(info: FieldInfo) -> list[str]:
+    """What may be chosen, as one text; nothing where any value of the type may."""
+    if values := offered(info):
+        return [", ".join(map(str, values))]
+    return _literals(info.annotation)
+
+
+def _literals(annotation: Any) -> list[str]:
     origin = typing.get_origin(annotation)
     if origin is Literal:
         return [", ".join(str(choice) for choice in typing.get_args(annotation))]
     if origin in (typing.Union, types.UnionType):
-        return [text for part in typing.get_args(annotation) for text in _choices(part)]
+        return [text for part in typing.get_args(annotation) for text in _literals(part)]
     return []
 
 
@@ -181,7 +189,7 @@ _MAX_METAVAR = 30
 
 def _metavar(info: FieldInfo) -> str:
     """What stands for the value: its choices where they are short, else its type."""
-    if choices := _choices(info.annotation):
+    if choices := _choices(info):
         return choices[0].replace(", ", "|") if _fit(info) else "NAME"
     kinds = [info.annotation, *typing.get_args(info.annotation)]
     kinds += [typing.get_args(kind)[0] for kind in kinds if typing.get_origin(kind) is Annotated]
@@ -191,7 +199,7 @@ def _metavar(info: FieldInfo) -> str:
 
 def _fit(info: FieldInfo) -> bool:
     """Whether the choices are short enough to stand beside the flag's name."""
-    return 0 < len("".join(_choices(info.annotation))) <= _MAX_METAVAR
+    return 0 < len("".join(_choices(info))) <= _MAX_METAVAR
 
 
 _BOUNDLESS = 2**31

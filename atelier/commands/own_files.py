@@ -16,7 +16,7 @@ from interfaces.ics import ICS
 from interfaces.ies import IES
 from interfaces.igme import IGME
 from interfaces.igs import IGS
-from interfaces.iodt import SUFFIXES
+from interfaces.iodt import suffix_of
 from settings import Layer, merge
 
 
@@ -137,7 +137,7 @@ def _for_rework(settings: IGS, model: IGME) -> IGS:
 
 def _work_on(pictures: Sequence[Path], parts: Components, task: Task, output: Path | None) -> int:
     """Work on files and folders; the exit code: 0, or 3 where some could not be used."""
-    suffix = SUFFIXES[MEDIA_TYPES[task.convert.format]]
+    media_type = MEDIA_TYPES.get(task.convert.format, f"image/{task.convert.format}")
     found = find_pictures([path.expanduser() for path in pictures])
-    is_whole = Errand(parts, task, read_record, suffix, output).run(found)
+    is_whole = Errand(parts, task, read_record, suffix_of(media_type), output).run(found)
     return 0 if is_whole else SOME_PASSED_OVER

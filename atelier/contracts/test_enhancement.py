@@ -12,6 +12,7 @@ from atelier.contracts.samples import make_igdt
 from atelier.contracts.strategies import batches, examples
 from interfaces.capabilities import capabilities_of
 from interfaces.components import Components
+from interfaces.contract import offered
 from interfaces.errors import AtelierError
 from interfaces.iedt import IEDT, LOOK_AHEAD, Enhancer
 from interfaces.ies import IES
@@ -33,18 +34,18 @@ def plain(pytestconfig: pytest.Config, enhancer: Enhancer) -> IES:
     return IES.model_validate(chosen)
 
 
-@pytest.mark.parametrize("scale", [1, 4, 16])
-def test_sides_grow_by_the_scale(enhancer: Enhancer, plain: IES, scale: int) -> None:
-    _skip_undeclared(enhancer, scale)
+def test_sides_grow_by_every_scale_that_is_declared(enhancer: Enhancer, plain: IES) -> None:
     batches = [make_igdt(2, 8, seed=0), make_igdt(1, 12, seed=5)]
-    results = list(enhancer.enhance(batches, plain.model_copy(update={"scale": scale})))
-    assert [type(result) for result in results] == [IEDT, IEDT]
-    for batch, result in zip(batches, results, strict=True):
-        count, channels, height, width = batch.images.shape
-        assert result.images.shape == (count, channels, height * scale, width * scale)
-        assert result.origins == batch.origins
-        assert result.carried == batch.carried
-        assert result.enhancement.scale == scale
+    usual = offered(IES.model_fields["scale"])
+    for scale in capabilities_of(enhancer, "enhancement").scales or map(int, usual):
+        results = list(enhancer.enhance(batches, plain.model_copy(update={"scale": scale})))
+        assert [type(result) for result in results] == [IEDT, IEDT]
+        for batch, result in zip(batches, results, strict=True):
+            count, channels, height, width = batch.images.shape
+            assert result.images.shape == (count, channels, height * scale, width * scale)
+            assert result.origins == batch.origins
+            assert result.carried == batch.carried
+            assert result.enhancement.scale == scale
 
 
 def test_the_record_is_true_of_the_settings(enhancer: Enhancer, plain: IES) -> None:

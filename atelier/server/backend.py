@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from atelier.server.thumbnails import Thumbnails
 from components.families import FAMILIES
+from interfaces.contract import offered
 from interfaces.ics import ICS
 from interfaces.iodt import IODT, ResultQuery, ResultsGallery, StoredResult
 from interfaces.jobs import JobQueue
@@ -59,8 +60,17 @@ class Backend:
             for name, family in FAMILIES.items()
         }
         return {
-            "sections": {name: model.model_json_schema() for name, model in _SECTIONS.items()},
+            "sections": {name: _to_choose_from(model) for name, model in _SECTIONS.items()},
             "families": families,
             "enhancers": list(self.enhancers),
             "presets": self.presets,
         }
+
+
+def _to_choose_from(model: type[BaseModel]) -> dict[str, Any]:
+    """A model's JSON schema, where what is offered for an open field is all there is to choose."""
+    schema = model.model_json_schema()
+    for name, info in model.model_fields.items():
+        if values := offered(info):
+            schema["properties"][name]["enum"] = list(values)
+    return schema

@@ -5,13 +5,13 @@ import platform
 
 import torch
 
-from interfaces.errors import AtelierError
+from interfaces.errors import RefusedError, UnavailableError
 
 
 def pick_device(name: str) -> torch.device:
     """'auto', 'cpu', 'cuda' or 'mps' => a device; auto takes the fastest that is there.
 
-    Raises `AtelierError` where the named one is not.
+    Raises `RefusedError` for another name, `UnavailableError` where the machine has none.
     """
     available = {
         "cuda": torch.cuda.is_available(),
@@ -20,8 +20,10 @@ def pick_device(name: str) -> torch.device:
     }
     if name == "auto":
         name = next(device for device, is_there in available.items() if is_there)
+    if name not in available:
+        raise RefusedError(f"device {name}: unknown; there are auto, {', '.join(available)}")
     if not available[name]:
-        raise AtelierError(f"device {name}: not available on this machine; choose auto or cpu")
+        raise UnavailableError(f"device {name}: not available on this machine; choose auto or cpu")
     return torch.device(name)
 
 

@@ -13,6 +13,7 @@ from components.conversion.encoding import MEDIA_TYPES, encode
 from components.conversion.metadata import GREY_MODES, fitting, foreign_rdf
 from components.conversion.xmp import GENERATED, declared_in, record_in
 from interfaces.batch import Carried
+from interfaces.contract import refuse_unless_offered
 from interfaces.ics import ICS
 from interfaces.iedt import IEDT
 from interfaces.iodt import IODT
@@ -34,8 +35,9 @@ class ImageConverter:
         and a PNG's texts into a PNG. A file that Atelier or another program had marked as
         AI-generated stays so, and its record becomes the new record's `source`. Metadata that
         cannot be read, or is too long for the format, is left out with a warning. Raises
-        `AtelierError` for a picture that the format cannot hold.
+        `RefusedError` for a format that is not known, and for a picture that it cannot hold.
         """
+        refuse_unless_offered(settings, "convert")
         for batch in batches:
             for place in range(len(batch)):
                 yield _convert(batch, place, settings)

@@ -26,6 +26,7 @@ from components.enhancement.shim import MissingPackagesError
 from components.enhancement.sources import Source, locate
 from components.enhancement.transparency import bled
 from interfaces.arrays import hand_over
+from interfaces.contract import refuse_unless_offered
 from interfaces.errors import AtelierError
 from interfaces.iedt import IEDT
 from interfaces.ies import IES
@@ -323,6 +324,7 @@ def _state_of(file: Path) -> tuple[Path, int, int] | None:
 
 
 def _check_names(settings: IES) -> None:
+    refuse_unless_offered(settings, "enhance")
     known = ["auto", "lanczos", *names()]
     parts = settings.enhancer.split("+")
     unknown = [part for part in parts if part not in (known if len(parts) == 1 else names())]

@@ -25,7 +25,7 @@ from components.results_store.names import (
     stem_of,
 )
 from interfaces.errors import AtelierError, DamagedError, one_line
-from interfaces.iodt import SUFFIXES, FileFacts, FoundFile, RebuildReport
+from interfaces.iodt import FileFacts, FoundFile, RebuildReport, suffix_of
 from interfaces.progress import Progress, ProgressEvent
 from interfaces.record import Record
 
@@ -322,7 +322,7 @@ class _Work:
 
 def _is_at_its_place(place: str, facts: FileFacts, digest: str, run: str) -> bool:
     """Whether the store would have given a file this place."""
-    folder, suffix = place.partition("/")[0], SUFFIXES[facts.media_type]
+    folder, suffix = place.partition("/")[0], suffix_of(facts.media_type)
     stem = stem_of(facts.record.origin, run)
     return place in islice(places(folder, stem, digest, suffix), _NUM_FORMS)
 

@@ -28,7 +28,7 @@ def test_round_trips(chosen: ICS) -> None:
 @pytest.mark.parametrize(
     "field,value",
     [
-        ("format", "gif"),
+        ("format", "a gif"),
         ("format", "PNG"),
         ("format", ""),
         ("quality", 0),

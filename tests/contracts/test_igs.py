@@ -27,7 +27,7 @@ seed_tuples = st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=20, uniqu
         {"seeds": ()},
         {"batch_size": 0},
         {"skip": -1},
-        {"device": "tpu"},
+        {"device": ""},
         {"prompt": ""},
         {"mask": "mask.png"},
         {"schema_version": 2},

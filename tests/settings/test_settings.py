@@ -60,8 +60,8 @@ def test_a_variable_that_names_nothing_is_refused(name: str) -> None:
     [
         ({"generate": {"count": 0}}, r"generate\.count: .*greater than or equal to 1 \(given: 0\)"),
         ({"generate": {"cuont": 1}}, r"generate\.cuont: no such setting; did you mean count"),
-        ({"convert": {"format": "bmp"}}, r"convert\.format: .*'png', 'jpeg'.*given: 'bmp'"),
-        ({"enhance": {"scale": 3}}, r"enhance\.scale: .*1, 4 or 16"),
+        ({"convert": {"format": "b m p"}}, r"convert\.format: .*given: 'b m p'"),
+        ({"enhance": {"scale": 0}}, r"enhance\.scale: .*given: 0"),
         ({"train": {"total_seconds": -1}}, r"train\.total_seconds"),
     ],
 )
