@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Protocol, Self, runtime_checkable
 from pydantic import Field, StringConstraints, model_validator
 
 from interfaces.arrays import Blob
-from interfaces.contract import Contract, Message, Offers, Seed, Sha256
+from interfaces.contract import Contract, Message, Offers, Seed, Sha256, is_none
 from interfaces.ics import ICS
 from interfaces.iedt import IEDT
 from interfaces.progress import Progress
@@ -87,6 +87,9 @@ class StoredResult(Message):
 class ResultQuery(Message):
     """Which results: every field that is given must hold."""
 
+    numbers: tuple[int, ...] | None = Field(
+        default=None, exclude_if=is_none, description="One of these, by number."
+    )
     run: str | None = Field(default=None, description="Made by this run.")
     family: str | None = Field(default=None, description="Made by a model of this family.")
     style: str | None = Field(default=None, description="Asked for in this style.")
@@ -207,6 +210,10 @@ class ResultsGallery(Protocol):
 
     def count(self, query: ResultQuery) -> int:
         """How many results fit, whatever the limit."""
+        ...
+
+    def numbers(self, query: ResultQuery) -> list[int]:
+        """Numbers of all results that fit, whatever the limit, in the query's order."""
         ...
 
     def get(self, result_id: int) -> StoredResult:

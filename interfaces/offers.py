@@ -83,6 +83,10 @@ class Uploads(Protocol):
         """What is known of it. Raises `NoSuchOfferError` where there is none."""
         ...
 
+    def with_digest(self, sha256: str) -> list[Upload]:
+        """The uploads that hold these bytes and are still here."""
+        ...
+
     def path(self, upload_id: str) -> Path:
         """Where it lies. Raises `NoSuchOfferError` where there is none."""
         ...

@@ -98,6 +98,7 @@ def _backend(
     desk: "Desk", queue: JobQueue, store: ResultsGallery, keeper: "WorkerKeeper"
 ) -> "Backend":
     """All that the API and the page read and change."""
+    from atelier.gallery import Shelf
     from atelier.server import Backend, Thumbnails
 
     place = desk.places.workspace
@@ -105,6 +106,7 @@ def _backend(
         workspace=place.root,
         queue=queue,
         store=store,
+        shelf=Shelf(place.root / "shelf.sqlite", store),
         catalogue=desk.places.catalogue,
         uploads=desk.places.uploads,
         thumbnails=Thumbnails(place.thumbnails),

@@ -36,13 +36,15 @@ class WorkspaceCatalogue:
 
     def models(self) -> list[ModelOffer]:
         """Every model at hand, the newest first; the project's own last. Damaged ones are not."""
-        offers: dict[str, ModelOffer] = {}
+        found: dict[str, tuple[str, IGME]] = {}
         for name, model in self._workspace.models():
             # A copy is the same model, and what a strange family makes cannot be chosen here.
-            if model.family in FAMILIES and model.digest[:16] not in offers:
-                is_first = not offers
-                offers[model.digest[:16]] = _offer(name, model, is_default=is_first)
-        return list(offers.values())
+            if model.family in FAMILIES:
+                found.setdefault(model.digest[:16], (name, model))
+        names = {name for name, _ in found.values()}
+        defaults = (name for name, _ in self._workspace.default_folders() if name in names)
+        default = next(defaults, None)
+        return [_offer(name, model, is_default=name == default) for name, model in found.values()]
 
     def model(self, model_id: str) -> IGME:
         """A model. Raises `NoSuchOfferError` where there is none of that digest."""

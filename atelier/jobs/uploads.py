@@ -76,6 +76,11 @@ class LocalUploads:
             raise NoSuchOfferError(f"upload {upload_id}: the file is gone; send it again")
         return path
 
+    def with_digest(self, sha256: str) -> list[Upload]:
+        """The uploads that hold these bytes and are still here."""
+        uploads = (self.get(path.stem) for path in sorted(self._folder.glob("*.json")))
+        return [one for one in uploads if one.sha256 == sha256 and self._place(one).is_file()]
+
     def archives(self) -> list[Upload]:
         """The uploaded archives, which can be collections."""
         uploads = [self.get(path.stem) for path in sorted(self._folder.glob("*.json"))]

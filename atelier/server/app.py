@@ -18,14 +18,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from atelier.gallery import bare_copy
 from atelier.handlers import AnyOrder
+from atelier.server.answers import PREFIX, Hidden, ResultInfo, ResultSearch, info_of
 from atelier.server.backend import Backend
+from atelier.server.gallery_routes import gallery_routes
 from atelier.server.safety import Guard, Safety
 from atelier.server.streams import MOST_LISTENERS, Streams
 from interfaces.contract import WholeNumber
 from interfaces.errors import AtelierError
 from interfaces.ics import ICS, ImageFormat
-from interfaces.iodt import NoSuchResultError, ResultQuery, StoredResult
+from interfaces.iodt import NoSuchResultError, ResultQuery
 from interfaces.jobs import BusyError, Job, JobState, JobStateError, NoSuchJobError, StopKind
 from interfaces.offers import CollectionOffer, ModelOffer, NoSuchOfferError, TrainingView, Upload
 
@@ -69,25 +72,6 @@ class Place(_Answer):
     position: int = Field(ge=1, le=1_000_000, description="1 is next.")
 
 
-class ResultSearch(ResultQuery):
-    """Which results, a page of them."""
-
-    limit: int = Field(default=50, ge=1, le=500, description="At most so many.")
-    cursor: str | None = Field(
-        default=None, max_length=100, description="`next` of the page before."
-    )
-
-
-class ResultInfo(_Answer):
-    """One result, without its place on the disk."""
-
-    result: dict[str, Any] = Field(description="Number, digest, type, size, run, date, record.")
-    name: str = Field(description="Name of the file.")
-    is_missing: bool = Field(description="True where the file was removed from the disk.")
-    file: str = Field(description="Where to get it.")
-    thumbnail: str = Field(description="Where to get a small one.")
-
-
 class Results(_Answer):
     """A page of results."""
 
@@ -102,6 +86,9 @@ class FileQuery(_Answer):
     quality: int = Field(default=92, ge=1, le=100, description="Of JPEG, WebP and AVIF.")
     lossless: bool = Field(default=False, description="WebP without loss.")
     download: bool = Field(default=False, description="To be saved, not shown.")
+    record: bool = Field(
+        default=True, description="False: a copy with nothing in it but the picture."
+    )
 
 
 class Status(_Answer):
@@ -111,12 +98,6 @@ class Status(_Answer):
     worker: Literal["running", "restarting"] = Field(description="The process that does them.")
     trouble: str | None = Field(description="Why there is no worker at this moment.")
     last_event: int = Field(description="Number of the newest event: where to follow from.")
-
-
-class Hidden(_Answer):
-    """How many results were hidden or came back."""
-
-    changed: int = Field(description="0 where it was so already.")
 
 
 def make_app(backend: Backend, safety: Safety) -> FastAPI:
@@ -132,6 +113,7 @@ def make_app(backend: Backend, safety: Safety) -> FastAPI:
     app.state.is_closing = lambda: False
     streams = Streams(backend.queue, backend.store)
     for router in (
+        gallery_routes(backend, streams),
         _jobs(backend),
         _moves(backend),
         _trainings(backend),
@@ -141,7 +123,9 @@ def make_app(backend: Backend, safety: Safety) -> FastAPI:
         _offers(backend),
         _uploads(backend),
     ):
-        app.include_router(router, prefix="/api", responses={"4XX": {"model": Failure}})
+        app.include_router(router, prefix=PREFIX, responses={"4XX": {"model": Failure}})
+        # As programs of before there were versions address it.
+        app.include_router(router, prefix="/api", include_in_schema=False)
     _handle_errors(app, backend.workspace)
     app.add_middleware(Guard, safety=safety)  # type: ignore[arg-type]
     return app
@@ -293,13 +277,18 @@ def _results(backend: Backend, streams: Streams) -> APIRouter:
     @router.get("/results")
     def find(search: Annotated[ResultSearch, Query()]) -> Results:
         """Results that fit, a page of them."""
-        page = store.page(_query_of(search), search.cursor)
-        return Results(results=[_info(result) for result in page.results], next=page.next)
+        wanted = search.narrowed(backend.shelf)
+        if wanted is None:
+            return Results(results=[], next=None)
+        page = store.page(wanted, search.cursor)
+        results = [info_of(result, backend.shelf) for result in page.results]
+        return Results(results=results, next=page.next)
 
     @router.get("/results/count")
     def count(search: Annotated[ResultSearch, Query()]) -> int:
         """How many results fit."""
-        return store.count(_query_of(search))
+        wanted = search.narrowed(backend.shelf)
+        return 0 if wanted is None else store.count(wanted)
 
     @router.get("/results/deleted")
     def deleted() -> list[int]:
@@ -317,7 +306,7 @@ def _results(backend: Backend, streams: Streams) -> APIRouter:
     @router.get("/results/{result_id}")
     def get(result_id: int) -> ResultInfo:
         """One result with its whole record."""
-        return _info(store.get(result_id))
+        return info_of(store.get(result_id), backend.shelf)
 
     @router.delete("/results/{result_id}")
     def delete(result_id: int) -> Hidden:
@@ -352,6 +341,9 @@ def _files(backend: Backend) -> APIRouter:
             with converting.one():
                 image = backend.convert(result, _settings_of(wanted, wanted.format))
             data, media_type, suffix = image.data, image.media_type, image.suffix
+        if not wanted.record:
+            with converting.one():
+                data = bare_copy(data)
         kind = "attachment" if wanted.download else "inline"
         name = quote(f"{result.path.stem}{suffix}", safe="", errors="replace")
         headers = {"Content-Disposition": f"{kind}; filename*=UTF-8''{name}"}
@@ -374,21 +366,6 @@ def _files(backend: Backend) -> APIRouter:
         return Response(data, media_type="image/webp", headers={"Cache-Control": _FOREVER})
 
     return router
-
-
-def _query_of(search: ResultSearch) -> ResultQuery:
-    return ResultQuery(**search.model_dump(exclude={"cursor"}))
-
-
-def _info(result: StoredResult) -> ResultInfo:
-    place = f"/api/results/{result.id}"
-    return ResultInfo(
-        result=json.loads(result.model_dump_json(exclude={"path"})),
-        name=result.path.name,
-        is_missing=not result.path.is_file(),
-        file=f"{place}/file",
-        thumbnail=f"{place}/thumbnail",
-    )
 
 
 def _settings_of(wanted: FileQuery, image_format: ImageFormat) -> ICS:
@@ -459,6 +436,19 @@ def _uploads(backend: Backend) -> APIRouter:
             raise BusyError("busy: other files are arriving; send it again later")
         async with arriving:
             return await _take_in(backend, request, name)
+
+    @router.get("/uploads")
+    def find(sha256: Annotated[str, Query(pattern="^[0-9a-f]{64}$")]) -> list[Upload]:
+        """The uploads with this digest: what a picture's record names, to be used again."""
+        return backend.uploads.with_digest(sha256)
+
+    @router.get("/uploads/{upload_id}/file", response_class=Response)
+    def file(upload_id: str) -> Response:
+        """An uploaded picture, byte for byte."""
+        upload = backend.uploads.get(upload_id)
+        if upload.kind != "picture":
+            raise NoSuchOfferError(f"upload {upload_id}: is no picture")
+        return Response(backend.uploads.path(upload_id).read_bytes(), media_type=upload.media_type)
 
     @router.get("/uploads/{upload_id}")
     def get(upload_id: str) -> Upload:

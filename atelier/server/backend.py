@@ -7,17 +7,19 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from atelier.gallery import Shelf
+from atelier.server.answers import ResultSearch
 from atelier.server.thumbnails import Thumbnails
 from components.families import FAMILIES
 from interfaces.contract import offered
 from interfaces.ics import ICS
-from interfaces.iodt import IODT, ResultQuery, ResultsGallery, StoredResult
+from interfaces.iodt import IODT, ResultsGallery, StoredResult
 from interfaces.jobs import JobQueue
 from interfaces.offers import Catalogue, Uploads
 from interfaces.orders import Order
 from settings import SECTIONS
 
-_SECTIONS: dict[str, type[BaseModel]] = SECTIONS | {"find": ResultQuery}
+_SECTIONS: dict[str, type[BaseModel]] = SECTIONS | {"find": ResultSearch}
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Backend:
     """Its place is kept out of every answer."""
     queue: JobQueue
     store: ResultsGallery
+    shelf: Shelf
+    """Stars, boards and texts of the store's results."""
     catalogue: Catalogue
     uploads: Uploads
     thumbnails: Thumbnails

@@ -123,6 +123,10 @@ class Index(Protocol):
         """Number of results that fit, whatever the limit."""
         ...
 
+    def numbers(self, query: ResultQuery) -> list[int]:
+        """Numbers of all results that fit, whatever the limit, in the query's order."""
+        ...
+
     def get(self, number: int) -> Row | DamagedRow | None:
         """One result, a deleted one too."""
         ...

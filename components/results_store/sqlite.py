@@ -106,6 +106,7 @@ UPDATE results SET deleted_day = 0 WHERE deleted_at IS NOT NULL;
 
 # One for each field of a query that may be given.
 _CONDITIONS = {
+    "numbers": "id IN (SELECT value FROM json_each(:numbers))",
     "run": "run = :run",
     "family": "family = :family",
     "style": "style = :style",
@@ -212,6 +213,13 @@ class SqliteIndex:
         with self._reading() as database:
             found = database.execute(f"SELECT count(*) FROM results WHERE {where}", values)
             return int(found.fetchone()[0])
+
+    def numbers(self, query: ResultQuery) -> list[int]:
+        """Numbers of all results that fit, whatever the limit, in the query's order."""
+        where, values = _where(query, None)
+        sought = f"SELECT id FROM results WHERE {where} ORDER BY {_ORDERS[query.sort_by]}"
+        with self._reading() as database:
+            return [row["id"] for row in database.execute(sought, values)]
 
     def get(self, number: int) -> Row | DamagedRow | None:
         """One result, a deleted one too."""
@@ -525,6 +533,8 @@ def _where(query: ResultQuery, cursor: str | None) -> tuple[str, dict[str, Any]]
     """The condition for all that a query asks, and what it is to be filled with."""
     values = query.model_dump(include=set(_CONDITIONS), exclude_none=True)
     conditions = [_CONDITIONS[name] for name in values]
+    if "numbers" in values:
+        values["numbers"] = json.dumps(values["numbers"])
     for name in ("kept_after", "kept_before"):
         if name in values:
             values[name] = _in_utc(name, values[name])

@@ -137,6 +137,10 @@ class LocalResultsStore:
         """Number of results that fit, whatever the limit."""
         return self._index.count(query) if self._has_index() else 0
 
+    def numbers(self, query: ResultQuery) -> list[int]:
+        """Numbers of all results that fit, whatever the limit, in the query's order."""
+        return self._index.numbers(query) if self._has_index() else []
+
     def get(self, result_id: int) -> StoredResult:
         """One result by its number. Raises `NotFoundError` where there is none."""
         row = self._index.get(result_id) if self._has_index() else None

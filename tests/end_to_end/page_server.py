@@ -76,7 +76,8 @@ class Offers:
         self._catalogue = catalogue
 
     def models(self) -> list[ModelOffer]:
-        return [_MODEL, *(_MODEL.model_copy(update=update) for update in (_DRAWING, _REPAINTING))]
+        others = (_MODEL.model_copy(update=update) for update in (_DRAWING, _REPAINTING))
+        return [*others, _MODEL]  # the default stands last, as the project's own does
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._catalogue, name)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,10 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, 
 
 from components.common.durable import write_text
 from components.results_store import create as create_store
+from interfaces.record import InputRecord
 from tests.atelier.jobs.fake_painter import ENVIRONMENT
 from tests.end_to_end.page_server import COMMAND
-from tests.helpers import REPOSITORY, make_iodt
+from tests.helpers import REPOSITORY, digest, make_iodt
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PAGE = REPOSITORY / "components" / "ui" / "page"
@@ -247,8 +249,75 @@ def test_a_result_is_opened_downloaded_and_its_settings_used_again(page: Page) -
     viewer.get_by_text("The whole record").click()
     assert json.loads(viewer.locator("pre").inner_text())["record"]["origin"]["seed"] == 302
     viewer.get_by_role("button", name="Use these settings").click()
-    expect(page.locator("[data-field=seeds]")).to_have_value("302")
+    expect(page.locator("[data-field=seed]")).to_have_value("302")
+    expect(page.locator("[data-field=count]")).to_have_value("1")
     expect(page.locator("[data-field=style]").first).to_contain_text("waves")
+    expect(page.get_by_text("The settings of picture")).to_be_visible()
+
+
+def _newest_order(server: Server) -> dict[str, Any]:
+    return requests.get(f"{server.address}/api/jobs?limit=1", timeout=30).json()[0]["order"]
+
+
+def test_the_default_model_is_chosen_though_a_newer_one_is_listed_first(page: Page) -> None:
+    chosen = page.locator("form [data-field=model] option:checked")
+    expect(chosen).to_have_text(re.compile("0001-dcgan-test"))
+
+
+def test_each_order_draws_a_new_seed_unless_one_is_given(page: Page, server: Server) -> None:
+    seeds: set[int] = set()
+    for _ in range(2):
+        _generate(page, count=1)
+        seeds.add(_newest_order(server)["choices"]["generate"]["seed"])
+    assert len(seeds) == 2
+    page.get_by_role("button", name="Roll the dice").click()
+    rolled = page.locator("[data-field=seed]").input_value()
+    assert rolled.isdecimal()
+    _generate(page, count=1)
+    assert _newest_order(server)["choices"]["generate"]["seed"] == int(rolled)
+    _generate(page, count=1, seed="")
+    assert _newest_order(server)["choices"]["generate"]["seed"] != int(rolled)
+
+
+def test_more_like_this_keeps_the_settings_and_changes_the_seeds(
+    page: Page, server: Server
+) -> None:
+    card = _generate(page, count=1, seed=305)
+    card.locator("button.tile").first.click()
+    page.get_by_role("dialog").get_by_role("button", name="More like this").click()
+    expect(page.locator(".job").first.locator("h3")).to_contain_text("16 pictures")
+    made = _newest_order(server)["choices"]["generate"]
+    assert made["style"] == "waves" and made["count"] == 16 and made["seed"] != 305
+
+
+def test_a_sketch_is_part_of_the_settings_that_are_used_again(
+    page: Page, server: Server, tmp_path: Path
+) -> None:
+    drawing = tmp_path / "drawing.png"
+    Image.new("RGB", (32, 32), (40, 30, 60)).save(drawing)
+    sent = requests.post(
+        f"{server.address}/api/uploads?name=drawing.png", data=drawing.read_bytes(), timeout=30
+    ).json()
+    known = {"role": "sketch", "name": "drawing.png", "sha256": sent["sha256"]}
+    lost = known | {"name": "lost.png", "sha256": "a" * 64}
+    store = create_store(server.workspace)
+    kept, poor = (store.keep(_drawn(one, seed), "drawn") for seed, one in enumerate((known, lost)))
+    page.goto(f"{server.address}/#/generate?like={poor.id}")
+    expect(page.get_by_text("Give lost.png again")).to_be_visible()
+    page.goto(f"{server.address}/#/generate?like={kept.id}")
+    expect(page.locator(".given:visible")).to_contain_text("drawing.png")
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.locator(".job h3").first).to_contain_text("sketch_diffusion")
+    _until(lambda: _newest_order(server).get("sketch") == sent["id"])
+
+
+def _drawn(given: dict[str, str], seed: int) -> Any:
+    """A result of the model that draws, made from a file."""
+    made = make_iodt(seed)
+    origin = made.record.origin.model_copy(
+        update={"model_digest": digest("drawing"), "inputs": (InputRecord.model_validate(given),)}
+    )
+    return made.model_copy(update={"record": made.record.model_copy(update={"origin": origin})})
 
 
 def test_the_same_seed_is_ordered_of_another_model(page: Page, server: Server) -> None:
@@ -314,7 +383,7 @@ def test_what_the_command_line_keeps_and_deletes_is_seen(
     server = Server(tmp_path / "two hands")
     try:
         page = _open(context, server.address, "gallery")
-        expect(page.locator(".count")).to_have_text("No picture fits.")
+        expect(page.locator(".empty")).to_contain_text("No pictures yet.")
         store = create_store(server.workspace)  # another process's, as the command line has one
         kept = [store.keep(make_iodt(seed), "0001-by hand") for seed in range(2)]
         expect(page.locator("button.tile")).to_have_count(2)
@@ -371,17 +440,141 @@ def test_the_gallery_loads_as_one_scrolls(context: BrowserContext, museum: Serve
 
 def test_the_gallery_is_searched_by_typed_fields(context: BrowserContext, museum: Server) -> None:
     page = _open(context, museum.address, "gallery")
+    page.get_by_role("button", name="Filters").click()
     page.get_by_label("First seed", exact=True).fill("120")
     page.get_by_label("Last seed", exact=True).fill("124")
-    page.get_by_role("button", name="Search").click()
+    page.get_by_role("button", name="Search", exact=True).click()
     expect(page.locator(".count")).to_have_text("5 pictures")
     page.locator("button.tile").first.click()
     expect(page.get_by_role("dialog").get_by_role("heading", level=2)).to_have_text("Seed 124")
     page.keyboard.press("Escape")
     page.reload()
     expect(page.locator(".count")).to_have_text("5 pictures")
+    page.get_by_role("button", name="Filters").click()
     page.get_by_role("button", name="Clear").click()
     expect(page.locator(".count")).to_have_text("350 pictures")
+
+
+def test_the_gallery_is_searched_by_words_and_stays_so(
+    context: BrowserContext, museum: Server
+) -> None:
+    page = _open(context, museum.address, "gallery")
+    box = page.get_by_label("Search everything")
+    box.fill("WAV 0001-RUN")
+    expect(page.locator(".count")).to_have_text("100 pictures")
+    box.fill("seed 77 waves")
+    expect(page.locator(".count")).to_have_text("1 picture")
+    assert "text=seed+77+waves" in page.url
+    page.get_by_role("link", name="Generate").click()
+    page.get_by_role("link", name="Gallery").click()
+    expect(page.locator(".count")).to_have_text("1 picture")
+    page.reload()
+    expect(page.locator(".count")).to_have_text("1 picture")
+    tomorrow = _open(context, museum.address, "gallery")
+    expect(tomorrow.get_by_label("Search everything")).to_have_value("seed 77 waves")
+    box.fill("nowhere")
+    page.get_by_role("button", name="Show all").click()
+    expect(page.locator(".count")).to_have_text("350 pictures")
+
+
+def _selected(page: Page) -> Locator:
+    return page.locator("button.tile[aria-selected=true]")
+
+
+def test_several_pictures_are_selected_starred_moved_downloaded_deleted_and_brought_back(
+    context: BrowserContext, museum: Server, tmp_path: Path
+) -> None:
+    page = _open(context, museum.address, "gallery?text=&last_seed=30")
+    expect(page.locator(".count")).to_have_text("31 pictures")
+    tiles = page.locator("button.tile")
+    tiles.nth(0).click(modifiers=["Control"])
+    tiles.nth(3).click(modifiers=["Shift"])
+    expect(_selected(page)).to_have_count(4)
+    tiles.nth(1).click(modifiers=["Control"])
+    bar = page.get_by_role("toolbar", name="Selected pictures")
+    expect(bar).to_contain_text("3 selected")
+    bar.get_by_role("button", name="Star").click()
+    expect(page.locator(".tile .star")).to_have_count(3)
+    bar.get_by_role("button", name="Move to board").click()
+    page.get_by_label("Name of the board").fill("Моря")
+    page.get_by_role("button", name="Move", exact=True).click()
+    expect(page.get_by_label("Board", exact=True)).to_contain_text("Моря (3)")
+    with page.expect_download() as download:
+        bar.get_by_role("button", name="Download zip").click()
+    saved = tmp_path / "some.zip"
+    download.value.save_as(saved)
+    with zipfile.ZipFile(saved) as packed:
+        assert packed.testzip() is None and len(packed.namelist()) == 3
+    bar.get_by_role("button", name="Delete").click()
+    expect(page.locator(".count")).to_have_text("28 pictures")
+    page.keyboard.press("Control+z")
+    expect(page.locator(".count")).to_have_text("31 pictures")
+    page.keyboard.press("Control+z")  # the board
+    page.keyboard.press("Control+z")  # the stars
+    expect(page.locator(".tile .star")).to_have_count(0)
+    expect(page.get_by_label("Board", exact=True)).not_to_contain_text("Моря")
+
+
+def test_a_drag_selects_what_it_touches(context: BrowserContext, museum: Server) -> None:
+    page = _open(context, museum.address, "gallery?last_seed=30")
+    expect(page.locator(".count")).to_have_text("31 pictures")
+    first, last = (page.locator("button.tile").nth(n).bounding_box() for n in (0, 2))
+    assert first is not None and last is not None
+    page.mouse.move(first["x"] + 20, first["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(last["x"] + 30, last["y"] + 40, steps=5)
+    page.mouse.up()
+    expect(_selected(page)).to_have_count(3)
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def test_the_keyboard_alone_selects_stars_and_deletes(
+    context: BrowserContext, museum: Server
+) -> None:
+    page = _open(context, museum.address, "gallery?first_seed=40&last_seed=70")
+    expect(page.locator(".count")).to_have_text("31 pictures")
+    page.locator("button.tile").first.focus()
+    for key in ("Space", "Shift+ArrowRight", "Shift+ArrowRight", "s"):
+        page.keyboard.press(key)
+    expect(_selected(page)).to_have_count(3)
+    expect(page.locator(".tile .star")).to_have_count(3)
+    page.keyboard.press("Delete")
+    expect(page.locator(".count")).to_have_text("28 pictures")
+    expect(page.locator("button.tile:focus")).to_have_count(1)  # and it goes on from there
+    page.keyboard.press("Control+z")
+    expect(page.locator(".count")).to_have_text("31 pictures")
+    page.keyboard.press("Control+a")
+    expect(page.get_by_role("toolbar")).to_contain_text("31 selected")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("toolbar")).to_have_count(0)
+
+
+def test_the_viewer_zooms_stars_enlarges_and_gives_a_bare_copy(
+    page: Page, server: Server, tmp_path: Path
+) -> None:
+    card = _generate(page, count=1, seed=390)
+    card.locator("button.tile").first.click()
+    viewer = page.get_by_role("dialog")
+    stage = viewer.locator(".stage")
+    stage.hover()
+    page.mouse.wheel(0, -800)
+    _until(lambda: float(stage.get_attribute("data-zoom") or 0) > 2)
+    page.keyboard.press("0")
+    expect(stage).to_have_attribute("data-zoom", "1.00")
+    page.keyboard.press("+")
+    expect(stage).to_have_attribute("data-zoom", "1.50")
+    viewer.get_by_role("button", name="Star").click()
+    expect(viewer.get_by_role("button", name="Star")).to_have_attribute("aria-pressed", "true")
+    viewer.get_by_label("With its record").uncheck()
+    with page.expect_download() as download:
+        viewer.get_by_role("button", name="Download").click()
+    bare = tmp_path / "bare.png"
+    download.value.save_as(bare)
+    with Image.open(bare) as image:
+        assert image.size == (16, 16) and not image.info
+    viewer.get_by_role("button", name="Enlarge to 256").click()
+    _until(lambda: _newest_order(server)["kind"] == "enhance")
+    assert _newest_order(server)["enhance"]["scale"] == 16
 
 
 def test_the_keyboard_reaches_every_picture(context: BrowserContext, museum: Server) -> None:

@@ -60,30 +60,30 @@ export function create() {
     if (sent.kind !== "picture") throw new Error(t("{name} is no picture.", { name: file.name }));
     const original = URL.createObjectURL(file);
     const job = await submit({ kind: "enhance", uploads: [sent.id], enhance: enlarge.values() });
-    wait(job, (id) => slider.show(original, `/api/results/${id}/file`));
+    wait(job, (id) => slider.show(original, `/api/v1/results/${id}/file`));
   }
 
   /** A result beside the same seed of the same model as it came out of the network. */
   async function compareResult(id) {
     const { result } = await api(`results/${id}`);
     const { origin, enhancement } = result.record;
-    const enlarged = `/api/results/${id}/file`;
+    const enlarged = `/api/v1/results/${id}/file`;
     if (origin.kind !== "generated") throw new Error(t("That picture is a file of yours; drop the file here to compare it."));
     if (enhancement.scale === 1) {
       const job = await submit({ kind: "enhance", results: [result.id], enhance: enlarge.values() });
-      wait(job, (made) => slider.show(enlarged, `/api/results/${made}/file`));
+      wait(job, (made) => slider.show(enlarged, `/api/v1/results/${made}/file`));
       return;
     }
     const same = { model_digest: origin.model_digest, first_seed: origin.seed, last_seed: origin.seed, limit: 100 };
     const found = (await api(`results?${query(same)}`)).results.find(
       ({ result: other }) => other.record.enhancement.scale === 1 && JSON.stringify(other.record.origin.options) === JSON.stringify(origin.options) && other.record.origin.style === origin.style,
     );
-    if (found) return slider.show(`/api/results/${found.result.id}/file`, enlarged);
+    if (found) return slider.show(`/api/v1/results/${found.result.id}/file`, enlarged);
     const model = state.modelByDigest(origin.model_digest);
     if (!model) throw new Error(t("Its model is no longer here, so the original cannot be made again."));
     const { generate } = settingsOf(result);
     const job = await submit({ kind: "generate", model: model.id, choices: { generate, enhance: { scale: 1 } } });
-    wait(job, (made) => slider.show(`/api/results/${made}/file`, enlarged));
+    wait(job, (made) => slider.show(`/api/v1/results/${made}/file`, enlarged));
   }
 
   // ------------------------------------------------------------ between two seeds
@@ -123,7 +123,7 @@ export function create() {
   const tiles = new Map();
   const showFrame = () => {
     const id = frameIds[Number(along.value)];
-    if (id !== undefined) large.src = `/api/results/${id}/file`;
+    if (id !== undefined) large.src = `/api/v1/results/${id}/file`;
   };
   along.addEventListener("input", showFrame);
 

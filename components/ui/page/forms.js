@@ -25,11 +25,11 @@ const isAsked = (field) =>
  * `primary`: names shown first, in this order; all others lie under "More settings".
  * `hidden`: names that are not asked here. `choices`: what a field may name, by its name, as
  * functions giving [value, text] pairs. `suggestions`: the same for what may also be typed. `base`:
- * values that stand where nothing was changed. `blank`: what an empty number means;
- * `none`: an empty choice.
+ * values that stand where nothing was changed. `blank`: what an empty number means, `blanks`: the
+ * same of single fields; `none`: an empty choice.
  */
 export class Form {
-  constructor(schema, { primary = null, hidden = [], choices = {}, suggestions = {}, base = {}, blank = t("automatic"), none = "—", onchange } = {}) {
+  constructor(schema, { primary = null, hidden = [], choices = {}, suggestions = {}, base = {}, blank = t("automatic"), blanks = {}, none = "—", onchange } = {}) {
     this.fields = new Map();
     this.choices = choices;
     this.onchange = onchange ?? (() => {});
@@ -40,7 +40,7 @@ export class Form {
     for (const name of [...first, ...names.filter((name) => !first.includes(name))]) {
       const field = plain(schema.properties[name], schema.$defs ?? {});
       if (!isAsked(field) || hidden.includes(name)) continue;
-      const made = makeField(name, { ...field, blank, none, suggestions: suggestions[name] }, choices[name], (value) => this.onchange(name, value));
+      const made = makeField(name, { ...field, blank: blanks[name] ?? blank, none, suggestions: suggestions[name] }, choices[name], (value) => this.onchange(name, value));
       this.fields.set(name, made);
       (first.includes(name) ? this.main : this.more).append(made.element);
     }

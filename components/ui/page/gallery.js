@@ -1,18 +1,64 @@
-// Gallery: every stored result, however many; search by typed fields.
+// Gallery: every stored result, however many; found by words, typed fields, stars and boards.
 
-import { api, attempt, h, query, t } from "./kit.js";
-import { Form, folded } from "./forms.js";
+import { api, attempt, h, query, remember, remembered, t } from "./kit.js";
+import { Form } from "./forms.js";
 import * as state from "./state.js";
-import { go, reachable, tile, tileGrid } from "./pictures.js";
+import { go, openResult } from "./pictures.js";
+import { Act, html, Made, useEffect, useRef, useState, view } from "./views.js";
+import { Grid } from "./grid.js";
+import * as results from "./results.js";
 
-const PER_PAGE = 100;
+const TYPING_MILLISECONDS = 250;
 
-export function create() {
+/** What is searched for, what was found, and what is selected of it. */
+const here = { search: null, numbers: [], starred: new Set(), selected: new Set(), boards: [], fault: "", seen: 0, isAsked: false };
+let redraw = () => {};
+let turn = 0;
+
+async function load() {
+  const mine = ++turn;
+  const seen = state.newestResult;
+  try {
+    const [found, boards] = await Promise.all([api(`results/numbers?${query(here.search)}`), api("boards")]);
+    if (mine !== turn) return;
+    const isShown = (id) => here.search.deleted || !state.isHidden(id);
+    here.numbers = found.numbers.filter(isShown);
+    here.starred = new Set(found.starred);
+    here.boards = boards;
+    here.fault = "";
+    const there = new Set(here.numbers);
+    for (const id of here.selected) if (!there.has(id)) here.selected.delete(id);
+  } catch (error) {
+    here.fault = error.message;
+  }
+  here.seen = seen;
+  here.isAsked = true;
+  redraw();
+}
+
+document.addEventListener("results-changed", () => here.search && load());
+
+/** Search for something else, which the address then says; nothing of it is forgotten elsewhere. */
+function search(values) {
+  here.search = values;
+  history.replaceState(null, "", `#/gallery${query(values) ? `?${query(values)}` : ""}`);
+  remember("gallery", query(values));
+  load();
+}
+
+const changed = (values) => search({ ...here.search, ...values });
+const siblings = Object.assign(() => here.numbers, {});
+const select = (ids) => {
+  here.selected = new Set(ids);
+  redraw();
+};
+
+function filters() {
   const { families, enhancers, sections } = state.schema;
   const styles = () => [...new Set(state.models.flatMap((model) => model.styles))].sort();
   const form = new Form(sections.find, {
-    primary: ["sort_by", "family", "style", "first_seed", "last_seed"],
-    hidden: ["limit"],
+    primary: ["family", "style", "first_seed", "last_seed", "kept_after", "kept_before"],
+    hidden: ["limit", "cursor", "numbers", "text", "starred", "board", "sort_by"],
     blank: t("any"),
     none: t("any"),
     suggestions: { style: styles }, // of a model that is here no more, results may still be
@@ -22,194 +68,146 @@ export function create() {
       model_digest: () => state.models.map((one) => [one.digest, `${one.name} · ${one.family}`]),
     },
   });
-  const count = h("p", { class: "count", role: "status" });
-  const fresh = h("button", { type: "button", class: "pill", hidden: true });
-  const grid = tileGrid(t("Results"), { class: "tiles chunks" });
-  const end = h("div", { class: "end" });
-  const fault = h("p", { class: "fault", role: "alert", hidden: true });
-  const search = h(
-    "form",
-    { class: "panel search", role: "search", "aria-label": t("Search") },
-    h(
-      "details",
-      { open: !matchMedia("(max-width: 860px)").matches },
-      h("summary", {}, t("Search fields")),
-      form.main,
-      folded(t("More fields"), form.more),
-      h(
-        "div",
-        { class: "foot" },
-        fault,
-        h("button", { class: "main", type: "submit" }, t("Search")),
-        h("button", { type: "button", onclick: () => go("gallery") }, t("Clear")),
-      ),
-    ),
-  );
-
-  let wanted = {}; // what is searched for
-  let pages = [];
-  let cursor = null;
-  let isLoading = false;
-  let isWhole = false;
-  let turn = 0; // a search that was overtaken by another is forgotten
-  let seen = 0;
-  let number = 0;
-  let isRenewing = false;
-
-  const isShown = (id) => wanted.deleted || !state.isHidden(id);
-  const ids = () => pages.flatMap((page) => page.ids).filter(isShown);
-
-  // Pages far from what is seen are emptied and keep their height, so tens of thousands of
-  // pictures never stand in the document together.
-  const near = new IntersectionObserver(
-    (entries) => {
-      for (const { target, isIntersecting } of entries) {
-        const page = target.page;
-        if (isIntersecting) fill(page);
-        else if (page.isFilled && !target.contains(document.activeElement)) empty(page);
-      }
-    },
-    { rootMargin: "1500px" },
-  );
-  const bottom = new IntersectionObserver((entries) => entries[0].isIntersecting && next(), { rootMargin: "1200px" });
-  bottom.observe(end);
-
-  function fill(page) {
-    if (page.isFilled) return;
-    page.isFilled = true;
-    page.element.style.minHeight = "";
-    page.element.replaceChildren(...page.ids.filter(isShown).map((id) => tile(id, ids)));
-    reachable(grid);
-  }
-
-  function empty(page) {
-    page.element.style.minHeight = `${page.element.offsetHeight}px`;
-    page.element.replaceChildren();
-    page.isFilled = false;
-  }
-
-  async function start() {
-    turn += 1;
-    const mine = turn;
-    ids.isDeleted = wanted.deleted === "only";
-    seen = state.newestResult;
-    fresh.hidden = true;
-    fault.hidden = true;
-    pages = [];
-    cursor = null;
-    isWhole = isLoading = false;
-    near.disconnect();
-    try {
-      const address = query(wanted);
-      const [first, all] = await Promise.all([
-        api(`results?${query({ ...wanted, limit: PER_PAGE })}`),
-        api(`results/count?${address}`),
-      ]);
-      if (mine !== turn) return;
-      grid.replaceChildren();
-      number = all;
-      tellCount();
-      add(first);
-    } catch (error) {
-      fault.textContent = error.message;
-      fault.hidden = false;
-    }
-  }
-
-  function tellCount() {
-    count.textContent = number ? t("{n} pictures", { n: number }) : t("No picture fits.");
-  }
-
-  async function next() {
-    if (isLoading || isWhole || cursor === null) return;
-    isLoading = true;
-    const mine = turn;
-    await attempt(async () => {
-      const page = await api(`results?${query({ ...wanted, limit: PER_PAGE, cursor })}`);
-      if (mine === turn) add(page);
-    });
-    isLoading = false;
-    if (mine === turn && end.getBoundingClientRect().top < innerHeight + 1200) next();
-  }
-
-  function add(found) {
-    cursor = found.next;
-    isWhole = found.next === null;
-    const element = h("div", { class: "chunk" });
-    const page = { element, ids: found.results.map((one) => one.result.id), isFilled: false };
-    element.page = page;
-    pages.push(page);
-    grid.append(element);
-    fill(page);
-    near.observe(element);
-  }
-
-  /** Put what was kept meanwhile before what is shown, which stays as it is. */
-  async function renew() {
-    if (isRenewing) return;
-    isRenewing = true;
-    const [mine, upTo] = [turn, state.newestResult];
-    await attempt(async () => {
-      const [newest, all] = await Promise.all([
-        api(`results?${query({ ...wanted, limit: PER_PAGE })}`),
-        api(`results/count?${query(wanted)}`),
-      ]);
-      if (mine !== turn) return;
-      const known = new Set(pages.flatMap((page) => page.ids));
-      const come = newest.results.map((one) => one.result.id).filter((id) => !known.has(id));
-      seen = upTo;
-      if (!pages.length || come.length === PER_PAGE || pages[0].ids.length > 3 * PER_PAGE) return start();
-      pages[0].ids.unshift(...come);
-      if (pages[0].isFilled) pages[0].element.prepend(...come.filter(isShown).map((id) => tile(id, ids)));
-      reachable(grid);
-      number = all;
-      tellCount();
-    });
-    await new Promise((go) => setTimeout(go, 1000));
-    isRenewing = false;
-    if (grid.isConnected) offerNew();
-  }
-
-  /** What was kept meanwhile appears where nobody is busy further down; else it is offered. */
-  function offerNew() {
-    const more = state.newestResult - seen;
-    const isFree = scrollY < 200 && !grid.contains(document.activeElement) && !document.querySelector("dialog[open]");
-    const isNewestFirst = (wanted.sort_by ?? "newest") === "newest";
-    fresh.hidden = more <= 0;
-    fresh.textContent = t("Show {n} new pictures", { n: Math.max(0, more) });
-    if (more > 0 && isFree && isNewestFirst) renew();
-  }
-
-  search.addEventListener("submit", (event) => {
+  form.main.append(...form.more.children);
+  const apply = (event) => {
     event.preventDefault();
-    go("gallery", form.values());
-  });
-  fresh.addEventListener("click", () => (scrollTo(0, 0), start()));
-  document.addEventListener("results-changed", ({ detail: { removed, restored } }) => {
-    if (restored.length || wanted.deleted) return start();
-    attempt(async () => ((number = await api(`results/count?${query(wanted)}`)), tellCount()));
-    for (const id of removed) grid.querySelector(`[data-id="${id}"]`)?.remove();
-    reachable(grid);
-  });
+    const { text, starred, board, sort_by } = here.search;
+    search({ text, starred, board, sort_by, ...form.values() });
+  };
+  const element = h("form", { class: "filters", "aria-label": t("Filters"), onsubmit: apply }, form.main, h("div", { class: "row" }, h("button", { class: "main", type: "submit" }, t("Search")), h("button", { type: "button", onclick: () => search({}) }, t("Clear"))));
+  return { form, element };
+}
 
+function Bar({ fields }) {
+  const [isOpen, setOpen] = useState(false);
+  const timer = useRef(0);
+  const { search: wanted, boards } = here;
+  const typed = (event) => {
+    const text = event.target.value;
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => changed({ text }), TYPING_MILLISECONDS);
+  };
+  const numOthers = Object.entries(wanted).filter(([name, value]) => value && !["text", "starred", "board", "sort_by"].includes(name)).length;
+  useEffect(() => {
+    fields.form.refresh();
+    fields.form.set(typedValues(wanted));
+  }, [query(wanted)]);
+  return html`<div class="search" role="search">
+    <input type="search" aria-label=${t("Search everything")} placeholder=${t("Search everything: style, words, model, date, name …")} value=${wanted.text ?? ""} onInput=${typed} />
+    <button type="button" aria-pressed=${String(Boolean(wanted.starred))} onClick=${() => changed({ starred: wanted.starred ? undefined : true })}>★ ${t("Starred")}</button>
+    <select aria-label=${t("Board")} value=${wanted.board ?? ""} onChange=${(event) => changed({ board: event.target.value || undefined })}>
+      <option value="">${t("All boards")}</option>
+      ${boards.map(({ name, num_results: n }) => html`<option value=${name}>${name} (${n})</option>`)}
+      ${wanted.board && !boards.some(({ name }) => name === wanted.board) && html`<option value=${wanted.board}>${wanted.board}</option>`}
+    </select>
+    <select aria-label=${t("Order")} value=${wanted.sort_by ?? "newest"} onChange=${(event) => changed({ sort_by: event.target.value })}>
+      <option value="newest">${t("Newest first")}</option>
+      <option value="drift">${t("Least changed by enlarging first")}</option>
+      <option value="originality">${t("Nearest to a training picture first")}</option>
+    </select>
+    <button type="button" aria-expanded=${String(isOpen)} onClick=${() => setOpen(!isOpen)}>${t("Filters")}${numOthers ? ` · ${numOthers}` : ""}</button>
+    <${Made} element=${fields.element} hidden=${!isOpen} class="drawer" />
+  </div>`;
+}
+
+/** The address holds text; what is a number in the contract becomes one. */
+function typedValues(values) {
+  const { properties } = state.schema.sections.find;
+  const isNumber = (name) => [properties[name], ...(properties[name]?.anyOf ?? [])].some((one) => ["integer", "number"].includes(one?.type));
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, isNumber(name) ? Number(value) : value]));
+}
+
+function Selection() {
+  const [isMoving, setMoving] = useState(false);
+  const chosen = here.numbers.filter((id) => here.selected.has(id));
+  if (!chosen.length) return null;
+  const areStarred = chosen.every((id) => here.starred.has(id));
+  const move = async (event) => {
+    event.preventDefault();
+    const name = new FormData(event.target).get("board").trim();
+    setMoving(false);
+    await attempt(() => results.move(chosen, name || null));
+  };
+  if (here.search.deleted === "only") {
+    return html`<div class="selection" role="toolbar" aria-label=${t("Selected pictures")}>
+      <strong>${t("{n} selected", { n: chosen.length })}</strong>
+      <${Act} act=${() => results.restore(chosen)}>${t("Restore")}<//>
+      <button type="button" class="quiet" onClick=${() => select([])}>${t("None")}</button>
+    </div>`;
+  }
+  return html`<div class="selection" role="toolbar" aria-label=${t("Selected pictures")}>
+    <strong>${t("{n} selected", { n: chosen.length })}</strong>
+    <${Act} act=${() => results.star(chosen, !areStarred)}>${areStarred ? t("Take stars away") : `★ ${t("Star")}`}<//>
+    <button type="button" aria-expanded=${String(isMoving)} onClick=${() => setMoving(!isMoving)}>${t("Move to board")}</button>
+    <${Act} act=${() => results.download(chosen)}>${t("Download zip")}<//>
+    <${Act} act=${() => results.remove(chosen)} class="danger">${t("Delete")}<//>
+    <button type="button" class="quiet" onClick=${() => select(here.numbers)}>${t("All {n}", { n: here.numbers.length })}</button>
+    <button type="button" class="quiet" onClick=${() => select([])}>${t("None")}</button>
+    ${isMoving && html`<form class="boards" onSubmit=${move}>
+      <input type="text" name="board" maxlength="100" list="board-names" aria-label=${t("Name of the board; empty: off its board")} placeholder=${t("Name of a board")} autofocus />
+      <datalist id="board-names">${here.boards.map(({ name }) => html`<option value=${name} />`)}</datalist>
+      <button class="main">${t("Move")}</button>
+    </form>`}
+  </div>`;
+}
+
+function Gallery({ values }) {
+  const [, setTick] = useState(0);
+  const [fields] = useState(filters);
+  redraw = () => setTick((n) => n + 1);
+  useEffect(() => {
+    if (here.search === null || query(values) !== query(here.search)) search(known(values));
+  }, [query(values)]);
+  useEffect(offerNew);
+  if (here.search === null) return null;
+  const fresh = state.newestResult - here.seen;
+  return html`<section class="gallery" aria-label=${t("Results")}>
+    <${Bar} fields=${fields} />
+    <div class="bar">
+      <p class="count" role="status">${counted()}</p>
+      ${fresh > 0 && here.isAsked && html`<button type="button" class="pill" onClick=${() => (scrollTo(0, 0), load())}>${t("Show {n} new pictures", { n: fresh })}</button>`}
+    </div>
+    ${here.fault && html`<p class="fault" role="alert">${here.fault}</p>`}
+    ${here.isAsked && !here.numbers.length && !here.fault && html`<${Nothing} />`}
+    <${Grid} label=${t("Results")} ids=${here.numbers} starred=${here.starred} selected=${here.selected} onselect=${select}
+      onopen=${(id) => openResult(id, siblings)}
+      onstar=${(ids) => attempt(() => results.star(ids, !ids.every((id) => here.starred.has(id))))}
+      ondelete=${(ids) => attempt(() => results.remove(ids))} />
+    <${Selection} />
+  </section>`;
+}
+
+const counted = () => (!here.isAsked ? " " : t("{n} pictures", { n: here.numbers.length }));
+
+const isNarrow = () => Object.entries(here.search).some(([name, value]) => value && name !== "sort_by");
+
+/** An empty store says how to fill it, an empty search how to widen it. */
+const Nothing = () =>
+  isNarrow()
+    ? html`<p class="empty">${t("No picture fits.")} <button type="button" class="link" onClick=${() => search({})}>${t("Show all")}</button></p>`
+    : html`<p class="empty">${t("No pictures yet.")} <button type="button" class="link" onClick=${() => go("generate")}>${t("Make the first ones")}</button></p>`;
+
+const known = (values) => Object.fromEntries(Object.entries(values).filter(([name]) => name in state.schema.sections.find.properties));
+
+/** What was kept meanwhile appears where nobody is busy further down; else it is offered. */
+function offerNew() {
+  const isFree = scrollY < 200 && !document.activeElement?.closest(".virtual") && !here.selected.size && !document.querySelector("dialog[open]");
+  if (here.isAsked && state.newestResult > here.seen && isFree) load();
+}
+
+export function create() {
+  const made = view(Gallery);
   return {
-    element: h("div", { class: "two" }, search, h("section", { class: "results", "aria-label": t("Results") }, h("div", { class: "bar" }, count, fresh), grid, end)),
-    update: () => {
-      form.refresh();
-      offerNew();
-    },
+    ...made,
     show: (values) => {
-      const known = Object.fromEntries(Object.entries(values).filter(([name]) => name in sections.find.properties));
-      const isSame = query(known) === query(wanted) && pages.length && state.newestResult === seen;
-      wanted = known;
-      const typed = Object.entries(known).map(([name, value]) => [name, isNumber(name) ? Number(value) : value]);
-      form.set(Object.fromEntries(typed));
-      if (!isSame) start();
+      siblings.isDeleted = values.deleted === "only";
+      const before = remembered("gallery");
+      // Whoever comes back without saying what for finds the gallery as they left it.
+      const isBare = !Object.keys(values).length && here.search === null && before;
+      const now = isBare ? Object.fromEntries(new URLSearchParams(before)) : values;
+      if (here.search !== null && Object.keys(values).length) here.search = null;
+      made.show(here.search !== null && !Object.keys(values).length ? here.search : now);
+      if (here.search !== null) history.replaceState(null, "", `#/gallery${query(here.search) ? `?${query(here.search)}` : ""}`);
     },
   };
-
-  function isNumber(name) {
-    const field = sections.find.properties[name];
-    return [field, ...(field.anyOf ?? [])].some((one) => ["integer", "number"].includes(one.type));
-  }
 }

@@ -1,6 +1,6 @@
 // Generate: a model, a style, seeds, a size; pictures appear as they are made.
 
-import { api, attempt, h, remember, remembered, submit, t } from "./kit.js";
+import { api, attempt, drawnSeed, h, remember, remembered, submit, t } from "./kit.js";
 import { Form, folded } from "./forms.js";
 import { Inputs } from "./inputs.js";
 import * as state from "./state.js";
@@ -16,11 +16,13 @@ export class ChoiceForm {
     this.model.addEventListener("change", () => this.suit());
     this.note = h("p", { class: "help" });
     const styles = () => this.chosen()?.styles ?? [];
-    this.generate = new Form(sections.generate, {
+    this.generate = new Form(withFreeSeed(sections.generate), {
       primary: ["prompt", "style", "count", "seed"],
       hidden: ["skip"],
+      blanks: { seed: t("a new one each time") },
       choices: { style: () => styles(), towards_style: () => styles() },
     });
+    this.addDice();
     this.enhance = new Form(sections.enhance, {
       primary: ["scale", "enhancer", "strength"],
       choices: {
@@ -72,7 +74,8 @@ export class ChoiceForm {
     this.offered = key;
     const before = this.model.value;
     this.model.replaceChildren(...fitting.map((model) => h("option", { value: model.id }, modelName(model))));
-    const chosen = fitting.find((one) => one.id === before) ?? fitting.find((one) => one.is_default) ?? fitting[0];
+    const ranks = [(one) => one.id === before, (one) => one.is_default, (one) => one.name.startsWith("shipped"), () => true];
+    const chosen = ranks.map((fits) => fitting.find(fits)).find(Boolean);
     if (chosen) this.model.value = chosen.id;
     this.suit();
   }
@@ -96,6 +99,15 @@ export class ChoiceForm {
     }
   }
 
+  /** A button that draws a seed and shows it: the one to keep while other settings change. */
+  addDice() {
+    const seed = this.generate.fields.get("seed");
+    const dice = h("button", { type: "button", class: "quiet", "aria-label": t("Roll the dice: another seed"), title: t("Roll the dice: another seed"), onclick: () => seed.set(drawnSeed()) }, "⚄");
+    const row = h("div", { class: "with-button" });
+    seed.input.replaceWith(row);
+    row.append(seed.input, dice);
+  }
+
   choices() {
     const options = this.options?.values() ?? {};
     return {
@@ -108,7 +120,9 @@ export class ChoiceForm {
   /** The order; the files that it names are sent first. */
   async order() {
     const files = await this.inputs.uploads();
-    return { kind: "generate", model: this.model.value, choices: this.choices(), ...files };
+    const choices = this.choices();
+    if (choices.generate.seed === undefined && !choices.generate.seeds) choices.generate.seed = drawnSeed();
+    return { kind: "generate", model: this.model.value, choices, ...files };
   }
 
   set({ generate = {}, enhance = {}, convert = {} }) {
@@ -119,11 +133,28 @@ export class ChoiceForm {
   }
 }
 
+/** IGS where a seed may be left out: each order then draws its own. */
+function withFreeSeed(schema) {
+  const { seed } = schema.properties;
+  const free = { anyOf: [seed, { type: "null" }], default: null, title: seed.title, description: seed.description };
+  return { ...schema, properties: { ...schema.properties, seed: free } };
+}
+
+/** An earlier picture's settings as the form has them: its seed in the field that is seen. */
+function asForm(result, changes) {
+  const settings = settingsOf(result);
+  const { seeds, ...generate } = settings.generate;
+  const isShort = Number(seeds) <= Number.MAX_SAFE_INTEGER;
+  const seed = isShort ? { seed: Number(seeds), count: 1 } : { seeds };
+  return { ...settings, generate: { ...generate, ...seed, ...changes } };
+}
+
 export function create() {
+  const taken = h("p", { class: "notice", role: "status", hidden: true });
   const choice = new ChoiceForm();
   const fault = h("p", { class: "fault", role: "alert", hidden: true });
   const button = h("button", { class: "main go", type: "submit" }, t("Generate"));
-  const form = h("form", { class: "panel", "aria-label": t("Generate") }, choice.element, h("div", { class: "foot" }, fault, button));
+  const form = h("form", { class: "panel", "aria-label": t("Generate") }, taken, choice.element, h("div", { class: "foot" }, fault, button));
   const empty = h("p", { class: "empty" }, t("Choose a model and press Generate; the pictures appear here as they are made."));
   const cards = jobCards(state.makesPictures, 3, empty);
   form.addEventListener("submit", async (event) => {
@@ -149,22 +180,39 @@ export function create() {
     choice.set(before.choices);
   }
 
-  async function like(id) {
+  /** Take over an earlier picture's settings, its files too, and say which they are. */
+  async function like(id, changes = {}) {
     const { result } = await api(`results/${id}`);
-    const model = state.modelByDigest(result.record.origin.model_digest);
+    const { origin } = result.record;
+    const model = state.modelByDigest(origin.model_digest);
     if (model) choice.model.value = model.id;
-    else throw new Error(t("Its model is no longer here; the settings are taken over for another."));
     choice.suit();
-    choice.set(settingsOf(result));
+    choice.set(asForm(result, changes));
+    const gone = await choice.inputs.takeAgain(origin.inputs ?? []);
+    const notes = [
+      t("The settings of picture {id}.", { id: String(id) }),
+      !model && t("Its model is no longer here; the settings are taken over for another."),
+      gone.length && t("Give {names} again: no longer here.", { names: gone.join(", ") }),
+    ];
+    taken.textContent = notes.filter(Boolean).join(" ");
+    taken.hidden = false;
+    choice.element.querySelector("details.more").open ||= Boolean(choice.generate.get("seeds"));
     button.focus();
+    return Boolean(model) && !gone.length;
+  }
+
+  /** Sixteen more with the same settings and other seeds, at once where nothing is missing. */
+  async function more(id) {
+    if (await like(id, { seed: null, seeds: null, count: 16 })) form.requestSubmit();
   }
 
   return {
     element: h("div", { class: "two" }, form, h("section", { class: "results", "aria-label": t("Pictures") }, empty, cards.element)),
     update: () => (choice.offer(), cards.update()),
-    show: ({ like: id, model }) => {
-      if (id || model) history.replaceState(null, "", "#/generate"); // once is enough
+    show: ({ like: id, more: other, model }) => {
+      if (id || other || model) history.replaceState(null, "", "#/generate"); // once is enough
       if (id) attempt(() => like(id));
+      if (other) attempt(() => more(other));
       if (state.modelById(model)) {
         choice.model.value = model;
         choice.suit();

@@ -1,6 +1,6 @@
 // Files that a model takes beside seeds: one place for each path of IGS, made from the contract.
 
-import { attempt, h, label, t, upload } from "./kit.js";
+import { api, attempt, h, label, t, upload } from "./kit.js";
 import { about, plain } from "./forms.js";
 
 const MOST_SHOWN = 768; // pixels of the longer side on which a mask is drawn
@@ -205,6 +205,24 @@ export class Inputs {
     field.id = null;
     if (field.name === "source") this.follow(true);
     for (const one of this.fields.values()) one.show();
+  }
+
+  /** Take the files of an earlier picture (its record's inputs) again => the names of those gone. */
+  async takeAgain(inputs) {
+    const gone = [];
+    for (const field of this.fields.values()) this.give(field, null);
+    for (const { role, name, sha256 } of inputs) {
+      const [sent] = await api(`uploads?sha256=${sha256}`);
+      const answer = sent && (await fetch(`/api/v1/uploads/${sent.id}/file`));
+      if (!answer?.ok) {
+        gone.push(name);
+        continue;
+      }
+      const field = this.fields.get(role);
+      this.give(field, new File([await answer.blob()], name));
+      field.id = sent.id;
+    }
+    return gone;
   }
 
   /** The picture under the mask has changed; `isOther`: what was drawn has no meaning any more. */

@@ -56,7 +56,7 @@ export function create() {
     const found = [];
     const job = state.jobs.get(id);
     if (!state.ENDED.has(job.state)) return; // its stream goes on; what comes is heard anyway
-    const text = await (await fetch(`/api/jobs/${id}/events`)).text();
+    const text = await (await fetch(`/api/v1/jobs/${id}/events`)).text();
     for (const line of text.split("\n")) {
       if (!line.startsWith("data: ")) continue;
       const event = JSON.parse(line.slice(6));

@@ -81,7 +81,7 @@ export function remember(name, value) {
 export async function api(path, { method = "GET", json, body, headers = {} } = {}) {
   let answer;
   try {
-    answer = await fetch(`/api/${path}`, {
+    answer = await fetch(`/api/v1/${path}`, {
       method,
       headers: json === undefined ? headers : { "Content-Type": "application/json", ...headers },
       body: json === undefined ? body : JSON.stringify(json),
@@ -102,6 +102,9 @@ export async function submit(order) {
   const key = { "Idempotency-Key": [...crypto.getRandomValues(new Uint8Array(16))].join("") };
   return api("jobs", { method: "POST", json: order, headers: key });
 }
+
+/** A seed drawn by lot, short enough to be read out. */
+export const drawnSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];
 
 export async function upload(blob, name) {
   return api(`uploads?name=${encodeURIComponent(name)}`, { method: "POST", body: blob });

@@ -1,6 +1,6 @@
-// Thumbnails, and one result opened: its record and what can be done with it.
+// Thumbnails, jobs with their pictures, and what a record says of its settings.
 
-import { api, attempt, duration, h, label, query, submit, t, toast, when } from "./kit.js";
+import { api, attempt, duration, h, label, query, t } from "./kit.js";
 import * as state from "./state.js";
 
 export const go = (place, values = {}) => {
@@ -11,7 +11,7 @@ export const go = (place, values = {}) => {
 /** A thumbnail that opens; it loads as it is scrolled to. */
 export function tile(id, siblings) {
   const image = h("img", {
-    src: `/api/results/${id}/thumbnail?side=256`,
+    src: `/api/v1/results/${id}/thumbnail?side=256`,
     alt: t("Picture {id}", { id: String(id) }),
     loading: "lazy",
     decoding: "async",
@@ -65,191 +65,12 @@ export function reachable(grid) {
   }
 }
 
-// ---------------------------------------------------------------- one result
+// ---------------------------------------------------------------- settings and names
 
-const inside = h("div", { class: "inside" });
-const viewer = h("dialog", { class: "viewer", "aria-labelledby": "viewer-title" }, inside);
-let place = { id: 0, siblings: () => [] };
-
-viewer.addEventListener("keydown", (event) => {
-  if (event.target.matches("input, select, textarea")) return;
-  if (event.key === "ArrowLeft") step(-1);
-  if (event.key === "ArrowRight") step(1);
-  if (event.key === "Delete" && !viewer.querySelector(".restore")) viewer.querySelector(".danger")?.click();
-});
-viewer.addEventListener("click", (event) => {
-  if (event.target === viewer) viewer.close(); // beside it: `inside` covers the rest
-});
-viewer.addEventListener("close", () => {
-  document.querySelector(`button.tile[data-id="${place.id}"]`)?.focus();
-});
-
-/** What the arrow keys go through: all but the deleted, unless those were searched for. */
-const around = () => place.siblings().filter((id) => place.siblings.isDeleted || !state.isHidden(id));
-
-function step(by) {
-  const ids = around();
-  const next = ids[ids.indexOf(place.id) + by];
-  if (next !== undefined) turnTo(next);
-}
-
-/** Another one in the open dialog, unless it is closed before the answer is here. */
-async function turnTo(id) {
-  const found = await attempt(() => api(`results/${id}`));
-  if (found && viewer.open) showResult(found, place.siblings);
-}
-
-/** Show one result; `siblings()` are the ids that the arrow keys go through. */
-export async function openResult(id, siblings = () => []) {
-  const found = await attempt(() => api(`results/${id}`));
-  if (!found) return;
-  if (!viewer.isConnected) document.body.append(viewer);
-  showResult(found, siblings);
-  if (!viewer.open) viewer.showModal();
-}
-
-function showResult(found, siblings) {
-  place = { id: found.result.id, siblings };
-  inside.replaceChildren(...contents(found));
-}
-
-function contents(found) {
-  const { result } = found;
-  const { record } = result;
-  const { origin } = record;
-  const title =
-    origin.kind === "generated" ? t("Seed {seed}", { seed: String(origin.seed) }) : origin.name;
-  const picture = found.is_missing
-    ? h("p", { class: "gone" }, t("The file was removed from the disk."))
-    : h("img", { src: found.file, alt: t("Picture {id}", { id: String(result.id) }), class: result.width < 400 ? "small" : "" });
-  return [
-    h(
-      "div",
-      { class: "stage" },
-      picture,
-      h("button", { type: "button", class: "turn back", "aria-label": t("Previous picture"), onclick: () => step(-1) }, "‹"),
-      h("button", { type: "button", class: "turn on", "aria-label": t("Next picture"), onclick: () => step(1) }, "›"),
-    ),
-    h(
-      "div",
-      { class: "side" },
-      h(
-        "header",
-        {},
-        h("h2", { id: "viewer-title" }, title),
-        h("button", { type: "button", class: "quiet close", "aria-label": t("Close"), onclick: () => viewer.close() }, "×"),
-      ),
-      facts(result),
-      found.is_missing ? null : actions(found),
-      h(
-        "details",
-        { class: "more" },
-        h("summary", {}, t("The whole record")),
-        h("pre", { tabindex: "0" }, JSON.stringify(result, null, 2)),
-      ),
-      removal(result.id),
-    ),
-  ];
-}
-
-function facts(result) {
-  const { record } = result;
-  const { origin, enhancement } = record;
-  const isMade = origin.kind === "generated";
-  const styles = [origin.style, origin.towards_style].filter(Boolean).join(" → ");
-  const rows = [
-    [t("Size"), `${result.width} × ${result.height}`],
-    [t("Family"), isMade && origin.family],
-    [t("Collection"), isMade && origin.dataset_name],
-    [t("Style"), styles],
-    [t("Prompt"), origin.prompt],
-    [t("Enlarged"), enhancement.scale > 1 ? `×${enhancement.scale}, ${enhancement.enhancer}` : t("no")],
-    [t("Drift"), record.drift === null ? null : t("{n} of 255", { n: Math.round(record.drift * 100) / 100 })],
-    [t("Originality"), isMade && origin.originality !== null ? origin.originality?.toFixed(2) : null],
-    [t("Kept"), when(result.kept_at)],
-    [t("Run"), result.run],
-  ];
-  const list = h("dl", { class: "facts" });
-  for (const [name, value] of rows) {
-    if (value) list.append(h("dt", {}, name), h("dd", {}, String(value)));
-  }
-  return list;
-}
-
-function actions(found) {
-  const { result } = found;
-  const isMade = result.record.origin.kind === "generated";
-  const formats = state.schema.sections.convert.properties.format.enum;
-  const kept = result.media_type.replace("image/", "");
-  const format = h("select", { "aria-label": t("Format") }, formats.map((one) => h("option", { selected: one === kept }, one)));
-  const leave = (what) => () => (viewer.close(), what());
-  return h(
-    "div",
-    { class: "actions" },
-    h(
-      "div",
-      { class: "pair" },
-      h(
-        "button",
-        {
-          type: "button",
-          class: "main",
-          onclick: () => h("a", { href: `${found.file}?${query({ download: true, format: format.value })}`, download: "" }).click(),
-        },
-        t("Download"),
-      ),
-      format,
-    ),
-    isMade && h("button", { type: "button", onclick: leave(() => go("generate", { like: result.id })) }, t("Use these settings")),
-    isMade && otherModel(result),
-    h("button", { type: "button", onclick: leave(() => go("sketch", { from: result.id })) }, t("Send to Sketch")),
-    h("button", { type: "button", onclick: leave(() => go("compare", { result: result.id })) }, t("Compare")),
-  );
-}
-
-function otherModel(result) {
-  const { origin } = result.record;
-  const others = state.models.filter((model) => model.digest !== origin.model_digest && !model.needs.length);
-  if (!others.length) return null;
-  const which = h("select", { "aria-label": t("Other model") }, others.map((model) => h("option", { value: model.id }, modelName(model))));
-  const order = async () => {
-    const model = state.modelById(which.value);
-    const settings = settingsOf(result);
-    if (!model.styles.includes(settings.generate.style)) delete settings.generate.style;
-    if (!model.styles.includes(settings.generate.towards_style)) delete settings.generate.towards_style;
-    if (model.family !== origin.family) delete settings.generate.options;
-    delete settings.generate.prompt;
-    await submit({ kind: "generate", model: model.id, choices: settings });
-    viewer.close();
-    go("generate");
-  };
-  return h(
-    "div",
-    { class: "pair" },
-    h("button", { type: "button", onclick: () => attempt(order) }, t("Same seed, other model")),
-    which,
-  );
-}
-
-function removal(id) {
-  const later = (path, method) => api(`results/${id}${path}`, { method });
-  const bringBack = async () => {
-    await later("/restore", "POST");
-    state.hide(id, false);
-    toast(t("It is back."));
-  };
-  const remove = async () => {
-    const ids = around();
-    const next = ids[ids.indexOf(id) + 1] ?? ids[ids.indexOf(id) - 1];
-    await later("", "DELETE");
-    state.hide(id, true);
-    toast(t("Deleted; the file is removed for good in a week."), { action: t("Undo"), act: () => attempt(bringBack) });
-    if (next === undefined) viewer.close();
-    else turnTo(next);
-  };
-  return state.isHidden(id) || place.siblings.isDeleted
-    ? h("button", { type: "button", class: "restore", onclick: () => attempt(async () => (await bringBack(), viewer.close())) }, t("Restore"))
-    : h("button", { type: "button", class: "danger", onclick: () => attempt(remove) }, t("Delete"));
+/** Open a result in the viewer, which is fetched when it is first needed. */
+export async function openResult(id, siblings) {
+  const viewer = await attempt(() => import("./viewer.js"));
+  await viewer?.openResult(id, siblings);
 }
 
 /** The three settings contracts that made a result, as far as its record tells. */

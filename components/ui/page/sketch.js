@@ -190,7 +190,7 @@ export function create() {
     show: ({ from }) =>
       from &&
       attempt(async () => {
-        const answer = await fetch(`/api/results/${Number(from)}/file`);
+        const answer = await fetch(`/api/v1/results/${Number(from)}/file`);
         if (!answer.ok) throw new Error((await answer.json()).error);
         await easel.lay(await answer.blob());
         history.replaceState(null, "", "#/sketch"); // so that coming back lays it no second time

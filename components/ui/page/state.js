@@ -48,24 +48,22 @@ export async function load() {
   listen(status.last_event);
 }
 
-/** Learn which results are deleted, here or in another tab, and tell of those that went or came. */
+/** Learn which results are deleted, here or in another tab, and tell that results changed. */
 async function loadHidden() {
   const now = new Set(await api("results/deleted"));
-  const removed = [...now].filter((id) => !hidden.has(id));
-  const restored = [...hidden].filter((id) => !now.has(id));
-  for (const id of restored) hidden.delete(id);
-  for (const id of removed) hidden.add(id);
-  if (removed.length || restored.length) tellResults({ removed, restored });
+  for (const id of [...hidden]) if (!now.has(id)) hidden.delete(id);
+  for (const id of now) hidden.add(id);
+  tellMarks();
 }
 
-/** A result was deleted or brought back here, and the server has said so. */
-export function hide(id, isGone) {
-  if (isGone) hidden.add(id);
-  else hidden.delete(id);
-  tellResults(isGone ? { removed: [id], restored: [] } : { removed: [], restored: [id] });
+/** Results were deleted or brought back here, and the server has said so. */
+export function hide(ids, areGone) {
+  for (const id of ids) areGone ? hidden.add(id) : hidden.delete(id);
+  tellMarks();
 }
 
-const tellResults = (detail) => document.dispatchEvent(new CustomEvent("results-changed", { detail }));
+/** Stars, boards or deletions have changed. */
+export const tellMarks = () => document.dispatchEvent(new CustomEvent("results-changed"));
 
 export async function loadOffers() {
   [models, collections] = await Promise.all([api("models"), api("collections")]);
@@ -122,7 +120,7 @@ async function refetch() {
 }
 
 function listen(after) {
-  const source = new EventSource(`/api/events?after=${after}`);
+  const source = new EventSource(`/api/v1/events?after=${after}`);
   const on = (kind, handle) =>
     source.addEventListener(kind, (event) => handle(JSON.parse(event.data)));
   const needsNews = (event) => {

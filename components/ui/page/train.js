@@ -171,7 +171,7 @@ export function create() {
   function showGrid() {
     const images = grids[Number(place.value)];
     if (images === undefined) return;
-    const address = `/api/jobs/${shown}/grids/${images}`;
+    const address = `/api/v1/jobs/${shown}/grids/${images}`;
     if (grid.getAttribute("src") !== address) grid.src = address;
     at.textContent = images.toLocaleString();
   }

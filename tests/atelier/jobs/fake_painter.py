@@ -97,14 +97,17 @@ def convert(result: StoredResult, settings: ICS) -> IODT:
 
 
 def make_backend(workspace: Path) -> "Backend":
+    from atelier.gallery import Shelf
     from atelier.server import Backend, Thumbnails  # a worker is not to wait for it
 
     uploads = LocalUploads(workspace / "uploads")
     catalogue = WorkspaceCatalogue(Workspace(workspace), uploads)
+    store = create_store(workspace)
     return Backend(
         workspace=workspace,
         queue=create_queue(workspace, ORDERS),
-        store=create_store(workspace),
+        store=store,
+        shelf=Shelf(workspace / "shelf.sqlite", store),
         catalogue=catalogue,
         uploads=uploads,
         thumbnails=Thumbnails(workspace / "thumbnails"),

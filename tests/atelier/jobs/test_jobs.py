@@ -819,7 +819,7 @@ def test_the_projects_own_models_are_offered(catalogue: WorkspaceCatalogue) -> N
         catalogue.model("f" * 16)
 
 
-def test_a_trained_model_comes_first_and_a_damaged_one_not_at_all(
+def test_a_trained_model_is_taken_only_where_chosen_and_a_damaged_one_not_listed(
     catalogue: WorkspaceCatalogue, tmp_path: Path
 ) -> None:
     shipped = catalogue.models()[0]
@@ -829,10 +829,17 @@ def test_a_trained_model_comes_first_and_a_damaged_one_not_at_all(
         write_text(folder / "model.json", json.dumps(manifest | changed))
     offers = catalogue.models()
     assert [offer.name for offer in offers] == ["0001-r3gan-mine", *SHIPPED_MODELS]
-    assert [offer.is_default for offer in offers] == [True, False, False]
-    assert catalogue.model(offers[0].id).directory == (
-        tmp_path / "runs" / "0001-r3gan-mine" / "training" / "model"
-    )
+    assert [offer.is_default for offer in offers] == [False, True, False]
+    trained = tmp_path / "runs" / "0001-r3gan-mine" / "training" / "model"
+    assert catalogue.model(offers[0].id).directory == trained
+    place = Workspace(tmp_path)
+    assert place.find_model().directory == SHIPPED_MODELS["shipped-sketch"]
+    place.set_default("0001")
+    assert [offer.is_default for offer in catalogue.models()] == [True, False, False]
+    with pytest.raises(NoSuchOfferError):
+        place.set_default("no such model")
+    place.set_default(None)
+    assert [offer.is_default for offer in catalogue.models()] == [False, True, False]
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,9 @@ def test_settings_are_described_by_the_contracts_themselves(client: TestClient) 
 
 def test_the_api_describes_itself_and_loads_nothing_from_outside(client: TestClient) -> None:
     described = client.get("/api/openapi.json").json()
-    assert {"/api/jobs", "/api/results", "/api/uploads", "/api/events"} <= set(described["paths"])
+    assert {f"/api/v1/{name}" for name in ("jobs", "results", "uploads", "events")} <= set(
+        described["paths"]
+    )
     identifiers = re.findall(r'"operationId": "(.+?)"', json.dumps(described))
     assert len(set(identifiers)) == len(identifiers) > 20
     for page in ("/docs", "/redoc"):

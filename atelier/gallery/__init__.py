@@ -1,0 +1,14 @@
+"""The gallery: what a person does with results besides making them.
+
+shelf = Shelf(workspace.root / "shelf.sqlite", store)
+shelf.star([12, 13], is_starred=True)
+shelf.find(ResultQuery(), text="night waves", starred=True)
+
+Stars and boards lie in a database of their own beside the results store, whose files and index
+know nothing of them.
+"""
+
+from atelier.gallery.copies import archive, bare_copy
+from atelier.gallery.shelf import Board, Shelf
+
+__all__ = ["Board", "Shelf", "archive", "bare_copy"]

@@ -1,0 +1,88 @@
+"""What the routes of several files ask and answer."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from atelier.gallery import Shelf
+from interfaces.contract import Sha256
+from interfaces.iodt import MediaType, ResultQuery, StoredResult
+from interfaces.record import Record
+
+PREFIX = "/api/v1"
+"""Where every route lies; another version's would lie beside it."""
+
+
+class Answer(BaseModel):
+    """An answer: closed, so that the schema says all of it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class KeptResult(Answer):
+    """One result as the store knows it, without its place on the disk."""
+
+    id: int = Field(description="Number of the result, in the order of keeping.")
+    sha256: Sha256 = Field(description="Digest of the file.")
+    media_type: MediaType = Field(description="What the file is.")
+    width: int = Field(description="Width, pixels.")
+    height: int = Field(description="Height, pixels.")
+    run: str = Field(description="The run that made it; empty where none did.")
+    kept_at: datetime = Field(description="When it was kept, UTC.")
+    record: Record = Field(description="Provenance.")
+
+
+class ResultInfo(Answer):
+    """One result, and what a person noted of it."""
+
+    result: KeptResult = Field(description="Number, digest, type, size, run, date, record.")
+    name: str = Field(description="Name of the file.")
+    is_missing: bool = Field(description="True where the file was removed from the disk.")
+    is_starred: bool = Field(description="True where a person starred it.")
+    board: str | None = Field(description="The board it lies on; null: on none.")
+    file: str = Field(description="Where to get it.")
+    thumbnail: str = Field(description="Where to get a small one.")
+
+
+class Hidden(Answer):
+    """How many results were hidden or came back."""
+
+    changed: int = Field(description="0 where it was so already.")
+
+
+class ResultSearch(ResultQuery):
+    """Which results, a page of them."""
+
+    text: str = Field(
+        default="",
+        max_length=500,
+        description="Words that all stand in what is known of it, in any case.",
+    )
+    starred: bool | None = Field(default=None, description="Starred, or not starred.")
+    board: str | None = Field(
+        default=None, max_length=100, description="On this board; empty: on none."
+    )
+    limit: int = Field(default=50, ge=1, le=500, description="At most so many.")
+    cursor: str | None = Field(
+        default=None, max_length=100, description="`next` of the page before."
+    )
+
+    def narrowed(self, shelf: Shelf) -> ResultQuery | None:
+        """What to ask the store; None where stars, boards and texts leave nothing."""
+        own = {"cursor", "text", "starred", "board"}
+        query = ResultQuery(**self.model_dump(exclude=own))
+        return shelf.narrowed(query, text=self.text, starred=self.starred, board=self.board)
+
+
+def info_of(result: StoredResult, shelf: Shelf) -> ResultInfo:
+    """All that is told of one result."""
+    place = f"{PREFIX}/results/{result.id}"
+    return ResultInfo(
+        result=KeptResult(**{name: value for name, value in result if name != "path"}),
+        name=result.path.name,
+        is_missing=not result.path.is_file(),
+        is_starred=bool(shelf.starred([result.id])),
+        board=shelf.boards_of([result.id]).get(result.id),
+        file=f"{place}/file",
+        thumbnail=f"{place}/thumbnail",
+    )

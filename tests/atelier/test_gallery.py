@@ -1,0 +1,133 @@
+"""Stars, boards and free-text search of a store's results, and copies of them."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from atelier.gallery import Shelf, archive, bare_copy
+from components.results_store import LocalResultsStore, create
+from interfaces.iodt import ResultQuery
+from tests.helpers import make_iodt
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalResultsStore:
+    store = create(tmp_path)
+    for seed in range(6):
+        store.keep(make_iodt(seed), f"000{seed % 2}-Ніч")
+    return store
+
+
+@pytest.fixture
+def shelf(store: LocalResultsStore, tmp_path: Path) -> Shelf:
+    return Shelf(tmp_path / "shelf.sqlite", store)
+
+
+def test_stars_and_boards_say_what_they_changed(shelf: Shelf) -> None:
+    assert shelf.star([1, 2], is_starred=True) == [1, 2]
+    assert shelf.star([2, 3], is_starred=True) == [3]
+    assert shelf.starred([1, 4]) == {1}
+    assert shelf.place([1, 4], "Best") == {1: None, 4: None}
+    assert shelf.place([1, 2], "Sea") == {1: "Best", 2: None}
+    assert [(b.name, b.num_results, b.cover) for b in shelf.boards()] == [
+        ("Best", 1, 4),
+        ("Sea", 2, 2),
+    ]
+    assert shelf.star([1, 2, 3, 4], is_starred=False) == [1, 2, 3]
+    shelf.place([4], None)
+    assert [board.name for board in shelf.boards()] == ["Sea"]
+
+
+@pytest.mark.parametrize(
+    "text", ["ніч", "НІЧ seed", "WAVES", "wav 0001", "2 dcgan", "seed 3", "16x16"]
+)
+def test_text_is_found_anywhere_in_any_case(shelf: Shelf, text: str) -> None:
+    assert shelf.find(ResultQuery(), text=text)
+    assert not shelf.find(ResultQuery(), text=f"{text} nowhere")
+
+
+def test_a_number_is_meant_as_it_stands(shelf: Shelf, store: LocalResultsStore) -> None:
+    kept = store.keep(make_iodt(55), "later")
+    assert shelf.find(ResultQuery(), text="55") == [kept.id]
+    assert len(shelf.find(ResultQuery(), text="seed 5")) == 1
+
+
+def test_conditions_hold_together_and_with_typed_fields(
+    shelf: Shelf, store: LocalResultsStore
+) -> None:
+    shelf.star([2, 4], is_starred=True)
+    shelf.place([2], "Моря")
+    assert shelf.find(ResultQuery(), text="моря") == [2]
+    assert shelf.find(ResultQuery(first_seed=2), starred=True) == [4]
+    assert shelf.find(ResultQuery(), starred=True, board="") == [4]
+    assert shelf.find(ResultQuery(), starred=False) == [6, 5, 3, 1]
+    store.delete([4])
+    assert shelf.find(ResultQuery(), starred=True) == [2]
+    assert shelf.find(ResultQuery(deleted="only"), starred=True) == [4]
+    kept = store.keep(make_iodt(77), "later")
+    assert shelf.find(ResultQuery(), text="seed 77") == [kept.id]
+
+
+@settings(max_examples=30, deadline=None)
+@given(marks=st.lists(st.tuples(st.integers(1, 6), st.sampled_from(["a", "b", None])), max_size=12))
+def test_what_was_moved_can_be_moved_back(
+    marks: list[tuple[int, str | None]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    place = tmp_path_factory.mktemp("shelf")
+    shelf = Shelf(place / "shelf.sqlite", create(place))
+    undo: list[dict[int, str | None]] = []
+    for number, board in marks:
+        undo.append(shelf.place([number], board))
+    for before in reversed(undo):
+        for number, board in before.items():
+            shelf.place([number], board)
+    assert shelf.boards_of(range(1, 7)) == {}
+
+
+def test_an_archive_holds_every_picture_under_a_name_of_its_own(
+    store: LocalResultsStore,
+) -> None:
+    results = [store.keep(make_iodt(1), run) for run in ("one", "two")]
+    data = b"".join(archive(results, lambda result: store.read(result.id)))
+    with zipfile.ZipFile(io.BytesIO(data)) as packed:
+        assert packed.testzip() is None
+        assert len(set(packed.namelist())) == 2
+        assert all(packed.read(name) == store.read(results[0].id) for name in packed.namelist())
+
+
+def test_a_bare_copy_is_the_picture_without_its_record(store: LocalResultsStore) -> None:
+    picture = Image.effect_noise((32, 32), 40).convert("RGB")
+    for name in ("PNG", "WEBP", "JPEG"):
+        stream = io.BytesIO()
+        exif = Image.Exif()
+        exif[0x010E] = "a secret"
+        picture.save(stream, name, exif=exif)
+        bare = bare_copy(stream.getvalue())
+        with Image.open(io.BytesIO(bare)) as image:
+            assert image.format == name and image.size == (32, 32)
+            assert not image.getexif() and b"secret" not in bare
+    with Image.open(io.BytesIO(bare_copy(store.read(1)))) as image:
+        assert image.tobytes() == Image.open(io.BytesIO(store.read(1))).tobytes()
+
+
+def test_fifty_thousand_results_are_searched_and_starred_at_once(
+    shelf: Shelf, tmp_path: Path
+) -> None:
+    import sqlite3
+    import time
+
+    shelf.follow()
+    with sqlite3.connect(tmp_path / "shelf.sqlite") as database:
+        database.executemany(
+            "INSERT INTO texts VALUES (?, ?)",
+            ((number, f"seed {number} dcgan waves " * 8) for number in range(100, 50_100)),
+        )
+    started = time.monotonic()
+    assert not shelf.find(ResultQuery(), text="nowhere at all")
+    assert len(shelf.star(range(100, 1100), is_starred=True)) == 1000
+    assert time.monotonic() - started < 5
