@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from atelier.contracts.samples import digest, make_file_origin, make_iodt, make_origin, make_record
 from atelier.contracts.strategies import encoded, examples
 from interfaces.components import Components
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, NotFoundError
 from interfaces.iodt import (
     IODT,
-    NoSuchResultError,
     ResultQuery,
     ResultsGallery,
     ResultsStore,
@@ -199,7 +198,7 @@ def test_pages_counts_and_deletions_agree_with_find(store: ResultsStore) -> None
     assert store.purge(timedelta(days=7)) == 0
     assert store.purge(timedelta(0)) == 1
     assert not kept[4].path.exists() and kept[1].path.exists()
-    with pytest.raises(NoSuchResultError):
+    with pytest.raises(NotFoundError):
         store.get(kept[4].id)
     assert store.keep(make_iodt(9), "a").id > kept[-1].id
 

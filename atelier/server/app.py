@@ -26,20 +26,18 @@ from atelier.server.gallery_routes import gallery_routes
 from atelier.server.safety import Guard, Safety
 from atelier.server.streams import MOST_LISTENERS, Streams
 from interfaces.contract import WholeNumber
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, NotFoundError, UnavailableError
 from interfaces.ics import ICS, ImageFormat
-from interfaces.iodt import NoSuchResultError, ResultQuery
-from interfaces.jobs import BusyError, Job, JobState, JobStateError, NoSuchJobError, StopKind
-from interfaces.offers import CollectionOffer, ModelOffer, NoSuchOfferError, TrainingView, Upload
+from interfaces.iodt import ResultQuery
+from interfaces.jobs import Job, JobState, JobStateError, StopKind
+from interfaces.offers import CollectionOffer, ModelOffer, TrainingView, Upload
 
 _log = logging.getLogger("atelier.server")
 
 _STATUS: dict[type[AtelierError], int] = {
-    NoSuchJobError: 404,
-    NoSuchResultError: 404,
-    NoSuchOfferError: 404,
+    NotFoundError: 404,
     JobStateError: 409,
-    BusyError: 503,
+    UnavailableError: 503,
 }
 
 _FOREVER = "private, max-age=31536000, immutable"
@@ -228,7 +226,7 @@ def _trainings(backend: Backend) -> APIRouter:
         """A sample grid of a training, as PNG."""
         run = queue.get(job_id).run
         if run is None or not 0 <= images_seen < 10**18:
-            raise NoSuchOfferError(f"job {job_id}: no such sample grid")
+            raise NotFoundError(f"job {job_id}: no such sample grid")
         png = backend.catalogue.grid(run, images_seen)
         return Response(png, media_type="image/png", headers={"Cache-Control": _FOREVER})
 
@@ -240,7 +238,7 @@ def _events(backend: Backend, streams: Streams, app: FastAPI) -> APIRouter:
 
     def stream(after: int, job_id: int | None) -> StreamingResponse:
         if streams.num_listeners >= MOST_LISTENERS:
-            raise BusyError(f"busy: {MOST_LISTENERS} listen already; ask again later")
+            raise UnavailableError(f"busy: {MOST_LISTENERS} listen already; ask again later")
         text: AsyncGenerator[str] = streams.follow(after, job_id, lambda: app.state.is_closing())
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(text, media_type="text/event-stream", headers=headers)
@@ -362,7 +360,7 @@ def _files(backend: Backend) -> APIRouter:
                 try:
                     data = backend.thumbnails.make(picture, result.sha256, side)
                 except ValueError as error:
-                    raise NoSuchResultError(f"result {result_id}: {error}") from error
+                    raise NotFoundError(f"result {result_id}: {error}") from error
         return Response(data, media_type="image/webp", headers={"Cache-Control": _FOREVER})
 
     return router
@@ -381,7 +379,7 @@ class _Turns:
     @contextmanager
     def one(self) -> Iterator[None]:
         if not self._free.acquire(timeout=10):
-            raise BusyError("busy: many pictures are being made already; ask again later")
+            raise UnavailableError("busy: many pictures are being made already; ask again later")
         try:
             yield
         finally:
@@ -405,7 +403,7 @@ def _offers(backend: Backend) -> APIRouter:
         for model in catalogue.models():
             if model.id == model_id:
                 return list(model.styles) if model.is_conditional else []
-        raise NoSuchOfferError(f"model {model_id[:40]!r}: there is none")
+        raise NotFoundError(f"model {model_id[:40]!r}: there is none")
 
     @router.get("/collections")
     def collections() -> list[CollectionOffer]:
@@ -433,7 +431,7 @@ def _uploads(backend: Backend) -> APIRouter:
     ) -> Upload:
         """Take in a picture or an archive: the body is the file, its content decides."""
         if arriving.locked():
-            raise BusyError("busy: other files are arriving; send it again later")
+            raise UnavailableError("busy: other files are arriving; send it again later")
         async with arriving:
             return await _take_in(backend, request, name)
 
@@ -447,7 +445,7 @@ def _uploads(backend: Backend) -> APIRouter:
         """An uploaded picture, byte for byte."""
         upload = backend.uploads.get(upload_id)
         if upload.kind != "picture":
-            raise NoSuchOfferError(f"upload {upload_id}: is no picture")
+            raise NotFoundError(f"upload {upload_id}: is no picture")
         return Response(backend.uploads.path(upload_id).read_bytes(), media_type=upload.media_type)
 
     @router.get("/uploads/{upload_id}")
