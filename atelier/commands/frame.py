@@ -22,7 +22,7 @@ from components.families import FAMILIES
 from interfaces.components import Components
 from interfaces.errors import AtelierError
 from interfaces.iodt import ResultQuery
-from settings import Layer
+from settings import Layer, RunSettings
 
 WorkspaceFlag = Annotated[
     Path,
@@ -165,6 +165,15 @@ def resumed(
     elif verb != "run" or not layer:
         raise AtelierError(f"{place.root}: no `{verb}` run here to resume; start one first")
     return found
+
+
+def settings_of(
+    common: Common, verb: str, given: Layer, *, resume: bool, run: str | None
+) -> tuple[Run | None, RunSettings]:
+    """The run to go on with, if that was asked for, and its settings; else what was given."""
+    layer = common.layer(given)
+    current = resumed(common.place, verb, run, layer) if resume or run else None
+    return current, current.chosen if current else choose(layer)
 
 
 def say_run(parts: Components, run: Run) -> None:

@@ -6,15 +6,15 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from atelier import stages
-from atelier.choices import check_declared, check_generation, choose
+from atelier.choices import check_declared, check_generation
 from atelier.commands.frame import (
     Common,
     ResumeFlag,
     RunFlag,
     assembled,
     command,
-    resumed,
     say_run,
+    settings_of,
 )
 from atelier.runs import Run
 from components.common.durable import exclusive
@@ -57,9 +57,8 @@ def run(
     way: Annotated[WholeWay, Parameter(parse=False)],
 ) -> None:
     """From a folder of art to enlarged, stored images: the whole pipeline."""
-    layer, place = common.layer(given), common.place
-    current = resumed(place, "run", run, layer) if resume or run else None
-    chosen = current.chosen if current else choose(layer)
+    place = common.place
+    current, chosen = settings_of(common, "run", given, resume=resume, run=run)
     with assembled(place, chosen.components) as parts:
         # What cannot work is refused first, and weights are found and checked.
         check_declared(parts, chosen, chosen.train.family)

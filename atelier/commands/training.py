@@ -1,14 +1,13 @@
 """Training on the command line."""
 
-from atelier.choices import choose
 from atelier.commands.frame import (
     Common,
     ResumeFlag,
     RunFlag,
     assembled,
     command,
-    resumed,
     say_run,
+    settings_of,
 )
 from atelier.runs import Run
 from atelier.stages import collect
@@ -40,9 +39,8 @@ def train(
     given: Layer,
 ) -> None:
     """Train a model on a collection; --resume goes on, also to a longer --total-images."""
-    layer, place = common.layer(given), common.place
-    current = resumed(place, "train", run, layer) if resume or run else None
-    chosen = current.chosen if current else choose(layer)
+    place = common.place
+    current, chosen = settings_of(common, "train", given, resume=resume, run=run)
     with assembled(place, chosen.components) as parts:
         collection = collect(parts, chosen)
         name = f"{chosen.train.family}-{collection.name}"

@@ -26,10 +26,14 @@ WholeNumber = BeforeValidator(_number_from_text)
 """Accepts a flag's text for a `Literal` of numbers; `interfaces.contract` has the same."""
 
 
-class FamilyConfig(BaseModel):
-    """The numbers that fix a family's networks and training; they travel with the weights."""
+class _Settings(BaseModel):
+    """Values that cannot change, and no others than those that are named."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FamilyConfig(_Settings):
+    """The numbers that fix a family's networks and training; they travel with the weights."""
 
     batch_size: int = Field(default=64, ge=1, description="Images in a batch.")
 
@@ -42,10 +46,8 @@ class FamilyConfig(BaseModel):
         """Raise `ValueError` for a side of images, in pixels, that the networks cannot make."""
 
 
-class FamilyOptions(BaseModel):
+class FamilyOptions(_Settings):
     """What a person may choose when a model of the family generates."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     def for_rework(self) -> Self:
         """The same, with what suits a person's own picture where nothing was chosen for it."""
