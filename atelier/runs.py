@@ -15,7 +15,7 @@ from interfaces.errors import AtelierError
 from interfaces.igme import FREE_WHEN_RESUMED, IGME
 from settings import Layer, RunSettings, merge, resolve
 
-# What changes no pixel may change when a run is gone on with, and a training may be made longer.
+# What changes no pixel may change when a run is resumed, and a training may be made longer.
 _FREE_WHEN_RESUMED = {f"train.{name}" for name in FREE_WHEN_RESUMED} | {
     "generate.batch_size",
     "enhance.tile_pixels",

@@ -24,7 +24,7 @@ class SearchSettings(Message):
     total_seconds: float = Field(
         default=600.0,
         gt=0,
-        description="Time for the whole search, all its sessions together, seconds.",
+        description="Time for the whole search, resumed parts included, seconds.",
     )
     trial_images: int = Field(
         default=5_000,
@@ -41,28 +41,28 @@ class BenchmarkSettings(Message):
         default=5,
         ge=2,
         le=1000,
-        description="Pictures made one by one, after one to warm up; the paper takes five.",
+        description="Pictures made one by one, after one to warm up; the paper makes five.",
     )
     seed: Seed = Field(default=0, description="Seed of the picture that warms up.")
     max_batch: int = Field(
-        default=64, ge=1, le=4096, description="Larger batches are not tried; 1: none are."
+        default=64, ge=1, le=4096, description="Largest batch to try; 1 tries no batches."
     )
     batch_seconds: float = Field(
         default=60.0,
         gt=0,
-        description="A size of batch whose measurement would take longer is not tried, seconds.",
+        description="Batch sizes whose measurement would take longer are not tried, seconds.",
     )
     prompt: str = Field(
         default="a garden at dusk, oil on canvas",
         min_length=1,
         max_length=2000,
-        description="What a family that reads words is asked for.",
+        description="Prompt for a family that reads words.",
     )
     source: Path | None = Field(
         default=None,
         description=(
-            "The picture for a family that needs one, and for the enlargers; else pictures that "
-            "the project paints."
+            "The picture for a family that needs one, and for the enlargers; by default pictures "
+            "that the project paints."
         ),
     )
     enlarged_side: int = Field(
@@ -84,28 +84,35 @@ class SketchStudySettings(Message):
         description="Held-out pictures that serve as drawings; the first two are shown.",
     )
     seeds: int = Field(
-        default=16, ge=2, le=1000, description="Pictures of each drawing at a point of the curves."
+        default=16,
+        ge=2,
+        le=1000,
+        description="Pictures of each drawing at each point of the curves.",
     )
     # Not 0: of models trained so far, the constant noise is the very noise that seed 0 draws.
     seed: Seed = Field(default=1, description="Seed of the first picture; the others follow it.")
     steps: int = Field(
-        default=16, ge=1, le=1000, description="Evaluations of the network from noise to picture."
+        default=16, ge=1, le=1000, description="Network evaluations from noise to picture."
     )
     sampler: Literal["ddim", "ddpm", "dpmpp_2m"] = Field(
-        default="ddim", description="How noise is taken away."
+        default="ddim", description="Rule by which noise is removed step by step."
     )
     intensities: tuple[int, ...] = Field(
-        default=tuple(range(16)), description="Of the baseline's curve; 0 and 15 among them."
+        default=tuple(range(16)),
+        description="Intensities on the baseline's curve; 0 and 15 must be among them.",
     )
     radii: tuple[float, ...] = Field(
         default=tuple(float(radius) for radius in range(1, 13)),
-        description="Of the other curves, pixels at 64; 2 and 7 among them.",
+        description="Radii on the other curves, pixels at a side of 64; 2 and 7 among them.",
     )
     guided_radius: float = Field(
-        default=3.0, ge=0, le=64, description="Radius of our own figures, pixels at 64."
+        default=3.0,
+        ge=0,
+        le=64,
+        description="Radius in this project's own figures, pixels at a side of 64.",
     )
     sketch_guidances: tuple[float, ...] = Field(
-        default=(1.0, 3.0), description="Of the guided curve: how strongly strokes are followed."
+        default=(1.0, 3.0), description="On the guided curve: how strongly strokes are followed."
     )
     device: Device = Field(default="auto", description="Where the networks run.")
 

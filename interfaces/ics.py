@@ -31,8 +31,9 @@ class ICS(Contract):
         default=92,
         ge=1,
         le=100,
-        description="Quality of JPEG, WebP and AVIF: 100 is nearest the original.",
+        description="Quality of JPEG, WebP and AVIF: 100 is closest to the original.",
     )
     lossless: bool = Field(
-        default=False, description="WebP without loss. PNG and TIFF always are; JPEG never is."
+        default=False,
+        description="Write WebP without loss. PNG and TIFF always are lossless; JPEG never is.",
     )

@@ -22,7 +22,7 @@ Route = Literal[
 
 
 MAX_SCALE = 256
-"""No enlarger's pictures are so many times as wide; a slip of the finger is refused."""
+"""Upper limit on the scale: no enlarger goes further, so more is a typing error."""
 
 
 class IES(Contract):
@@ -62,7 +62,7 @@ class IES(Contract):
         default=1.0,
         ge=0,
         le=1,
-        description="Share of the network's picture against a plain resampling: 1 is all network.",
+        description="Share of the network in a blend with resampling: 1 is the network alone.",
     )
     tile_pixels: int = Field(
         default=1024,

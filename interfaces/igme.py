@@ -54,16 +54,18 @@ class TrainingSettings(Message):
         ),
     )
     total_images: int | None = Field(
-        default=None, ge=1, description="Stop after so many images seen. Exactly repeatable."
+        default=None, ge=1, description="Stop after this many images seen. Exactly repeatable."
     )
     total_seconds: float | None = Field(
-        default=None, gt=0, description="Stop after so many seconds of training."
+        default=None, gt=0, description="Stop after this many seconds of training."
     )
-    seed: Seed = Field(default=0, description="Fixes first weights, order of images and noise.")
+    seed: Seed = Field(
+        default=0, description="Fixes the initial weights, the order of images and the noise."
+    )
     device: Device = Field(default="auto", description="Where the network trains.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
-        description="Arithmetic of the networks; auto is bfloat16 where the machine has units.",
+        description="Arithmetic of the networks; auto is bfloat16 where the hardware supports it.",
     )
     accumulate: int = Field(
         default=1, ge=1, le=1024, description="Batches whose gradients make one update."
@@ -81,8 +83,8 @@ class TrainingSettings(Message):
         ge=0,
         lt=1,
         description=(
-            "Share of the images that is never learnt from: what the training is measured against "
-            "and its over-fitting is seen by. The images' own digests choose them."
+            "Share of the images that is never learnt from; the training is measured against them "
+            "and over-fitting shows on them. The images' own digests choose them."
         ),
     )
     measure_images: int = Field(
@@ -97,7 +99,9 @@ class TrainingSettings(Message):
         default="embedded", description="Whose features the measurements rest on, as in `evaluate`."
     )
     checkpoint_seconds: float = Field(
-        default=30.0, gt=0, description="A stopped training loses at most so many seconds."
+        default=30.0,
+        gt=0,
+        description="Seconds between checkpoints: the most that a stop can lose.",
     )
     sample_seconds: float = Field(
         default=60.0, gt=0, description="Time between sample grids and curves, seconds."
@@ -105,12 +109,12 @@ class TrainingSettings(Message):
     guardian: Literal["off", "watch", "act"] = Field(
         default="act",
         description=(
-            "Whether trouble (no numbers, divergence, collapse, over-fitting) is looked for, and "
-            "acted on: back to the last good state, with a remedy."
+            "What to do about trouble (NaN, divergence, collapse, over-fitting): 'act' goes back "
+            "to the last good state with a remedy, 'watch' only reports it."
         ),
     )
     guardian_images: int = Field(
-        default=5_000, ge=1, description="Images seen between two looks of the guardian."
+        default=5_000, ge=1, description="Images seen between two checks by the guardian."
     )
     guardian_tries: int = Field(
         default=3, ge=0, le=100, description="How often the guardian goes back before it gives up."

@@ -76,7 +76,7 @@ class IGS(Contract):
         default=0,
         ge=0,
         le=MAX_IMAGES,
-        description="Leave out so many from the front: a resumed request has them already.",
+        description="Number of images to skip at the start: a resumed request has them already.",
     )
     style: str | None = Field(
         default=None, description="A style by name, for a family that can be asked for one."
@@ -88,16 +88,16 @@ class IGS(Contract):
         default=0.5,
         ge=0,
         le=1,
-        description="How far towards `towards_style`: 0 is `style` alone, 1 the other alone.",
+        description="How far from `style` (0) to `towards_style` (1).",
     )
     prompt: str | None = Field(
         default=None,
         min_length=1,
         max_length=2000,
-        description="What the pictures shall show, in words, for a family that reads them.",
+        description="What the pictures should show, in words, for a family that reads them.",
     )
     sketch: Path | None = Field(
-        default=None, description="A drawing that the pictures keep to, for a family that can."
+        default=None, description="A drawing for the pictures to follow, for a family that can."
     )
     source: Path | None = Field(
         default=None, description="A picture to rework, for a family that can."
@@ -107,7 +107,7 @@ class IGS(Contract):
     )
     mask: Path | None = Field(
         default=None,
-        description="Where `source` is made anew: white is new, black is kept; of the same shape.",
+        description="Where `source` is repainted: white is new, black is kept; of the same shape.",
     )
     batch_size: int | None = Field(
         default=None,

@@ -103,16 +103,16 @@ class ResultQuery(Message):
     first_seed: Seed | None = Field(default=None, description="Seed not below this.")
     last_seed: Seed | None = Field(default=None, description="Seed not above this.")
     most_drift: float | None = Field(
-        default=None, ge=0, description="Moved by enlargement by at most so many levels of 255."
+        default=None, ge=0, description="Changed by enlargement by at most this many levels of 255."
     )
     least_originality: float | None = Field(
-        default=None, ge=0, description="At least so far from the nearest training image."
+        default=None, ge=0, description="At least this far from the nearest training image."
     )
     least_side: int | None = Field(
-        default=None, ge=1, le=1_000_000, description="Longer side at least so many pixels."
+        default=None, ge=1, le=1_000_000, description="Longer side at least this many pixels."
     )
     most_side: int | None = Field(
-        default=None, ge=1, le=1_000_000, description="Longer side at most so many pixels."
+        default=None, ge=1, le=1_000_000, description="Longer side at most this many pixels."
     )
     kept_after: datetime | None = Field(
         default=None, description="Kept at this time or later, ISO 8601; UTC if it names no zone."
@@ -123,12 +123,12 @@ class ResultQuery(Message):
     enhancer: str | None = Field(default=None, description="Enlarged by this network.")
     media_type: MediaType | None = Field(default=None, description="Of this file format.")
     deleted: Literal["only", "too"] | None = Field(
-        default=None, description="Deleted results 'only', or those 'too'; else none of them."
+        default=None, description="'only' deleted results, or those 'too'; by default none of them."
     )
     sort_by: Literal["newest", "drift", "originality"] = Field(
         default="newest", description="Newest first, or the least drift or originality first."
     )
-    limit: int = Field(default=100, ge=1, le=1_000_000, description="At most so many.")
+    limit: int = Field(default=100, ge=1, le=1_000_000, description="At most this many.")
 
 
 @runtime_checkable

@@ -27,11 +27,14 @@ class CollectionSettings(Message):
     data: str = Field(
         default="embedded",
         min_length=1,
-        description="A folder, zip, tar, parquet file or ArtBench-10; 'embedded' paints its own.",
+        description=(
+            "A folder, zip, tar, parquet file or ArtBench-10; 'embedded' is a set that the project "
+            "paints itself."
+        ),
     )
     styles_csv: Path | None = Field(
         default=None,
-        description="A CSV with the columns file,style; otherwise folder names are the styles.",
+        description="CSV file with columns file,style; by default folder names are the styles.",
     )
     min_side_pixels: int = Field(
         default=16, ge=1, description="Images with a shorter side are quarantined as tiny."

@@ -160,7 +160,7 @@ class Control(Protocol):
     """What the worker hands to whoever carries out a job."""
 
     def report(self, event: ProgressEvent) -> None:
-        """Say how far it is; quick, may be called as often as one likes."""
+        """Report progress; cheap, may be called as often as is convenient."""
         ...
 
     def began(self, run: str) -> None:

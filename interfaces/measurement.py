@@ -21,7 +21,7 @@ FID_WEIGHTS_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb
 """Digest of the published Inception weights: figures of these are FIDs as papers print them."""
 
 FEW_IMAGES = 2048
-"""Under so many images a covariance of Inception's 2048 features is singular."""
+"""With fewer images, the covariance of Inception's 2048 features is singular."""
 
 _NAMES: dict[Metric, str] = {
     "frechet": "Fréchet distance",
@@ -145,13 +145,15 @@ class EvaluationSettings(Message):
     seed: Seed = Field(default=0, description="Seed of the first picture.")
     against: Against = Field(
         default="training",
-        description="Which real images: those the model learnt from, those held out, or all.",
+        description=(
+            "Real images to compare with: those the model learnt from, those held out, or all."
+        ),
     )
     features: Features = Field(
         default="embedded",
         description=(
-            "Whose features: the project's own encoder, EfficientNet-Lite1 trained on ImageNet "
-            "(sees things), or Inception (published FID)."
+            "Which features to compare: those of the project's own encoder, of EfficientNet-Lite1 "
+            "trained on ImageNet (recognises objects), or of Inception (the published FID)."
         ),
     )
     inception_weights: Path | None = Field(

@@ -1,7 +1,7 @@
 """Orders: what a person asks for on the page, over the API or by a command.
 
 Nothing in an order is a path: models, collections and uploads are named by ids that the system gave
-out itself, so that whoever may submit a job may not thereby read a file of their choosing.
+out itself, so that nobody who may submit a job can use it to read a file of their choosing.
 """
 
 from typing import Annotated, ClassVar

@@ -38,7 +38,7 @@ def as_part(progress: Progress, part: str) -> Progress:
 
 
 class Pace:
-    """How long each step still takes, from what was told of it so far."""
+    """Estimates how long each step still takes from the progress reported so far."""
 
     def __init__(self) -> None:
         self._began: dict[str, tuple[float, float]] = {}

@@ -30,9 +30,11 @@ class Adoption(Message):
             "second style first); a diffusers pipeline's folder or hub id."
         ),
     )
-    family: Adoptable = Field(default="auto", description="What it is; auto goes by the ending.")
+    family: Adoptable = Field(
+        default="auto", description="What it is; auto decides by the file's suffix."
+    )
     styles: tuple[str, ...] = Field(
-        default=(), description="Names of its labels, in their order; made up where left out."
+        default=(), description="Names of its labels, in their order; by default invented."
     )
     revision: str | None = Field(default=None, description="Branch, tag or commit on the hub.")
     variant: str | None = Field(default=None, description="Variant of the weights: 'fp16'.")

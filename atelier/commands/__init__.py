@@ -52,7 +52,7 @@ _COMMANDS = {
 _FAMILIES = {
     "results": (
         "Make pictures",
-        "What was made: list it, show its records, open it.",
+        "List what was made, show how, open it.",
         {
             "list": "atelier.commands.results:list_results",
             "show": "atelier.commands.results:show_result",
@@ -62,7 +62,7 @@ _FAMILIES = {
     ),
     "models": (
         "Make pictures",
-        "The models at hand: list them, choose the one to use.",
+        "List the models, and choose the one to use.",
         {
             "list": "atelier.commands.models:list_models",
             "use": "atelier.commands.models:use_model",
@@ -70,7 +70,7 @@ _FAMILIES = {
     ),
     "study": (
         "Experiments",
-        "A paper's experiments made anew, as figures and as numbers.",
+        "Repeat a paper's experiments, as figures and as numbers.",
         {"sketch": "atelier.commands.experiments:study_sketch"},
     ),
 }

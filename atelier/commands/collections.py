@@ -9,7 +9,7 @@ from settings import Layer
 
 @command("collect", usual=("data", "styles_csv"))
 def inspect_collection(*, common: Common = Common(), given: Layer) -> None:
-    """The report on a collection: bad files, duplicates, balance of styles."""
+    """Report on a collection: bad files, duplicates, balance of styles."""
     chosen = choose(common.layer(given))
     with assembled(common.place, chosen.components) as parts:
         collection = parts.training_store.collect(chosen.collect, parts.ui.watch)

@@ -19,7 +19,9 @@ from settings import Layer, RunSettings, load_preset, merge, validate
 StudyFlag = Annotated[
     str | None,
     Parameter(
-        group=OPTIONS, metavar="NAME", help="The study's folder; else the collection's name."
+        group=OPTIONS,
+        metavar="NAME",
+        help="Name of the study's folder; by default the collection's name.",
     ),
 ]
 
@@ -46,7 +48,7 @@ def compare_presets(
         Parameter(
             group=OPTIONS,
             metavar="NAME",
-            help="The comparison's folder; else the collection's name.",
+            help="Name of the comparison's folder; by default the collection's name.",
         ),
     ] = None,
     common: Common = Common(),
@@ -146,11 +148,11 @@ def measure_costs(
     *,
     enlarger: EnlargersFlag = (),
     name: Annotated[
-        str, Parameter(group=OPTIONS, metavar="NAME", help="The ledger's folder.")
+        str, Parameter(group=OPTIONS, metavar="NAME", help="Name of the ledger's folder.")
     ] = "ledger",
     again: Annotated[
         bool,
-        Parameter(group=OPTIONS, negative=(), help="Measure anew what was measured before."),
+        Parameter(group=OPTIONS, negative=(), help="Measure again what was measured before."),
     ] = False,
     common: Common = Common(),
     given: Layer,

@@ -85,12 +85,10 @@ ResumeFlag = Annotated[
         group=OPTIONS,
         negative=(),
         show_default=False,
-        help="Go on with the newest unfinished run, or the one that --run names.",
+        help="Resume the newest unfinished run, or the one that --run names.",
     ),
 ]
-RunFlag = Annotated[
-    str | None, Parameter(group=OTHERS, metavar="NAME", help="The run to go on with.")
-]
+RunFlag = Annotated[str | None, Parameter(group=OTHERS, metavar="NAME", help="The run to resume.")]
 ModelFlag = Annotated[
     str | None,
     Parameter(
@@ -100,7 +98,7 @@ ModelFlag = Annotated[
     ),
 ]
 Pictures = Annotated[
-    list[Path], Parameter(group=OPTIONS, negative=(), help="Image files and folders of them.")
+    list[Path], Parameter(group=OPTIONS, negative=(), help="Image files, and folders of them.")
 ]
 OutputFlag = Annotated[
     Path | None,

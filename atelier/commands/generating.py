@@ -122,7 +122,7 @@ def interpolate(
     common: Common = Common(),
     given: Layer,
 ) -> None:
-    """Go from one seed's picture to another's: an animation, and all its frames on one sheet."""
+    """Morph one seed's picture into another's: an animation, and all its frames on one sheet."""
     asked = {"seeds": between, "originality": False}
     chosen = choose(merge(common.layer(given), {"generate": asked}))
     place, seeds = common.place, chosen.generate.chosen_seeds

@@ -91,7 +91,9 @@ def adopt_model(
     name: Annotated[
         str | None,
         Parameter(
-            group=OPTIONS, metavar="NAME", help="Its name here; else the file's or folder's."
+            group=OPTIONS,
+            metavar="NAME",
+            help="Its name here; by default that of the file or folder.",
         ),
     ] = None,
     workspace: WorkspaceFlag = Path("workspace"),
@@ -132,9 +134,7 @@ def default_name(source: str) -> str:
 
 GeneratedFlag = Annotated[
     Path | None,
-    Parameter(
-        group=OPTIONS, help="Measure the pictures of this folder, whoever made them; no model then."
-    ),
+    Parameter(group=OPTIONS, help="Measure the pictures in this folder instead of a model's."),
 ]
 
 

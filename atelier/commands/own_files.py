@@ -32,7 +32,7 @@ def enhance(
     common: Common = Common(),
     given: Layer,
 ) -> int:
-    """Enlarge any pictures, with Real-ESRGAN; what is there already is passed over."""
+    """Enlarge any pictures with Real-ESRGAN; results that exist already are skipped."""
     chosen = choose(common.layer(given))
     with assembled(common.place, chosen.components) as parts:
         task = _task("enhance", chosen.enhance, chosen.convert)
@@ -47,7 +47,7 @@ def convert(
     common: Common = Common(),
     given: Layer,
 ) -> int:
-    """Turn pictures into another file format; the record of our own goes with them."""
+    """Convert pictures to another file format; records made by Atelier go with them."""
     chosen = choose(common.layer(given))
     with assembled(common.place, chosen.components) as parts:
         task = _task("convert", IES(scale=1), chosen.convert)
@@ -81,7 +81,7 @@ def rework(
     common: Common = Common(),
     given: Layer,
 ) -> int:
-    """Make a new picture from each of yours with a model; what is there already is passed over.
+    """Make a new picture from each of yours with a model; results that exist already are skipped.
 
     How much of a picture is kept depends on the model. The model that comes with the project paints
     it anew in its own touch and keeps what it shows (--source-strength says how freely). Stable
@@ -121,7 +121,7 @@ def _check_reads_pictures(model: IGME) -> None:
     if family and not family.reads("source"):
         able = ", ".join(name for name, known in FAMILIES.items() if known.reads("source"))
         raise AtelierError(
-            f"{model.directory}: a {family.name} model makes nothing of a person's own picture; "
+            f"{model.directory}: a {family.name} model cannot read pictures; "
             f"name with --model one of the families {able}"
         )
 

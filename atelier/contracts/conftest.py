@@ -68,5 +68,5 @@ def _in_time(item: pytest.Item) -> Generator[None]:
             yield
     except OverdueError:
         pairs = (f"{name}={place}" for name, place in replacements(item.config).items())
-        line = f"component {', '.join(pairs) or 'of ours'}: did not come to an end in {seconds:g} s"
+        line = f"component {', '.join(pairs) or 'of ours'}: did not finish within {seconds:g} s"
         raise pytest.fail.Exception(line, pytrace=False) from None

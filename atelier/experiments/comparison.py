@@ -244,7 +244,7 @@ def _measured_how(rows: Sequence[ComparisonRow]) -> list[str]:
 
 
 def _unlike(distances: dict[str, Measurement]) -> list[str]:
-    """Pairs that may not be compared, each with the reason."""
+    """Pairs that cannot be compared, each with the reason."""
     found: list[str] = []
     for (name, mine), (other, theirs) in combinations(distances.items(), 2):
         try:

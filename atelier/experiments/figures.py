@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # a command that draws nothing does not wait for matplotlib
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Okabe and Ito 2008: told apart by the colour-blind too."""
+"""Okabe and Ito 2008: distinguishable by colour-blind readers too."""
 
 PANELS_IN_A_ROW = 3
 

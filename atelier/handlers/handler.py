@@ -52,7 +52,7 @@ class Task(Generic[OrderT]):
 
     @contextmanager
     def run(self, name: str, model: IGME | None = None) -> Generator[Run]:
-        """The job's run: begun, or gone on with; locked within, and finished after."""
+        """The job's run, begun or resumed; locked inside the block and finished after it."""
         workspace = self.places.workspace
         folder = workspace.runs / self.job.run if self.job.run else None
         if folder is not None and (folder / "run.json").exists():

@@ -12,7 +12,7 @@ from settings import Layer
 
 
 class InspectOrder(Order):
-    """The report on a collection: bad files, duplicates, balance of styles."""
+    """Report on a collection: bad files, duplicates, balance of styles."""
 
     kind: Literal["inspect"]
     collection: CollectionId = Field(description="Which collection, by its id in the catalogue.")

@@ -46,7 +46,7 @@ class ReplayHandler(Handler[ReplayOrder]):
 
 
 def replay_files(pictures: Pictures, *, common: Common = Common()) -> None:
-    """Make pictures again from their records alone, and compare them with the files."""
+    """Make pictures again from their records alone and compare them with the files."""
     with assembled(common.place, common.layer({}).get("components")) as parts:
         for path in find_pictures([Path(picture).expanduser() for picture in pictures]):
             print(replay(parts, common.place, path).line())

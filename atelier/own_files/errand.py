@@ -46,7 +46,7 @@ class Ports(Protocol):
 
     @property
     def ui(self) -> UserInterface:
-        """Is told how far it is, and which files are bad."""
+        """Hears of the progress and of files that are bad."""
         ...
 
 
@@ -274,7 +274,7 @@ def _pixels_of(path: Path) -> int:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a file that holds a result of ours can be decoded to its end."""
+    """Whether a file that holds one of Atelier's results can be decoded to its end."""
     try:
         with foreign(str(path)), Image.open(path) as image:
             image.load()

@@ -62,7 +62,7 @@ class ResultSearch(ResultQuery):
     board: str | None = Field(
         default=None, max_length=100, description="On this board; empty: on none."
     )
-    limit: int = Field(default=50, ge=1, le=500, description="At most so many.")
+    limit: int = Field(default=50, ge=1, le=500, description="At most this many.")
     cursor: str | None = Field(
         default=None, max_length=100, description="`next` of the page before."
     )

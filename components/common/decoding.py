@@ -24,7 +24,7 @@ FORMATS = (
     "PCX", "SGI", "SUN", "MSP", "XBM", "XPM", "DDS",
 )
 # fmt: on
-"""Formats that are told by their content, as Pillow names them: none runs another program."""
+"""Formats recognised by content, as Pillow names them: none runs another program."""
 
 _UNREAD = {
     b"8BPS": "a Photoshop file",

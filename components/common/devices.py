@@ -57,7 +57,7 @@ _MALLOPT = {"M_TRIM_THRESHOLD": (-1, 2**31 - 1), "M_TOP_PAD": (-2, 2**27), "M_MM
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees, where the C library can be told so.
+    """Let this process keep the memory that it frees, where the C library allows it.
 
     A training step frees and takes the same large blocks again and again; glibc maps each anew, and
     the kernel clears each page. Keeping them made steps a seventh faster (benchmarks/RESULTS.md).

@@ -18,7 +18,7 @@ _log = logging.getLogger("atelier")
 
 _TIMEOUT = (10, 30)  # seconds to connect; seconds without a byte
 _ATTEMPTS = 4  # connections tried for one file; each goes on where the last one broke off
-_PIECE = 1 << 16  # bytes read at once; so many at most are lost when a connection breaks off
+_PIECE = 1 << 16  # bytes read at once; the most that is lost when a connection breaks
 
 
 @dataclass(frozen=True)

@@ -188,7 +188,7 @@ _KNOWN: dict[Name, Callable[..., Any]] = {
         for package in ("numpy.core", "numpy._core")
     },
 }
-"""What an instruction that calls one of these names becomes: data, made by functions of ours."""
+"""What a call of one of these names becomes: data, made by functions of this module."""
 
 _STORAGE_TYPES: dict[Name, torch.dtype] = {
     Name("torch", "DoubleStorage"): torch.float64,

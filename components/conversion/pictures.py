@@ -200,7 +200,7 @@ def _carried(source: Source, samples: Samples, origin: FileOrigin) -> Carried:
 def _planes(samples: Samples) -> tuple[np.ndarray, np.ndarray | None]:
     """Levels => float planes: colours (1, 3, H, W) in [-1, 1], opacity (1, 1, H, W) in [0, 1].
 
-    Plane by plane, so that a large picture is held in floating point but once.
+    Plane by plane, so that a large picture is held in floating point only once.
     """
     height, width, num_colours = samples.colours.shape
     highest = np.float32(np.iinfo(samples.colours.dtype).max)
@@ -249,7 +249,7 @@ def _raw_profile(texts: Mapping[str, str], name: str) -> bytes | None:
 
 
 def _texts(source: Source) -> dict[str, str]:
-    """What a file says in words, but for blocks of metadata in disguise, which are read as such."""
+    """The texts of a file, except blocks of metadata in disguise, which are read as such."""
     comment = source.info.get("comment")
     if isinstance(comment, bytes) and comment.strip(b"\0 "):
         return {"Comment": _words(comment.rstrip(b"\0"))}

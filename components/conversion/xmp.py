@@ -81,7 +81,7 @@ def record_in(rdf: ElementTree.Element) -> Record | None:
 
 
 def declared_in(rdf: ElementTree.Element) -> str | None:
-    """The IPTC value in a packet, of ours or of another program; None where there is none."""
+    """The IPTC value in a packet, Atelier's or another program's; None where there is none."""
     # Both schemes are met in the wild; the vocabulary's own is http.
     value = _property(rdf, _SOURCE_TYPE)
     return value.replace("https://", "http://", 1) if value else None

@@ -114,7 +114,7 @@ class RealESRGANEnhancer:
         return (self._enlarge(batch, plan, settings, progress) for batch in batches)
 
     def planned(self, settings: IES, pixels: int | None = None) -> EnhancementRecord:
-        """What the record of a picture enlarged with these settings says, but for the route.
+        """What the record of a picture enlarged with these settings says, except the route.
 
         For whoever asks whether a picture was made so already. Finds and loads the weights, as
         `enhance` does with the same `pixels`.
@@ -177,7 +177,7 @@ class RealESRGANEnhancer:
         return _plain_plan("lanczos", settings, is_fallback=True)
 
     def _network_plan(self, settings: IES, progress: Progress, pixels: int | None) -> _Plan:
-        """The plan for networks, kept so that a check before a run loads them but once."""
+        """The plan for networks, kept so that a check before a run does not load them twice."""
         from components.common.devices import pick_device
         from components.enhancement.engines import ROUTES, check_route
         from components.enhancement.shim import network_classes
@@ -230,7 +230,7 @@ class RealESRGANEnhancer:
         return self._load(settings, find(name), find, name)
 
     def _load(self, settings: IES, source: Source, find: _Find, name: str | None = None) -> _Loaded:
-        """A network, loaded but once while its files stay as they are."""
+        """A network, loaded only once while its files stay unchanged."""
         from components.enhancement.weights import load_network
 
         twin = _twin(source.path, settings, find) if settings.denoise < 1 else None

@@ -34,7 +34,7 @@ MADE_MEAN, MADE_HIGH = 0.5, 3.0
 99.9th percentile of the deviations must stay under, in levels of 255."""
 
 SMALLEST_GAIN = 1.05
-"""A route, or a larger batch, is taken where it is so many times as fast as the simpler one."""
+"""Least gain in speed for which a route, or a larger batch, replaces the simpler one."""
 
 SIDE = 64  # pixels of the pictures that are measured with: the size that is generated
 _BATCHES = {"cpu": (1, 4), "cuda": (1, 4, 16), "mps": (1, 4)}  # pictures in one forward pass

@@ -117,7 +117,7 @@ class TiledRunner:
                     raise
                 done += self._num_whole
                 self._shrink(height, width)
-        # Weights of overlapping tiles sum to one but for the last bit.
+        # Weights of overlapping tiles sum to one up to the last bit.
         return np.clip(canvas, 0, 1, out=canvas)
 
     def _fill(self, canvas: np.ndarray, pictures: np.ndarray, progress: Progress) -> None:

@@ -12,13 +12,13 @@ class LatentOptions(FamilyOptions):
         default=1.0,
         gt=0,
         le=1,
-        description="How far latents stray from their mean: below 1 is tamer and less varied.",
+        description="How far latents may lie from their mean: below 1 is tamer and less varied.",
     )
     towards_seed: int | None = Field(
         default=None,
         ge=0,
         le=2**63 - 1,
-        description="Go from each seed's picture towards this seed's.",
+        description="Morph each seed's picture towards this seed's.",
     )
     blend: float = Field(
         default=0.5,

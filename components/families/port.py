@@ -39,7 +39,7 @@ class FamilyConfig(_Settings):
 
     @classmethod
     def adapted(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Options of a training that starts from a model of this config: its own, but for a few."""
+        """Options for a training that starts from a model of this config: mostly its own."""
         return config
 
     def check_resolution(self, resolution: int) -> None:

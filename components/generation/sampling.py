@@ -125,7 +125,7 @@ class Generation:
         return _batches(model, settings, sizes, sample, request.origin(model), style, originality)
 
     def planned(self, model: IGME, settings: IGS) -> GeneratedOrigin:
-        """What the origin of the first picture will say, but for what is found in its pixels.
+        """What the origin of the first picture will say, except what is found in its pixels.
 
         For whoever asks whether a picture was made so already, from whichever source: that may be
         left out. Checks and loads what `generate` does.

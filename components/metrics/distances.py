@@ -208,7 +208,7 @@ def spread(features: Tensor) -> float:
 
 
 def groups(count: int) -> tuple[Tensor, ...]:
-    """Ten groups of the places 0 to count - 1 (fewer of fewer places), equal but for one.
+    """Ten groups of the places 0 to count - 1 (fewer of fewer places), equal except for one.
 
     They are drawn, always the same way, since images often come ordered by style or in turn.
     """

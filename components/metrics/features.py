@@ -24,7 +24,7 @@ ENCODER_SHA256 = "2bfc52c2860891f99326bcf35286a0fd2d534f295526e2422576db4d01c740
 """The shipped encoder's digest: other weights are not it."""
 
 BATCH_SIZE = 32
-"""Pictures computed at once: always so many, since a convolution's last bits depend on it."""
+"""Pictures computed at once: always this many, since a convolution's last bits depend on it."""
 
 
 @dataclass(frozen=True)

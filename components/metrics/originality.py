@@ -66,7 +66,7 @@ class Neighbours:
         # Equal pictures' distance is not quite 0: it comes from a difference of large products.
         if typical <= 1e-6 * float(codes.double().norm(dim=1).max()):
             raise AtelierError(
-                "most training images have an exact double, so that none can be told from a copy; "
+                "most training images have an exact double, so copies cannot be recognised; "
                 "remove the doubles"
             )
         digests = torch.tensor([list(bytes.fromhex(source)) for source in sources])

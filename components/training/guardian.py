@@ -126,7 +126,7 @@ class Guardian:
 
 
 def _limit(loss: Loss, rows: Sequence[Mapping[str, float]]) -> float:
-    """What a loss may not exceed, by its own limit and by its rows so far."""
+    """Upper limit on a loss, from its own bound and its values so far."""
     limit = math.inf if loss.limit is None else loss.limit
     sizes = [abs(row[loss.name]) for row in rows if loss.name in row]
     if len(sizes) < FEWEST_ROWS:

@@ -67,7 +67,7 @@ class Container(Protocol):
 
 
 def open_container(path: Path, workspace: Path, progress: Progress) -> Container:
-    """The folder, zip or tar at `path`, told apart by content.
+    """The folder, zip or tar at `path`, recognised by content.
 
     A workspace in a folder is no part of it. A compressed tar is unpacked once, into `workspace`.
     Raises `AtelierError` for a file that is none of these.

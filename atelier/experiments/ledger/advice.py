@@ -52,7 +52,7 @@ def _rivals(best: LedgerRow, rows: Sequence[LedgerRow]) -> str:
         for row in rows
         if row is not best and row.mean_seconds - row.deviation_seconds <= reach
     ]
-    return f" (not told apart from {', '.join(near)})" if near else ""
+    return f" (not distinguishable from {', '.join(near)})" if near else ""
 
 
 def _for_memory(models: Sequence[LedgerRow]) -> list[str]:
@@ -73,7 +73,7 @@ def _for_memory(models: Sequence[LedgerRow]) -> list[str]:
 def _for_control(models: Sequence[LedgerRow]) -> str:
     known = {row.family: row for row in reversed(models) if row.family in FAMILIES}
     if not known:
-        return "For control: it cannot be told, the families are not known here."
+        return "For control: unknown, since the families are not known here."
     ways = {family: controls(FAMILIES[family]) for family in known if family}
     most = max(ways, key=lambda family: len(ways[family]))
     return f"For control: {known[most].name} ({', '.join(ways[most])})."
@@ -81,7 +81,7 @@ def _for_control(models: Sequence[LedgerRow]) -> str:
 
 def _for_quality(models: Sequence[LedgerRow]) -> str:
     """Only what was measured in the same way is ranked."""
-    unknown = "For quality: it cannot be told"
+    unknown = "For quality: unknown"
     found = {
         row.name: (row, measurement)
         for row in models
@@ -104,7 +104,7 @@ def _for_quality(models: Sequence[LedgerRow]) -> str:
     (best, distance), *rest = sorted(group, key=lambda pair: pair[1].value)
     others = [row.name for row, _ in rest]
     near = [row.name for row, other in rest if other.low <= distance.high]
-    told = f" (not told apart from {', '.join(near)})" if near else ""
+    told = f" (not distinguishable from {', '.join(near)})" if near else ""
     return f"For quality: {best.name}{told} before {', '.join(others)}; {distance.line()}."
 
 

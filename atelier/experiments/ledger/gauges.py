@@ -33,7 +33,7 @@ class Machine(Message):
 
     processor: str = Field(description="Model of the processor.")
     cores: int = Field(ge=1, description="Processors that the process may use.")
-    memory_mb: int | None = Field(description="Memory of the machine, MB; None: not told.")
+    memory_mb: int | None = Field(description="Memory of the machine, MB; None: unknown.")
     gpu: str | None = Field(description="Model of the GPU that was used; None: none was.")
     system: str = Field(description="Operating system.")
     versions: dict[str, str] = Field(description="Python, and the packages that pictures hang on.")
@@ -85,7 +85,7 @@ def _memory_mb() -> int | None:
 
 
 def resident_bytes() -> int | None:
-    """Memory that this process holds now. Where only the peak is told: the peak so far."""
+    """Memory that this process holds now; the peak so far where the system reports only that."""
     return _status("VmRSS") or peak_resident_bytes()
 
 
@@ -115,7 +115,7 @@ def _status(field: str) -> int | None:
 
 
 def available_bytes() -> int | None:
-    """Memory that a process can still take, a container's own limit heeded; None: not told."""
+    """Memory that a process can still take within a container's own limit; None: unknown."""
     rooms: list[int] = []
     try:
         text = Path("/proc/meminfo").read_text(encoding="ascii")
@@ -227,7 +227,7 @@ class EnergyMeter:
 
     @property
     def source(self) -> str:
-        """Who told, or why nobody did."""
+        """Source of the reading, or why there is none."""
         tellers = ["the processor (RAPL)"] * bool(self._rapl.num_packages)
         tellers += ["the GPU (NVML)"] * (self._gpu is not None)
         return " and ".join(tellers) or self._rapl.reason

@@ -21,7 +21,7 @@ class LedgerRow(Message):
     asked: str = Field(description="What it was asked for besides a seed; '': nothing.")
     device: str = Field(description="Where it ran.")
     load_average: FiniteFloat | None = Field(
-        description="Processes that ran or waited in the minute before; None: not told."
+        description="Processes that ran or waited in the minute before; None: unknown."
     )
     fingerprint: str = Field(description="Digest over all that makes the figures comparable.")
     pid: int | None = Field(default=None, description="The process that was measured.")
@@ -55,7 +55,9 @@ class LedgerRow(Message):
         default=None, description="By how much more the driver says is taken than before, MB."
     )
     joules: FiniteFloat | None = Field(default=None, description="Energy for a picture, joules.")
-    energy_source: str = Field(default="", description="Who told the energy, or why nobody did.")
+    energy_source: str = Field(
+        default="", description="Source of the energy reading, or why there is none."
+    )
     batches: tuple[tuple[int, FiniteFloat], ...] = Field(
         default=(), description="Sizes of batches tried, each with its images a second."
     )

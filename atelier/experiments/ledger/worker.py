@@ -42,13 +42,13 @@ if TYPE_CHECKING:  # the worker imports torch when it measures, the ledger's doo
     import torch
 
 GROWTH = 1.05
-"""A batch twice as large must make so many times the images a second, or the search is over."""
+"""Least gain in images a second from a batch twice as large; with less the search ends."""
 
 SHARE_OF_MEMORY = 0.8
 """Of the memory that is left, the most that a larger batch may be expected to take."""
 
 _BATCHES = 3
-"""A size of batch is measured by so many, the first of them to warm up."""
+"""Batches that a batch size is measured by, the first of them to warm up."""
 
 Task = Literal["generate", "encode and decode", "enlarge"]
 
@@ -80,7 +80,7 @@ def main() -> None:
     A failure is such a field; what else is said goes to standard error.
     """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # libraries that print shall not mix with the answers
+    os.dup2(2, 1)  # libraries that print must not mix with the answers
 
     def tell(fields: dict[str, JsonValue]) -> None:
         import json

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NUM_BEST = 10
 
 MIN_TRIALS_FOR_IMPORTANCE = 10
-"""Under so many trials that were judged nothing can be told from chance."""
+"""With fewer judged trials nothing can be distinguished from chance."""
 
 _SHARED = ("accumulate", "ema_halflife_images", "style_balanced", "held_out_fraction")
 """Settings of the trials outside the family's options that shape what a training learns."""
@@ -187,7 +187,7 @@ def _shown(value: Any) -> str:
 def _importance(found: dict[str, float] | None) -> str:
     title = "## Importance of each hyper-parameter\n\n"
     if found is None:
-        return f"{title}Not told yet: it takes {MIN_TRIALS_FOR_IMPORTANCE} trials.\n"
+        return f"{title}Not known yet: it takes {MIN_TRIALS_FOR_IMPORTANCE} trials.\n"
     others = [name for name in (*space.TABLE_2, "penalty_weight") if name not in found]
     rows = [
         ["hyper-parameter", "explains"],
@@ -203,7 +203,7 @@ def _importance(found: dict[str, float] | None) -> str:
 
 
 def _penalty(complete: "list[FrozenTrial]") -> str:
-    """The weight that one is told to try by hand, tried."""
+    """The trials of the weight that people are advised to tune by hand."""
     with_penalty = [trial for trial in complete if "penalty_weight" in trial.params]
     if not with_penalty:
         return ""

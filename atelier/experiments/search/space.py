@@ -43,7 +43,7 @@ TABLE_2: dict[str, tuple[Any, ...]] = {
 """Table 2, row by row, under the names of the config's fields."""
 
 PENALTY_WEIGHTS = (0.1, 100.0)
-"""λ of the gradient penalty, which people are told to try by hand: searched on a log scale."""
+"""λ of the gradient penalty, which people are advised to tune by hand: searched on a log scale."""
 
 FIELDS = frozenset({*TABLE_2, "penalty_weight"})
 

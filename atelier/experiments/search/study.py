@@ -41,7 +41,7 @@ MAX_NEVER_BEGUN = 3
 """So many trainings in a row that fail before their first image are no fault of their options."""
 
 SECONDS_BETWEEN_NOTES = 2.0
-"""A killed search loses count of at most so much of its time."""
+"""The most of its time that a killed search loses count of, seconds."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def _put_back_the_killed(study: "Study") -> None:
 def _put_back(study: "Study", trial: "FrozenTrial | Trial", num_kills: int) -> None:
     """Queue a broken-off trial's parameters again; its training goes on in the new one's name.
 
-    Done before the old one is told as failed, and once: a kill between the two loses nothing.
+    Done before the old one is marked as failed, and once: a kill in between loses nothing.
     """
     known = {other.user_attrs.get("goes_on_from") for other in study.get_trials(deepcopy=False)}
     if trial.number in known:

@@ -63,7 +63,7 @@ class Sheet(Message):
 
 
 class PaperFigure(Message):
-    """A figure of the paper made anew, or one of ours, with its numbers."""
+    """A figure of the paper repeated, or one of this project's own, with its numbers."""
 
     title: str = Field(description="Which figure, and what of.")
     sheets: tuple[Sheet, ...] = Field(description="Its pictures.")
@@ -471,7 +471,7 @@ def draw_sketch_curves(path: Path, points: Sequence[Point], from_noise: SketchNu
 
 
 def _draw_curve(axes: Axes, points: Sequence[Point], colour: str) -> None:
-    """Dots told by intensity or radius, and the upper envelope of all of them behind."""
+    """Dots labelled by intensity or radius, over the upper envelope of all of them."""
     method = points[0].method
     reached = np.array([_place(point) for point in points])
     envelope = front([_place(point) for point in points])

@@ -252,7 +252,7 @@ _MEANS = ("kept", "near", "overlap", "fidelity", "feature_distance", "detail", "
 
 
 def _spread_over(places: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """At most so many; evenly spread, since the first ones of a set are often of one style."""
+    """At most this many; evenly spread, since the first ones of a set are often of one style."""
     count = min(count, len(places))
     return places[np.arange(count) * len(places) // count]
 
@@ -379,7 +379,7 @@ STILL_VARIES = 0.25
 
 
 class Claim(Message):
-    """A sentence of the paper, or of ours, the figures it rests on, and whether they bear it."""
+    """A claim of the paper or of this project, its figures, and whether they support it."""
 
     name: str = Field(description="A few words.")
     rule: str = Field(description="When we say that it holds.")

@@ -55,7 +55,7 @@ class CycleGANConfig(FamilyConfig):
         description="Halvings in a discriminator: with 3 it judges patches of 70×70, with 2 34×34.",
     )
     lambda_cycle: float = Field(
-        default=10.0, ge=0, le=1000, description="Weight of the way there and back."
+        default=10.0, ge=0, le=1000, description="Weight of the cycle loss: there and back again."
     )
     lambda_identity: float = Field(
         default=0.5,

@@ -55,7 +55,7 @@ def _layers(state: Mapping[str, Tensor]) -> _Layers:
 
 
 def _fitted(layers: _Layers, mine: Generator) -> dict[str, Tensor]:
-    """The layers as weights of a generator of ours: both have their convolutions in one order."""
+    """The layers as weights of this project's generator: both order convolutions alike."""
     names = [
         name
         for name, module in mine.named_modules()

@@ -51,13 +51,13 @@ class SketchDiffusionConfig(FamilyConfig):
         default=2, ge=1, le=8, description="Residual blocks at each size, down and up again."
     )
     smallest: int = Field(
-        default=8, ge=2, le=64, description="Side of the smallest features, where attention is."
+        default=8, ge=2, le=64, description="Side of the smallest features, which have attention."
     )
     middle: int = Field(
         default=1,
         ge=1,
         le=32,
-        description="Rounds of attention and blocks at the smallest features.",
+        description="Pairs of attention and blocks at the smallest features.",
     )
     largest_attention: int = Field(
         default=0,
@@ -163,7 +163,7 @@ class Options(FamilyOptions):
     """
 
     steps: int = Field(
-        default=16, ge=1, le=1000, description="Evaluations of the network from noise to picture."
+        default=16, ge=1, le=1000, description="Network evaluations from noise to picture."
     )
     shift: float | None = Field(
         default=None,
@@ -181,7 +181,10 @@ class Options(FamilyOptions):
         ),
     )
     guidance: float = Field(
-        default=1.0, ge=0, le=20, description="How strongly the style is followed; 1: as learnt."
+        default=1.0,
+        ge=0,
+        le=20,
+        description="How strongly the style is followed; 1 is as it was learnt.",
     )
     sketch_guidance: float | None = Field(
         default=None,

@@ -65,7 +65,7 @@ class Options(FamilyOptions):
         default=None,
         gt=0,
         le=1,
-        description="How much of the source is made anew: small keeps it, 1 forgets it.",
+        description="How much of the source is repainted: small keeps it, 1 forgets it.",
     )
     width: int | None = Field(
         default=None,
@@ -77,19 +77,17 @@ class Options(FamilyOptions):
         default=None, ge=8, le=8192, description="Height, pixels; as for `width`."
     )
     extend_left: int = Field(
-        default=0, ge=0, le=4096, description="Pixels to paint on at the source's left."
+        default=0, ge=0, le=4096, description="Pixels to add at the left of the source."
     )
     extend_right: int = Field(
-        default=0, ge=0, le=4096, description="Pixels to paint on at the source's right."
+        default=0, ge=0, le=4096, description="Pixels to add at the right of the source."
     )
-    extend_top: int = Field(
-        default=0, ge=0, le=4096, description="Pixels to paint on above the source."
-    )
+    extend_top: int = Field(default=0, ge=0, le=4096, description="Pixels to add above the source.")
     extend_bottom: int = Field(
-        default=0, ge=0, le=4096, description="Pixels to paint on below the source."
+        default=0, ge=0, le=4096, description="Pixels to add below the source."
     )
     lora: Path | None = Field(
-        default=None, description="A LoRA file (safetensors) laid over the pipeline's weights."
+        default=None, description="A LoRA file (safetensors) applied to the pipeline's weights."
     )
     lora_scale: float = Field(default=1.0, ge=-10, le=10, description="How strong the LoRA is.")
     lora_sha256: str | None = Field(

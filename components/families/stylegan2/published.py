@@ -1,4 +1,4 @@
-"""Published StyleGAN2 networks (StyleGAN2-ADA PyTorch pickles) as models of ours.
+"""Published StyleGAN2 networks (StyleGAN2-ADA PyTorch pickles) as models of this project.
 
 The layout, as third-party readers describe it: a dict whose 'G_ema' (and 'D') are modules as
 `components.common.pickles` reads them. Parameter names are those of `_generator_names`.
@@ -113,7 +113,7 @@ def _discriminator_names(resolution: int, layers: int, is_conditional: bool) -> 
 def _taken(
     stored: Mapping[str, StoredTensor], names: Mapping[str, str], network: nn.Module
 ) -> dict[str, Tensor]:
-    """The weights for a network of ours, made on no device: each in the shape that is wanted."""
+    """The weights for this project's network, made on no device: each in the shape it needs."""
     taken: dict[str, Tensor] = {}
     for ours, wanted in network.state_dict().items():
         theirs = names[ours]
@@ -275,7 +275,7 @@ def _check_layers(
 
 @dataclass(frozen=True)
 class AdoptedModel:
-    """A published network as a model of ours: what `pipeline.py adopt` keeps."""
+    """A published network as a model of this project: what `pipeline.py adopt` keeps."""
 
     family: str
     config: dict[str, Any]

@@ -349,7 +349,7 @@ def test_advice_names_the_quickest_the_smallest_and_the_most_steerable() -> None
     assert memory.startswith("For little memory: vae, 50 MB above")
     assert control.startswith("For control: sd (seed, mask, prompt, source,")
     assert "negative prompt" in control
-    assert quality.startswith("For quality: it cannot be told")
+    assert quality.startswith("For quality: unknown")
     assert enlarging == "For enlarging quickly: enlarger, 0.01 s for a picture of 64×64."
 
 
