@@ -25,7 +25,7 @@ from interfaces.ies import IES
 from interfaces.igdt import IGDT, ImageGenerator
 from interfaces.igme import IGME, Trainer, TrainingSettings
 from interfaces.igs import IGS
-from interfaces.iodt import IODT, Converter, StoredResult
+from interfaces.iodt import IODT, SUFFIXES, Converter, StoredResult
 from interfaces.ipdt import IPDT, PreprocessingSettings, Preprocessor
 from interfaces.itdt import ITDT, CollectionSettings, TrainingStore
 from interfaces.jobs import Stopped
@@ -375,6 +375,9 @@ class GuardedConverter(_Declaring):
 
     def _check_file(self, image: IODT) -> None:
         from components.conversion import record_inside  # it brings Pillow
+
+        if image.media_type not in SUFFIXES:
+            return  # a format of its own, which only it can read
 
         try:
             record = record_inside(image.data)

@@ -50,7 +50,7 @@ def test_round_trips(chosen: IES) -> None:
         ("tile_pixels", 31),
         ("tile_pixels", 4097),
         ("tile_pixels", 64.5),
-        ("device", "gpu"),
+        ("device", ""),
         ("schema_version", 2),
         ("upscale", 4),
     ],

@@ -107,9 +107,9 @@ def test_another_scale_and_format_go_the_whole_way(tmp_path: Path) -> None:
 
 def test_what_it_does_not_declare_is_refused_by_its_name(tmp_path: Path) -> None:
     parts = assemble(tmp_path, REPLACED)
-    with pytest.raises(RefusedError, match="enhancement: enlarges by 2, 3, not 4"):
+    with pytest.raises(RefusedError, match=r"component enhancement .*: enlarges by 2, 3, not 4"):
         parts.enhancement.planned(IES(scale=4))
-    with pytest.raises(RefusedError, match="conversion: writes gif, not png"):
+    with pytest.raises(RefusedError, match=r"component conversion .*: writes gif, not png"):
         next(iter(parts.conversion.convert([], ICS())))
 
 
