@@ -13,7 +13,7 @@ from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 from cyclopts import Group, Parameter
@@ -22,10 +22,15 @@ from pydantic.fields import FieldInfo
 
 from atelier.commands.helping import OPTIONS
 from interfaces.contract import offered
+from settings import Layer
 
 # Fields that no person sets: the schema's version, a family's options (they have flags of their
 # own), and where a resumed request goes on.
 _HIDDEN = {"schema_version", "options", "skip"}
+
+
+Command = Callable[..., int | None]
+"""What carries a command out; returns its exit code, None for 0."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class _Owner:
 def flags_of(
     sections: Mapping[str, type[BaseModel]],
     options: Mapping[str, Mapping[str, type[BaseModel]]],
-    defaults: Mapping[str, Mapping[str, Any]],
+    defaults: Layer,
     names: Mapping[tuple[str, str], Iterable[str]],
     hidden: Container[tuple[str, str]] = (),
 ) -> list[Flag]:
@@ -112,7 +117,7 @@ def _joined(
     return joined
 
 
-def _with_default(info: FieldInfo, default: Any) -> FieldInfo:
+def _with_default(info: FieldInfo, default: object) -> FieldInfo:
     """The field with another default to show; as it is where there is none."""
     if default is None:
         return info
@@ -172,7 +177,7 @@ def _choices(info: FieldInfo) -> list[str]:
     return _literals(info.annotation)
 
 
-def _literals(annotation: Any) -> list[str]:
+def _literals(annotation: object) -> list[str]:
     origin = typing.get_origin(annotation)
     if origin is Literal:
         return [", ".join(str(choice) for choice in typing.get_args(annotation))]
@@ -219,9 +224,7 @@ def _bounds(info: FieldInfo) -> list[str]:
     return [" ".join(said).removeprefix("from ") if len(said) > 1 else said[0]] if said else []
 
 
-def with_flags(
-    command: Callable[..., Any], flags: Iterable[Flag], usual: Sequence[str] = ()
-) -> Callable[..., Any]:
+def with_flags(command: Command, flags: Iterable[Flag], usual: Sequence[str] = ()) -> Command:
     """A function for cyclopts: `command` with its own parameters and these flags.
 
     `command` receives what was given as its keyword argument `given`, a nested settings layer.
@@ -236,8 +239,8 @@ def with_flags(
         if parameter.name != "given"
     ]
 
-    def run(*args: Any, **kwargs: Any) -> Any:
-        given = {flag: kwargs.pop(flag.variable, None) for flag in flags}
+    def run(*args: object, **kwargs: object) -> int | None:
+        given = {flag: _typed(kwargs.pop(flag.variable, None)) for flag in flags}
         return command(*args, given=layer_of(given), **kwargs)
 
     positional = [p for p in own if p.kind is not inspect.Parameter.KEYWORD_ONLY]
@@ -253,6 +256,12 @@ def with_flags(
     return run
 
 
+def _typed(value: object) -> str | bool | None:
+    """What cyclopts hands over for a flag."""
+    assert value is None or isinstance(value, str | bool)
+    return value
+
+
 def _parameter(flag: Flag, *, is_usual: bool) -> inspect.Parameter:
     long = "--" + flag.name.replace("_", "-")
     meaning = Parameter(
@@ -264,7 +273,7 @@ def _parameter(flag: Flag, *, is_usual: bool) -> inspect.Parameter:
         show_default=False,
         show=flag.is_shown,
     )
-    kind: Any = bool | None if flag.is_switch else str | None
+    kind = bool | None if flag.is_switch else str | None
     return inspect.Parameter(
         flag.variable,
         inspect.Parameter.KEYWORD_ONLY,
@@ -293,9 +302,9 @@ _GROUP_ORDER = {
 }
 
 
-def layer_of(given: Mapping[Flag, str | bool | None]) -> dict[str, Any]:
+def layer_of(given: Mapping[Flag, str | bool | None]) -> Layer:
     """Flags as they were typed => nested settings; a long flag overrides a short one."""
-    layer: dict[str, Any] = {}
+    layer: Layer = {}
     for flag in sorted(given, key=lambda flag: "." in flag.name):
         value = given[flag]
         if value is None:

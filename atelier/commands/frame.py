@@ -12,7 +12,7 @@ from cyclopts import Parameter
 import settings
 from atelier.assembly import assemble, replacements_of
 from atelier.choices import choose
-from atelier.commands.flags import flags_of, with_flags
+from atelier.commands.flags import Command, flags_of, with_flags
 from atelier.commands.helping import OPTIONS, OTHERS
 from atelier.hearing import hear
 from atelier.runs import Run
@@ -104,8 +104,6 @@ OutputFlag = Annotated[
     Path | None,
     Parameter(group=OPTIONS, help="Write into this folder instead of the results store."),
 ]
-
-Command = Callable[..., int | None]
 
 
 def command(

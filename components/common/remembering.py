@@ -3,11 +3,11 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
+from pydantic import BaseModel, ValidationError
 
 from components.common.download import weights_cache
 from components.common.durable import write_text
@@ -15,39 +15,35 @@ from components.common.durable import write_text
 _log = logging.getLogger("atelier")
 
 
+AnswerT = TypeVar("AnswerT", bound=BaseModel)
+
+
 def remembered(
     topic: str,
     device: torch.device,
-    asked: list[Any],
-    measure: Callable[[], dict[str, Any]],
-    is_answer: Callable[[dict[str, Any]], bool] = bool,
-) -> dict[str, Any]:
+    asked: Sequence[object],
+    answer_type: type[AnswerT],
+    measure: Callable[[], AnswerT],
+) -> AnswerT:
     """The answer to what was `asked` about this machine, measured where it is not yet known.
 
     So the same pictures come out the same the next time. The answer holds for this processor,
-    number of threads and version of torch. A kept one that `is_answer` refuses is measured anew.
+    number of threads and version of torch; one that cannot be read is measured again. `asked` can
+    be written as JSON.
     """
     if device.type == "cuda":
-        machine: list[Any] = [torch.cuda.get_device_name(device)]
+        machine: list[object] = [torch.cuda.get_device_name(device)]
     else:
         machine = [dict(torch.cpu.get_capabilities()), torch.get_num_threads()]
-    key = json.dumps([topic, device.type, machine, torch.__version__, asked])
+    key = json.dumps([topic, device.type, machine, torch.__version__, list(asked)])
     name = hashlib.sha256(key.encode()).hexdigest()[:16]
     path = weights_cache().parent / topic / f"{name}.json"
-    kept = _read(path)
-    if is_answer(kept):
-        return kept
-    answer = measure()
     try:
-        write_text(path, json.dumps(answer) + "\n")
+        return answer_type.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        answer = measure()
+    try:
+        write_text(path, answer.model_dump_json() + "\n")
     except OSError as error:  # it is measured again the next time
         _log.debug("%s: cannot be kept (%s)", path, error)
     return answer
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """What a file holds; empty where it is missing or damaged."""
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}

@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 from torch import Tensor
 
 from components.common.remembering import remembered
@@ -34,9 +35,15 @@ def measured_context(network: Network, forward: Forward, device: torch.device) -
         "influence",
         device,
         [network.identity, TOLERANCE, _SAFETY],
-        lambda: {"context": _measure(network, forward)},
+        _Context,
+        lambda: _Context(context=_measure(network, forward)),
     )
-    return int(answer["context"])
+    return answer.context
+
+
+class _Context(BaseModel):
+    context: int
+    """Pixels."""
 
 
 def _measure(network: Network, forward: Forward) -> int:

@@ -5,10 +5,10 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, FiniteFloat
 from torch import Tensor
 
 from components.common.devices import has_bfloat16_vectors, pick_dtype
@@ -69,14 +69,26 @@ def choose(asked: str, network: Network, device: torch.device, is_made: bool = F
         "routes",
         device,
         [network.identity, names, bounds, SMALLEST_GAIN],
+        _Answer,
         lambda: _measure(routes, network, device, is_made),
     )
     return Choice(
-        ROUTES[answer["route"]],
-        answer["pixels_at_once"],
-        answer["deviation"],
-        answer["seconds_a_megapixel"],
+        ROUTES[answer.route],
+        answer.pixels_at_once,
+        answer.deviation,
+        answer.seconds_a_megapixel,
     )
+
+
+class _Answer(BaseModel):
+    """What was measured of a network's routes on one machine."""
+
+    route: str
+    pixels_at_once: int
+    deviation: FiniteFloat
+    seconds_a_megapixel: FiniteFloat
+    deviations: dict[str, dict[str, float]]
+    """Of every route that was tried, from float32, in levels of 255."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +120,7 @@ def _candidates(device: torch.device) -> Iterator[Route]:
             yield ROUTES["openvino-bfloat16"]
 
 
-def _measure(
-    routes: list[Route], network: Network, device: torch.device, is_made: bool
-) -> dict[str, Any]:
+def _measure(routes: list[Route], network: Network, device: torch.device, is_made: bool) -> _Answer:
     batches = _BATCHES[device.type]
     exact = build(ROUTES["float32"], network, device)
     pictures = torch.from_numpy(probe_pictures(max(batches)))
@@ -136,13 +146,13 @@ def _measure(
     seconds = _time(usable, pictures, batches, rounds)
     name, batch = _best(seconds)
     _log.info("%s", _in_words(name, batch, seconds))
-    return {
-        "route": name,
-        "pixels_at_once": batch * SIDE * SIDE,
-        "deviation": deviations[name].largest,
-        "seconds_a_megapixel": 1e6 * seconds[name, batch] / SIDE**2,
-        "deviations": {name: asdict(deviation) for name, deviation in deviations.items()},
-    }
+    return _Answer(
+        route=name,
+        pixels_at_once=batch * SIDE * SIDE,
+        deviation=deviations[name].largest,
+        seconds_a_megapixel=1e6 * seconds[name, batch] / SIDE**2,
+        deviations={name: asdict(deviation) for name, deviation in deviations.items()},
+    )
 
 
 def _in_words(name: str, batch: int, seconds: dict[tuple[str, int], float]) -> str:
@@ -151,7 +161,8 @@ def _in_words(name: str, batch: int, seconds: dict[tuple[str, int], float]) -> s
     gain = plain / seconds[name, batch]
     than = f", {gain:.1f} times as fast as the plain way" if gain >= SMALLEST_GAIN else ""
     together = f" with {batch} pictures at once" if batch > 1 else ""
-    return f"measured for this machine: the enlarger runs best as {name}{together}{than}"
+    best = "best " if len({route for route, _ in seconds}) > 1 else ""
+    return f"measured for this machine: the enlarger runs {best}as {name}{together}{than}"
 
 
 def _time(

@@ -4,6 +4,7 @@ import statistics
 import time
 
 import torch
+from pydantic import BaseModel, FiniteFloat
 
 from components.common.devices import has_bfloat16_vectors, pick_dtype
 from components.common.remembering import remembered
@@ -33,11 +34,15 @@ def choose_dtype(
         "arithmetic",
         device,
         asked,
-        lambda: {"times_as_fast": round(_measure(family, config, shape, device), 3)},
-        lambda kept: isinstance(kept.get("times_as_fast"), float),
+        _Gain,
+        lambda: _Gain(times_as_fast=round(_measure(family, config, shape, device), 3)),
     )
-    is_faster = answer["times_as_fast"] >= SMALLEST_GAIN
-    return torch.bfloat16 if is_faster else torch.float32
+    return torch.bfloat16 if answer.times_as_fast >= SMALLEST_GAIN else torch.float32
+
+
+class _Gain(BaseModel):
+    times_as_fast: FiniteFloat
+    """A step in bfloat16, against float32."""
 
 
 def _measure(family: AnyFamily, config: FamilyConfig, shape: Shape, device: torch.device) -> float:
