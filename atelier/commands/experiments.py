@@ -16,12 +16,12 @@ from interfaces.errors import AtelierError
 from interfaces.experiments import BenchmarkSettings, SearchSettings, SketchStudySettings
 from settings import Layer, RunSettings, load_preset, merge, validate
 
-StudyFlag = Annotated[
+NameFlag = Annotated[
     str | None,
     Parameter(
         group=OPTIONS,
         metavar="NAME",
-        help="Name of the study's folder; by default the collection's name.",
+        help="Name of the folder for what is found; by default the collection's name.",
     ),
 ]
 
@@ -43,14 +43,7 @@ def compare_presets(
         ),
     ],
     *,
-    name: Annotated[
-        str | None,
-        Parameter(
-            group=OPTIONS,
-            metavar="NAME",
-            help="Name of the comparison's folder; by default the collection's name.",
-        ),
-    ] = None,
+    name: NameFlag = None,
     common: Common = Common(),
     given: Layer,
 ) -> None:
@@ -99,7 +92,7 @@ _TABLE_2: Layer = {"train": {"family": "wgan_gp"}}
 )
 def search_settings(
     *,
-    name: StudyFlag = None,
+    name: NameFlag = None,
     common: Common = Common(),
     given: Layer,
 ) -> None:
@@ -203,7 +196,7 @@ _SKETCHES = load_preset("papers/sketch_diffusion")
 )
 def study_sketch(
     *,
-    name: StudyFlag = None,
+    name: NameFlag = None,
     common: Common = Common(),
     given: Layer,
 ) -> None:

@@ -68,10 +68,11 @@ def generate(
         check_generation(chosen, opened.family, opened.styles)
         parts.enhancement.planned(chosen.enhance, pixels_of(chosen.generate, opened.resolution))
         name = f"{opened.family}-{opened.dataset_name}"
+        is_new = current is None and not has_seed(layer)
         current = current or Run.begin(place, "generate", chosen, name, opened)
         say_run(parts, current)
         parts.ui.say(picked.line())
-        parts.ui.say(_seeds_line(chosen.generate, is_new=not has_seed(layer) and not resume))
+        parts.ui.say(_seeds_line(chosen.generate, is_new=is_new))
         with exclusive(current.folder / ".lock"):
             finish(parts, current, make_images(parts, current, opened))
 
@@ -98,17 +99,20 @@ def _model_of(run: Run | None, place: Workspace) -> PickedModel | None:
     return PickedModel(str(run.model), model, "as when the run was begun")
 
 
+BetweenFlag = Annotated[
+    str,
+    Parameter(
+        group=OPTIONS,
+        metavar="LIST",
+        help="Seeds to go through, as 3,7,12 or 0-4; at least two.",
+    ),
+]
+
+
 @command("generate", "enhance", usual=("style", "prompt", "scale"))
 def interpolate(
     *,
-    between: Annotated[
-        str,
-        Parameter(
-            group=OPTIONS,
-            metavar="LIST",
-            help="Seeds to go through, as 3,7,12 or 0-4; at least two.",
-        ),
-    ],
+    between: BetweenFlag,
     frames: Annotated[
         int, Parameter(group=OPTIONS, help="Pictures from each seed to the next.")
     ] = 12,
@@ -138,9 +142,9 @@ def interpolate(
         generated = frames_of(parts, opened, chosen.generate, frames)
         enlarged = parts.enhancement.enhance(generated, chosen.enhance, parts.ui.watch, pixels)
         made = list(parts.conversion.convert(enlarged, ICS(format="png")))
-        name = f"{opened.digest[:8]}-{'-'.join(map(str, seeds[:6]))}"
-        folder = place.interpolations
-        write_bytes(folder / f"{name}.{format}", animate(made, format, frames_per_second))
-        write_bytes(folder / f"{name}-frames.png", strip(made, columns=frames))
-        parts.ui.say(f"animation:     {folder / f'{name}.{format}'}")
-        parts.ui.say(f"all frames:    {folder / f'{name}-frames.png'}")
+        stem = place.interpolations / f"{opened.digest[:8]}-{'-'.join(map(str, seeds[:6]))}"
+        moving, still = stem.with_name(f"{stem.name}.{format}"), f"{stem.name}-frames.png"
+        write_bytes(moving, animate(made, format, frames_per_second))
+        write_bytes(stem.with_name(still), strip(made, columns=frames))
+        parts.ui.say(f"animation:     {moving}")
+        parts.ui.say(f"all frames:    {stem.with_name(still)}")
