@@ -15,7 +15,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,7 +71,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code. A person's error is one line, no traceback."""
     words = sys.argv[1:] if arguments is None else arguments
     settle()
-    return exit_code_of(lambda: carry_out(words, whole_way), words)
+    return exit_code_of(lambda: _by_ranks(lambda: carry_out(words, whole_way)), words)
+
+
+def _by_ranks(work: Callable[[], object]) -> object:
+    """Do the work, with the other processes that `torchrun` started, where it did."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return work()
+    from components.training import with_ranks
+
+    return with_ranks(work)
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def _plain_paper002(
 
 def _seen(trainer: r3gan.Trainer, images: Tensor) -> Tensor:
     """Augmented, and channels first in memory, as a plain loop has them."""
-    return augment(images, trainer.augment, trainer.rng).contiguous()
+    return augment(images, trainer.augment, trainer.machine.draws).contiguous()
 
 
 def _plain_r3gan(

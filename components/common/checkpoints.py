@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from components.common.durable import sha256_of, write_bytes
@@ -47,10 +47,28 @@ def save_state(path: Path, state: Mapping[str, object]) -> None:
 
     Names of dict entries may be strings or whole numbers, as in an optimiser's state.
     """
+    write_bytes(path, pack_state(state))
+
+
+def pack_state(state: Mapping[str, object]) -> bytes:
+    """Write a nested state as the bytes of a state's file."""
     tensors: dict[str, Tensor] = {}
     skeleton = json.dumps(_take_apart(state, tensors))
     metadata = {"skeleton": skeleton, "sha256": _digest(skeleton, tensors)}
-    write_bytes(path, save(tensors, metadata=metadata))
+    return save(tensors, metadata=metadata)
+
+
+def unpack_state(data: bytes) -> dict[str, Any]:
+    """Read what `pack_state` wrote, in memory; no file vouches for it."""
+    tensors, metadata = load(data), metadata_of(data)
+    state: dict[str, Any] = _put_together(json.loads(metadata["skeleton"]), tensors)
+    return state
+
+
+def metadata_of(data: bytes) -> dict[str, str]:
+    """The texts in a safetensors file's header: its length in 8 bytes, then JSON."""
+    length = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + length]).get("__metadata__", {})
 
 
 def load_state(path: Path) -> dict[str, Any]:

@@ -7,12 +7,14 @@ pass, so that a small set cannot be learnt by heart and the generator does not l
 import torch
 from torch import Tensor
 
+from components.families.draws import Draws
+
 SHIFT_FRACTION = 1 / 8
 CUTOUT_FRACTION = 1 / 2
 
 
-def augment(images: Tensor, policy: str, rng: torch.Generator) -> Tensor:
-    """Transform each image (N, 3, S, S) in [-1, 1] at random, by draws from `rng` (on the CPU).
+def augment(images: Tensor, policy: str, draws: Draws) -> Tensor:
+    """Transform each image (N, 3, S, S) in [-1, 1] at random, by `draws`.
 
     Policies: 'none'; 'flip' (mirrored left to right); 'light' (and shifted); 'full' (and
     brightness, saturation, contrast, and a square of S/2 cut out).
@@ -20,35 +22,35 @@ def augment(images: Tensor, policy: str, rng: torch.Generator) -> Tensor:
     if policy == "none":
         return images
     if policy == "full":
-        images = _colour(images, rng)
-    images = _flip(images, rng)
+        images = _colour(images, draws)
+    images = _flip(images, draws)
     if policy != "flip":
-        images = _shift(images, rng)
-    return _cut_out(images, rng) if policy == "full" else images
+        images = _shift(images, draws)
+    return _cut_out(images, draws) if policy == "full" else images
 
 
-def _uniform(images: Tensor, rng: torch.Generator) -> Tensor:
+def _uniform(images: Tensor, draws: Draws) -> Tensor:
     """One draw in [0, 1) an image: (N, 1, 1, 1) on the images' device."""
-    return torch.rand(len(images), 1, 1, 1, generator=rng).to(images.device, images.dtype)
+    return draws.uniform(len(images), 1, 1, 1).to(images.device, images.dtype)
 
 
-def _colour(images: Tensor, rng: torch.Generator) -> Tensor:
-    images = images + (_uniform(images, rng) - 0.5)  # brightness, ±0.5
+def _colour(images: Tensor, draws: Draws) -> Tensor:
+    images = images + (_uniform(images, draws) - 0.5)  # brightness, ±0.5
     grey = images.mean(dim=1, keepdim=True)
-    images = (images - grey) * (_uniform(images, rng) * 2) + grey  # saturation, ×0 to ×2
+    images = (images - grey) * (_uniform(images, draws) * 2) + grey  # saturation, ×0 to ×2
     middle = images.mean(dim=(1, 2, 3), keepdim=True)
-    return (images - middle) * (_uniform(images, rng) + 0.5) + middle  # contrast, ×0.5 to ×1.5
+    return (images - middle) * (_uniform(images, draws) + 0.5) + middle  # contrast, ×0.5 to ×1.5
 
 
-def _flip(images: Tensor, rng: torch.Generator) -> Tensor:
-    return torch.where(_uniform(images, rng) < 0.5, images.flip(3), images)
+def _flip(images: Tensor, draws: Draws) -> Tensor:
+    return torch.where(_uniform(images, draws) < 0.5, images.flip(3), images)
 
 
-def _shift(images: Tensor, rng: torch.Generator) -> Tensor:
+def _shift(images: Tensor, draws: Draws) -> Tensor:
     """Each image moved by whole pixels, zeros following in."""
     count, _, height, width = images.shape
     reach = max(1, round(height * SHIFT_FRACTION))
-    moves = torch.randint(-reach, reach + 1, (2, count, 1), generator=rng).to(images.device)
+    moves = draws.integers(-reach, reach + 1, 2, count, 1, axis=1).to(images.device)
     padded = torch.nn.functional.pad(images, [reach] * 4)
     rows = torch.arange(height, device=images.device) + reach + moves[0]
     columns = torch.arange(width, device=images.device) + reach + moves[1]
@@ -58,11 +60,11 @@ def _shift(images: Tensor, rng: torch.Generator) -> Tensor:
     return moved.permute(0, 3, 1, 2)
 
 
-def _cut_out(images: Tensor, rng: torch.Generator) -> Tensor:
+def _cut_out(images: Tensor, draws: Draws) -> Tensor:
     """A square of S/2 set to grey, its centre anywhere in the image."""
     count, _, height, width = images.shape
     half = max(1, round(height * CUTOUT_FRACTION / 2))
-    centres = torch.rand(2, count, 1, generator=rng).to(images.device)
+    centres = draws.uniform(2, count, 1, axis=1).to(images.device)
     rows = (torch.arange(height, device=images.device) - centres[0] * height).abs() < half
     columns = (torch.arange(width, device=images.device) - centres[1] * width).abs() < half
     hole = rows[:, None, :, None] & columns[:, None, None, :]

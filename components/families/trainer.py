@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from components.families.draws import Draws
 from components.families.optimisers import load_optimiser
 from components.families.port import ConfigT, NetworkT, Shape, Trouble
+from components.families.ranks import ALONE, Ranks, synchronise
 from components.families.styles import with_styles
 
 Scalars = dict[str, Tensor]
@@ -33,19 +35,26 @@ class Machine:
     """Arithmetic of the networks; weights and updates are float32 always."""
     rng: torch.Generator
     """On the CPU, so that a seed means the same on every device."""
+    ranks: Ranks = ALONE
+    """The processes that share each batch."""
+
+    @property
+    def draws(self) -> Draws:
+        """Random numbers for this rank's rows of a batch, on the CPU."""
+        return Draws(self.rng, self.ranks)
 
     def autocast(self) -> torch.autocast:
         """Compute what lies within in the machine's arithmetic."""
         is_reduced = self.dtype is not torch.float32
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=is_reduced)
 
-    def normal(self, *shape: int) -> Tensor:
-        """Draw from Normal(0, 1), on the device."""
-        return torch.randn(*shape, generator=self.rng).to(self.device)
+    def normal(self, *shape: int, axis: int = 0) -> Tensor:
+        """Draw from Normal(0, 1), on the device; `axis` of the shape counts the images."""
+        return self.draws.normal(*shape, axis=axis).to(self.device)
 
     def uniform(self, *shape: int) -> Tensor:
         """Draw from [0, 1), on the device."""
-        return torch.rand(*shape, generator=self.rng).to(self.device)
+        return self.draws.uniform(*shape).to(self.device)
 
 
 class FamilyTrainer(ABC, Generic[ConfigT]):
@@ -75,8 +84,9 @@ class FamilyTrainer(ABC, Generic[ConfigT]):
         """Learn from one batch.
 
         `images` float32 (N, 3, S, S) in [-1, 1] and `labels` int64 (N,) are on the machine's
-        device; their gradients are taken in `accumulate` equal parts and make one update. Returns
-        scalars, detached, among them the losses that the family declares.
+        device; their gradients are taken in `accumulate` equal parts and make one update. Of a
+        batch that several ranks share, they are this rank's rows; the update is the whole batch's.
+        Returns scalars, detached, among them the losses that the family declares.
         """
 
     @abstractmethod
@@ -100,6 +110,7 @@ class FamilyTrainer(ABC, Generic[ConfigT]):
         memory_format: torch.memory_format = torch.channels_last,
     ) -> NetworkT:
         """Register a network with its optimiser, on the machine's device."""
+        synchronise(network, self.machine.ranks)
         in_memory_format(network.to(self.machine.device), memory_format)
         self.networks[name] = network
         self.optimisers[name] = optimiser(network.parameters())
@@ -107,12 +118,13 @@ class FamilyTrainer(ABC, Generic[ConfigT]):
 
     @contextmanager
     def update(self, name: str, max_norm: float | None = None) -> Generator[None]:
-        """Update a network by the gradients that are taken within.
+        """Update a network by the gradients that are taken within, averaged over the ranks.
 
-        Their norm is cut to `max_norm`. Several processes would average them here, before the step.
+        Their norm is cut to `max_norm`.
         """
         self.optimisers[name].zero_grad(set_to_none=True)
         yield
+        self.machine.ranks.average_gradients(self.networks[name].parameters())
         if max_norm is not None:
             nn.utils.clip_grad_norm_(self.networks[name].parameters(), max_norm)
         self.optimisers[name].step()
@@ -122,7 +134,7 @@ class FamilyTrainer(ABC, Generic[ConfigT]):
         parts: Sequence[tuple[Tensor, ...]],
         losses: Callable[..., tuple[Tensor, Scalars]],
     ) -> Scalars:
-        """Take the mean gradient over the parts of a batch; returns the scalars' means.
+        """Take the mean gradient over the parts of a batch; returns the whole batch's scalars.
 
         `losses(*part)` returns the loss to differentiate and the scalars to report.
         """
@@ -134,7 +146,11 @@ class FamilyTrainer(ABC, Generic[ConfigT]):
             for name, value in found.items():
                 share = value.detach() / len(parts)
                 sums[name] = sums[name] + share if name in sums else share
-        return sums
+        return self.machine.ranks.means(sums)
+
+    def count_of(self, rows: Tensor) -> int:
+        """How many images the whole batch has, of which these (n, …) are this rank's."""
+        return len(rows) * self.machine.ranks.count
 
     def one_hot(self, labels: Tensor) -> Tensor:
         """Turn labels (N,) into rows of styles (N, K)."""
@@ -229,8 +245,21 @@ def frozen(network: nn.Module) -> Generator[None]:
 
 
 def parts_of(accumulate: int, *rows: Tensor) -> list[tuple[Tensor, ...]]:
-    """Split tensors (N, …) alike into `accumulate` parts."""
-    return list(zip(*(tensor.chunk(accumulate) for tensor in rows), strict=True))
+    """Split tensors (N, …) alike into `accumulate` parts, each of every `accumulate`-th row.
+
+    So a part of the whole batch is the same rows whether one process has them or several ranks do.
+    """
+    return [
+        tuple(_every(tensor, place, accumulate) for tensor in rows) for place in range(accumulate)
+    ]
+
+
+def _every(rows: Tensor, place: int, count: int) -> Tensor:
+    """The rows `place`, `place + count`, …, laid out in memory as all are."""
+    part = rows[place::count]
+    if rows.ndim == 4 and rows.is_contiguous(memory_format=torch.channels_last):
+        return part.contiguous(memory_format=torch.channels_last)
+    return part.contiguous()
 
 
 def rate_factor(trouble: Trouble) -> float:

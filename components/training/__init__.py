@@ -7,7 +7,9 @@
 Torch is imported by the first call, not by this door.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from components.training.records import (
     Distance,
@@ -20,9 +22,14 @@ from interfaces.igme import IGME, TrainingSettings
 from interfaces.ipdt import IPDT
 from interfaces.progress import Progress
 
+T = TypeVar("T")
+
 
 class LocalTrainer:
-    """Trains on this machine, in this process. The port is `interfaces.igme.Trainer`."""
+    """Trains in this process and those that `torchrun` started beside it.
+
+    The port is `interfaces.igme.Trainer`.
+    """
 
     def __init__(self, cache: Path) -> None:
         """Features of prepared sets, which measuring needs, are kept in the folder `cache`."""
@@ -43,6 +50,16 @@ class LocalTrainer:
         return train(prepared, settings, run, self.cache, progress)
 
 
+def with_ranks(work: Callable[[], T]) -> T | None:
+    """Do the work on rank 0, whose trainings the other processes of `torchrun` share.
+
+    For a process that `torchrun` started. Returns None on the others, once rank 0 has done.
+    """
+    from components.training.crew import lead_or_follow
+
+    return lead_or_follow(work)
+
+
 def create(workspace: Path) -> LocalTrainer:
     """Make the component for the pipeline; each call names the folder it trains in."""
     return LocalTrainer(workspace / "features")
@@ -56,4 +73,5 @@ __all__ = [
     "TrainingFolder",
     "create",
     "frechet",
+    "with_ranks",
 ]

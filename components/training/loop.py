@@ -32,6 +32,7 @@ from components.training.beginning import (
     start_from,
     start_model,
 )
+from components.training.crew import Crew, check_divides, own_rows, present_ranks
 from components.training.curves import Curves
 from components.training.ema import AveragedNetwork
 from components.training.guardian import Guardian, Sighting
@@ -74,6 +75,7 @@ def _train(
     origin = start_model(settings)
     device = pick_device(settings.device)
     keep_freed_memory()
+    ranks = present_ranks()
     rng = torch.Generator().manual_seed(settings.seed)
     shape = Shape(prepared.resolution, len(prepared.styles))
     method = family.method()
@@ -83,7 +85,8 @@ def _train(
         arithmetic = str(dtype).removeprefix("torch.")
         begun = identity(prepared, settings, config, origin, arithmetic)
         save_or_compare(run / "settings.json", begun, family.config, origin)
-        trainer = method.build_trainer(config, shape, Machine(device, dtype, rng))
+        check_divides(config.batch_size, ranks)
+        trainer = method.build_trainer(config, shape, Machine(device, dtype, rng, ranks))
     except ValueError as error:
         raise AtelierError(f"{family.name}: {error}") from error
     if origin is not None:
@@ -97,6 +100,7 @@ def _train(
     order = ImageOrder(labels[training], settings.seed, settings.style_balanced)
     curves, guardian = Curves(family.losses), Guardian()
     watch = Watch(prepared, settings, family, config, cache, progress)
+    crew = Crew(trainer)
     images_seen, seconds_before = 0, 0.0
 
     states, folder = States(run), TrainingFolder(run)
@@ -147,6 +151,7 @@ def _train(
             did += f", {trainer.remedy(sighting.trouble) or 'other noise'}"
         else:
             did += f", given up after {settings.guardian_tries} tries"
+        crew.send_state()
         _log.warning("%s", guardian.note(sighting, seen, spent, did))
         save_state(states.good, state())  # the next time it is gone back to, the remedy counts
         states.save(state())
@@ -168,12 +173,14 @@ def _train(
     last_saved = last_shown = time.monotonic()
     batch_size = config.batch_size * settings.accumulate
     with ExitStack() as stack:
+        stack.enter_context(crew.sharing(prepared, settings))
         is_interrupted = stack.enter_context(_interrupt_after_this_step())
         writer = stack.enter_context(_tensorboard(run)) if settings.tensorboard else None
         while not (guardian.has_given_up or _is_over(settings, images_seen, seconds())):
             # One step.
             chosen = training[order.take(images_seen, batch_size)]
-            metrics = trainer.step(*batches.take(chosen), settings.accumulate)
+            with crew.step(images_seen):
+                metrics = trainer.step(*batches.take(own_rows(chosen, ranks)), settings.accumulate)
             images_seen += batch_size
             averaged.update(trainer.network, batch_size, images_seen)
 
@@ -200,6 +207,7 @@ def _train(
             if sighting is not None and settings.guardian == "act":
                 if sighting.trouble == "over-fitting":
                     did = trainer.remedy("over-fitting") or "no remedy is known"
+                    crew.send_state()
                     _log.warning("%s", guardian.note(sighting, images_seen, seconds(), did))
                 else:
                     go_back(sighting)

@@ -306,7 +306,7 @@ class Trainer(FamilyTrainer[CycleGANConfig]):
             fakes = self._teach_generators(reals)
         with self.update("discriminators"):
             self._teach_discriminators(reals, fakes)
-        self.images_seen += len(images)
+        self.images_seen += self.count_of(images)
         return dict(self.newest)
 
     def _anneal(self) -> None:
@@ -327,17 +327,20 @@ class Trainer(FamilyTrainer[CycleGANConfig]):
             "cycle_loss": config.lambda_cycle,
             "identity_loss": config.lambda_cycle * config.lambda_identity,
         }
-        tally = _Tally()
+        tally = _Tally(self.machine, SCALARS[:3])
         fakes: list[list[Tensor]] = [[], []]
         for way, parts, made in zip(self.ways, reals, fakes, strict=True):
-            count = sum(map(len, parts))
-            for real in filter(len, parts):
+            count = self._mean_count(parts)
+            for real in parts:
+                if not len(real):
+                    made.append(real)  # of no images, none
+                    continue
                 with self.machine.autocast():
                     fake, losses = generator_losses(real, way.there, way.back, way.judge)
                 means = {name: loss.sum() / count for name, loss in losses.items()}
                 torch.stack([weights[name] * mean for name, mean in means.items()]).sum().backward()
                 tally.add(means)
-                made.append(fake.detach())
+                made.append(fake.detach().float())
             tally.end_of_way(count > 0)
         self.newest |= tally.means()
         return fakes
@@ -345,22 +348,33 @@ class Trainer(FamilyTrainer[CycleGANConfig]):
     def _teach_discriminators(
         self, reals: Sequence[Sequence[Tensor]], fakes: Sequence[Sequence[Tensor]]
     ) -> None:
-        tally = _Tally()
+        tally = _Tally(self.machine, SCALARS[3:])
         for way, made, others in zip(self.ways, fakes, reals[::-1], strict=True):
-            real = [part for part in others if len(part)]
-            if made and real:
-                fake = [way.pool.exchange(part, self.machine.rng) for part in made]
-                self._judge(way, "real_score", 1.0, real, tally)
+            has_both = self._mean_count(made) > 0 and self._mean_count(others) > 0
+            if has_both:
+                fake = [self._pooled(way.pool, part) for part in made]
+                self._judge(way, "real_score", 1.0, others, tally)
                 self._judge(way, "fake_score", 0.0, fake, tally)
-            tally.end_of_way(bool(made and real))
+            tally.end_of_way(has_both)
         self.newest |= tally.means()
+
+    def _mean_count(self, parts: Sequence[Tensor]) -> float:
+        """How many images all parts have, the ranks' mean."""
+        count = torch.tensor(float(sum(map(len, parts))), device=self.machine.device)
+        return float(self.machine.ranks.mean(count))
+
+    def _pooled(self, pool: ImagePool, fresh: Tensor) -> Tensor:
+        """What the pool gives for these images; every rank keeps the same pool, of all images."""
+        everyones = self.machine.ranks.gather(fresh)
+        given = pool.exchange(torch.cat(everyones), self.machine.rng)
+        return given.split([len(part) for part in everyones])[self.machine.ranks.index]
 
     def _judge(
         self, way: _Way, name: str, target: float, parts: Sequence[Tensor], tally: "_Tally"
     ) -> None:
         """Teach a way's judge that images are real (target 1) or generated (0)."""
-        count = sum(map(len, parts))
-        for part in parts:
+        count = self._mean_count(parts)
+        for part in filter(len, parts):
             with self.machine.autocast():
                 scores = way.judge(part)
             # Halved, so that the discriminators learn more slowly (section 7.1).
@@ -402,19 +416,23 @@ class Trainer(FamilyTrainer[CycleGANConfig]):
 class _Tally:
     """Scalars of a step: summed over parts, then the mean over the ways that had any."""
 
-    def __init__(self) -> None:
-        self.sums: Scalars = {}
+    def __init__(self, machine: Machine, names: Sequence[str]) -> None:
+        self.ranks = machine.ranks
+        self.sums = {name: torch.zeros((), device=machine.device) for name in names}
         self.num_ways = 0
 
     def add(self, found: Scalars) -> None:
         for name, value in found.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value.detach()
+            self.sums[name] += value.detach()
 
     def end_of_way(self, had_images: bool) -> None:
         self.num_ways += had_images
 
     def means(self) -> Scalars:
-        return {name: total / self.num_ways for name, total in self.sums.items()}
+        """The whole batch's; none where no way had images."""
+        if not self.num_ways:
+            return {}
+        return {name: s / self.num_ways for name, s in self.ranks.means(self.sums).items()}
 
 
 def _exchanged(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -32,6 +32,8 @@ from components.families.trainer import (
 
 STYLE_DIM = 64
 SLOPE = 0.2
+PENALTIES = ("r1_penalty", "r2_penalty")
+"""Scalars of the steps at which they are due; in between, the last ones are reported."""
 STRONGER: dict[Augmentation, Augmentation] = {"none": "flip", "flip": "light", "light": "full"}
 """What a remedy makes of an augmentation."""
 
@@ -219,15 +221,16 @@ class Trainer(FamilyTrainer[R3GANConfig]):
         real_scores: list[Tensor] = []
         with self.update("discriminator"):
             loss = partial(self._discriminator_loss, gamma, real_scores)
-            scalars = self.accumulate(parts, loss) | self.penalties
+            scalars = self.accumulate(parts, loss)
+        self.penalties |= {name: scalars[name] for name in PENALTIES if name in scalars}
         judged = [
             (fake, style, scores)
             for (_, fake, style), scores in zip(parts, real_scores, strict=True)
         ]
         with self.update("generator"), frozen(self.discriminator):
-            scalars |= self.accumulate(judged, self._generator_loss)
+            scalars |= self.accumulate(judged, self._generator_loss) | self.penalties
         self.num_steps += 1
-        self.images_seen += len(images)
+        self.images_seen += self.count_of(images)
         return scalars
 
     def _anneal(self) -> float:
@@ -264,7 +267,7 @@ class Trainer(FamilyTrainer[R3GANConfig]):
             r1 = zero_centred_penalty(real_logits, real)
             r2 = zero_centred_penalty(fake_logits, fake)
             loss = loss + interval * gamma / 2 * (r1 + r2)
-            self.penalties = {"r1_penalty": r1.detach(), "r2_penalty": r2.detach()}
+            scalars |= {"r1_penalty": r1, "r2_penalty": r2}
         return loss, scalars
 
     def _generator_loss(
@@ -275,7 +278,7 @@ class Trainer(FamilyTrainer[R3GANConfig]):
         return loss, {"generator_loss": loss}
 
     def _augmented(self, images: Tensor) -> Tensor:
-        seen = augment(images, self.augment, self.machine.rng)
+        seen = augment(images, self.augment, self.machine.draws)
         return seen.contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()

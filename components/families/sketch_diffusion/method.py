@@ -34,6 +34,7 @@ from torch.nn import functional as F
 from components.common.efficientnet import load_lite0
 from components.families import drawing
 from components.families.augment import augment
+from components.families.draws import Draws
 from components.families.optimisers import adam
 from components.families.port import Inputs, Method, Request, Shape, Trouble
 from components.families.sampling import SAMPLING_BATCH, square
@@ -163,15 +164,15 @@ def hints_of(distances: Tensor, radius: Tensor) -> Tensor:
     return torch.cat([lines, near], dim=1)
 
 
-def displaced(distances: Tensor, radius: Tensor, rng: torch.Generator) -> Tensor:
-    """Lines moved smoothly, at no place farther than the radius, by draws from `rng`.
+def displaced(distances: Tensor, radius: Tensor, draws: Draws) -> Tensor:
+    """Lines moved smoothly, at no place farther than the radius, by `draws`.
 
     A person's line is not where the picture's is. So the network learns that pictures' lines lie
     within the radius of those shown: a small one keeps them, a large one takes them as a wish.
     """
     count, _, side, _ = distances.shape
-    draws = torch.randn(count, 2, WARP_CELLS + 1, WARP_CELLS + 1, generator=rng) * 0.6
-    moves = F.interpolate(draws, (side, side), mode="bicubic", align_corners=True)
+    drawn = draws.normal(count, 2, WARP_CELLS + 1, WARP_CELLS + 1) * 0.6
+    moves = F.interpolate(drawn, (side, side), mode="bicubic", align_corners=True)
     moves = moves / moves.norm(dim=1, keepdim=True).clamp_min(1)
     moves = moves.permute(0, 2, 3, 1) * radius[:, None, None, None] * (2 / side)
     grid = F.affine_grid(torch.eye(2, 3).expand(count, -1, -1), [count, 1, side, side], False)
@@ -219,9 +220,10 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         """One update; the loss is the squared error of x0 in units of the linear estimate's."""
         self._anneal()
         if self.config.flip:
-            images = augment(images, "flip", self.machine.rng)
+            images = augment(images, "flip", self.machine.draws)
         mask, hints = self._strokes(images)
-        t = draw_noise_levels(len(images), self.config.schedule, self.machine.rng)
+        count, schedule = self.count_of(images), self.config.schedule
+        t = self.machine.ranks.rows(draw_noise_levels(count, schedule, self.machine.rng))
         t = shifted(t, self.config.noise_shift).to(self.machine.device)
         noisy = add_noise(images, self.machine.normal(*images.shape), t)
         if self.config.conditioning == "radius_mask":
@@ -230,7 +232,7 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         parts = parts_of(accumulate, images, noisy, t, styles, mask, hints)
         with self.update("network", max_norm=LARGEST_GRADIENT):
             scalars = self.accumulate(parts, self._loss)
-        self.images_seen += len(images)
+        self.images_seen += count
         return scalars
 
     def _loss(
@@ -272,7 +274,7 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         config = self.config
         if not config.takes_strokes:
             return everywhere, nothing
-        radius = torch.rand(count, generator=self.machine.rng)
+        radius = self.machine.draws.uniform(count)
         radius = config.min_radius + radius * (config.max_radius - config.min_radius)
         strokes = drawing.strokes_of_pictures(images.cpu().numpy())
         is_drawn = torch.from_numpy(strokes.any(axis=(1, 2, 3)))[:, None, None, None]
@@ -283,11 +285,11 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         least = np.float32(config.fewest_lines)
         shares = least + (1 - least) * self._draw(count)
         strokes = drawing.leave_out(strokes, shares, self._draw(count, 64))
-        far = displaced(torch.from_numpy(drawing.distances(strokes)), radius, self.machine.rng)
+        far = displaced(torch.from_numpy(drawing.distances(strokes)), radius, self.machine.draws)
         return everywhere, hints_of(far, radius).to(device) * kept
 
     def _draw(self, *shape: int) -> drawing.Floats:
-        return torch.rand(shape, generator=self.machine.rng).numpy()
+        return self.machine.draws.uniform(*shape).numpy()
 
     def _kept(self, count: int, dropout: float) -> Tensor:
         """1 or, for a random share, 0: (count, 1)."""

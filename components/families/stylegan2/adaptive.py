@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from components.families.draws import Draws
+
 SCALE_DEVIATION = 0.2
 SHIFT = 0.125
 BRIGHTNESS_DEVIATION = 0.2
@@ -28,19 +30,19 @@ def adjusted(p: float, mean_sign: float, target: float, images: int, full_images
     return min(1.0, max(0.0, p + step))
 
 
-def augment(images: Tensor, p: float, rng: torch.Generator) -> Tensor:
-    """Images (N, 3, S, S) float32, each transformed with probability p, by draws from `rng`.
+def augment(images: Tensor, p: float, draws: Draws) -> Tensor:
+    """Images (N, 3, S, S) float32, each transformed with probability p, by `draws`.
 
     p = 0 gives the images themselves. Gradients pass once (not twice) through the geometry.
     """
     if p == 0:
         return images
     with torch.autocast(images.device.type, enabled=False):  # places need float32
-        return _augment(images, p, rng)
+        return _augment(images, p, draws)
 
 
-def _augment(images: Tensor, p: float, rng: torch.Generator) -> Tensor:
-    moves, colours = _geometry(images, p, rng), _colour(len(images), p, rng)
+def _augment(images: Tensor, p: float, draws: Draws) -> Tensor:
+    moves, colours = _geometry(images, p, draws), _colour(len(images), p, draws)
     is_moved = (moves != torch.eye(3)).flatten(1).any(dim=1)
     theta = moves[:, :2].to(images.device)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
@@ -53,63 +55,63 @@ def _augment(images: Tensor, p: float, rng: torch.Generator) -> Tensor:
     return torch.where(is_tinted[:, None, None, None], tinted, images)
 
 
-class _Draws:
+class _Sometimes:
     """Draws for N images, each replaced by its neutral value with probability 1 - p."""
 
-    def __init__(self, count: int, p: float, rng: torch.Generator) -> None:
-        self.count, self.p, self.rng = count, p, rng
+    def __init__(self, count: int, p: float, draws: Draws) -> None:
+        self.count, self.p, self.draws = count, p, draws
 
     def _sometimes(self, values: Tensor, neutral: float, p: float | None) -> Tensor:
-        chosen = torch.rand(self.count, generator=self.rng) < (self.p if p is None else p)
+        chosen = self.draws.uniform(self.count) < (self.p if p is None else p)
         return torch.where(chosen, values, torch.tensor(neutral))
 
     def uniform(self, low: float, high: float, neutral: float, p: float | None = None) -> Tensor:
-        values = torch.rand(self.count, generator=self.rng) * (high - low) + low
+        values = self.draws.uniform(self.count) * (high - low) + low
         return self._sometimes(values, neutral, p)
 
     def normal(self, deviation: float) -> Tensor:
-        return self._sometimes(torch.randn(self.count, generator=self.rng) * deviation, 0.0, None)
+        return self._sometimes(self.draws.normal(self.count) * deviation, 0.0, None)
 
     def both(self, draw: Callable[[int], Tensor]) -> tuple[Tensor, Tensor]:
         """Across and down: both or neither."""
-        chosen = torch.rand(self.count, generator=self.rng) < self.p
+        chosen = self.draws.uniform(self.count) < self.p
         across, down = (torch.where(chosen, draw(self.count), torch.tensor(0.0)) for _ in range(2))
         return across, down
 
     def whole(self, below: int) -> Tensor:
-        values = torch.randint(below, (self.count,), generator=self.rng).float()
+        values = self.draws.integers(0, below, self.count).float()
         return self._sometimes(values, 0.0, None)
 
 
-def _geometry(images: Tensor, p: float, rng: torch.Generator) -> Tensor:
+def _geometry(images: Tensor, p: float, draws: Draws) -> Tensor:
     """From where in the image each picture's points are taken: (N, 3, 3), sides being [-1, 1]."""
-    draws = _Draws(len(images), p, rng)
+    some = _Sometimes(len(images), p, draws)
     pixels = images.shape[-1]
     # Pixel moves. The draws are as likely as their inverses, so no matrix needs inverting.
-    matrix = _scaling(1 - 2 * draws.whole(2), torch.ones(len(images)))
-    matrix = matrix @ _rotation(draws.whole(4) * (math.pi / 2))
-    shifts = draws.both(lambda count: torch.rand(count, generator=rng) * 2 * SHIFT - SHIFT)
+    matrix = _scaling(1 - 2 * some.whole(2), torch.ones(len(images)))
+    matrix = matrix @ _rotation(some.whole(4) * (math.pi / 2))
+    shifts = some.both(lambda count: draws.uniform(count) * 2 * SHIFT - SHIFT)
     matrix = matrix @ _translation(*((shift * pixels).round() / pixels for shift in shifts))
     # Geometry. Two rotations: each by the root, so that p is the chance of any.
     once = 1 - math.sqrt(1 - p)
-    scale = draws.normal(SCALE_DEVIATION).exp2()
+    scale = some.normal(SCALE_DEVIATION).exp2()
     matrix = matrix @ _scaling(scale, scale)
-    matrix = matrix @ _rotation(draws.uniform(-math.pi, math.pi, 0.0, once))
-    stretch = draws.normal(SCALE_DEVIATION).exp2()
+    matrix = matrix @ _rotation(some.uniform(-math.pi, math.pi, 0.0, once))
+    stretch = some.normal(SCALE_DEVIATION).exp2()
     matrix = matrix @ _scaling(stretch, 1 / stretch)
-    matrix = matrix @ _rotation(draws.uniform(-math.pi, math.pi, 0.0, once))
-    shifts = draws.both(lambda count: torch.randn(count, generator=rng) * SHIFT)
+    matrix = matrix @ _rotation(some.uniform(-math.pi, math.pi, 0.0, once))
+    shifts = some.both(lambda count: draws.normal(count) * SHIFT)
     return matrix @ _translation(*shifts)
 
 
-def _colour(count: int, p: float, rng: torch.Generator) -> Tensor:
+def _colour(count: int, p: float, draws: Draws) -> Tensor:
     """What is done to (R, G, B, 1): (N, 4, 4)."""
-    draws = _Draws(count, p, rng)
-    brightness = draws.normal(BRIGHTNESS_DEVIATION)
-    contrast = draws.normal(CONTRAST_DEVIATION).exp2()
-    is_flipped = draws.whole(2)
-    hue = draws.uniform(-math.pi, math.pi, 0.0)
-    saturation = draws.normal(SATURATION_DEVIATION).exp2()
+    some = _Sometimes(count, p, draws)
+    brightness = some.normal(BRIGHTNESS_DEVIATION)
+    contrast = some.normal(CONTRAST_DEVIATION).exp2()
+    is_flipped = some.whole(2)
+    hue = some.uniform(-math.pi, math.pi, 0.0)
+    saturation = some.normal(SATURATION_DEVIATION).exp2()
 
     grey = torch.full((3, 3), 1 / 3)  # onto the axis v = (1, 1, 1)/√3: v vᵀ
     cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)

@@ -19,9 +19,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from components.families.draws import Draws
 from components.families.latent import LatentOptions
 from components.families.optimisers import adam
 from components.families.port import Method, NetworkT, Request, Shape, Trouble
+from components.families.ranks import Ranks
 from components.families.sampling import draw_latents, in_fixed_batches, square
 from components.families.stylegan2.adaptive import adjusted, augment
 from components.families.stylegan2.config import Augmentation, Options, StyleGAN2Config
@@ -82,6 +84,23 @@ def truncate(ws: Tensor, average: Tensor, psi: float, layers: int | None) -> Ten
 # ---------------------------------------------------------------- trainer
 
 
+def check_share(config: StyleGAN2Config, ranks: Ranks) -> None:
+    """Refuse ranks whose rows would not be whole groups of the minibatch deviation.
+
+    Path lengths are taken of every second image, so that the rows must be even in number too.
+    """
+    if ranks.is_alone:
+        return
+    whole = config.batch_size
+    group = next(n for n in range(min(config.deviation_group, whole), 0, -1) if whole % n == 0)
+    unit = math.lcm(group, 2) if config.path_length else group
+    if whole // ranks.count % unit:
+        raise ValueError(
+            f"batch_size {whole} over {ranks.count} ranks: each needs a multiple of {unit} images; "
+            f"choose a multiple of {unit * ranks.count}"
+        )
+
+
 @dataclass(frozen=True)
 class _Latents:
     """All that a batch of pictures is drawn from."""
@@ -108,6 +127,7 @@ class Trainer(FamilyTrainer[StyleGAN2Config]):
     )
 
     def __init__(self, config: StyleGAN2Config, shape: Shape, machine: Machine) -> None:
+        check_share(config, machine.ranks)
         super().__init__(config, shape, machine)
         self.generator = self._new("generator", Generator(config, shape))
         self.discriminator = self._new("discriminator", Discriminator(config, shape))
@@ -141,11 +161,13 @@ class Trainer(FamilyTrainer[StyleGAN2Config]):
         ]
         with self.update("discriminator"):
             scalars = self.accumulate(seen, self._discriminator_loss)
+        if "r1_penalty" in scalars:
+            self.penalties["r1_penalty"] = scalars["r1_penalty"]
         with self.update("generator"):
             with frozen(self.discriminator):
                 scalars |= self.accumulate(fakes, self._generator_loss)
             self._regularise_paths([styles[::2] for _, styles in parts])
-        self._adjust(scalars["real_sign"], len(images))
+        self._adjust(scalars["real_sign"], self.count_of(images))
         self.num_steps += 1
         return scalars | {"augment_probability": torch.tensor(self.p)} | self.penalties
 
@@ -154,18 +176,18 @@ class Trainer(FamilyTrainer[StyleGAN2Config]):
         latents = self._draw(len(styles))
         mapping, synthesis = self.generator.mapping, self.generator.synthesis
         w = mapping(latents.z, styles)
-        self.generator.track(w)
+        self.generator.track(self.machine.ranks.mean(w.detach().mean(dim=0)))
         others = self.generator.spread(mapping(latents.others, styles))
         ws = mix(self.generator.spread(w), others, latents.cuts)
         return synthesis(ws, latents.noises)
 
     def _draw(self, count: int) -> _Latents:
-        num_ws, rng = self.generator.synthesis.num_ws, self.machine.rng
-        z, others = self.machine.normal(2, count, self.config.latent_dim)
-        cuts = torch.randint(1, num_ws, (count,), generator=rng)
-        is_mixed = torch.rand(count, generator=rng) < self.config.mixing
+        num_ws, draws = self.generator.synthesis.num_ws, self.machine.draws
+        z, others = self.machine.normal(2, count, self.config.latent_dim, axis=1)
+        cuts = draws.integers(1, num_ws, count)
+        is_mixed = draws.uniform(count) < self.config.mixing
         cuts = torch.where(is_mixed, cuts, torch.tensor(num_ws)).to(self.machine.device)
-        noises = self.generator.synthesis.random_noise(count, rng)
+        noises = self.generator.synthesis.random_noise(count, draws)
         return _Latents(z, others, cuts, [noise.to(self.machine.device) for noise in noises])
 
     def _discriminator_loss(
@@ -188,7 +210,7 @@ class Trainer(FamilyTrainer[StyleGAN2Config]):
         if is_due:
             r1 = r1_penalty(real_logits, real)
             loss = loss + config.r1_interval * config.r1_gamma / 2 * r1
-            self.penalties["r1_penalty"] = r1.detach()
+            scalars["r1_penalty"] = r1
         return loss, scalars
 
     def _generator_loss(self, fake: Tensor, styles: Tensor) -> tuple[Tensor, Scalars]:
@@ -208,14 +230,15 @@ class Trainer(FamilyTrainer[StyleGAN2Config]):
         for styles in parts:
             penalty = self._path_penalty(styles)
             (penalty * weight * config.path_length_interval / len(parts)).backward()
-            self.penalties["path_penalty"] = penalty.detach()
+            self.penalties["path_penalty"] = self.machine.ranks.mean(penalty.detach())
 
     def _path_penalty(self, styles: Tensor) -> Tensor:
         latents = self._draw(len(styles))
         w = self.generator.mapping(latents.z, styles)
         images = self.generator.synthesis(self.generator.spread(w), latents.noises)
         lengths = path_lengths(images, w, self.machine.normal(*images.shape))
-        self.path_mean.lerp_(lengths.detach().mean(), 1 - PATH_MEAN_KEPT)
+        mean = self.machine.ranks.mean(lengths.detach().mean())
+        self.path_mean.lerp_(mean, 1 - PATH_MEAN_KEPT)
         return (lengths - self.path_mean).square().mean()
 
     def _adjust(self, real_sign: Tensor, count: int) -> None:
@@ -229,7 +252,7 @@ class Trainer(FamilyTrainer[StyleGAN2Config]):
             self.signs.clear()
 
     def _augmented(self, images: Tensor) -> Tensor:
-        seen = images if self.augment == "none" else augment(images, self.p, self.machine.rng)
+        seen = images if self.augment == "none" else augment(images, self.p, self.machine.draws)
         return seen.contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()
@@ -362,7 +385,7 @@ class Sampler:
         for seed in seeds:
             rng = torch.Generator().manual_seed(seed)
             torch.randn(self.latent_dim, generator=rng)
-            rows.append(self.network.synthesis.random_noise(1, rng))
+            rows.append(self.network.synthesis.random_noise(1, Draws(rng)))
         return [torch.cat(layer) for layer in zip(*rows, strict=True)]
 
 

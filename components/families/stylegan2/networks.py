@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from components.families.draws import Draws
 from components.families.port import Shape
 from components.families.stylegan2.config import StyleGAN2Config
 
@@ -264,10 +265,10 @@ class Synthesis(nn.Module):
         """The model's own noise, (1, 1, side, side) for each layer."""
         return [layer.noise[None, None] for layer in self.layers]  # type: ignore[index]
 
-    def random_noise(self, count: int, rng: torch.Generator) -> list[Tensor]:
+    def random_noise(self, count: int, draws: Draws) -> list[Tensor]:
         """Fresh noise (count, 1, side, side) for each layer, drawn on the CPU."""
         shapes = [(count, 1, *layer.noise.shape) for layer in self.layers]  # type: ignore[misc]
-        return [torch.randn(shape, generator=rng) for shape in shapes]
+        return [draws.normal(*shape) for shape in shapes]
 
     def forward(self, ws: Tensor, noises: Sequence[Tensor] | None) -> Tensor:
         """Pictures (N, 3, S, S) float32, about [-1, 1]; without noise where `noises` is None."""
@@ -301,8 +302,8 @@ class Generator(nn.Module):
 
     @torch.no_grad()
     def track(self, w: Tensor) -> None:
-        """Move the average w towards the mean of these (N, w_dim)."""
-        self.w_avg.lerp_(w.detach().mean(dim=0), 1 - W_AVERAGE_KEPT)
+        """Move the average w towards a batch's mean (w_dim,)."""
+        self.w_avg.lerp_(w, 1 - W_AVERAGE_KEPT)
 
     def spread(self, w: Tensor) -> Tensor:
         """One w (N, w_dim) for every layer: (N, L, w_dim)."""

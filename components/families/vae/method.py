@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from components.families.latent import LatentOptions
 from components.families.optimisers import adam
 from components.families.port import Method, Request, Shape, Trouble
+from components.families.ranks import ALONE, Ranks
 from components.families.sampling import draw_latents, in_fixed_batches, slerp, square
 from components.families.trainer import FamilyTrainer, Machine, Scalars, parts_of, rate_factor
 from components.families.vae.config import Options, VAEConfig
@@ -133,14 +134,16 @@ def initialise(network: nn.Module, rng: torch.Generator) -> None:
 # ---------------------------------------------------------------- losses
 
 
-def reconstruction_loss(images: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+def reconstruction_loss(
+    images: Tensor, mean: Tensor, ranks: Ranks = ALONE
+) -> tuple[Tensor, Tensor]:
     """-log p(x|z) in nats an image, p(x|z) = N(mean, σ²), and the σ used.
 
     σ² is the mean squared error of the batch: σ-VAE, eq. 5, the width under which these images
     are most likely. Its own derivative is zero there, so it is taken as a number.
     """
     error = (images - mean).square()
-    variance = error.detach().mean().clamp(min=1e-6)  # a collection of one grey picture
+    variance = ranks.mean(error.detach().mean()).clamp(min=1e-6)  # a collection of one grey picture
     nats = (error / variance + (2 * math.pi * variance).log()) / 2
     return nats.sum(dim=(1, 2, 3)).mean(), variance.sqrt()
 
@@ -150,9 +153,9 @@ def kl_divergence(mu: Tensor, log_var: Tensor) -> Tensor:
     return (mu.square() + log_var.exp() - log_var - 1) / 2
 
 
-def with_free_bits(divergence: Tensor, free_bits: float) -> Tensor:
+def with_free_bits(divergence: Tensor, free_bits: float, ranks: Ranks = ALONE) -> Tensor:
     """Σ_j max(λ, E_x[KL_j]): 1606.04934, eq. 15, a group for each latent number; (N, D) => ()."""
-    return divergence.mean(dim=0).clamp(min=free_bits).sum()
+    return ranks.mean(divergence.mean(dim=0)).clamp(min=free_bits).sum()
 
 
 # ---------------------------------------------------------------- trainer
@@ -185,9 +188,11 @@ class Trainer(FamilyTrainer[VAEConfig]):
         mu, log_var = self.vae.encoder(images)
         z = mu + (log_var / 2).exp() * noise
         mean = self.vae.decoder(z, styles).float()
-        reconstruction, sigma = reconstruction_loss(images, mean)
+        ranks = self.machine.ranks
+        reconstruction, sigma = reconstruction_loss(images, mean, ranks)
         divergence = kl_divergence(mu, log_var)
-        loss = reconstruction + self.beta * with_free_bits(divergence, self.config.free_bits)
+        bits = with_free_bits(divergence, self.config.free_bits, ranks)
+        loss = reconstruction + self.beta * bits
         return loss, {
             "loss": loss,
             "reconstruction_loss": reconstruction,

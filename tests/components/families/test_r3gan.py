@@ -11,6 +11,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from components.families.augment import SHIFT_FRACTION, augment
+from components.families.draws import Draws
 from components.families.port import Shape
 from components.families.r3gan.config import R3GANConfig
 from components.families.r3gan.method import (
@@ -172,13 +173,13 @@ def rng(seed: int = 0) -> torch.Generator:
 
 def test_none_is_the_images_themselves() -> None:
     images, _ = batch()
-    assert augment(images, "none", rng()) is images
+    assert augment(images, "none", Draws(rng())) is images
 
 
 @given(st.integers(0, 1000))
 def test_flips_mirror_or_leave(seed: int) -> None:
     images, _ = batch(seed)
-    for image, seen in zip(images, augment(images, "flip", rng(seed)), strict=True):
+    for image, seen in zip(images, augment(images, "flip", Draws(rng(seed))), strict=True):
         assert torch.equal(seen, image) or torch.equal(seen, image.flip(2))
 
 
@@ -186,7 +187,7 @@ def test_flips_mirror_or_leave(seed: int) -> None:
 def test_shifts_are_whole_pixels_and_bring_in_grey(seed: int) -> None:
     images = torch.zeros(4, 1, 16, 16)
     images[:, :, 8, 8] = 1.0
-    seen = augment(images.expand(-1, 3, -1, -1), "light", rng(seed))
+    seen = augment(images.expand(-1, 3, -1, -1), "light", Draws(rng(seed)))
     reach = round(16 * SHIFT_FRACTION)
     for picture in seen[:, 0]:
         assert_close(picture.sum().item(), 1.0)
@@ -198,18 +199,18 @@ def test_shifts_are_whole_pixels_and_bring_in_grey(seed: int) -> None:
 @pytest.mark.parametrize("policy", ["flip", "light", "full"])
 def test_gradients_pass_and_the_same_draws_give_the_same(policy: str) -> None:
     images = batch()[0].requires_grad_()
-    seen = augment(images, policy, rng())
+    seen = augment(images, policy, Draws(rng()))
     assert seen.shape == images.shape
     seen.square().sum().backward()
     assert images.grad is not None
     assert images.grad.abs().sum() > 0
-    assert_close(augment(images.detach(), policy, rng()), seen.detach(), rtol=0, atol=0)
+    assert_close(augment(images.detach(), policy, Draws(rng())), seen.detach(), rtol=0, atol=0)
 
 
 def test_full_cuts_out_a_quarter_at_most_and_changes_colours() -> None:
     images = torch.full((64, 3, 16, 16), 0.3)
     images[:, 0] = 0.8
-    seen = augment(images, "full", rng())
+    seen = augment(images, "full", Draws(rng()))
     cut = (seen == 0).all(dim=1).float().mean(dim=(1, 2))
     # The hole is S/2 square, its centre anywhere; shifts bring in grey of their own.
     assert cut.max() <= 0.25 + 2 * SHIFT_FRACTION

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from components.families import drawing
+from components.families.draws import Draws
 from components.families.port import Inputs, Request, Shape
 from components.families.sketch_diffusion import method
 from components.families.sketch_diffusion.config import Options, SketchDiffusionConfig
@@ -276,7 +277,7 @@ def test_lines_are_displaced_by_no_more_than_the_radius(radius: float) -> None:
     """Far from a long line the distance grows by the rows, so it tells how far each place moved."""
     rows = torch.arange(float(SIDE))[:, None].expand(SIDE, SIDE)
     distances = rows.expand(64, 1, SIDE, SIDE)
-    moved = displaced(distances, torch.full((64,), radius), torch.Generator().manual_seed(0))
+    moved = displaced(distances, torch.full((64,), radius), Draws(torch.Generator().manual_seed(0)))
     change = (moved - distances).abs().max()
     assert change <= radius + 1e-4
     assert change > 0.8 * radius or not radius

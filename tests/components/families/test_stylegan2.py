@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from components.families.draws import Draws
 from components.families.port import Inputs, Request, Shape
 from components.families.stylegan2 import adaptive
 from components.families.stylegan2.adaptive import adjusted, augment
@@ -262,13 +263,13 @@ def test_p_goes_up_and_down_at_one_speed_and_stays_in_its_bounds(
 
 def test_without_probability_the_images_are_themselves() -> None:
     images, _ = batch()
-    assert augment(images, 0.0, rng()) is images
+    assert augment(images, 0.0, Draws(rng())) is images
 
 
 def test_p_is_the_share_of_images_that_is_touched() -> None:
     """The product over all draws, counting those that come out as doing nothing."""
     images = torch.rand(4000, 3, 8, 8, generator=rng(1))
-    seen = augment(images, 0.02, rng())
+    seen = augment(images, 0.02, Draws(rng()))
     touched = (seen != images).flatten(1).any(dim=1).float().mean().item()
     # Flip ½, turn ¾, shift ¾ (up to ±1 pixel each way, rounded), light's flip ½; eight others.
     wanted = 1 - (1 - 0.01) * (1 - 0.015) ** 2 * (1 - 0.01) * (1 - 0.02) ** 8
@@ -277,7 +278,7 @@ def test_p_is_the_share_of_images_that_is_touched() -> None:
 
 def test_images_are_shifted_both_ways_or_not_at_all() -> None:
     """Appendix B gates each shift once, not once for each axis."""
-    draws = adaptive._Draws(4000, 0.5, rng())
+    draws = adaptive._Sometimes(4000, 0.5, Draws(rng()))
     across, down = draws.both(lambda count: torch.randn(count, generator=rng(1)))
     assert ((across != 0) == (down != 0)).all()
     assert (across != 0).float().mean().item() == pytest.approx(0.5, abs=0.03)
@@ -289,7 +290,7 @@ def test_quarter_turns_are_exact(turns: int, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(adaptive, "_geometry", lambda *_: matrix)
     monkeypatch.setattr(adaptive, "_colour", lambda count, *_: torch.eye(4).repeat(count, 1, 1))
     images, _ = batch()
-    assert_close(augment(images, 0.5, rng()), images.rot90(turns, (2, 3)), rtol=0, atol=1e-5)
+    assert_close(augment(images, 0.5, Draws(rng())), images.rot90(turns, (2, 3)), rtol=0, atol=1e-5)
 
 
 def test_shifts_are_whole_pixels_and_mirror_what_is_missing(
@@ -299,7 +300,7 @@ def test_shifts_are_whole_pixels_and_mirror_what_is_missing(
     monkeypatch.setattr(adaptive, "_geometry", lambda *_: matrix)
     monkeypatch.setattr(adaptive, "_colour", lambda count, *_: torch.eye(4).repeat(count, 1, 1))
     images, _ = batch()
-    seen = augment(images, 0.5, rng())
+    seen = augment(images, 0.5, Draws(rng()))
     assert_close(seen[:, :, :, :-2], images[:, :, :, 2:], rtol=0, atol=1e-5)
     assert_close(seen[:, :, :, -2:], images[:, :, :, -2:].flip(3), rtol=0, atol=1e-5)
 
@@ -308,14 +309,14 @@ def test_shifts_are_whole_pixels_and_mirror_what_is_missing(
 def test_grey_stays_grey_and_one_colour_one_colour(seed: int) -> None:
     """Hue and saturation turn and stretch about the grey axis; moves mirror at the edges."""
     level = torch.rand(4, 1, 1, 1, generator=rng(seed)) * 2 - 1
-    seen = augment(level.expand(-1, 3, 16, 16), 1.0, rng(seed))
+    seen = augment(level.expand(-1, 3, 16, 16), 1.0, Draws(rng(seed)))
     assert_close(seen, seen[:, :1, :1, :1].expand_as(seen), rtol=1e-4, atol=1e-4)
 
 
 @given(st.integers(0, 1000))
 def test_colours_are_turned_and_stretched_but_not_mixed_into_grey(seed: int) -> None:
     """C = s·R about the axis: contrast³ × saturation², up to the flip's sign, is the volume."""
-    matrix = adaptive._colour(8, 1.0, rng(seed))[:, :3, :3].double()
+    matrix = adaptive._colour(8, 1.0, Draws(rng(seed)))[:, :3, :3].double()
     axis = torch.full((3,), 1 / math.sqrt(3), dtype=torch.float64)
     lengths = (matrix @ axis).norm(dim=1)  # contrast
     across = torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64) / math.sqrt(2)
@@ -325,11 +326,11 @@ def test_colours_are_turned_and_stretched_but_not_mixed_into_grey(seed: int) -> 
 
 def test_gradients_pass_and_the_same_draws_give_the_same() -> None:
     images = batch()[0].requires_grad_()
-    seen = augment(images, 0.8, rng())
+    seen = augment(images, 0.8, Draws(rng()))
     seen.square().sum().backward()
     assert images.grad is not None
     assert images.grad.abs().sum() > 0
-    assert_close(augment(images.detach(), 0.8, rng()), seen.detach(), rtol=0, atol=0)
+    assert_close(augment(images.detach(), 0.8, Draws(rng())), seen.detach(), rtol=0, atol=0)
 
 
 def test_p_follows_the_signs_of_four_steps() -> None:
