@@ -40,6 +40,7 @@ _COMMANDS = {
         "train": "atelier.commands.training:train",
         "evaluate": "atelier.commands.models:evaluate",
         "adopt": "atelier.commands.models:adopt_model",
+        "export": "atelier.commands.exporting:export",
     },
     "Experiments": {
         "compare": "atelier.commands.experiments:compare_presets",

@@ -4,16 +4,24 @@ Nothing here imports torch before `RealESRGANEnhancer.enhance` is called with a 
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from components.common.download import weights_cache
 from components.enhancement.enhancer import RealESRGANEnhancer
 from components.enhancement.official import OFFICIAL, names
+from components.enhancement.sources import Source, locate
 from interfaces.iedt import Enhancer
+from interfaces.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from components.enhancement.weights import Network
 
 __all__ = [
     "OFFICIAL",
     "RealESRGANEnhancer",
     "create",
     "names",
+    "open_network",
 ]
 
 
@@ -24,3 +32,16 @@ def create(workspace: Path) -> Enhancer:
     all projects (see `download.weights_cache`).
     """
     return RealESRGANEnhancer()
+
+
+def open_network(name: str, progress: Progress = silent) -> "Network":
+    """Load a ×4 network, by its name or from a weights file, onto the CPU.
+
+    Its weights are downloaded where no copy is at hand. Raises `AtelierError` for what is no such
+    network.
+    """
+    from components.enhancement.weights import load_network
+
+    is_known = name in names()
+    source = locate(name, weights_cache(), progress) if is_known else Source(Path(name), "own file")
+    return load_network(source.path, published=source.published)

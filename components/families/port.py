@@ -6,7 +6,7 @@ and `method.py` (networks, losses, trainer, sampler).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, TypeVar, get_args
 
@@ -151,6 +151,21 @@ class FamilySampler(Protocol[OptionsT_contra]):
 
 
 @dataclass(frozen=True)
+class Graph:
+    """A network as a function of tensors alone, to be carried into other programs."""
+
+    module: nn.Module
+    """In evaluation mode, on the CPU; it returns pictures (N, 3, H, W) float32, about [-1, 1]."""
+    inputs: Mapping[str, Sequence[int | str]]
+    """Shapes of its inputs, float32, in the arguments' order; a side that varies has a name."""
+
+
+def no_graphs(network: nn.Module, config: FamilyConfig, shape: Shape) -> Mapping[str, Graph]:
+    """Say that a family's networks are carried elsewhere in another way."""
+    return {}
+
+
+@dataclass(frozen=True)
 class Method(Generic[ConfigT, OptionsT, NetworkT]):
     """What a family's `method.py` builds; it lies there as `METHOD`."""
 
@@ -160,3 +175,5 @@ class Method(Generic[ConfigT, OptionsT, NetworkT]):
     """The network worth sampling, with weights still to be loaded."""
     build_sampler: Callable[[NetworkT, ConfigT], FamilySampler[OptionsT]]
     """A sampler over a network on its device."""
+    build_graphs: Callable[[NetworkT, ConfigT, Shape], Mapping[str, Graph]] = no_graphs
+    """What `export` carries into other programs, by name; none where that makes no sense."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from components.training.card import write_card
 from components.training.records import (
     Distance,
     Intervention,
@@ -74,4 +75,5 @@ __all__ = [
     "create",
     "frechet",
     "with_ranks",
+    "write_card",
 ]

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from components.families.cyclegan.config import CycleGANConfig, Options, Upsampling
 from components.families.optimisers import adam
-from components.families.port import Method, NetworkT, Request, Shape, Trouble
+from components.families.port import Graph, Method, NetworkT, Request, Shape, Trouble
 from components.families.trainer import (
     FamilyTrainer,
     Machine,
@@ -506,4 +506,14 @@ def _check_size(height: int, width: int) -> None:
         )
 
 
-METHOD = Method(Trainer, Generators, Sampler)
+# ---------------------------------------------------------------- export
+
+
+def build_graphs(network: Generators, config: CycleGANConfig, shape: Shape) -> dict[str, Graph]:
+    """Pictures of one style => of the other, each way, at the size they were learnt at."""
+    inputs = {"picture": ("N", 3, shape.resolution, shape.resolution)}
+    ways = {"to_second": network.to_second, "to_first": network.to_first}
+    return {name: Graph(way, inputs) for name, way in ways.items()}
+
+
+METHOD = Method(Trainer, Generators, Sampler, build_graphs)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from components.families.optimisers import adam
 from components.families.paper002.config import Options, Table2Config
-from components.families.port import Method, NetworkT, Request, Shape, Trouble
+from components.families.port import Graph, Method, NetworkT, Request, Shape, Trouble
 from components.families.sampling import draw_latents, in_fixed_batches
 from components.families.trainer import (
     FamilyTrainer,
@@ -274,4 +274,12 @@ class Sampler:
         return in_fixed_batches(self.network, [latents], self.device)
 
 
-METHOD = Method(Trainer, Generator, Sampler)
+# ---------------------------------------------------------------- export
+
+
+def build_graphs(network: Generator, config: Table2Config, shape: Shape) -> dict[str, Graph]:
+    """z (N, latent_dim) => pictures."""
+    return {"model": Graph(network, {"z": ("N", config.latent_dim)})}
+
+
+METHOD = Method(Trainer, Generator, Sampler, build_graphs)

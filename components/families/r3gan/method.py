@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from components.families.augment import augment
 from components.families.optimisers import adam
-from components.families.port import Method, NetworkT, Request, Shape, Trouble
+from components.families.port import Graph, Method, NetworkT, Request, Shape, Trouble
 from components.families.r3gan.config import Augmentation, Options, R3GANConfig
 from components.families.sampling import draw_latents, in_fixed_batches
 from components.families.trainer import (
@@ -320,4 +320,14 @@ class Sampler:
         return in_fixed_batches(self.network, [latents, request.styles], self.device)
 
 
-METHOD = Method(Trainer, Generator, Sampler)
+# ---------------------------------------------------------------- export
+
+
+def build_graphs(network: Generator, config: R3GANConfig, shape: Shape) -> dict[str, Graph]:
+    """z (N, latent_dim) and styles (N, K) => pictures."""
+    return {
+        "model": Graph(network, {"z": ("N", config.latent_dim), "styles": ("N", shape.num_styles)})
+    }
+
+
+METHOD = Method(Trainer, Generator, Sampler, build_graphs)

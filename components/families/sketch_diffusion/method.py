@@ -36,7 +36,7 @@ from components.families import drawing
 from components.families.augment import augment
 from components.families.draws import Draws
 from components.families.optimisers import adam
-from components.families.port import Inputs, Method, Request, Shape, Trouble
+from components.families.port import Graph, Inputs, Method, Request, Shape, Trouble
 from components.families.sampling import SAMPLING_BATCH, square
 from components.families.sketch_diffusion.config import (
     INTENSITIES,
@@ -587,4 +587,34 @@ def _tell_after(request: Request[Options], before: int, total: int, step: int) -
     request.tell(before + step, total)
 
 
-METHOD = Method(Trainer, Denoiser, Sampler)
+# ---------------------------------------------------------------- export
+
+
+class _Unguided(nn.Module):
+    """A denoiser that is shown no strokes, without the empty input for them."""
+
+    def __init__(self, denoiser: Denoiser) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+
+    def forward(self, noisy: Tensor, t: Tensor, styles: Tensor, mask: Tensor) -> Tensor:
+        return self.denoiser(noisy, t, styles, mask, noisy[:, :0])
+
+
+def build_graphs(
+    network: Denoiser, config: SketchDiffusionConfig, shape: Shape
+) -> dict[str, Graph]:
+    """One step: pictures under noise => what they may be; whoever samples takes many."""
+    side = shape.resolution
+    inputs: dict[str, Sequence[int | str]] = {
+        "noisy": ("N", 3, side, side),
+        "t": ("N",),
+        "styles": ("N", shape.num_styles),
+        "mask": ("N", 1, side, side),
+    }
+    if not network.num_hints:
+        return {"model": Graph(_Unguided(network), inputs)}
+    return {"model": Graph(network, inputs | {"hints": ("N", network.num_hints, side, side)})}
+
+
+METHOD = Method(Trainer, Denoiser, Sampler, build_graphs)

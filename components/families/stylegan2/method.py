@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from components.families.draws import Draws
 from components.families.latent import LatentOptions
 from components.families.optimisers import adam
-from components.families.port import Method, NetworkT, Request, Shape, Trouble
+from components.families.port import Graph, Method, NetworkT, Request, Shape, Trouble
 from components.families.ranks import Ranks
 from components.families.sampling import draw_latents, in_fixed_batches, square
 from components.families.stylegan2.adaptive import adjusted, augment
@@ -404,4 +404,14 @@ class _Rows(NamedTuple):
         return tuple(list(rows[first:last]) for first, last in cuts)
 
 
-METHOD = Method(Trainer, Generator, Sampler)
+# ---------------------------------------------------------------- export
+
+
+def build_graphs(network: Generator, config: StyleGAN2Config, shape: Shape) -> dict[str, Graph]:
+    """z (N, latent_dim) and styles (N, K) => pictures, with the model's own noise."""
+    return {
+        "model": Graph(network, {"z": ("N", config.latent_dim), "styles": ("N", shape.num_styles)})
+    }
+
+
+METHOD = Method(Trainer, Generator, Sampler, build_graphs)

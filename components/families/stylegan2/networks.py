@@ -11,6 +11,7 @@ kernel lies), it is done as there, so that published weights fit: see pickles.py
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 
 import torch
@@ -29,9 +30,12 @@ W_AVERAGE_KEPT = 0.998
 """Of the average w, at each step."""
 
 
-def _in_float32(features: Tensor) -> torch.autocast:
+def _in_float32(features: Tensor) -> AbstractContextManager[object]:
     """Where bfloat16 would cost accuracy and float32 costs little."""
-    return torch.autocast(features.device.type, enabled=False)
+    device = features.device.type
+    if not torch.is_autocast_enabled(device):
+        return nullcontext()  # tracing for export does not take the other
+    return torch.autocast(device, enabled=False)
 
 
 # ---------------------------------------------------------------- filtering
@@ -51,10 +55,7 @@ class Blur(torch.autograd.Function):
     def forward(ctx, features: Tensor, padding: int) -> Tensor:  # type: ignore[override]
         """(N, C, H, W) => (N, C, H + 2p - 3, W + 2p - 3); p is 0 to 3."""
         ctx.padding = padding
-        channels = features.shape[1]
-        kernel = (_TAPS[:, None] * _TAPS).to(features).expand(channels, 1, TAPS, TAPS)
-        with _in_float32(features):
-            return F.conv2d(features, kernel, padding=padding, groups=channels)
+        return _filtered(features, padding)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
@@ -64,7 +65,16 @@ class Blur(torch.autograd.Function):
 
 def blur(features: Tensor, padding: int) -> Tensor:
     """(N, C, H, W) filtered by [1, 3, 3, 1]/8 both ways: each side is 2 × padding - 3 longer."""
+    if not torch.is_grad_enabled():
+        return _filtered(features, padding)  # tracing for export takes no function of ours
     return Blur.apply(features, padding)  # type: ignore[return-value]
+
+
+def _filtered(features: Tensor, padding: int) -> Tensor:
+    channels = features.shape[1]
+    kernel = (_TAPS[:, None] * _TAPS).to(features).expand(channels, 1, TAPS, TAPS)
+    with _in_float32(features):
+        return F.conv2d(features, kernel, padding=padding, groups=channels)
 
 
 def upsample(images: Tensor) -> Tensor:
@@ -272,7 +282,7 @@ class Synthesis(nn.Module):
 
     def forward(self, ws: Tensor, noises: Sequence[Tensor] | None) -> Tensor:
         """Pictures (N, 3, S, S) float32, about [-1, 1]; without noise where `noises` is None."""
-        features = self.constant.expand(len(ws), -1, -1, -1)
+        features = self.constant.expand(ws.shape[0], -1, -1, -1)
         features = features.contiguous(memory_format=torch.channels_last)
         images: Tensor | None = None
         for number, layer in enumerate(self.layers):

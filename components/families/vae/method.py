@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from components.families.latent import LatentOptions
 from components.families.optimisers import adam
-from components.families.port import Method, Request, Shape, Trouble
+from components.families.port import Graph, Method, Request, Shape, Trouble
 from components.families.ranks import ALONE, Ranks
 from components.families.sampling import draw_latents, in_fixed_batches, slerp, square
 from components.families.trainer import FamilyTrainer, Machine, Scalars, parts_of, rate_factor
@@ -272,4 +272,16 @@ class Sampler:
         return _Seen(mu, log_var, every_style[errors.argmin()])
 
 
-METHOD = Method(Trainer, VAE, Sampler)
+# ---------------------------------------------------------------- export
+
+
+def build_graphs(network: VAE, config: VAEConfig, shape: Shape) -> dict[str, Graph]:
+    """z (N, latent_dim) and styles (N, K) => the decoder's pictures."""
+    return {
+        "model": Graph(
+            network.decoder, {"z": ("N", config.latent_dim), "styles": ("N", shape.num_styles)}
+        )
+    }
+
+
+METHOD = Method(Trainer, VAE, Sampler, build_graphs)

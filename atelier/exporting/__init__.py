@@ -1,0 +1,52 @@
+"""Export: a model (IGME) or an enlarger's network, for programs that know nothing of Atelier.
+
+    from atelier.exporting import export_model
+
+    export_model(IGME.open(folder), "onnx", Path("exported"))
+
+Torch is imported by the call, not by this door.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from interfaces.igme import IGME
+from interfaces.progress import Progress, silent
+
+ExportFormat = Literal["onnx", "torchscript", "safetensors", "hub-folder"]
+"""ONNX; TorchScript; weights with their description; a folder as model hubs have them."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote."""
+
+    files: tuple[Path, ...]
+    difference: float | None
+    """Largest difference of a pixel, in [-1, 1] or [0, 1], from the network's own; None of weights
+    alone."""
+
+
+def export_model(model: IGME, to: ExportFormat, folder: Path) -> Exported:
+    """Write a model's networks into a folder.
+
+    ONNX and TorchScript files are run once, and compared with the network itself. Raises
+    `AtelierError` for a family that cannot be exported, for a package that is missing, and for a
+    file that does not compute the same.
+    """
+    from atelier.exporting.models import export
+
+    return export(model, to, folder)
+
+
+def export_enlarger(
+    name: str, to: ExportFormat, folder: Path, progress: Progress = silent
+) -> Exported:
+    """Write a ×4 network, by its name or a weights file, as `export_model` does."""
+    from atelier.exporting.enlargers import export
+
+    return export(name, to, folder, progress)
+
+
+__all__ = ["ExportFormat", "Exported", "export_enlarger", "export_model"]
