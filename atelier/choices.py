@@ -6,6 +6,7 @@ from pathlib import Path
 
 import settings
 from components.common.names import canonical
+from components.common.remote_models import fetch_model
 from components.common.shipped import SHIPPED_MODELS, find_shipped
 from components.families import FAMILIES
 from interfaces.capabilities import Capabilities, capabilities_of
@@ -14,6 +15,7 @@ from interfaces.contract import refuse_unless_offered
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME
 from interfaces.igs import IGS, INPUT_FILES
+from interfaces.places import Url, is_url, place_of
 from settings import Layer, RunSettings, load_preset, merge, validate
 
 NEW_SEEDS = 10**9
@@ -41,7 +43,9 @@ def with_defaults(given: Layer) -> Layer:
     start = merge(below, given)["train"].get("start_from")
     if start in (None, "none"):
         return merge(below, given)
-    origin = IGME.open(find_shipped(Path(start)))
+    named = place_of(str(start))
+    folder = fetch_model(named) if isinstance(named, Url) else find_shipped(Path(start))
+    origin = IGME.open(folder)
     if origin.family not in FAMILIES:
         raise AtelierError(f"{start}: a {origin.family} model, a family that is not known here")
     _check_agrees(given, str(start), origin)
@@ -137,7 +141,7 @@ _CARRIED_OUT_BY = {
 def _anchored(chosen: RunSettings) -> RunSettings:
     """The same settings with absolute paths, so that they hold from any folder."""
     collect, generate, enhance = chosen.collect, chosen.generate, chosen.enhance
-    if Path(collect.data).expanduser().exists():
+    if not is_url(collect.data) and _may_be_there(Path(collect.data).expanduser()):
         data = str(Path(collect.data).expanduser().absolute())
         collect = collect.model_copy(update={"data": data})
     if collect.styles_csv:
@@ -148,6 +152,11 @@ def _anchored(chosen: RunSettings) -> RunSettings:
     files = {role: _absolute(path) for role, path in named.items() if path}
     generate = generate.model_copy(update=files)
     return chosen.model_copy(update={"collect": collect, "generate": generate, "enhance": enhance})
+
+
+def _may_be_there(path: Path) -> bool:
+    """Whether there is a file, or a folder of those that a name with braces stands for."""
+    return path.exists() or ("{" in path.name and path.parent.is_dir())
 
 
 def _absolute(path: Path) -> Path:

@@ -10,11 +10,13 @@ from pathlib import Path
 from pathvalidate import sanitize_filename
 
 from components.common.durable import write_text
+from components.common.remote_models import fetch_model
 from components.common.shipped import SHIPPED_MODELS, find_shipped
 from components.families import FAMILIES
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME
 from interfaces.offers import NoSuchOfferError
+from interfaces.places import Url, place_of
 
 _log = logging.getLogger("atelier")
 
@@ -116,7 +118,7 @@ class Workspace:
         raise NoSuchOfferError(f"model {name[:80]}: there is none here; `models list` names them")
 
     def find_model(self, name: str | None = None, given: Iterable[str] = ()) -> IGME:
-        """A model by its folder, by its run or as it was adopted; 'shipped' is the project's own.
+        """A model by its folder or URL, by its run or as adopted; 'shipped' is the project's own.
 
         Without a name: the first of `default_folders` whose family reads what is `given` (a
         sketch, a picture, …). Raises `AtelierError` where there is none, or where that one is
@@ -151,7 +153,8 @@ class Workspace:
         for known, folder in self.model_folders():
             if is_named(known, name) and (folder / "model.json").exists():
                 return folder
-        return find_shipped(Path(name))
+        place = place_of(name)
+        return fetch_model(place) if isinstance(place, Url) else find_shipped(Path(name))
 
 
 def _is_trial(name: str, folder: Path) -> bool:

@@ -49,8 +49,8 @@ class TrainingSettings(Message):
     start_from: Origin = Field(
         default=None,
         description=(
-            "A trained model's folder to start from, 'shipped' for the project's own, or 'none'; "
-            "its family and the shape of its networks are taken over."
+            "A trained model's folder or URL to start from, 'shipped' for the project's own, or "
+            "'none'; its family and the shape of its networks are taken over."
         ),
     )
     total_images: int | None = Field(

@@ -14,8 +14,9 @@ from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import Field, model_validator
 
-from interfaces.contract import Contract, Message, Sha256
-from interfaces.errors import DamagedError
+from interfaces.contract import Contract, Message, Sha256, is_none
+from interfaces.errors import DamagedError, NotFoundError
+from interfaces.places import Place, Range, Url, read_range
 from interfaces.progress import Progress
 
 _Row = TypeVar("_Row", bound=Message)
@@ -28,8 +29,8 @@ class CollectionSettings(Message):
         default="embedded",
         min_length=1,
         description=(
-            "A folder, zip, tar, parquet file or ArtBench-10; 'embedded' is a set that the project "
-            "paints itself."
+            "A folder, zip, tar, parquet, arrow, ArtBench-10 or shards ('set-{000..005}.tar'), by "
+            "path or URL (s3://, gs://, hf://, https://); 'embedded' paints its own."
         ),
     )
     styles_csv: Path | None = Field(
@@ -50,7 +51,12 @@ class TrainingImage(Message):
     """One good image: where its bytes lie and what they are."""
 
     name: str = Field(description="Path inside the collection, with forward slashes.")
-    file: Path = Field(description="The file that holds the bytes.")
+    file: Place = Field(description="The file that holds the bytes, by path or URL.")
+    version: str | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="Version of a remote file, as its server tells it; None for a local one.",
+    )
     offset: int = Field(default=0, ge=0, description="Where in `file` the bytes begin.")
     length: int = Field(ge=1, description="How many bytes lie there.")
     compression: Literal["none", "deflate"] = Field(
@@ -69,15 +75,28 @@ class TrainingImage(Message):
     def read_bytes(self) -> bytes:
         """The image's bytes, unpacked. Raises `AtelierError` where they cannot be read."""
         try:
-            with self.file.open("rb") as stream:
-                stream.seek(self.offset)
-                data = stream.read(self.length)
+            data = self._packed_bytes()
             return zlib.decompress(data, wbits=-15) if self.compression == "deflate" else data
-        except (OSError, zlib.error) as error:
+        except (OSError, zlib.error, NotFoundError) as error:
             raise DamagedError(
                 f"{self.file}: cannot read {self.name} any more ({error}); "
                 "was the collection changed? Run the command again to inspect it anew"
             ) from error
+
+    @property
+    def remote_range(self) -> Range | None:
+        """The bytes to fetch; None where they lie on this machine."""
+        if isinstance(self.file, Url):
+            return Range(self.file, self.version or "", self.offset, self.length)
+        return None
+
+    def _packed_bytes(self) -> bytes:
+        if (wanted := self.remote_range) is not None:
+            return read_range(wanted)
+        assert isinstance(self.file, Path)
+        with self.file.open("rb") as stream:
+            stream.seek(self.offset)
+            return stream.read(self.length)
 
 
 class QuarantinedFile(Message):

@@ -2,13 +2,13 @@
 
 import functools
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.common.durable import replacing, sha256_of
 from interfaces.errors import AtelierError
+from interfaces.places import cache_root
 from interfaces.progress import Progress, ProgressEvent
 
 if TYPE_CHECKING:
@@ -44,10 +44,7 @@ def weights_cache() -> Path:
 
     The environment variable ATELIER_CACHE moves it.
     """
-    import platformdirs
-
-    root = os.environ.get("ATELIER_CACHE")
-    return (Path(root) if root else platformdirs.user_cache_path("atelier")) / "weights"
+    return cache_root() / "weights"
 
 
 def fetch(weights: PublishedFile, cache: Path, progress: Progress) -> Path:

@@ -17,6 +17,7 @@ from components.preprocessing.transform import prepare
 from interfaces.errors import AtelierError
 from interfaces.ipdt import IPDT, PreprocessingSettings
 from interfaces.itdt import ITDT, TrainingImage
+from interfaces.places import fetch_ahead
 from interfaces.progress import Progress, ProgressEvent
 
 _CHUNK = 32
@@ -107,7 +108,12 @@ def _fill(
     done = min(num_finished * _CHUNK, total)
     progress(ProgressEvent(stage="preprocess", done=done, total=total))
     with ProcessPool() as pool:
-        for digest in pool.ordered(lambda chunk: pool.call(_write_chunk, chunk), chunks):
+
+        def write(chunk: _Chunk) -> str:
+            fetch_ahead(image.remote_range for image in chunk.images)
+            return pool.call(_write_chunk, chunk)
+
+        for digest in pool.ordered(write, chunks):
             with journal.open("a") as lines:
                 lines.write(f"{digest}\n")
             done = min(done + _CHUNK, total)

@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import hashlib
 import lzma
 import os
 import stat
@@ -11,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal, Protocol
+from typing import IO, BinaryIO, Literal, Protocol
 
 from components.common.durable import replacing, sha256_of
 from components.common.files import is_regular, open_regular
@@ -19,6 +20,15 @@ from components.common.names import is_unicode, printable
 from components.training_store.zip_names import member_names
 from interfaces.errors import AtelierError
 from interfaces.itdt import QuarantinedFile
+from interfaces.places import (
+    Range,
+    Url,
+    is_folder,
+    list_folder,
+    open_place,
+    read_range,
+    version_of,
+)
 from interfaces.progress import Progress, ProgressEvent
 
 Reason = Literal[
@@ -31,9 +41,9 @@ _LOCAL_HEADER_BYTES = 30
 _COPY_BYTES = 1 << 20
 _MAX_EXPANSION = 100
 _MIN_UNPACKED_BYTES = 1 << 30
-_Opener = Callable[[Path], gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]
+_Opener = Callable[[BinaryIO], gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]
 _PACKED_TARS: dict[bytes, _Opener] = {
-    b"\x1f\x8b": gzip.GzipFile,
+    b"\x1f\x8b": lambda packed: gzip.GzipFile(fileobj=packed),
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\x00": lzma.LZMAFile,
 }
@@ -45,13 +55,20 @@ class Entry:
     """One file of a container: its name, and the range of bytes where it lies."""
 
     name: str  # inside the collection, forward slashes, printable; shown, never opened
-    file: Path  # absolute
+    file: Path | Url  # a path is absolute
     offset: int
     length: int  # bytes as they lie there
     size: int  # bytes unpacked
     compression: Literal["none", "deflate"] = "none"
     crc32: int | None = None  # of the unpacked bytes, where the container knows it
     stamp: str = ""  # changes when the bytes do: size and times of the file
+
+    @property
+    def remote_range(self) -> Range | None:
+        """The bytes to fetch; None where they lie on this machine."""
+        if isinstance(self.file, Url):
+            return Range(self.file, self.stamp, self.offset, self.length)
+        return None
 
 
 WORKSPACE_MARK = Path("collections", ".lock")
@@ -66,38 +83,74 @@ class Container(Protocol):
         ...
 
 
-def open_container(path: Path, workspace: Path, progress: Progress) -> Container:
-    """The folder, zip or tar at `path`, recognised by content.
+def open_container(place: Path | Url, workspace: Path, progress: Progress) -> Container:
+    """The folder, zip or tar at `place`, told apart by content.
 
     A workspace in a folder is no part of it. A compressed tar is unpacked once, into `workspace`.
     Raises `AtelierError` for a file that is none of these.
     """
-    if path.is_dir():
-        return Folder(path, workspace)
-    if not is_regular(path):
-        raise AtelierError(f"{path}: a pipe, socket or device; name a file or a folder")
-    with open_regular(path) as stream:
-        start = stream.read(8)
+    if isinstance(place, Url) and is_folder(place):
+        return RemoteFolder(place)
+    if isinstance(place, Path) and place.is_dir():
+        return Folder(place, workspace)
+    if isinstance(place, Path) and not is_regular(place):
+        raise AtelierError(f"{place}: a pipe, socket or device; name a file or a folder")
+    with open_file(place) as stream:
+        return _archive(place, stream, workspace, progress)
+
+
+def open_file(place: Path | Url) -> BinaryIO:
+    """Open a file, seekable; a local one only where it is regular, as `open_regular` does."""
+    return open_regular(place) if isinstance(place, Path) else open_place(place)
+
+
+def _archive(place: Path | Url, stream: BinaryIO, workspace: Path, progress: Progress) -> Container:
+    start = stream.read(8)
     for magic, opener in _PACKED_TARS.items():
         if start.startswith(magic):
-            return Tar(_unpack_tar(path, opener, workspace / "unpacked", progress))
-    if zipfile.is_zipfile(path):
-        return Zip(path)
-    if _is_tar(path):
-        return Tar(path)
+            stream.seek(0)
+            return Tar(_unpack_tar(place, stream, opener, workspace / "unpacked", progress))
+    if zipfile.is_zipfile(stream):
+        return Zip(place)
+    if is_tar(stream):
+        return Tar(place)
     for magic, name in _FOREIGN_ARCHIVES.items():
         if start.startswith(magic):
-            raise AtelierError(f"{path}: {name} archives are not read; unpack it, name the folder")
+            raise AtelierError(f"{place}: {name} archives are not read; unpack it, name the folder")
     if start.startswith(b"PK\x03\x04"):
-        raise AtelierError(f"{path}: the zip is cut off or damaged; download or pack it again")
+        raise AtelierError(f"{place}: the zip is cut off or damaged; download or pack it again")
     raise AtelierError(
-        f"{path}: not a collection; name a folder, a zip, a tar, a parquet file or 'embedded'"
+        f"{place}: not a collection; name a folder, a zip, a tar, a parquet file or 'embedded'"
     )
+
+
+def read_entry(entry: Entry) -> bytes:
+    """The bytes of an entry as they lie there, fewer where the file is shorter.
+
+    Raises `OSError` for a local file, and as `interfaces.places.read_range` does for a remote one.
+    """
+    if (wanted := entry.remote_range) is not None:
+        return read_range(wanted)
+    with open_file(entry.file) as stream:
+        stream.seek(entry.offset)
+        return stream.read(entry.length)
 
 
 def stamp_of(status: os.stat_result) -> str:
     """Size and times of a file: they differ wherever its bytes were written anew."""
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
+
+
+def stamp_at(place: Path | Url) -> str:
+    """The stamp of what lies at a place; of a remote file, its version."""
+    return stamp_of(place.stat()) if isinstance(place, Path) else version_of(place)
+
+
+def digest_at(place: Path | Url) -> str:
+    """Digest of a file's bytes; of a remote file, which is not read for it, of its version."""
+    if isinstance(place, Path):
+        return sha256_of(place)
+    return hashlib.sha256(f"{place} {version_of(place)}".encode()).hexdigest()
 
 
 def put_aside(name: str, reason: Reason, detail: str) -> QuarantinedFile:
@@ -188,26 +241,51 @@ def _file_entry(name: str, path: Path, status: os.stat_result) -> Entry | Quaran
     return Entry(printable(name), path, 0, size, size, stamp=stamp_of(status))
 
 
+class RemoteFolder:
+    """A folder behind a URL, at any depth, in the order of a local folder of the same names."""
+
+    def __init__(self, url: Url) -> None:
+        self._url = url
+
+    def entries(self) -> Iterator[Entry | QuarantinedFile]:
+        """Every file but hidden ones, by name; one folder's listing is in memory at a time."""
+        return self._walk(self._url, "")
+
+    def _walk(self, folder: Url, prefix: str) -> Iterator[Entry | QuarantinedFile]:
+        for item in sorted(list_folder(folder), key=lambda item: (printable(item.name), item.name)):
+            name = prefix + printable(item.name)
+            if _is_hidden(item.name):
+                continue
+            if item.is_folder:
+                yield from self._walk(item.url, f"{name}/")
+            else:
+                yield Entry(name, item.url, 0, item.size, item.size, stamp=item.version)
+
+
 class Zip:
     """A zip whose members, stored or deflated, are read in place."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path.resolve()
+    def __init__(self, place: Path | Url) -> None:
+        self._place = place.resolve() if isinstance(place, Path) else place
 
     def entries(self) -> Iterator[Entry | QuarantinedFile]:
         """Every member but hidden ones, by name."""
-        stamp = stamp_of(self._path.stat())
+        stamp = stamp_at(self._place)
         try:
-            with zipfile.ZipFile(self._path) as archive, self._path.open("rb") as stream:
+            with (
+                open_place(self._place) as listing,
+                zipfile.ZipFile(listing) as archive,
+                open_place(self._place) as stream,
+            ):
                 members = archive.infolist()
-                names = map(_archive_name, member_names(members))
+                names = map(archive_name, member_names(members))
                 named = zip(names, members, strict=True)
                 for name, member in sorted(named, key=lambda pair: pair[0]):
-                    if not member.is_dir() and not _is_hidden_path(name):
+                    if not member.is_dir() and not is_hidden_path(name):
                         yield self._entry(name, member, stream, stamp)
         except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
             raise AtelierError(
-                f"{self._path}: the zip is damaged ({error}); download or pack it again"
+                f"{self._place}: the zip is damaged ({error}); download or pack it again"
             ) from error
 
     def _entry(
@@ -230,7 +308,7 @@ class Zip:
         begin += int.from_bytes(name_length, "little") + int.from_bytes(extra_length, "little")
         return Entry(
             name=name,
-            file=self._path,
+            file=self._place,
             offset=begin,
             length=member.compress_size,
             size=member.file_size,
@@ -240,89 +318,100 @@ class Zip:
         )
 
 
-def _archive_name(name: str) -> str:
+def archive_name(name: str) -> str:
     """A member's name with forward slashes and without steps up or drive letters."""
     parts = name.replace("\\", "/").split("/")
     return printable("/".join(part for part in parts if part not in {"", ".", ".."}))
 
 
-def _is_hidden_path(name: str) -> bool:
+def is_hidden_path(name: str) -> bool:
+    """Whether a file or any folder above it is hidden, or macOS's own."""
     return any(_is_hidden(part) for part in name.split("/"))
 
 
 class Tar:
     """A tar that is not compressed; its members are read in place."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path.resolve()
+    def __init__(self, place: Path | Url) -> None:
+        self.place = place.resolve() if isinstance(place, Path) else place
 
     def entries(self) -> Iterator[Entry | QuarantinedFile]:
         """Every file but hidden ones, by name; a note where the tar is cut off."""
-        stamp = stamp_of(self._path.stat())
+        stamp = stamp_at(self.place)
         found: list[tuple[str, int, int]] = []
         faults: list[QuarantinedFile] = []
         try:
-            with tarfile.open(self._path, "r:") as archive:
+            with (
+                open_place(self.place) as stream,
+                tarfile.open(fileobj=stream, mode="r:") as archive,
+            ):
                 for member in archive:
-                    name = _archive_name(member.name)
+                    name = archive_name(member.name)
                     if member.issparse() or member.islnk() or member.issym():
                         faults.append(put_aside(name, "unsupported", "a link or sparse file"))
-                    elif member.isreg() and not _is_hidden_path(name):
+                    elif member.isreg() and not is_hidden_path(name):
                         found.append((name, member.offset_data, member.size))
                     # tarfile would keep every header in memory.
                     archive.members = []  # pyright: ignore[reportAttributeAccessIssue]
-                if not self._ends_well(archive.offset):
+                if not _ends_well(stream, archive.offset):
                     raise tarfile.ReadError("damaged header")
         except (tarfile.TarError, OSError) as error:
-            faults.append(put_aside(f"{self._path.name}/", "truncated", f"the tar ends: {error}"))
+            faults.append(put_aside(f"{self.place.name}/", "truncated", f"the tar ends: {error}"))
         yield from faults
         for name, offset, size in sorted(found):
-            yield Entry(name, self._path, offset, size, size, stamp=stamp)
-
-    def _ends_well(self, offset: int) -> bool:
-        """Whether a tar's end, empty blocks or nothing, lies where the listing stopped."""
-        with self._path.open("rb") as stream:
-            stream.seek(offset)
-            return not stream.read(tarfile.BLOCKSIZE).strip(b"\0")
+            yield Entry(name, self.place, offset, size, size, stamp=stamp)
 
 
-def _is_tar(path: Path) -> bool:
+def _ends_well(stream: BinaryIO, offset: int) -> bool:
+    """Whether a tar's end, empty blocks or nothing, lies where the listing stopped."""
+    stream.seek(offset)
+    return not stream.read(tarfile.BLOCKSIZE).strip(b"\0")
+
+
+def is_tar(stream: BinaryIO) -> bool:
+    """Whether a file is a tar that is not compressed."""
+    stream.seek(0)
     try:
-        with tarfile.open(path, "r:") as archive:
+        with tarfile.open(fileobj=stream, mode="r:") as archive:
             return archive.next() is not None
     except tarfile.TarError:
         return False
 
 
-def _unpack_tar(path: Path, opener: _Opener, folder: Path, progress: Progress) -> Path:
+def _unpack_tar(
+    place: Path | Url, packed: BinaryIO, opener: _Opener, folder: Path, progress: Progress
+) -> Path:
     """A compressed tar => the bare tar, in `folder` under the digest of the packed file."""
-    target = folder / f"{sha256_of(path)[:16]}.tar"
+    target = folder / f"{digest_at(place)[:16]}.tar"
     if not target.exists():
         # Pictures hardly shrink when packed: what grows a hundredfold is a bomb.
-        limit = max(_MIN_UNPACKED_BYTES, _MAX_EXPANSION * path.stat().st_size)
+        limit = max(_MIN_UNPACKED_BYTES, _MAX_EXPANSION * packed.seek(0, os.SEEK_END))
+        packed.seek(0)
         with replacing(target) as temporary, temporary.open("wb") as out:
-            for piece in _unpacked_pieces(path, opener):
+            for piece in _unpacked_pieces(place, packed, opener):
                 out.write(piece)
                 progress(ProgressEvent(stage="unpack", done=out.tell(), unit="bytes"))
                 if out.tell() > limit:
                     raise AtelierError(
-                        f"{path}: unpacks to more than {limit >> 20} MiB, a hundred times its "
+                        f"{place}: unpacks to more than {limit >> 20} MiB, a hundred times its "
                         "size; if you trust it, unpack it yourself and name the folder"
                     )
-    if not _is_tar(target):
+    with open_regular(target) as stream:
+        is_one = is_tar(stream)
+    if not is_one:
         target.unlink()
-        raise AtelierError(f"{path}: compressed, but holds no tar; unpack it and name the folder")
+        raise AtelierError(f"{place}: compressed, but holds no tar; unpack it and name the folder")
     return target
 
 
-def _unpacked_pieces(path: Path, opener: _Opener) -> Iterator[bytes]:
-    with opener(path) as stream:
+def _unpacked_pieces(place: Path | Url, packed: BinaryIO, opener: _Opener) -> Iterator[bytes]:
+    with opener(packed) as stream:
         while True:
             try:
                 piece = stream.read(_COPY_BYTES)
             except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
                 raise AtelierError(
-                    f"{path}: cut off or damaged ({error}); download or pack it again"
+                    f"{place}: cut off or damaged ({error}); download or pack it again"
                 ) from error
             if not piece:
                 return

@@ -9,14 +9,15 @@ from typing import Self
 from PIL import Image, UnidentifiedImageError
 from pydantic import Field
 
-from components.common.files import open_regular
 from components.common.images import check_header, open_upright, planes_to_image, to_rgb
 from components.common.samples import UnsupportedError
-from components.training_store.containers import Entry, Reason, put_aside
+from components.training_store.containers import Entry, Reason, put_aside, read_entry
 from components.training_store.hashing import perceptual_hash
 from components.training_store.layouts import CIFAR_SIDE, Candidate
 from interfaces.contract import Message
+from interfaces.errors import NotFoundError, RefusedError
 from interfaces.itdt import CollectionSettings, QuarantinedFile, TrainingImage
+from interfaces.places import Url
 
 _OTHER_MAGICS = {
     b"%PDF": "a PDF document",
@@ -75,7 +76,10 @@ class _FaultError(Exception):
 
 
 def inspect(candidate: Candidate, limits: Limits) -> Finding:
-    """Read, check and fully decode one candidate. Raises nothing: every fault is a finding."""
+    """Read, check and fully decode one candidate; every fault of the file is a finding.
+
+    Raises `UnavailableError` where a remote file's place is away, which is no fault of the file.
+    """
     entry = candidate.entry
     try:
         data = _read(entry, limits)
@@ -92,6 +96,7 @@ def inspect(candidate: Candidate, limits: Limits) -> Finding:
     image = TrainingImage(
         name=entry.name,
         file=entry.file,
+        version=entry.stamp if isinstance(entry.file, Url) else None,
         offset=entry.offset,
         length=entry.length,
         compression=entry.compression,
@@ -113,11 +118,11 @@ def _read(entry: Entry, limits: Limits) -> bytes:
     if entry.size == 0:
         raise _FaultError("truncated", "the file is empty (0 bytes)")
     try:
-        with open_regular(entry.file) as stream:
-            stream.seek(entry.offset)
-            data = stream.read(entry.length)
+        data = read_entry(entry)
     except OSError as error:
         raise _FaultError("unreadable", f"cannot be read: {error.strerror or error}") from error
+    except (NotFoundError, RefusedError) as error:
+        raise _FaultError("unreadable", str(error)) from error
     if len(data) < entry.length:
         raise _FaultError("truncated", f"{len(data):,} bytes of {entry.length:,} are there")
     if entry.compression == "deflate":

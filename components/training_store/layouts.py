@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
-from components.common.files import open_regular
 from components.common.names import printable
-from components.training_store.containers import Container, Entry, put_aside
+from components.training_store.containers import Container, Entry, put_aside, read_entry
 from interfaces.errors import AtelierError
 from interfaces.itdt import QuarantinedFile
 
@@ -22,6 +21,9 @@ IMAGE_SUFFIXES = frozenset({
 # fmt: on
 """Names that promise an image, in lower case. What the file really is, inspection finds out."""
 
+STYLE_COLUMNS = ("style", "label", "labels", "class", "genre")
+"""Names of the column or field that holds a picture's style, the best first."""
+
 UNLABELLED = "unlabelled"
 """The style of an image that a CSV or a parquet column leaves without one."""
 
@@ -33,7 +35,9 @@ _CIFAR_PICKLE = re.compile(r"data_batch_\d+")
 _CIFAR_NAMES = {"batches.meta.txt", "meta.txt"}
 _SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 _STRAY_SHARE = 20  # a folder with at most a twentieth of the images, or one image, is no style
-_ARCHIVE_SUFFIXES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
+_TABLE_SUFFIXES = {".parquet", ".arrow"}
+_METADATA_NAMES = {"metadata.csv", "metadata.jsonl"}
+_ARCHIVE_SUFFIXES = {".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,11 @@ class Survey:
     image_folders: Counter[tuple[str, ...]] = field(default_factory=Counter)
     cifar_batches: list[Entry] = field(default_factory=list)
     cifar_names: Entry | None = None
-    parquet_files: list[Entry] = field(default_factory=list)
+    tables: list[Entry] = field(default_factory=list)
+    """Parquet and arrow files."""
+    tars: list[Entry] = field(default_factory=list)
+    metadata: list[Entry] = field(default_factory=list)
+    """Files that name pictures and their styles: metadata.csv, metadata.jsonl."""
     pickles: list[str] = field(default_factory=list)
     archives: list[str] = field(default_factory=list)
     unlisted: list[QuarantinedFile] = field(default_factory=list)
@@ -72,8 +80,14 @@ def survey(container: Container) -> Survey:
             seen.cifar_batches.append(entry)
         elif path.name in _CIFAR_NAMES:
             seen.cifar_names = entry
-        elif suffix == ".parquet":
-            seen.parquet_files.append(entry)
+        elif suffix in _TABLE_SUFFIXES:
+            # 'cache-….arrow' holds what `datasets` computed from the others.
+            if not path.name.startswith("cache-"):
+                seen.tables.append(entry)
+        elif path.name in _METADATA_NAMES:
+            seen.metadata.append(entry)
+        elif suffix == ".tar":
+            seen.tars.append(entry)
         elif _CIFAR_PICKLE.fullmatch(path.name):
             seen.pickles.append(entry.name)
         elif suffix in _ARCHIVE_SUFFIXES:
@@ -142,10 +156,10 @@ def _is_split(name: str) -> bool:
 
 
 def shard_styles(files: Sequence[Entry]) -> list[tuple[Entry, str, str | None]]:
-    """(parquet file, name of its rows, style) where folders of files are styles, else style None.
+    """(table, name of its rows, style) where folders of files are styles, else style None.
 
-    A lone folder is none, nor are train, test and the like. The rows are named by the file alone
-    where that tells the files apart.
+    A table is a parquet or arrow file. A lone folder is none, nor are train, test and the like. The
+    rows are named by the file alone where that tells the files apart.
     """
     paths = [PurePosixPath(entry.name).with_suffix("") for entry in files]
     level = style_level(Counter(path.parts[:-1] for path in paths))
@@ -174,7 +188,7 @@ def cifar_rows(seen: Survey) -> Callable[[], Iterator[Candidate | QuarantinedFil
 
 def _rows_of(batch: Entry, class_names: list[str]) -> Iterator[Candidate | QuarantinedFile]:
     try:
-        data = _read(batch)
+        data = read_entry(batch)
     except OSError as error:
         yield put_aside(batch.name, "unreadable", f"cannot be read: {error.strerror}")
         return
@@ -204,11 +218,5 @@ def _rows_of(batch: Entry, class_names: list[str]) -> Iterator[Candidate | Quara
 def _class_names(entry: Entry | None) -> list[str]:
     if entry is None or entry.compression != "none":
         return []
-    text = _read(entry).decode("utf-8", errors="replace")
+    text = read_entry(entry).decode("utf-8", errors="replace")
     return [printable(line.strip()) for line in text.splitlines() if line.strip()]
-
-
-def _read(entry: Entry) -> bytes:
-    with open_regular(entry.file) as stream:
-        stream.seek(entry.offset)
-        return stream.read(entry.length)

@@ -1,35 +1,42 @@
-"""Parquet files with image bytes, as Hugging Face publishes data sets; unpacked once."""
+"""Parquet and arrow files with image bytes, as Hugging Face keeps data sets; unpacked once."""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from components.common.durable import replacing, sha256_of
-from components.common.files import open_regular
+from components.common.durable import replacing
 from components.common.names import printable
-from components.training_store.containers import Entry, put_aside, stamp_of
-from components.training_store.layouts import UNLABELLED, Candidate
+from components.training_store.containers import digest_at, open_file
+from components.training_store.layouts import STYLE_COLUMNS, UNLABELLED, Candidate
+from components.training_store.rows import (
+    ROWS_VERSION,
+    Row,
+    listed_rows,
+    name_in_style,
+    write_rows,
+)
 from interfaces.errors import AtelierError
 from interfaces.itdt import QuarantinedFile
+from interfaces.places import Url
 from interfaces.progress import Progress, ProgressEvent
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    _Source = tuple[pa.Schema, Callable[[list[str]], Iterable[pa.RecordBatch]]]
+
 _IMAGE_COLUMNS = ("image", "img", "picture", "bytes")
-_STYLE_COLUMNS = ("style", "label", "labels", "class", "genre")
 _BATCH_ROWS = 64
-_INDEX_VERSION = 2  # raise it when the same files would be unpacked otherwise
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A parquet file, what its rows are named after, and their style where no column says it."""
+    """A file of rows, what they are named after, and their style where no column says it."""
 
-    file: Path
+    file: Path | Url
     name: str
     style: str | None
 
@@ -43,106 +50,139 @@ class _Columns:
     style_names: list[str]  # of an integer column, from the data set's own schema
 
 
-def is_parquet(path: Path) -> bool:
-    """Whether a file begins as parquet does."""
-    with open_regular(path) as stream:
+class _Found(NamedTuple):
+    """A row: its place in the file, its style, the path that it names, the bytes of its image."""
+
+    number: int
+    style: str | None
+    path: object
+    data: bytes
+
+
+def is_table(place: Path | Url) -> bool:
+    """Whether a file is parquet by its first bytes, or arrow by its name."""
+    if place.name.endswith(".arrow"):
+        return True
+    with open_file(place) as stream:
         return stream.read(4) == b"PAR1"
 
 
-def parquet_rows(
+def table_rows(
     shards: list[Shard], name: str, unpacked: Path, progress: Progress
 ) -> Callable[[], Iterator[Candidate | QuarantinedFile]]:
-    """The images of parquet files, copied once into one file in the folder `unpacked`.
+    """The images of parquet or arrow files, copied once into one file in the folder `unpacked`.
 
     Styles come from a column named style, label, class or genre, else from the file's folder;
-    without either, all are `name`. Of several files a damaged one is put aside. Raises
+    without either, all are `name`. A picture whose path is known has that for its name, in the
+    folder of its style. Of several files a damaged one is put aside. Raises
     `AtelierError` where pyarrow is missing or no file holds images.
     """
     blob = unpacked / f"{_address(shards)[:16]}.images"
-    index = blob.with_suffix(".jsonl")
-    if not index.exists():  # written last, so its blob is whole
-        with replacing(index) as new_index, replacing(blob) as new_blob:
-            _unpack(shards, new_blob, new_index, progress)
-
-    def candidates() -> Iterator[Candidate | QuarantinedFile]:
-        stamp = stamp_of(blob.stat())
-        with index.open(encoding="utf-8") as lines:
-            for line in lines:
-                row_name, style, offset, length, fault = json.loads(line)
-                if fault:
-                    yield put_aside(row_name, "corrupt", fault)
-                elif length == 0:
-                    yield put_aside(row_name, "unsupported", "the row holds no image bytes")
-                else:
-                    entry = Entry(row_name, blob, offset, length, length, stamp=stamp)
-                    yield Candidate(entry, style or name)
-
-    return candidates
+    index = blob.with_suffix(".rows")
+    if not index.exists():  # takes its name last, so its blob is whole
+        with replacing(blob) as new_blob, new_blob.open("wb") as images:
+            faults: list[AtelierError] = []
+            write_rows(blob.with_suffix(".unfinished"), _unpack(shards, images, faults, progress))
+            if faults and images.tell() == 0:
+                blob.with_suffix(".unfinished").unlink()
+                raise faults[0]
+        blob.with_suffix(".unfinished").replace(index)
+    return listed_rows(index, [blob], lambda _: name)
 
 
 def _address(shards: list[Shard]) -> str:
     """Digest of all that decides what is unpacked: contents, names of rows, styles."""
-    parts = [[sha256_of(shard.file), shard.name, shard.style] for shard in shards]
-    return hashlib.sha256(json.dumps([_INDEX_VERSION, parts]).encode()).hexdigest()
+    parts = [[digest_at(shard.file), shard.name, shard.style] for shard in shards]
+    return hashlib.sha256(json.dumps([ROWS_VERSION, parts]).encode()).hexdigest()
 
 
-def _unpack(shards: list[Shard], blob: Path, index: Path, progress: Progress) -> None:
-    """Copy every shard's images into `blob`, with a line of `index` for each row or fault."""
-    done, faults = 0, list[AtelierError]()
-    with blob.open("wb") as images, index.open("w", encoding="utf-8") as lines:
-        for shard in shards:
-            try:
-                for row, style, data in _rows_of(shard):
-                    line = [f"{shard.name}/{row:07d}", style, images.tell(), len(data), ""]
-                    lines.write(json.dumps(line) + "\n")
-                    images.write(data)
-                    done += 1
-                    if done % _BATCH_ROWS == 0:
-                        progress(ProgressEvent(stage="unpack", done=done, note=shard.name))
-            except AtelierError as error:
-                faults.append(error)
-                lines.write(json.dumps([shard.name, None, 0, 0, str(error)]) + "\n")
-    if faults and done == 0:
-        raise faults[0]
+def _unpack(
+    shards: list[Shard], images: BinaryIO, faults: list[AtelierError], progress: Progress
+) -> Iterator[Row]:
+    """Copy every shard's images into one file; yields where each of them lies, and each fault."""
+    done = 0
+    for shard in shards:
+        try:
+            for found in _rows_of(shard):
+                row = _placed(found, shard, images.tell())
+                images.write(found.data)
+                done += 1
+                if done % _BATCH_ROWS == 0:
+                    progress(ProgressEvent(stage="unpack", done=done, note=shard.name))
+                yield row
+        except AtelierError as error:
+            faults.append(error)
+            yield Row(shard.name, shard.name, reason="corrupt", detail=str(error))
 
 
-def _rows_of(shard: Shard) -> Iterator[tuple[int, str | None, bytes]]:
-    """(row, style, bytes of the image) of each row; None and b"" where there is none."""
-    parquet = _pyarrow_parquet()
+def _placed(found: _Found, shard: Shard, offset: int) -> Row:
+    number = f"{shard.name}/{found.number:07d}"
+    style = found.style or shard.style
+    name = name_in_style(found.path, style, number)
+    if not found.data:
+        detail = "the row holds no image bytes"
+        return Row(name, shard.name, reason="unsupported", detail=detail)
+    return Row(name, shard.name, style, 0, offset, len(found.data))
+
+
+def _rows_of(shard: Shard) -> Iterator[_Found]:
+    """Each row of a file. Raises `AtelierError` where it cannot be read or holds no images."""
+    _pyarrow_parquet()
+    kind = "arrow" if shard.file.name.endswith(".arrow") else "parquet"
     try:
-        with open_regular(shard.file) as stream:
-            source = parquet.ParquetFile(stream)
-            columns = _find_columns(source.schema_arrow, shard.file)
-            for row, style, data in _rows(source, columns):
-                yield row, style or shard.style, data
+        with open_file(shard.file) as stream:
+            read = _arrow_batches if kind == "arrow" else _parquet_batches
+            schema, batches = read(stream)
+            yield from _rows(batches, _find_columns(schema, shard.file))
     except (_arrow_errors(), OSError, UnicodeDecodeError) as error:
         text = (str(error).splitlines() or [type(error).__name__])[0]
-        raise AtelierError(f"{shard.file}: not a readable parquet file ({text})") from error
+        raise AtelierError(f"{shard.file}: not a readable {kind} file ({text})") from error
 
 
-def _rows(source: Any, columns: _Columns) -> Iterator[tuple[int, str | None, bytes]]:
-    wanted = [columns.image] + ([columns.style] if columns.style else [])
-    row = 0
-    for batch in source.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
-        images = _image_bytes(batch.column(columns.image))
-        styles = _texts(batch.column(columns.style)) if columns.style else [None] * len(images)
-        for data, style in zip(images, styles, strict=True):
-            yield row, _style_name(style, columns), data or b""
-            row += 1
+def _parquet_batches(stream: BinaryIO) -> "_Source":
+    source = _pyarrow_parquet().ParquetFile(stream)
+    return source.schema_arrow, lambda columns: source.iter_batches(_BATCH_ROWS, columns=columns)
 
 
-def _image_bytes(column: "pa.Array") -> list[bytes | None]:
-    """The images of a column of bytes, or of structures with a field of bytes among others."""
+def _arrow_batches(stream: BinaryIO) -> "_Source":
+    """Arrow's stream, as `datasets` saves it, or its file format; batches cut small."""
     import pyarrow as pa
-    import pyarrow.compute
 
-    if not pa.types.is_struct(column.type):
-        return column.to_pylist()
-    # The function is made when pyarrow.compute is imported, where no type checker sees it.
-    images = pyarrow.compute.struct_field(  # pyright: ignore[reportAttributeAccessIssue]
-        column, "bytes"
-    )
-    return images.to_pylist()
+    is_file = stream.read(6) == b"ARROW1"
+    stream.seek(0)
+    source = pa.ipc.open_file(stream) if is_file else pa.ipc.open_stream(stream)
+
+    def batches(columns: list[str]) -> "Iterator[pa.RecordBatch]":
+        whole = map(source.get_batch, range(source.num_record_batches)) if is_file else source
+        for batch in whole:
+            for begin in range(0, batch.num_rows, _BATCH_ROWS):
+                yield batch.slice(begin, _BATCH_ROWS).select(columns)
+
+    return source.schema, batches
+
+
+def _rows(
+    batches: "Callable[[list[str]], Iterable[pa.RecordBatch]]", columns: _Columns
+) -> Iterator[_Found]:
+    number = 0
+    for batch in batches([columns.image] + ([columns.style] if columns.style else [])):
+        images, paths = _images(batch.column(columns.image))
+        styles = _texts(batch.column(columns.style)) if columns.style else [None] * len(images)
+        for data, path, style in zip(images, paths, styles, strict=True):
+            yield _Found(number, _style_name(style, columns), path, data or b"")
+            number += 1
+
+
+def _images(column: "pa.Array") -> tuple[Sequence[bytes | None], Sequence[object]]:
+    """Bytes and paths of a column of bytes, or of structures with a field of bytes among others."""
+    import pyarrow as pa
+
+    if not isinstance(column, pa.StructArray):
+        return column.to_pylist(), [None] * len(column)
+    names = [field.name for field in column.type]
+    fields = dict(zip(names, column.flatten(), strict=True))  # what is null as a whole stays so
+    images = fields["bytes"].to_pylist()
+    return images, _texts(fields["path"]) if "path" in fields else [None] * len(images)
 
 
 def _texts(column: "pa.Array") -> list[object]:
@@ -165,12 +205,12 @@ def _style_name(style: object, columns: _Columns) -> str | None:
     return UNLABELLED if style is None or style == "" else printable(str(style))
 
 
-def _find_columns(schema: "pa.Schema", file: Path) -> _Columns:
+def _find_columns(schema: "pa.Schema", file: Path | Url) -> _Columns:
     images = [field.name for field in schema if _holds_bytes(field.type)]
     if not images:
         raise AtelierError(f"{file}: has no column of image bytes; its columns: {schema.names}")
     image = next((name for name in _IMAGE_COLUMNS if name in images), images[0])
-    style = next((name for name in _STYLE_COLUMNS if name in schema.names), None)
+    style = next((name for name in STYLE_COLUMNS if name in schema.names), None)
     return _Columns(image, style, _class_label_names(schema, style))
 
 
@@ -198,7 +238,8 @@ def _pyarrow_parquet() -> Any:
         import pyarrow.parquet
     except ImportError as error:
         raise AtelierError(
-            "parquet files need pyarrow, which is not installed: pip install 'atelier[parquet]'"
+            "parquet and arrow files need pyarrow, which is not installed: "
+            "pip install 'atelier[parquet]'"
         ) from error
     return pyarrow.parquet
 

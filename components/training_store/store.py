@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from components.common.durable import exclusive
@@ -16,6 +16,8 @@ from components.training_store.containers import (
     WORKSPACE_MARK,
     Container,
     Folder,
+    RemoteFolder,
+    Tar,
     open_container,
     put_aside,
 )
@@ -31,10 +33,18 @@ from components.training_store.layouts import (
     survey,
 )
 from components.training_store.manifest import Journal, find_manifest, write_manifest
-from components.training_store.parquet import Shard, is_parquet, parquet_rows
+from components.training_store.metadata import metadata_styles, with_metadata
+from components.training_store.parquet import Shard, is_table, table_rows
+from components.training_store.shards import (
+    has_braces,
+    is_web_dataset,
+    named_shards,
+    shard_rows,
+)
 from components.training_store.styles import with_styles
 from interfaces.errors import AtelierError
 from interfaces.itdt import ITDT, CollectionSettings, QuarantinedFile
+from interfaces.places import Range, Url, fetch_ahead, is_folder, place_of
 from interfaces.progress import Progress, ProgressEvent
 
 _T = TypeVar("_T")
@@ -83,41 +93,47 @@ class LocalTrainingStore:
             name, path = EMBEDDED_NAME, self._workspace / EMBEDDED_NAME
             path = paint_collection(path, progress)
         else:
-            path = Path(settings.data).expanduser()
+            path = place_of(settings.data)
             name = _short_name(path)
-        items = self._candidates(path, name, progress)
+        if has_braces(settings.data) and not (isinstance(path, Path) and path.exists()):
+            shards, unpacked = named_shards(settings.data), self._workspace / "unpacked"
+            items = shard_rows(shards, name, unpacked, progress)
+        else:
+            items = self._candidates(path, name, progress)
         return name, with_styles(items, settings.styles_csv) if settings.styles_csv else items
 
-    def _candidates(self, path: Path, name: str, progress: Progress) -> _Items:
-        if not path.exists():
-            raise AtelierError(
-                f"{path}: no such file or folder; name a folder of images, a zip, a tar, a parquet "
-                f"file, or '{EMBEDDED_NAME}' for the project's own collection"
-            )
-        if not is_unicode(str(path.resolve())):
-            raise AtelierError(f"{path}: its path is not valid Unicode; rename what is not")
-        if is_regular(path) and path.suffix.lower() in IMAGE_SUFFIXES:
-            raise AtelierError(f"{path}: a single image; name the folder that holds it")
-        if is_regular(path) and is_parquet(path):
-            shards = [Shard(path, path.stem, style=None)]
-            return parquet_rows(shards, name, self._workspace / "unpacked", progress)
-        container = open_container(path, self._workspace, progress)
-        return self._listed(path, container, name, progress)
+    def _candidates(self, place: Path | Url, name: str, progress: Progress) -> _Items:
+        if isinstance(place, Path):
+            _check_path(place)
+        unpacked = self._workspace / "unpacked"
+        if not _is_folder(place) and is_table(place):
+            shards = [Shard(place, PurePosixPath(place.name).stem, style=None)]
+            return table_rows(shards, name, unpacked, progress)
+        container = open_container(place, self._workspace, progress)
+        if isinstance(container, Tar) and is_web_dataset(container.place):
+            return shard_rows([container.place], name, unpacked, progress)
+        return self._listed(place, container, name, progress)
 
-    def _listed(self, path: Path, container: Container, name: str, progress: Progress) -> _Items:
+    def _listed(
+        self, place: Path | Url, container: Container, name: str, progress: Progress
+    ) -> _Items:
         """The images of a folder or archive, by what a first look at its names shows."""
-        seen = survey(container)
+        seen, unpacked = survey(container), self._workspace / "unpacked"
         if seen.cifar_batches:
             return cifar_rows(seen)
         if seen.image_folders:
-            return image_files(container, seen.image_folders, name)
-        if seen.parquet_files and isinstance(container, Folder):
+            items = image_files(container, seen.image_folders, name)
+            styles = metadata_styles(seen.metadata)
+            return with_metadata(items, styles) if styles else items
+        if seen.tables and isinstance(container, Folder | RemoteFolder):
             shards = [
                 Shard(entry.file, row_name, style)
-                for entry, row_name, style in shard_styles(seen.parquet_files)
+                for entry, row_name, style in shard_styles(seen.tables)
             ]
-            return parquet_rows(shards, name, self._workspace / "unpacked", progress)
-        raise AtelierError(f"{path}: {_why_no_images(seen)}")
+            return table_rows(shards, name, unpacked, progress)
+        if seen.tars and isinstance(container, Folder | RemoteFolder):
+            return shard_rows([entry.file for entry in seen.tars], name, unpacked, progress)
+        raise AtelierError(f"{place}: {_why_no_images(seen)}")
 
     def _inspect(
         self, items: _Items, limits: Limits, journal: Journal, total: int, progress: Progress
@@ -128,6 +144,7 @@ class LocalTrainingStore:
             def inspect_chunk(chunk: list[_Item]) -> list[str]:
                 if all(isinstance(item, QuarantinedFile) for item in chunk):
                     return _inspect_many((chunk, limits))  # nothing is decoded: no worker is needed
+                fetch_ahead(_ranges(chunk, limits))
                 try:
                     return pool.call(_inspect_many, (chunk, limits))
                 except WorkerDiedError:
@@ -145,17 +162,36 @@ class LocalTrainingStore:
             leftover.unlink()
 
 
+def _check_path(path: Path) -> None:
+    """Raise `AtelierError` where nothing lies there, or nothing that can be a collection."""
+    if not path.exists():
+        raise AtelierError(
+            f"{path}: no such file or folder; name a folder of images, a zip, a tar, a parquet "
+            f"file, or '{EMBEDDED_NAME}' for the project's own collection"
+        )
+    if not is_unicode(str(path.resolve())):
+        raise AtelierError(f"{path}: its path is not valid Unicode; rename what is not")
+    if is_regular(path) and path.suffix.lower() in IMAGE_SUFFIXES:
+        raise AtelierError(f"{path}: a single image; name the folder that holds it")
+
+
+def _is_folder(place: Path | Url) -> bool:
+    """Whether there is no file to look into; a device is none either."""
+    return is_folder(place) if isinstance(place, Url) else not is_regular(place)
+
+
 def _why_no_images(seen: Survey) -> str:
     if seen.pickles:
         return (
             f"holds Python pickles ({seen.pickles[0]}), which can run code when read; take the "
             "binary version of this data set"
         )
-    if seen.parquet_files:
-        return f"holds parquet files ({seen.parquet_files[0].name}); unpack it, name the folder"
+    if seen.tables:
+        return f"holds parquet files ({seen.tables[0].name}); unpack it, name the folder"
     reason = "holds no images (.jpg, .png, .webp, .tif …)"
-    if seen.archives:
-        return f"{reason}; it holds {seen.archives[0]}: name that"
+    archives = [*seen.archives, *(entry.name for entry in seen.tars)]
+    if archives:
+        return f"{reason}; it holds {archives[0]}: name that"
     if seen.unlisted:
         first, more = seen.unlisted[0], len(seen.unlisted) - 1
         others = f", and {more:,} more" if more else ""
@@ -167,6 +203,13 @@ def _inspect_many(work: tuple[list[_Item], Limits]) -> list[str]:
     """Findings as JSON, one an item. Runs in a worker process."""
     items, limits = work
     return [_judge(item, limits).model_dump_json() for item in items]
+
+
+def _ranges(items: Iterable[_Item], limits: Limits) -> Iterator[Range | None]:
+    """What is to be fetched before items are inspected; nothing that is too large anyway."""
+    for item in items:
+        if isinstance(item, Candidate) and item.entry.length <= limits.max_bytes:
+            yield item.entry.remote_range
 
 
 def _judge(item: _Item, limits: Limits) -> Finding:
@@ -207,8 +250,10 @@ def _chunks(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
         yield chunk
 
 
-def _short_name(path: Path) -> str:
+def _short_name(place: Path | Url) -> str:
     """A folder's name, or a file's without its extensions; '.' and '/' have none of their own."""
-    resolved = path.resolve()
-    name = resolved.name if resolved.is_dir() else resolved.stem.removesuffix(".tar")
-    return printable(name) or "collection"
+    resolved = place.resolve() if isinstance(place, Path) else place
+    is_file = not (isinstance(resolved, Path) and resolved.is_dir())
+    plain = resolved.name.partition("{")[0].rstrip("-_.") or resolved.name
+    stem = PurePosixPath(plain).stem.removesuffix(".tar")
+    return printable(stem if is_file else resolved.name) or "collection"

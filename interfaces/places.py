@@ -1,0 +1,482 @@
+"""Places: where the bytes that a contract names lie, on this machine or behind a URL.
+
+A local place is a `Path`, a remote one a `Url`. Remote bytes are read in ranges, through a cache on
+this machine that never grows beyond a bound. The packages that speak the protocols (fsspec, s3fs,
+gcsfs, huggingface_hub) find credentials in the environment as they always do.
+"""
+
+import hashlib
+import logging
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from importlib import import_module
+from io import SEEK_CUR, SEEK_END, SEEK_SET, BufferedReader, RawIOBase
+from pathlib import Path
+from typing import Annotated, BinaryIO, NamedTuple, Protocol, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+from typing_extensions import Buffer
+
+from interfaces.errors import NotFoundError, RefusedError, UnavailableError
+
+_log = logging.getLogger("atelier")
+
+PROTOCOLS = {
+    "s3": "s3fs",
+    "gs": "gcsfs",
+    "hf": "huggingface_hub",
+    "http": "aiohttp",
+    "https": "aiohttp",
+    "memory": "fsspec",
+}
+"""Protocols of remote places, each with the package that speaks it; all need fsspec as well."""
+
+_CREDENTIALS = {
+    "s3": "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "hf": "HF_TOKEN",
+}
+_OPTIONS: dict[str, dict[str, object]] = {
+    # botocore's own attempts would multiply those made here.
+    "s3": {
+        "config_kwargs": {
+            "connect_timeout": 5,
+            "read_timeout": 30,
+            "retries": {"total_max_attempts": 1},
+        }
+    },
+}
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_ATTEMPTS = 4
+_FIRST_WAIT_SECONDS = 0.25
+_BLOCK_BYTES = 1 << 20
+_DEFAULT_CACHE_GIB = 10.0
+_STAMP_FIELDS = ("ETag", "etag", "md5Hash", "blob_id", "LastModified", "last_modified", "mtime")
+
+_T = TypeVar("_T")
+_Details = dict[str, object]
+
+
+class _FileSystem(Protocol):
+    """What is used of fsspec's `AbstractFileSystem`; a path is a URL."""
+
+    def info(self, path: str) -> _Details: ...
+
+    def ls(self, path: str, detail: bool) -> list[_Details]: ...
+
+    def cat_file(self, path: str, *, start: int, end: int) -> bytes: ...
+
+    def cat_ranges(
+        self, paths: list[str], starts: list[int], ends: list[int], *, on_error: str
+    ) -> list[bytes | Exception]: ...
+
+    def get_file(self, rpath: str, lpath: str) -> object: ...
+
+
+class Url(str):
+    """Address of a file or folder elsewhere, such as 's3://bucket/paintings'."""
+
+    __slots__ = ()
+
+    @property
+    def protocol(self) -> str:
+        """What stands before '://', in lower case."""
+        return self.partition("://")[0].lower()
+
+    @property
+    def name(self) -> str:
+        """Last part of the path, without a query."""
+        return urlsplit(self).path.rstrip("/").rpartition("/")[2] or urlsplit(self).netloc
+
+
+def is_url(text: str) -> bool:
+    """Whether a text begins as a URL does; a drive letter is no protocol."""
+    return _SCHEME.match(text) is not None
+
+
+def place_of(text: str) -> Path | Url:
+    """A path or URL that a person named => the place; 'file://' leads to a path.
+
+    Raises `RefusedError` for a protocol that is not spoken here, for chained URLs, for steps up
+    ('..') and for a URL with a password, which would be written into records.
+    """
+    if not is_url(text):
+        return Path(text).expanduser()
+    url = Url(text)
+    parts = urlsplit(text)
+    if url.protocol == "file":
+        return Path(url2pathname(parts.path))
+    if url.protocol not in PROTOCOLS:
+        known = ", ".join(f"{name}://" for name in ("file", *PROTOCOLS))
+        raise RefusedError(
+            f"{url.protocol}://: not a protocol that is read here; there are {known}"
+        )
+    if "@" in parts.netloc:
+        raise RefusedError(
+            f"{url.protocol}://…@: a URL with a user or password would be written into records; "
+            "give them by the environment"
+        )
+    if not parts.netloc or "::" in text or ".." in parts.path.split("/") or not text.isprintable():
+        raise RefusedError(f"{text}: not a plain URL, such as s3://bucket/folder")
+    return url
+
+
+def _validated(value: object) -> Path | Url:
+    if isinstance(value, Path):
+        return value
+    if isinstance(value, str):
+        return Url(value) if is_url(value) else Path(value)
+    raise ValueError("a path or a URL is needed")
+
+
+Place = Annotated[
+    Path | Url,
+    PlainValidator(_validated),
+    PlainSerializer(str, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "path"}),
+]
+"""A path on this machine, or a URL."""
+
+
+class Range(NamedTuple):
+    """Bytes of a remote file."""
+
+    url: Url
+    version: str
+    """What the server said of the file's version; part of the cache's key."""
+    offset: int
+    length: int
+
+
+class Listed(NamedTuple):
+    """One file or folder of a remote folder."""
+
+    url: Url
+    name: str
+    """Last part of the path."""
+    is_folder: bool
+    size: int
+    """Bytes."""
+    version: str
+
+
+# ---------------------------------------------------------------- reading
+
+
+def read_range(wanted: Range) -> bytes:
+    """The bytes of a range, from the cache where they are there.
+
+    Fewer come back where the file is shorter. Raises `NotFoundError`, `RefusedError` where access
+    is denied, or `UnavailableError` where the place is still away after a few attempts.
+    """
+    cache = _cache()
+    data = cache.get(wanted)
+    if data is None:
+        data = _calling(wanted.url, lambda system: _fetch(system, wanted))
+        cache.put(wanted, data)
+    return data
+
+
+def _fetch(system: _FileSystem, wanted: Range) -> bytes:
+    end = wanted.offset + wanted.length
+    return _cut(system.cat_file(wanted.url, start=wanted.offset, end=end), wanted)
+
+
+def _cut(data: bytes, wanted: Range) -> bytes:
+    """The range itself, where a server that knows no ranges has sent the whole file."""
+    if len(data) > wanted.length:
+        return data[wanted.offset : wanted.offset + wanted.length]
+    return data
+
+
+def fetch_ahead(ranges: Iterable[Range | None]) -> None:
+    """Take ranges of one protocol into the cache, many requests at a time; None is passed over.
+
+    What cannot be fetched is left for `read_range`, which says why.
+    """
+    remote = [wanted for wanted in ranges if wanted is not None]
+    if not remote:
+        return
+    cache = _cache()
+    missing = [wanted for wanted in remote if not cache.has(wanted)]
+    if not missing:
+        return
+    system = _filesystem(missing[0].url.protocol)
+    answers = system.cat_ranges(
+        [wanted.url for wanted in missing],
+        [wanted.offset for wanted in missing],
+        [wanted.offset + wanted.length for wanted in missing],
+        on_error="return",
+    )
+    for wanted, answer in zip(missing, answers, strict=True):
+        if isinstance(answer, bytes):
+            cache.put(wanted, _cut(answer, wanted))
+
+
+def open_place(place: Path | Url) -> BinaryIO:
+    """Open a file for reading, seekable; of a remote one, blocks of 1 MiB are read as needed.
+
+    Raises `OSError` for a local file, and as `read_range` does for a remote one, while it is read
+    too.
+    """
+    if isinstance(place, Path):
+        return place.open("rb")
+    return BufferedReader(_RemoteFile(place), _BLOCK_BYTES)
+
+
+class _RemoteFile(RawIOBase):
+    """A remote file, every read of which is one request, tried again where it fails."""
+
+    def __init__(self, url: Url) -> None:
+        super().__init__()
+        size = _calling(url, lambda system: system.info(url)).get("size")
+        if not isinstance(size, int):
+            raise RefusedError(f"{url}: its server does not say how long it is; download it first")
+        self._url = url
+        self._size = size
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        base = {SEEK_SET: 0, SEEK_CUR: self._position, SEEK_END: self._size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        view = memoryview(buffer).cast("B")
+        length = min(len(view), self._size - self._position)
+        if length <= 0:
+            return 0
+        wanted = Range(self._url, "", self._position, length)
+        data = _calling(self._url, lambda system: _fetch(system, wanted))
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+def copy_to(url: Url, target: Path) -> None:
+    """Copy a remote file to a path. Raises as `read_range` does."""
+    _calling(url, lambda system: system.get_file(url, str(target)))
+
+
+def version_of(url: Url) -> str:
+    """What tells one version of a remote file from another: its size, and a tag or time."""
+    return _version(_calling(url, lambda system: system.info(url)))
+
+
+def is_folder(url: Url) -> bool:
+    """Whether a URL names a folder. Raises as `read_range` does where there is nothing."""
+    found = _calling(url, lambda system: system.info(url))
+    return found["type"] == "directory"
+
+
+def list_folder(url: Url) -> list[Listed]:
+    """The files and folders directly in a remote folder, in no order.
+
+    Whatever a server lists outside the folder is left out. Raises as `read_range` does, and
+    `RefusedError` for the web, which has no folders.
+    """
+    if url.protocol in ("http", "https"):
+        raise RefusedError(f"{url}: the web has no folders to list; name an archive or shards")
+    root = url.rstrip("/")
+    prefix = root.partition("://")[2].strip("/") + "/"
+    items = _calling(url, lambda system: system.ls(url, detail=True))
+    named = ((str(item["name"]).lstrip("/"), item) for item in items)
+    return [
+        _listed(root, path.removeprefix(prefix).rstrip("/"), item)
+        for path, item in named
+        if path.startswith(prefix) and _is_plain(path.removeprefix(prefix).rstrip("/"))
+    ]
+
+
+def _is_plain(name: str) -> bool:
+    return name not in ("", ".", "..") and "/" not in name
+
+
+def _listed(root: str, name: str, details: _Details) -> Listed:
+    size = details.get("size")
+    return Listed(
+        url=Url(f"{root}/{name}"),
+        name=name,
+        is_folder=details["type"] == "directory",
+        size=size if isinstance(size, int) else 0,
+        version=_version(details),
+    )
+
+
+def _version(details: _Details) -> str:
+    tags = [f"{details[field]}" for field in _STAMP_FIELDS if details.get(field) is not None]
+    return ":".join([f"{details.get('size')}", *tags[:2], f"{details.get('created', '')}"])
+
+
+# ---------------------------------------------------------------- the packages
+
+
+@lru_cache
+def _filesystem(protocol: str) -> _FileSystem:
+    """What speaks a protocol. Raises `RefusedError` where its package is missing."""
+    options = {"use_listings_cache": False} | _OPTIONS.get(protocol, {})
+    try:
+        return import_module("fsspec").filesystem(protocol, **options)
+    except ImportError as error:
+        missing = "fsspec" if error.name == "fsspec" else PROTOCOLS[protocol]
+        raise RefusedError(
+            f"{protocol}://: needs {missing}, which is not installed: pip install "
+            f"'atelier[remote]' {missing}"
+        ) from error
+
+
+def _calling(url: Url, call: Callable[[_FileSystem], _T]) -> _T:
+    """The answer to a call, tried again a few times where the place is away."""
+    system = _filesystem(url.protocol)
+    wait = _FIRST_WAIT_SECONDS
+    for attempt in range(1, _ATTEMPTS + 1):
+        with _explained(url):
+            try:
+                return call(system)
+            except Exception as error:
+                if attempt == _ATTEMPTS or not _may_pass(error):
+                    raise
+                _log.debug("%s: attempt %d failed (%s)", url, attempt, error)
+        time.sleep(wait)
+        wait *= 2
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether another attempt may succeed: not where something is missing or forbidden."""
+    lasting = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+    defects = (TypeError, AttributeError, ValueError, NotImplementedError, ImportError)
+    return not isinstance(error, lasting + defects) and not _lacks_credentials(error)
+
+
+def _lacks_credentials(error: Exception) -> bool:
+    return "Credentials" in type(error).__name__  # botocore's have no common class
+
+
+@contextmanager
+def _explained(url: Url) -> Generator[None]:
+    try:
+        yield
+    except (TypeError, AttributeError, NotImplementedError):
+        raise  # a defect, not a matter of the place
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{url}: there is no such file or folder") from error
+    except Exception as error:  # every protocol's package raises errors of its own
+        if isinstance(error, PermissionError) or _lacks_credentials(error):
+            advice = _CREDENTIALS.get(url.protocol, "the server's own way")
+            raise RefusedError(f"{url}: access was denied; give credentials by {advice}") from error
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UnavailableError(f"{url}: cannot be reached ({reason}); try again later") from error
+
+
+# ---------------------------------------------------------------- the cache
+
+
+def cache_root() -> Path:
+    """The folder of this person's cache; the environment variable ATELIER_CACHE moves it."""
+    import platformdirs
+
+    root = os.environ.get("ATELIER_CACHE")
+    return Path(root) if root else platformdirs.user_cache_path("atelier")
+
+
+def _cache() -> "_Cache":
+    text = os.environ.get("ATELIER_CACHE_GIB", "")
+    try:
+        gib = float(text or _DEFAULT_CACHE_GIB)
+    except ValueError:
+        gib = -1.0
+    if not 0 <= gib < 1e9:
+        raise RefusedError(f"ATELIER_CACHE_GIB={text}: not a size in GiB, such as 10")
+    return _cache_at(cache_root() / "places", int(gib * 2**30))
+
+
+@lru_cache
+def _cache_at(folder: Path, max_bytes: int) -> "_Cache":
+    return _Cache(folder, max_bytes)
+
+
+class _Cache:
+    """Files named by what they hold a copy of; the longest unused give way.
+
+    A file begins with the digest of its bytes, so that what a power cut left torn is not believed.
+    Several processes may share it: each looks at the whole folder anew after it has written a
+    sixteenth of the bound.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._unchecked = max_bytes  # bytes written since the folder was last looked at
+
+    def has(self, wanted: Range) -> bool:
+        """Whether there is a copy; it may still turn out torn."""
+        return self._path(wanted).exists()
+
+    def get(self, wanted: Range) -> bytes | None:
+        """The bytes; None where there is no sound copy."""
+        path = self._path(wanted)
+        try:
+            kept = path.read_bytes()
+            os.utime(path)
+        except OSError:
+            return None
+        digest, data = kept[:32], kept[32:]
+        return data if hashlib.sha256(data).digest() == digest else None
+
+    def put(self, wanted: Range, data: bytes) -> None:
+        """Keep a copy, where the disk takes it and it does not exceed a sixteenth of the bound."""
+        if len(data) * 16 > self._max_bytes:
+            return
+        path = self._path(wanted)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(hashlib.sha256(data).digest() + data)
+            temporary.replace(path)
+        except OSError as error:  # it is fetched again the next time
+            _log.debug("%s: cannot be kept (%s)", path, error)
+            return
+        self._unchecked += len(data)
+        if self._unchecked * 16 >= self._max_bytes:
+            self._unchecked = 0
+            self._trim()
+
+    def _trim(self) -> None:
+        """Remove the longest unused files until seven eighths of the bound are left."""
+        kept = sorted(self._files(), reverse=True)
+        total = 0
+        for _, size, path in kept:
+            total += size
+            if total * 8 > self._max_bytes * 7:
+                with suppress(OSError):
+                    Path(path).unlink()
+
+    def _files(self) -> Generator[tuple[int, int, str]]:
+        """(time of use, size in bytes, path) of every file, unfinished ones too."""
+        for parent, _, names in os.walk(self._folder):
+            for name in names:
+                path = os.path.join(parent, name)  # noqa: PTH118, a million times
+                with suppress(OSError):
+                    status = os.stat(path)  # noqa: PTH116
+                    yield status.st_mtime_ns, status.st_size, path
+
+    def _path(self, wanted: Range) -> Path:
+        name = hashlib.sha256(repr(tuple(wanted)).encode()).hexdigest()
+        return self._folder / name[:2] / name
