@@ -15,6 +15,7 @@ from interfaces.contract import refuse_unless_offered
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME
 from interfaces.igs import IGS, INPUT_FILES
+from interfaces.iodt import check_conversion
 from interfaces.places import Url, is_url, place_of
 from settings import Layer, RunSettings, load_preset, merge, validate
 
@@ -181,6 +182,7 @@ def check_declared(parts: Components, chosen: RunSettings, family: str) -> None:
     declared("generation").check_family("component generation", family)
     declared("enhancement").check_scale("component enhancement", chosen.enhance.scale)
     declared("conversion").check_format("component conversion", chosen.convert.format)
+    check_conversion(parts.conversion, chosen.convert)
 
 
 def check_request(

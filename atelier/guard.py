@@ -25,12 +25,12 @@ from interfaces.ies import IES
 from interfaces.igdt import IGDT, ImageGenerator
 from interfaces.igme import IGME, Trainer, TrainingSettings
 from interfaces.igs import IGS
-from interfaces.iodt import IODT, SUFFIXES, Converter, StoredResult
+from interfaces.iodt import IODT, SUFFIXES, Converter, StoredResult, check_conversion
 from interfaces.ipdt import IPDT, PreprocessingSettings, Preprocessor
 from interfaces.itdt import ITDT, CollectionSettings, TrainingStore
 from interfaces.jobs import Stopped
 from interfaces.progress import Progress, silent
-from interfaces.record import EnhancementRecord, GeneratedOrigin, Origin
+from interfaces.record import EnhancementRecord, GeneratedOrigin, Origin, published
 
 _Message = TypeVar("_Message", bound=BaseModel)
 _Item = TypeVar("_Item")
@@ -339,6 +339,11 @@ class GuardedConverter(_Declaring):
     inner: Converter
     component: Component
 
+    def check(self, settings: ICS) -> None:
+        """As the converter itself, where it can be asked."""
+        with self.component.called():
+            check_conversion(self.inner, settings)
+
     def convert(self, batches: Iterable[IEDT], settings: ICS) -> Iterator[IODT]:
         """As the converter itself."""
         self.component.capabilities.check_format(str(self.component), settings.format)
@@ -366,7 +371,9 @@ class GuardedConverter(_Declaring):
             raise self.component.broke(
                 f"says {image.width}x{image.height} pixels of a picture of {width}x{height}"
             )
-        if record.origin != batch.origins[place] or record.enhancement != batch.enhancement:
+        origin = batch.origins[place]
+        wanted = published(origin) if settings.publish else origin
+        if record.origin != wanted or record.enhancement != batch.enhancement:
             raise self.component.broke("its record names another picture or enlargement")
         # A person's own file may be a picture that a model made before.
         if record.origin.kind == "generated" and not record.is_ai_generated:

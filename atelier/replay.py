@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from atelier.workspace import Workspace
+from components.common.sameness import hold_the_same
 from components.conversion import read_picture, read_record
 from components.families import FAMILIES
 from interfaces.components import Components
@@ -93,8 +94,8 @@ def replay(parts: Components, place: Workspace, picture: Path) -> Replay:
         again = remake(parts, place, record)
     except AtelierError as error:
         return Replay(picture.name, "not possible", str(error))
-    if again.data == picture.read_bytes():
-        return Replay(picture.name, "equal", "to the byte", 0.0)
+    if hold_the_same(again.data, picture.read_bytes()):
+        return Replay(picture.name, "equal", "every pixel and the record", 0.0)
     return _compared(picture, again)
 
 

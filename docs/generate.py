@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from components.families import FAMILIES  # noqa: E402
 from interfaces import contract  # noqa: E402
-from interfaces.batch import Carried  # noqa: E402
+from interfaces.batch import Carried, Ingredient  # noqa: E402
 from interfaces.ics import ICS  # noqa: E402
 from interfaces.iedt import IEDT, Enhancer  # noqa: E402
 from interfaces.ies import IES  # noqa: E402
@@ -54,6 +54,7 @@ PARTS = (
     QuarantinedFile,
     Duplicate,
     Carried,
+    Ingredient,
     Record,
     GeneratedOrigin,
     FileOrigin,

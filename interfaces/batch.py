@@ -6,8 +6,20 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from interfaces.arrays import AlphaPlanes, Blob, Images, is_array
-from interfaces.contract import Contract, Many, Message
+from interfaces.contract import Contract, Many, Message, Sha256
 from interfaces.record import Origin
+
+
+class Ingredient(Message):
+    """Content credentials (C2PA) that a file brought, to be kept in those of what is made of it."""
+
+    relationship: Literal["parentOf", "inputTo"] = Field(
+        description="'parentOf': the file was opened and changed; 'inputTo': a model took it in."
+    )
+    sha256: Sha256 = Field(description="Digest of the file as it was read.")
+    archive: Blob = Field(
+        description="Its manifests, and how they were found, as a C2PA ingredient archive."
+    )
 
 
 class Carried(Message):
@@ -28,6 +40,11 @@ class Carried(Message):
     text: dict[str, str] = Field(
         default_factory=dict,
         description="Text chunks of a PNG; the comment of a JPEG or GIF, as 'Comment'.",
+    )
+    ingredients: Many[Ingredient] = Field(
+        default=(),
+        exclude_if=lambda value: not value,
+        description="Credentials of the files that the picture was made from.",
     )
 
 

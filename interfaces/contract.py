@@ -122,6 +122,11 @@ def is_none(value: object) -> bool:
     return value is None
 
 
+def is_false(value: object) -> bool:
+    """True for False: `exclude_if` of a yes or no that was added later and says nothing then."""
+    return value is False
+
+
 SchemaVersion = Annotated[Literal[1], BeforeValidator(_known_version)]
 """Version of a message's shape; see the rules above."""
 

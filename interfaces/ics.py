@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from interfaces.contract import Contract, Offers
+from interfaces.contract import Contract, Offers, is_false, is_none
 
 
 def _usual_name(value: Any) -> Any:
@@ -37,3 +37,31 @@ class ICS(Contract):
         default=False,
         description="Write WebP without loss. PNG and TIFF always are lossless; JPEG never is.",
     )
+    sign: bool = Field(
+        default=True,
+        exclude_if=lambda value: value is True,
+        description="Sign the file: content credentials (C2PA) with the person's certificate.",
+    )
+    publish: bool = Field(
+        default=False,
+        exclude_if=is_false,
+        description=(
+            "Say what law and honesty ask for and no more: prompts, names, settings and the "
+            "metadata of a person's own file are left out."
+        ),
+    )
+    forbid_training: bool = Field(
+        default=False,
+        exclude_if=is_false,
+        description="State that the picture may not be used to train models or for data mining.",
+    )
+    prompt_writer: str | None = Field(
+        default=None,
+        max_length=200,
+        exclude_if=is_none,
+        description="Name of who wrote the prompt (IPTC AIPromptWriterName).",
+    )
+
+    def recorded(self) -> dict[str, Any]:
+        """What a picture's record says of these settings: all but a person's name."""
+        return self.model_dump(mode="json", exclude={"schema_version", "prompt_writer"})

@@ -74,6 +74,21 @@ class Converter(Protocol):
         ...
 
 
+@runtime_checkable
+class CheckingConverter(Protocol):
+    """What a converter may offer besides its port, so that a run is refused before it begins."""
+
+    def check(self, settings: ICS) -> None:
+        """Raise `AtelierError` for settings that could not be carried out today."""
+        ...
+
+
+def check_conversion(converter: Converter, settings: ICS) -> None:
+    """Ask any converter whether it could encode so; one that cannot be asked passes."""
+    if isinstance(converter, CheckingConverter):
+        converter.check(settings)
+
+
 class StoredResult(Message):
     """One row of the results store: a file and what is known of it."""
 

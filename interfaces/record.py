@@ -3,11 +3,20 @@
 No clock and no machine stands in it, so that the same request writes the same bytes.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, FiniteFloat
 
-from interfaces.contract import SCHEMA_VERSION, Many, Message, SchemaVersion, Seed, Sha256, is_none
+from interfaces.contract import (
+    SCHEMA_VERSION,
+    Many,
+    Message,
+    SchemaVersion,
+    Seed,
+    Sha256,
+    is_false,
+    is_none,
+)
 from interfaces.ies import MAX_SCALE
 from interfaces.igs import InputFile
 
@@ -66,6 +75,9 @@ class FileOrigin(Message):
     name: str = Field(min_length=1, description="File name, without folders.")
     sha256: Sha256 = Field(description="Digest of the file as it was read.")
 
+
+UNNAMED_FILE = "unnamed"
+"""Name of a person's own file in a record for publishing."""
 
 Origin = Annotated[GeneratedOrigin | FileOrigin, Field(discriminator="kind")]
 
@@ -159,4 +171,29 @@ class Record(Message):
     source: "Record | None" = Field(
         default=None,
         description="Record that the person's own file carried, which is a claim of that file.",
+    )
+    is_published: bool = Field(
+        default=False,
+        exclude_if=is_false,
+        description="True where prompts, names and settings were left out on purpose.",
+    )
+
+    def published(self) -> Self:
+        """The record without prompts, names and settings: what is shown to everybody."""
+        changes = {"origin": published(self.origin), "source": None, "is_published": True}
+        return self.model_copy(update=changes)
+
+
+def published(origin: Origin) -> Origin:
+    """An origin without prompts, names and settings; what it was made from stays by its digest."""
+    if origin.kind == "file":
+        return origin.model_copy(update={"name": UNNAMED_FILE})
+    return GeneratedOrigin(
+        seed=origin.seed,
+        index=origin.index,
+        family=origin.family,
+        model_digest=origin.model_digest,
+        dataset_name="",
+        dataset_digest=origin.dataset_digest,
+        originality=origin.originality,
     )

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar, cast
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from components.common.credentials.places import FOLDER, PASSPHRASE, SERVICE_TOKEN
 from interfaces.contract import Message, explain
 from interfaces.errors import AtelierError
 from interfaces.experiments import BenchmarkSettings, SearchSettings, SketchStudySettings
@@ -36,6 +37,9 @@ _OTHER_VARIABLES = {
     "ATELIER_CACHE",
     "ATELIER_CACHE_GIB",
     "ATELIER_TOKEN",
+    FOLDER,
+    PASSPHRASE,
+    SERVICE_TOKEN,
 }
 
 

@@ -6,9 +6,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch; see docs/ar
 
 import hypothesis
 
-from atelier.contracts.isolation import own_environment
+from atelier.contracts.isolation import own_credentials, own_environment
 
-__all__ = ["own_environment"]
+__all__ = ["own_credentials", "own_environment"]
 
 pytest_plugins = ["atelier.contracts.plugin"]
 

@@ -28,6 +28,7 @@ _COMMANDS = {
         "generate": "atelier.commands.generating:generate",
         "interpolate": "atelier.commands.generating:interpolate",
         "replay": "atelier.handlers.replay:replay_files",
+        "verify": "atelier.handlers.verify:verify_files",
     },
     "Your own pictures": {
         "enhance": "atelier.commands.own_files:enhance",
@@ -67,6 +68,18 @@ _FAMILIES = {
         {
             "list": "atelier.commands.models:list_models",
             "use": "atelier.commands.models:use_model",
+        },
+    ),
+    "credentials": (
+        "Make pictures",
+        "The certificate that pictures are signed with: make, show, renew, export, import.",
+        {
+            "make": "atelier.commands.credentials:make_credentials",
+            "show": "atelier.commands.credentials:show_credentials",
+            "renew": "atelier.commands.credentials:renew_credentials",
+            "export": "atelier.commands.credentials:export_credentials",
+            "import": "atelier.commands.credentials:import_credentials",
+            "timestamps": "atelier.commands.credentials:set_timestamps",
         },
     ),
     "study": (

@@ -16,7 +16,7 @@ from interfaces.ics import ICS
 from interfaces.ies import IES
 from interfaces.igme import IGME
 from interfaces.igs import IGS
-from interfaces.iodt import suffix_of
+from interfaces.iodt import check_conversion, suffix_of
 from settings import Layer, merge
 
 
@@ -137,6 +137,7 @@ def _for_rework(settings: IGS, model: IGME) -> IGS:
 
 def _work_on(pictures: Sequence[Path], parts: Components, task: Task, output: Path | None) -> int:
     """Work on files and folders; the exit code: 0, or 3 where some could not be used."""
+    check_conversion(parts.conversion, task.convert)
     media_type = MEDIA_TYPES.get(task.convert.format, f"image/{task.convert.format}")
     found = find_pictures([path.expanduser() for path in pictures])
     is_whole = Errand(parts, task, read_record, suffix_of(media_type), output).run(found)

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from atelier.assembly import assemble
-from atelier.contracts.isolation import own_environment
+from atelier.contracts.isolation import own_credentials, own_environment
 from atelier.contracts.limits import OverdueError, limited
 from atelier.contracts.options import option, replacements
 from interfaces.components import Components
 from interfaces.igme import TrainingSettings
 
-__all__ = ["own_environment"]
+__all__ = ["own_credentials", "own_environment"]
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from PIL import Image
 
 from atelier.contracts.samples import make_file_origin, make_iedt, make_images
 from atelier.contracts.strategies import enlarged_batches, examples
+from components.common.sameness import hold_the_same
 from components.conversion import record_inside
 from interfaces.capabilities import capabilities_of
 from interfaces.components import Components
@@ -123,8 +124,15 @@ def test_conversion_takes_a_batch_only_when_it_is_needed(converter: Converter, u
     assert taken == [0, 1]
 
 
-def test_the_same_request_gives_the_same_bytes(converter: Converter, usual: ICS) -> None:
+def test_the_same_request_gives_the_same_picture(converter: Converter, usual: ICS) -> None:
     one, other = (next(converter.convert([make_iedt(1)], usual)) for _ in range(2))
+    assert hold_the_same(one.data, other.data)
+    assert one.record == other.record
+
+
+def test_the_same_request_unsigned_gives_the_same_bytes(converter: Converter, usual: ICS) -> None:
+    unsigned = usual.model_copy(update={"sign": False})
+    one, other = (next(converter.convert([make_iedt(1)], unsigned)) for _ in range(2))
     assert one == other
 
 

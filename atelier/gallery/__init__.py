@@ -8,7 +8,7 @@ Stars and boards lie in a database of their own beside the results store, whose 
 know nothing of them.
 """
 
-from atelier.gallery.copies import archive, bare_copy
+from atelier.gallery.copies import archive
 from atelier.gallery.shelf import Board, Shelf
 
-__all__ = ["Board", "Shelf", "archive", "bare_copy"]
+__all__ = ["Board", "Shelf", "archive"]

@@ -1,14 +1,10 @@
-"""Copies of results for other people: one archive of many, or a picture without its record."""
+"""Copies of results for other people: one archive of many."""
 
 import io
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 
-from PIL import Image
-
 from interfaces.iodt import StoredResult
-
-_QUALITY = 95
 
 
 def archive(
@@ -50,18 +46,3 @@ class _Sink(io.RawIOBase):
         """What was written since this was last asked."""
         data, self._written = bytes(self._written), bytearray()
         return data
-
-
-def bare_copy(picture: bytes) -> bytes:
-    """The same picture in the same format with nothing beside its pixels and colour profile.
-
-    JPEG, WebP and AVIF are encoded anew at quality 95.
-    """
-    with Image.open(io.BytesIO(picture)) as image:
-        stream = io.BytesIO()
-        pixels = image.copy()
-        pixels.info = {}
-        profile = {"icc_profile": known} if (known := image.info.get("icc_profile")) else {}
-        quality = {} if image.format in ("PNG", "TIFF") else {"quality": _QUALITY}
-        pixels.save(stream, image.format, **profile, **quality)
-    return stream.getvalue()

@@ -14,6 +14,7 @@ from atelier.handlers.inspect import InspectHandler, InspectOrder
 from atelier.handlers.interpolate import InterpolateHandler, InterpolateOrder
 from atelier.handlers.replay import ReplayHandler, ReplayOrder
 from atelier.handlers.train import TrainHandler, TrainOrder
+from atelier.handlers.verify import VerifyHandler, VerifyOrder
 from interfaces.orders import Order
 
 HANDLERS: dict[type[Order], Handler[Any]] = {
@@ -25,11 +26,18 @@ HANDLERS: dict[type[Order], Handler[Any]] = {
         InspectHandler(),
         TrainHandler(),
         ReplayHandler(),
+        VerifyHandler(),
     )
 }
 
 AnyOrder = Annotated[
-    GenerateOrder | InterpolateOrder | EnhanceOrder | InspectOrder | TrainOrder | ReplayOrder,
+    GenerateOrder
+    | InterpolateOrder
+    | EnhanceOrder
+    | InspectOrder
+    | TrainOrder
+    | ReplayOrder
+    | VerifyOrder,
     Field(discriminator="kind"),
 ]
 """An order as it comes from outside: `kind` says which."""
@@ -50,4 +58,5 @@ __all__ = [
     "ReplayOrder",
     "Task",
     "TrainOrder",
+    "VerifyOrder",
 ]

@@ -22,7 +22,7 @@ from interfaces.ies import IES
 from interfaces.igdt import IGDT
 from interfaces.iodt import IODT, Converter, ResultQuery, ResultsStore, StoredResult
 from interfaces.progress import ProgressEvent
-from interfaces.record import EnhancementRecord, FileOrigin, Origin, Record
+from interfaces.record import UNNAMED_FILE, EnhancementRecord, FileOrigin, Origin, Record
 from interfaces.ui import UserInterface
 
 
@@ -204,7 +204,7 @@ class Errand:
 
     def _free_place(self, path: Path, inside: Path) -> Path | None:
         """The first name that nothing has; None where this picture's result has it."""
-        file = _file_origin(path)
+        file = _file_origin(path, is_unnamed=self._task.convert.publish)
         if self._output is None:
             return None if (file.name, file.sha256) in self._stored else path
         for number in count(1):
@@ -252,7 +252,7 @@ class Errand:
     @cached_property
     def _conversion(self) -> dict[str, object]:
         """What the record of a picture encoded with these settings says."""
-        return self._task.convert.model_dump(mode="json", exclude={"schema_version"})
+        return self._task.convert.recorded()
 
 
 def _plans(enhancer: Enhancer, settings: IES, pixels: int) -> tuple[EnhancementRecord, ...]:
@@ -297,8 +297,10 @@ def _named(stem: str, number: int, suffix: str) -> str:
     return os.fsencode(stem)[:room].decode("utf-8", "ignore") + ending
 
 
-def _file_origin(path: Path) -> FileOrigin:
+def _file_origin(path: Path, *, is_unnamed: bool) -> FileOrigin:
+    """What the record of a picture made of this file says; for publishing, without its name."""
+    name = UNNAMED_FILE if is_unnamed else one_line(path.name)
     try:
-        return FileOrigin(name=one_line(path.name), sha256=sha256_of(path))
+        return FileOrigin(name=name, sha256=sha256_of(path))
     except OSError as error:
         raise AtelierError(f"{path}: cannot be read ({error.strerror})") from error

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from interfaces.batch import Carried
 from interfaces.errors import AtelierError
 from interfaces.igdt import IGDT, ImageGenerator
 from interfaces.igme import IGME
@@ -50,7 +51,7 @@ class Rework:
             said = str(error)
             raise AtelierError(said if str(path) in said else f"{path}: {said}") from error
         is_same_size = made.images.shape == own.images.shape
-        carried = tuple(c.model_copy(update={"mode": "RGB"}) for c in own.carried or ())
+        carried = tuple(map(_with_colours, own.carried or (), made.carried or (Carried(),)))
         return IGDT(
             images=made.images,
             origins=made.origins,
@@ -74,3 +75,10 @@ class Rework:
             known = origin.model_digest
         found = {"originality": None, "nearest_sha256": None, "model_digest": known}
         return origin.model_copy(update=found) == self._planned
+
+
+def _with_colours(own: Carried, made: Carried) -> Carried:
+    """What the file held, for a picture in colours, with the credentials of the other inputs."""
+    known = {one.sha256 for one in own.ingredients}
+    others = tuple(one for one in made.ingredients if one.sha256 not in known)
+    return own.model_copy(update={"mode": "RGB", "ingredients": own.ingredients + others})

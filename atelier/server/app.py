@@ -18,13 +18,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from atelier.gallery import bare_copy
 from atelier.handlers import AnyOrder
 from atelier.server.answers import PREFIX, Hidden, ResultInfo, ResultSearch, info_of
 from atelier.server.backend import Backend
 from atelier.server.gallery_routes import gallery_routes
 from atelier.server.safety import Guard, Safety
 from atelier.server.streams import MOST_LISTENERS, Streams
+from components.conversion import public_copy
 from interfaces.contract import WholeNumber
 from interfaces.errors import AtelierError, NotFoundError, UnavailableError
 from interfaces.ics import ICS, ImageFormat
@@ -341,7 +341,7 @@ def _files(backend: Backend) -> APIRouter:
             data, media_type, suffix = image.data, image.media_type, image.suffix
         if not wanted.record:
             with converting.one():
-                data = bare_copy(data)
+                data = public_copy(data, result.record, media_type.removeprefix("image/"))
         kind = "attachment" if wanted.download else "inline"
         name = quote(f"{result.path.stem}{suffix}", safe="", errors="replace")
         headers = {"Content-Disposition": f"{kind}; filename*=UTF-8''{name}"}

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from atelier.gallery import Board, archive, bare_copy
+from atelier.gallery import Board, archive
 from atelier.server.answers import PREFIX, Answer, ResultSearch
 from atelier.server.backend import Backend
 from atelier.server.streams import Streams
+from components.conversion import public_copy
 from interfaces.errors import NotFoundError
 from interfaces.iodt import StoredResult
 from interfaces.orders import ResultId
@@ -154,6 +155,10 @@ def _add_archives(router: APIRouter, backend: Backend) -> None:
     def read(result: StoredResult) -> bytes:
         return backend.store.read(result.id)
 
+    def public(result: StoredResult) -> bytes:
+        file_format = str(result.media_type).removeprefix("image/")
+        return public_copy(read(result), result.record, file_format)
+
     @router.post("/archives", status_code=201)
     def pack(wanted: ArchiveOrder) -> Archive:
         """Name results to download together; the archive is made as it is fetched."""
@@ -173,6 +178,6 @@ def _add_archives(router: APIRouter, backend: Backend) -> None:
         wanted = orders[name]
         results = [backend.store.get(number) for number in wanted.results]
         there = [result for result in results if result.path.is_file()]
-        pieces = archive(there, read if wanted.with_record else lambda one: bare_copy(read(one)))
+        pieces = archive(there, read if wanted.with_record else public)
         headers = {"Content-Disposition": 'attachment; filename="atelier.zip"'}
         return StreamingResponse(pieces, media_type="application/zip", headers=headers)

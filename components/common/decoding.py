@@ -43,6 +43,14 @@ _APP13 = b"Photoshop 3.0\0"
 _START_BYTES = 33  # of a PNG: up to the end of its header
 
 
+_OWN_MEDIA_TYPES = {"JPEG2000": "image/jp2", "DIB": "image/bmp", "TGA": "image/x-tga"}
+
+
+def media_type_of(file_format: str) -> str:
+    """The media type of a format by Pillow's name for it: 'PNG' => 'image/png'."""
+    return _OWN_MEDIA_TYPES.get(file_format, f"image/{file_format.lower()}")
+
+
 Info = dict[str | tuple[int, int], Any]
 """What a file holds beside its pixels, as Pillow types it."""
 

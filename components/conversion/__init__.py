@@ -11,9 +11,16 @@ from pathlib import Path
 
 from components.conversion.animation import animate, strip
 from components.conversion.converter import ImageConverter
+from components.conversion.copies import public_copy
 from components.conversion.encoding import MEDIA_TYPES
 from components.conversion.pictures import find_pictures, read_picture
-from components.conversion.reading import read_facts, read_record, record_inside
+from components.conversion.reading import (
+    Claims,
+    read_claims,
+    read_facts,
+    read_record,
+    record_inside,
+)
 
 
 def create(workspace: Path) -> ImageConverter:
@@ -23,10 +30,13 @@ def create(workspace: Path) -> ImageConverter:
 
 __all__ = [
     "MEDIA_TYPES",
+    "Claims",
     "ImageConverter",
     "animate",
     "create",
     "find_pictures",
+    "public_copy",
+    "read_claims",
     "read_facts",
     "read_picture",
     "read_record",

@@ -9,7 +9,9 @@ from PIL import Image, PngImagePlugin
 
 from components.common.images import contact_sheet, open_upright
 from components.common.png import XMP_KEYWORD
+from components.conversion.signing import signed
 from components.conversion.xmp import packet
+from interfaces.ics import ICS
 from interfaces.iodt import IODT
 
 AnimationFormat = Literal["webp", "gif"]
@@ -24,7 +26,8 @@ def animate(
     that programs read, as its comment.
     """
     pictures = [_decoded(frame) for frame in frames]
-    xmp = packet(frames[0].record)
+    record, settings = frames[0].record, _settings_of(frames[0])
+    xmp = packet(record, settings)
     how = {"save_all": True, "append_images": pictures[1:], "loop": 0}
     how |= {"duration": round(1000 / frames_per_second)}  # milliseconds
     stream = io.BytesIO()
@@ -32,17 +35,23 @@ def animate(
         pictures[0].save(stream, "GIF", comment=xmp, **how)
     else:
         pictures[0].save(stream, "WEBP", xmp=xmp, quality=90, method=4, **how)
-    return stream.getvalue()
+    return signed(stream.getvalue(), f"image/{file_format}", record, settings)
 
 
 def strip(frames: Sequence[IODT], columns: int) -> bytes:
     """Encoded pictures => a PNG of all of them in rows, with the first one's record."""
+    record, settings = frames[0].record, _settings_of(frames[0])
     texts = PngImagePlugin.PngInfo()
-    texts.add_itxt(XMP_KEYWORD, packet(frames[0].record).decode("utf-8"))
+    texts.add_itxt(XMP_KEYWORD, packet(record, settings).decode("utf-8"))
     stream = io.BytesIO()
     sheet = contact_sheet([np.asarray(_decoded(frame)) for frame in frames], columns)
     sheet.save(stream, "PNG", pnginfo=texts)
-    return stream.getvalue()
+    return signed(stream.getvalue(), "image/png", record, settings)
+
+
+def _settings_of(frame: IODT) -> ICS:
+    """How the frame was encoded, and so whether it was signed."""
+    return ICS.model_validate(frame.record.conversion)
 
 
 def _decoded(frame: IODT) -> Image.Image:

@@ -11,7 +11,8 @@ import numpy as np
 from components.common.images import float_to_levels
 from components.conversion.encoding import MEDIA_TYPES, encode
 from components.conversion.metadata import GREY_MODES, fitting, foreign_rdf
-from components.conversion.xmp import GENERATED, declared_in, record_in
+from components.conversion.signing import identity_for, signed
+from components.conversion.xmp import GENERATED, declared_in, for_publishing, record_in
 from interfaces.batch import Carried
 from interfaces.contract import refuse_unless_offered
 from interfaces.ics import ICS
@@ -27,6 +28,14 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's
 class ImageConverter:
     """Encodes one image at a time. The port is `interfaces.iodt.Converter`."""
 
+    def check(self, settings: ICS) -> None:
+        """Refuse settings that could not be carried out, before anything is made.
+
+        Raises `AtelierError` where the person's certificate cannot sign; makes one where there is
+        none yet.
+        """
+        identity_for(settings)
+
     def convert(self, batches: Iterable[IEDT], settings: ICS) -> Iterator[IODT]:
         """Encode every image of every batch, in order, each with its record inside.
 
@@ -34,8 +43,9 @@ class ImageConverter:
         and TIFF), grey, ICC profile where it fits the colours written, EXIF, pixels an inch, XMP,
         and a PNG's texts into a PNG. A file that Atelier or another program had marked as
         AI-generated stays so, and its record becomes the new record's `source`. Metadata that
-        cannot be read, or is too long for the format, is left out with a warning. Raises
-        `RefusedError` for a format that is not known, and for a picture that it cannot hold.
+        cannot be read, or is too long for the format, is left out with a warning. Last of all the
+        file is signed, where the settings say so. Raises `RefusedError` for a format that is not
+        known, and for a picture that it cannot hold; and what `check` raises.
         """
         refuse_unless_offered(settings, "convert")
         for batch in batches:
@@ -48,14 +58,19 @@ def _convert(batch: IEDT, place: int, settings: ICS) -> IODT:
     alpha = None if batch.alpha is None else batch.alpha[place]
     pixels = _pixels(batch.images[place], alpha, carried, settings)
     foreign = foreign_rdf(carried, batch.origins[place])
+    if settings.publish:
+        carried = carried.model_copy(update={"exif": None, "iptc": None, "text": {}})
+        foreign = None if foreign is None else for_publishing(foreign)
     record = _record(batch, place, foreign, settings)
     is_grey = pixels.shape[2] < 3
-    metadata = fitting(record, carried, foreign, settings.format, is_grey=is_grey)
-    data = encode(pixels, settings, metadata)
+    metadata = fitting(record, carried, foreign, settings, is_grey=is_grey)
+    media_type = MEDIA_TYPES[settings.format]
+    encoded = encode(pixels, settings, metadata)
+    data = signed(encoded, media_type, record, settings, carried.ingredients)
     return IODT(
         data=data,
         sha256=hashlib.sha256(data).hexdigest(),
-        media_type=MEDIA_TYPES[settings.format],
+        media_type=media_type,
         width=pixels.shape[1],
         height=pixels.shape[0],
         record=record,
@@ -65,15 +80,16 @@ def _convert(batch: IEDT, place: int, settings: ICS) -> IODT:
 def _record(batch: IEDT, place: int, foreign: ElementTree.Element | None, settings: ICS) -> Record:
     origin = batch.origins[place]
     declared = None if foreign is None else declared_in(foreign)
-    return Record(
+    record = Record(
         software=_software(),
         origin=origin,
         enhancement=batch.enhancement,
-        conversion=settings.model_dump(mode="json", exclude={"schema_version"}),
+        conversion=settings.recorded(),
         is_ai_generated=isinstance(origin, GeneratedOrigin) or declared == GENERATED,
         source=None if foreign is None else _source(foreign),
         drift=batch.drift[place] if batch.drift else None,
     )
+    return record.published() if settings.publish else record
 
 
 def _source(foreign: ElementTree.Element) -> Record | None:

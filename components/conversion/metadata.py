@@ -10,9 +10,9 @@ from PIL import ExifTags, Image
 from components.common.png import XMP_KEYWORD
 from components.conversion import iptc
 from components.conversion.profiles import colours_of, grey_as_rgb
-from components.conversion.xmp import declared_in, packet, rdf_in
+from components.conversion.xmp import declared_in, names_remote_credentials, packet, rdf_in
 from interfaces.batch import Carried
-from interfaces.ics import ImageFormat
+from interfaces.ics import ICS, ImageFormat
 from interfaces.record import Origin, Record
 
 _log = logging.getLogger("atelier")
@@ -60,7 +60,7 @@ def fitting(
     record: Record,
     carried: Carried,
     foreign: ElementTree.Element | None,
-    file_format: ImageFormat,
+    settings: ICS,
     *,
     is_grey: bool,
 ) -> Metadata:
@@ -69,9 +69,10 @@ def fitting(
     The profile must describe the colours that are written: of a grey one whose picture is written
     as RGB, its curve goes on in a profile of RGB.
     """
+    file_format = settings.format
     exif = _fitting_exif(carried.exif, file_format, record.origin)
     return Metadata(
-        xmp=_fitting_xmp(record, foreign, file_format),
+        xmp=_fitting_xmp(record, foreign, settings),
         icc_profile=_fitting_profile(carried.icc_profile, record.origin, is_grey=is_grey),
         exif=exif,
         dpi=None if exif is None else _dpi_in(readable_exif(exif)),
@@ -95,14 +96,15 @@ def readable_exif(block: bytes) -> Image.Exif:
     return exif
 
 
-def _fitting_xmp(
-    record: Record, foreign: ElementTree.Element | None, file_format: ImageFormat
-) -> bytes:
+def _fitting_xmp(record: Record, foreign: ElementTree.Element | None, settings: ICS) -> bytes:
+    file_format = settings.format
     if foreign is None:
-        return packet(record)
+        return packet(record, settings)
     declared = declared_in(foreign)
+    if names_remote_credentials(foreign):
+        left_out("content credentials", record.origin, "they lie elsewhere, and are of that file")
     try:
-        together = packet(record, declared, foreign)
+        together = packet(record, settings, declared, foreign)
     except RecursionError:
         reason = "it is nested too deep"
     else:
@@ -110,7 +112,7 @@ def _fitting_xmp(
             return together
         reason = f"too long for a {file_format} file"
     left_out("XMP metadata", record.origin, reason)
-    return packet(record, declared)
+    return packet(record, settings, declared)
 
 
 def _fitting_profile(profile: bytes | None, origin: Origin, *, is_grey: bool) -> bytes | None:

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image
 
-from components.common.decoding import FORMATS, Header, Source, open_source
+from components.common.credentials.ingredients import take_along
+from components.common.decoding import FORMATS, Header, Source, media_type_of, open_source
 from components.common.files import is_regular, open_regular
 from components.common.images import MAX_ENLARGED_PIXELS, check_header, foreign
 from components.common.png import XMP_KEYWORD
@@ -31,7 +32,7 @@ from components.conversion.limits import too_large
 from components.conversion.metadata import GREY_MODES, left_out
 from components.conversion.profiles import colours_of, of_gamma
 from interfaces.arrays import hand_over
-from interfaces.batch import Carried
+from interfaces.batch import Carried, Ingredient
 from interfaces.errors import NotFoundError, RefusedError, one_line
 from interfaces.ics import ImageFormat
 from interfaces.igdt import IGDT
@@ -155,7 +156,7 @@ def read_picture(path: Path, scale: int = 1, file_format: ImageFormat | None = N
             _check_enlarged(header, scale, file_format)
             stream.seek(0)
             data = stream.read()
-        return _decode(path, data, formats)
+        return decode_picture(path, data, formats)
 
 
 def _check_enlarged(header: Header, scale: int, file_format: ImageFormat | None) -> None:
@@ -170,16 +171,23 @@ def _check_enlarged(header: Header, scale: int, file_format: ImageFormat | None)
         raise UnsupportedError(f"is too large: {fault}")
 
 
-def _decode(path: Path, data: bytes, formats: Sequence[str]) -> IGDT:
+def decode_picture(path: Path, data: bytes, formats: Sequence[str] = FORMATS) -> IGDT:
+    """The bytes of a file => a batch of one; `path` is what the file is called.
+
+    Its size was checked before; raises nearly anything for damaged bytes (`images.foreign`).
+    """
     source = open_source(data, formats)
     origin = FileOrigin(name=one_line(path.name), sha256=hashlib.sha256(data).hexdigest())
     samples = source.decode()
-    carried = _carried(source, samples, origin)
+    ingredient = take_along(data, media_type_of(source.header.format), "parentOf", origin.name)
+    carried = _carried(source, samples, origin, () if ingredient is None else (ingredient,))
     colours, opacity = _planes(samples)
     return IGDT(images=colours, alpha=opacity, origins=(origin,), carried=(carried,))
 
 
-def _carried(source: Source, samples: Samples, origin: FileOrigin) -> Carried:
+def _carried(
+    source: Source, samples: Samples, origin: FileOrigin, ingredients: tuple[Ingredient, ...]
+) -> Carried:
     for what in source.lost:
         left_out(what, origin, "it is damaged")
     if source.is_animated:
@@ -194,6 +202,7 @@ def _carried(source: Source, samples: Samples, origin: FileOrigin) -> Carried:
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
         iptc=_iptc(source),
         text=_texts(source),
+        ingredients=ingredients,
     )
 
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.common.decoding import open_source
+from components.common.decoding import media_type_of, open_source
 from components.common.files import read_regular
 from components.common.images import foreign
 from components.conversion.encoding import MEDIA_TYPES
-from components.conversion.xmp import rdf_in, record_in
+from components.conversion.xmp import declared_in, rdf_in, record_in, tool_in
 from interfaces.errors import AtelierError, DamagedError, RefusedError
 from interfaces.iodt import FileFacts
 from interfaces.record import Record
@@ -44,6 +44,42 @@ def read_facts(path: Path) -> FileFacts:
     if media_type is None:
         raise RefusedError(f"{path}: a {header.format} file, which Atelier does not write")
     return FileFacts(record=record, media_type=media_type, width=header.width, height=header.height)
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a file of any program says of itself; nothing in it is proved."""
+
+    media_type: str
+    record: Record | None
+    """None where there is none, or where it is damaged."""
+    source_type: str | None
+    """IPTC's digital source type, the last part of its address."""
+    tool: str | None
+    """Program that says that it made the file."""
+
+
+def read_claims(path: Path, data: bytes) -> Claims:
+    """What a file says of itself in its metadata; decodes no pixels.
+
+    Raises `AtelierError` where it is no image.
+    """
+    header = _header_of(path, data)
+    try:
+        rdf = rdf_in(header.xmp or b"")
+    except ValueError:
+        return Claims(media_type_of(header.format.upper()), None, None, None)
+    try:
+        record = _record_in(path, header.xmp)
+    except DamagedError:
+        record = None
+    declared = declared_in(rdf)
+    return Claims(
+        media_type_of(header.format.upper()),
+        record,
+        declared.rpartition("/")[2] if declared else None,
+        tool_in(rdf),
+    )
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What a person gives beside a seed: words, a drawing, a picture and its mask."""
 
 import hashlib
+import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,11 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from components.common.credentials.ingredients import may_hold_credentials, take_along
+from components.common.decoding import media_type_of
 from components.common.images import is_transparent, open_upright, pixels_to_float, to_rgb
 from components.families.port import Inputs
+from interfaces.batch import Ingredient
 from interfaces.errors import AtelierError
 from interfaces.igs import IGS, InputFile
 from interfaces.record import InputRecord
@@ -43,6 +47,20 @@ def _opened(role: InputFile, settings: IGS) -> InputBytes:
         raise AtelierError(f"{path}: cannot be read ({error.strerror or error})") from error
     sha256 = hashlib.sha256(data).hexdigest()
     return InputBytes(path, data, InputRecord(role=role, name=path.name, sha256=sha256))
+
+
+def ingredients_of(files: Iterable[InputBytes]) -> tuple[Ingredient, ...]:
+    """The content credentials that the files brought, to be named in those of the pictures."""
+    found = (_ingredient(file) for file in files)
+    return tuple({one.sha256: one for one in found if one is not None}.values())
+
+
+def _ingredient(file: InputBytes) -> Ingredient | None:
+    if not may_hold_credentials(file.data):
+        return None
+    with Image.open(io.BytesIO(file.data)) as image:
+        media_type = media_type_of(image.format or "")
+    return take_along(file.data, media_type, "inputTo", file.record.name)
 
 
 def read_inputs(files: Iterable[InputBytes], prompt: str | None, side: int) -> Inputs:

@@ -23,9 +23,10 @@ from components.families import FAMILIES, AnyFamily
 from components.families.port import FamilyOptions, FamilySampler, Request, Shape
 from components.families.sampling import SAMPLING_BATCH
 from components.families.text import nearest_style
-from components.generation.inputs import InputBytes, open_inputs, read_inputs
+from components.generation.inputs import InputBytes, ingredients_of, open_inputs, read_inputs
 from components.metrics import Neighbours, load_features
 from interfaces.arrays import hand_over
+from interfaces.batch import Carried, Ingredient
 from interfaces.contract import explain
 from interfaces.errors import AtelierError, DamagedError
 from interfaces.igdt import IGDT
@@ -122,7 +123,11 @@ class Generation:
         is_slow = not request.family.one_by_one.isdisjoint(chosen)
         sizes = _Sizes(1 if is_slow else SAMPLING_BATCH, most)
         originality = loaded.originality if settings.originality else None
-        return _batches(model, settings, sizes, sample, request.origin(model), style, originality)
+        batches = _batches(
+            model, settings, sizes, sample, request.origin(model), style, originality
+        )
+        ingredients = ingredients_of(request.files)
+        return _carrying(batches, ingredients) if ingredients else batches
 
     def planned(self, model: IGME, settings: IGS) -> GeneratedOrigin:
         """What the origin of the first picture will say, except what is found in its pixels.
@@ -163,6 +168,13 @@ def _state_of(file: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size
+
+
+def _carrying(batches: Iterator[IGDT], ingredients: tuple[Ingredient, ...]) -> Iterator[IGDT]:
+    """The batches, with the credentials of the files that all their pictures were made from."""
+    carried = Carried(ingredients=ingredients)
+    for batch in batches:
+        yield batch.model_copy(update={"carried": (carried,) * len(batch)})
 
 
 def _batches(

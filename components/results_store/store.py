@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from components.common.durable import exclusive, sha256_of, sweep, write_bytes
+from components.common.sameness import hold_the_same
 from components.results_store import doctor
 from components.results_store.index import (
     DamagedIndexError,
@@ -87,7 +88,7 @@ class LocalResultsStore:
         with self._changing() as position:
             known = self._index.holding(run, image.sha256)
             place = self._place_of(known, image, run)
-            if not (self._folder / place).exists():
+            if not self._holds(place, image):
                 write_bytes(self._folder / place, image.data)
             if isinstance(known, Row) and known.kept.place == place and not known.deleted:
                 return self._result(known)
@@ -98,23 +99,33 @@ class LocalResultsStore:
     def _place_of(self, known: Row | DamagedRow | Unlisted | None, image: IODT, run: str) -> str:
         """Where the image lies, or is to lie: its seed or name; digest and number keep it apart.
 
-        A file that lies there without a row and has the image's digest is the image itself, from
-        a process that was killed before it wrote the row.
+        A file that lies there without a row and holds the same, whoever signed it, is the image
+        itself, from a process that was killed before it wrote the row: the new one takes its place.
         """
         if isinstance(known, Row | Unlisted) and self._can_hold(known.kept.place, image):
             return known.kept.place
         stem = stem_of(image.record.origin, run)
         for place in places(folder_of(run), stem, image.sha256, image.suffix):
-            if not self._index.has_place(place) and self._can_hold(place, image):
+            if self._index.has_place(place):
+                continue
+            if self._can_hold(place, image) or self._is_twin(place, image):
                 return place
         raise AssertionError("unreachable: the places never end")
 
     def _can_hold(self, place: str, image: IODT) -> bool:
         """Whether nothing lies there, not even a link to nowhere, or the image itself does."""
+        return not os.path.lexists(self._folder / place) or self._holds(place, image)
+
+    def _holds(self, place: str, image: IODT) -> bool:
         path = self._folder / place
-        if not os.path.lexists(path):
-            return True
         return path.is_file() and sha256_of(path) == image.sha256
+
+    def _is_twin(self, place: str, image: IODT) -> bool:
+        """Whether the same picture lies there under another signature."""
+        path = self._folder / place
+        if not path.is_file() or path.stat().st_size > _MAX_READ_BYTES:
+            return False
+        return hold_the_same(path.read_bytes(), image.data)
 
     # ------------------------------------------------------------ looking
 

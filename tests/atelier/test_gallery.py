@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
-from atelier.gallery import Shelf, archive, bare_copy
+from atelier.gallery import Shelf, archive
 from components.results_store import LocalResultsStore, create
 from interfaces.iodt import ResultQuery
 from tests.helpers import make_iodt
@@ -98,21 +97,6 @@ def test_an_archive_holds_every_picture_under_a_name_of_its_own(
         assert packed.testzip() is None
         assert len(set(packed.namelist())) == 2
         assert all(packed.read(name) == store.read(results[0].id) for name in packed.namelist())
-
-
-def test_a_bare_copy_is_the_picture_without_its_record(store: LocalResultsStore) -> None:
-    picture = Image.effect_noise((32, 32), 40).convert("RGB")
-    for name in ("PNG", "WEBP", "JPEG"):
-        stream = io.BytesIO()
-        exif = Image.Exif()
-        exif[0x010E] = "a secret"
-        picture.save(stream, name, exif=exif)
-        bare = bare_copy(stream.getvalue())
-        with Image.open(io.BytesIO(bare)) as image:
-            assert image.format == name and image.size == (32, 32)
-            assert not image.getexif() and b"secret" not in bare
-    with Image.open(io.BytesIO(bare_copy(store.read(1)))) as image:
-        assert image.tobytes() == Image.open(io.BytesIO(store.read(1))).tobytes()
 
 
 def test_fifty_thousand_results_are_searched_and_starred_at_once(

@@ -571,7 +571,8 @@ def test_the_viewer_zooms_stars_enlarges_and_gives_a_bare_copy(
     bare = tmp_path / "bare.png"
     download.value.save_as(bare)
     with Image.open(bare) as image:
-        assert image.size == (16, 16) and not image.info
+        assert image.size == (16, 16)
+        assert "trainedAlgorithmicMedia" in image.info["xmp"].decode()  # said even there
     viewer.get_by_role("button", name="Enlarge to 256").click()
     _until(lambda: _newest_order(server)["kind"] == "enhance")
     assert _newest_order(server)["enhance"]["scale"] == 16

@@ -18,9 +18,17 @@ from PIL import Image
 from tests.end_to_end.cli import QUICK, SHORT, TRAINING, atelier, command, environment
 
 
-def digests(workspace: Path) -> dict[str, bytes]:
-    """Every stored picture of a workspace by name: its bytes."""
-    return {p.name: p.read_bytes() for p in (workspace / "results").rglob("*.png")}
+def digests(workspace: Path) -> dict[str, tuple[bytes, str]]:
+    """Every stored picture of a workspace by name: its pixels and its metadata.
+
+    Its signature is another in every file.
+    """
+    return {p.name: _held(p) for p in (workspace / "results").rglob("*.png")}
+
+
+def _held(path: Path) -> tuple[bytes, str]:
+    with Image.open(path) as image:
+        return image.tobytes(), image.info["XML:com.adobe.xmp"]
 
 
 def rows(workspace: Path) -> int:

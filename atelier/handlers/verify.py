@@ -1,0 +1,98 @@
+"""Verify: what can be said about pictures, and what of it is proved."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from cyclopts import Parameter
+from pydantic import Field, TypeAdapter, model_validator
+
+from atelier.commands.frame import Pictures
+from atelier.commands.helping import OPTIONS
+from atelier.handlers.handler import Handler, Places, Task
+from atelier.verification import Verification, verify
+from components.conversion import find_pictures
+from interfaces.errors import NotFoundError
+from interfaces.orders import Order, ResultId, UploadId
+from settings import Layer
+
+
+class VerifyOrder(Order):
+    """Say whose pictures are, how they were made and whether they were changed since."""
+
+    kind: Literal["verify"]
+    uploads: tuple[UploadId, ...] = Field(
+        default=(), max_length=1000, description="Uploaded pictures, by id."
+    )
+    results: tuple[ResultId, ...] = Field(
+        default=(), max_length=1000, description="Results of the store, by number."
+    )
+
+    @model_validator(mode="after")
+    def _names_pictures(self) -> Self:
+        if not self.uploads and not self.results:
+            raise ValueError("name the pictures: uploads, results or both")
+        return self
+
+
+class VerifyHandler(Handler[VerifyOrder]):
+    """Carries a `VerifyOrder` out."""
+
+    order = VerifyOrder
+
+    def check(self, order: VerifyOrder, places: Places) -> None:
+        """Refuse uploads that are no pictures."""
+        places.check_pictures(order.uploads)
+        super().check(order, places)
+
+    def layer(self, order: VerifyOrder, places: Places) -> Layer:
+        """Nothing is chosen: the files say it all."""
+        return {}
+
+    def carry_out(self, task: Task[VerifyOrder]) -> None:
+        """Look at each; conclude with the answers, and with lines for a person."""
+        uploads, store = task.places.uploads, task.parts.results_store
+        found = [
+            verify(uploads.path(one)).model_copy(update={"name": uploads.get(one).name})
+            for one in task.order.uploads
+        ]
+        found += [verify(store.get(one).path) for one in task.order.results]
+        task.control.conclude(
+            {
+                "found": [one.model_dump(mode="json") for one in found],
+                "lines": [line for one in found for line in one.lines()],
+            }
+        )
+
+
+NOT_INTACT = 3
+"""Exit code where a file is damaged, or was changed after it was signed."""
+
+
+def verify_files(
+    pictures: Pictures,
+    *,
+    json: Annotated[
+        bool, Parameter(group=OPTIONS, negative=(), help="Answer with JSON, one list for all.")
+    ] = False,
+    trust: Annotated[
+        tuple[Path, ...],
+        Parameter(
+            group=OPTIONS, negative=(), help="Certificates (PEM) of authorities that you trust."
+        ),
+    ] = (),
+) -> int:
+    """Whose a picture is, whether a model made it, whether it was changed, and what is proved."""
+    trusted = [_certificates_in(path.expanduser()) for path in trust]
+    paths = find_pictures([path.expanduser() for path in pictures])
+    found = [verify(path, trusted) for path in paths]
+    if json:
+        print(TypeAdapter(list[Verification]).dump_json(found, indent=2).decode())
+    else:
+        print("\n".join(line for one in found for line in one.lines()))
+    return NOT_INTACT if any(one.state in ("changed", "damaged") for one in found) else 0
+
+
+def _certificates_in(path: Path) -> bytes:
+    if not path.is_file():
+        raise NotFoundError(f"{path}: there is no such file of certificates")
+    return path.read_bytes()
