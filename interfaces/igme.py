@@ -22,6 +22,7 @@ from interfaces.contract import Contract, Many, Message, Seed, Sha256, is_none
 from interfaces.errors import NotFoundError
 from interfaces.igs import Device
 from interfaces.ipdt import IPDT
+from interfaces.itdt import Rights
 from interfaces.measurement import Features, Measurement
 from interfaces.progress import Progress
 
@@ -176,6 +177,11 @@ class IGME(Contract):
     dataset_name: str = Field(description="Name of the collection it learnt from.")
     dataset_digest: Sha256 | None = Field(
         description="Digest of the prepared set it learnt from (IPDT); None: learnt elsewhere."
+    )
+    rights: Rights | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="Images of the collection that say not to train on them (ITDT); None: none.",
     )
     images_seen: int = Field(ge=0, description="Training images shown to it, repeats counted.")
     style_counts: Many[int] = Field(

@@ -13,9 +13,9 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from pydantic import Field
 
-from interfaces.contract import Contract, Many, Message, Sha256
+from interfaces.contract import Contract, Many, Message, Sha256, is_none
 from interfaces.errors import DamagedError
-from interfaces.itdt import ITDT
+from interfaces.itdt import ITDT, Rights
 from interfaces.progress import Progress
 
 _Number = TypeVar("_Number", np.uint8, np.int64)
@@ -62,6 +62,11 @@ class IPDT(Contract):
     )
     source_digest: Sha256 = Field(description="Digest of the collection (ITDT).")
     digest: Sha256 = Field(description="Digest of images.npy and labels.npy.")
+    rights: Rights | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="Images of the collection that say not to train on them (ITDT); None: none.",
+    )
 
     def images(self) -> NDArray[np.uint8]:
         """Pixels as a read-only memory map: uint8 (N, S, S, 3), RGB, 0 to 255."""

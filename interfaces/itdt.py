@@ -45,6 +45,13 @@ class CollectionSettings(Message):
         ge=1,
         description="Images with more pixels are quarantined as oversized, without decoding.",
     )
+    reserved: Literal["leave out", "take"] = Field(
+        default="leave out",
+        description=(
+            "Images whose files say not to train on them: left out, or taken all the same, which "
+            "the collection and the model then say."
+        ),
+    )
 
 
 class TrainingImage(Message):
@@ -71,6 +78,11 @@ class TrainingImage(Message):
     height: int = Field(ge=1, description="Height as shown, pixels.")
     mode: str = Field(description="Pixel format in the file, as Pillow names it: 'CMYK'.")
     sha256: Sha256 = Field(description="Digest of the unpacked bytes.")
+    reservation: str | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="What in the file says not to train on it; None: nothing does.",
+    )
 
     def read_bytes(self) -> bytes:
         """The image's bytes, unpacked. Raises `AtelierError` where they cannot be read."""
@@ -104,8 +116,15 @@ class QuarantinedFile(Message):
 
     name: str = Field(description="Path inside the collection, with forward slashes.")
     reason: Literal[
-        "corrupt", "truncated", "tiny", "oversized", "unreadable", "not an image", "unsupported"
-    ] = Field(description="Kind of fault.")
+        "corrupt",
+        "truncated",
+        "tiny",
+        "oversized",
+        "unreadable",
+        "not an image",
+        "unsupported",
+        "reserved",
+    ] = Field(description="Kind of fault; 'reserved': the file says not to train on it.")
     detail: str = Field(description="What exactly was found, for a person.")
 
 
@@ -116,6 +135,15 @@ class Duplicate(Message):
     of: str = Field(description="The earlier image it repeats.")
     kind: Literal["exact", "near"] = Field(description="Same bytes, or nearly the same picture.")
     distance: int = Field(ge=0, le=64, description="Bits in which the perceptual hashes differ.")
+
+
+class Rights(Message):
+    """What became of images whose files say not to train on them."""
+
+    num_reserved: int = Field(ge=1, description="Number of such images.")
+    decision: Literal["left out", "taken"] = Field(
+        description="Whether they were left out, or taken because a person said so."
+    )
 
 
 class ITDT(Contract):
@@ -138,6 +166,11 @@ class ITDT(Contract):
     num_near_duplicates: int = Field(ge=0, description="Images nearly the same as an earlier one.")
     digest: Sha256 = Field(
         description="Digest over every image's name, style and digest, in order."
+    )
+    rights: Rights | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="Images that say not to train on them, and what became of them; None: none.",
     )
 
     @model_validator(mode="after")

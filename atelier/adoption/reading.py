@@ -12,6 +12,7 @@ from torch import Tensor
 from atelier.adoption import Adoption
 from components.common.checkpoints import save_weights
 from components.common.durable import write_text
+from components.common.models import complete_model
 from interfaces.contract import explain
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME
@@ -64,6 +65,7 @@ def adopt_into(wanted: Adoption, directory: Path) -> IGME:
         images_seen=0,
     )
     write_text(directory / "model.json", model.manifest())
+    complete_model(model)
     return model
 
 

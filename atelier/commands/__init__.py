@@ -68,6 +68,7 @@ _FAMILIES = {
         {
             "list": "atelier.commands.models:list_models",
             "use": "atelier.commands.models:use_model",
+            "verify": "atelier.commands.models:verify_model",
         },
     ),
     "credentials": (

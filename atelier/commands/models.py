@@ -21,6 +21,7 @@ from atelier.commands.tables import table
 from atelier.models import pick_model
 from atelier.stages import prepare
 from atelier.workspace import Workspace
+from components.common.models import check_model
 from components.families import FAMILIES
 from interfaces.components import Components
 from interfaces.errors import AtelierError, RefusedError, one_line
@@ -78,6 +79,25 @@ def use_model(
     place.set_default(name)
     chosen = place.chosen_default()
     print(f"default model: {chosen}" if chosen else "no default; `models list` shows the order")
+
+
+def verify_model(
+    name: Annotated[
+        str, Parameter(group=OPTIONS, help="A model's folder, a run by name, or 'shipped'.")
+    ],
+    *,
+    workspace: WorkspaceFlag = Path("workspace"),
+) -> int:
+    """Whether a model's folder is as it was signed, and with whose key."""
+    model = Workspace(workspace).find_model(name)
+    seal = check_model(model)
+    print(f"{model.directory}: {seal.line()}")
+    print(f"digest:        {seal.model_digest}")
+    return SOME_CHANGED if seal.state == "changed" else 0
+
+
+SOME_CHANGED = 3
+"""Exit code where a model is not what was signed."""
 
 
 def adopt_model(

@@ -79,8 +79,10 @@ def _find(folder: Path, collection: ITDT, settings: PreprocessingSettings) -> IP
     """The finished set in `folder`, where its files have the shapes and lengths they must have."""
     try:
         stored = IPDT.from_json((folder / _MESSAGE).read_bytes())
-        # The folder may have been moved, and the same images may go by another name now.
-        prepared = stored.model_copy(update={"directory": folder, "name": collection.name})
+        # The folder may have been moved, and the same images may go by another name now, or be what
+        # is left of others that say not to train on them.
+        known = {"directory": folder, "name": collection.name, "rights": collection.rights}
+        prepared = stored.model_copy(update=known)
         prepared.images()
         prepared.labels()
         has_sources = (folder / _SOURCES).stat().st_size == _SOURCE_BYTES * prepared.num_images

@@ -18,6 +18,7 @@ from components.common.checkpoints import load_state, save_state, save_weights
 from components.common.devices import keep_freed_memory, pick_device
 from components.common.durable import exclusive, replacing, write_text
 from components.common.images import contact_sheet, float_to_pixels, pair_sheet
+from components.common.models import complete_model
 from components.families import AnyFamily
 from components.families.port import FamilySampler, Request, Shape
 from components.families.trainer import FamilyTrainer, Machine
@@ -256,6 +257,7 @@ def _train(
         styles=prepared.styles,
         dataset_name=prepared.name,
         dataset_digest=prepared.digest,
+        rights=prepared.rights,
         images_seen=images_seen,
         style_counts=tuple(np.bincount(labels[training], minlength=shape.num_styles).tolist()),
         held_out_fraction=settings.held_out_fraction,
@@ -263,6 +265,7 @@ def _train(
         measurements=watch.newest,
     )
     write_text(model.directory / "model.json", model.manifest())
+    complete_model(model)
     log = [Intervention.model_validate(row) for row in guardian.log]
     write_report(run, watch, model, averaged.network, log)
     return model

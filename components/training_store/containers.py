@@ -32,7 +32,14 @@ from interfaces.places import (
 from interfaces.progress import Progress, ProgressEvent
 
 Reason = Literal[
-    "corrupt", "truncated", "tiny", "oversized", "unreadable", "not an image", "unsupported"
+    "corrupt",
+    "truncated",
+    "tiny",
+    "oversized",
+    "unreadable",
+    "not an image",
+    "unsupported",
+    "reserved",
 ]
 
 _STORED, _DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED

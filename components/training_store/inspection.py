@@ -10,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import Field
 
 from components.common.images import check_header, open_upright, planes_to_image, to_rgb
+from components.common.reservations import reservation_in
 from components.common.samples import UnsupportedError
 from components.training_store.containers import Entry, Reason, put_aside, read_entry
 from components.training_store.hashing import perceptual_hash
@@ -53,15 +54,18 @@ class Finding(Message):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is too small and too large, in pixels."""
+    """What is too small and too large, in pixels, and what else is left out."""
 
     min_side_pixels: int
     max_pixels: int
+    takes_reserved: bool
+    """Whether what says not to train on it is taken all the same."""
 
     @classmethod
     def of(cls, settings: CollectionSettings) -> Self:
         """The limits that a person chose."""
-        return cls(settings.min_side_pixels, settings.max_pixels)
+        takes_reserved = settings.reserved == "take"
+        return cls(settings.min_side_pixels, settings.max_pixels, takes_reserved)
 
     @property
     def max_bytes(self) -> int:
@@ -80,7 +84,7 @@ def inspect(candidate: Candidate, limits: Limits) -> Finding:
 
     Raises `UnavailableError` where a remote file's place is away, which is no fault of the file.
     """
-    entry = candidate.entry
+    entry, reservation = candidate.entry, None
     try:
         data = _read(entry, limits)
         if candidate.encoding == "rgb planes":
@@ -88,6 +92,7 @@ def inspect(candidate: Candidate, limits: Limits) -> Finding:
             _check_size(picture.size, limits)
         else:
             picture, mode = _decode(data, limits)
+            reservation = _checked_reservation(data, limits)
     except _FaultError as fault:
         return Finding(quarantined=put_aside(entry.name, fault.reason, str(fault)))
     except MemoryError:
@@ -106,6 +111,7 @@ def inspect(candidate: Candidate, limits: Limits) -> Finding:
         height=picture.height,
         mode=mode,
         sha256=hashlib.sha256(data).hexdigest(),
+        reservation=reservation,
     )
     return Finding(image=image, perceptual_hash=perceptual_hash(picture))
 
@@ -156,6 +162,14 @@ def _decode(data: bytes, limits: Limits) -> tuple[Image.Image, str]:
         raise _FaultError("unsupported", str(error)) from error
     except Exception as error:  # decoders raise whatever they like at a damaged file
         raise _damage(data, f"the {image_format} is damaged: {_plain(error)}") from error
+
+
+def _checked_reservation(data: bytes, limits: Limits) -> str | None:
+    """What says not to train on an image, where it is taken all the same."""
+    reservation = reservation_in(data)
+    if reservation is not None and not limits.takes_reserved:
+        raise _FaultError("reserved", reservation)
+    return reservation
 
 
 def _read_header(data: bytes) -> tuple[tuple[int, int], str, str]:

@@ -14,7 +14,7 @@ from components.common.durable import replacing, write_text
 from components.training_store.hashing import near_pairs
 from components.training_store.inspection import Finding
 from interfaces.errors import AtelierError
-from interfaces.itdt import ITDT, Duplicate, QuarantinedFile, TrainingImage
+from interfaces.itdt import ITDT, Duplicate, QuarantinedFile, Rights, TrainingImage
 
 _MESSAGE = "itdt.json"
 _JOURNAL = "journal.jsonl"
@@ -98,6 +98,7 @@ def write_manifest(folder: Path, journal: Journal, name: str, source: str) -> IT
         num_exact_duplicates=num_exact,
         num_near_duplicates=num_near,
         digest=tally.digest(),
+        rights=tally.rights(),
     )
     write_text(folder / _MESSAGE, itdt.to_json())
     return itdt
@@ -129,6 +130,7 @@ class _Tally:
     def __init__(self) -> None:
         self.per_style: dict[str, int] = {}
         self.num_quarantined = 0
+        self._num_taken = 0  # images that say not to train on them
         self._reasons: dict[str, int] = {}
         self._first_fault = ""
         self._running = hashlib.sha256()
@@ -142,6 +144,7 @@ class _Tally:
 
     def add(self, image: TrainingImage, perceptual_hash: int | None) -> None:
         self.per_style[image.style] = self.per_style.get(image.style, 0) + 1
+        self._num_taken += image.reservation is not None
         # JSON keeps the three apart, whatever stands in a name.
         line = json.dumps([image.name, image.style, image.sha256]) + "\n"
         self._running.update(line.encode())
@@ -157,6 +160,12 @@ class _Tally:
 
     def digest(self) -> str:
         return self._running.hexdigest()
+
+    def rights(self) -> Rights | None:
+        if self._num_taken:
+            return Rights(num_reserved=self._num_taken, decision="taken")
+        num_left_out = self._reasons.get("reserved", 0)
+        return Rights(num_reserved=num_left_out, decision="left out") if num_left_out else None
 
     def faults(self) -> str:
         counts = ", ".join(f"{count} {reason}" for reason, count in self._reasons.items())

@@ -22,6 +22,7 @@ def report_lines(collection: ITDT) -> list[str]:
         *_summary(collection),
         "",
         *_styles(collection),
+        *_rights(collection),
         *_put_aside(collection),
         *_duplicates(collection),
     ]
@@ -61,6 +62,22 @@ def _styles(collection: ITDT) -> Iterator[str]:
         poor = min(per_style, key=lambda style: per_style[style])
         yield f"  Unbalanced: {rich} has {most / least:.0f} times as many images as {poor}."
         yield f"  What is learnt will lean towards {rich}; more pictures of the others help."
+
+
+def _rights(collection: ITDT) -> Iterator[str]:
+    rights = collection.rights
+    if rights is None:
+        return
+    yield ""
+    number = _count(rights.num_reserved, "image")
+    if rights.decision == "taken":
+        yield f"Rights: {number} of these say not to train on them, and are taken all the same"
+        for image in collection.images():
+            if image.reservation is not None:
+                yield f"  {image.name}: {image.reservation}"
+    else:
+        yield f"Rights: {number} say not to train on them, and are left out"
+        yield "  `--collect.reserved take` takes them; the model will say so"
 
 
 def _put_aside(collection: ITDT) -> Iterator[str]:

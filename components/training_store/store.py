@@ -52,7 +52,7 @@ _Item = Candidate | QuarantinedFile
 _Items = Callable[[], Iterator[_Item]]
 
 _CHUNK = 32
-_INSPECTION_VERSION = 1  # raise it when the same bytes would be judged otherwise
+_INSPECTION_VERSION = 2  # raise it when the same bytes would be judged otherwise
 
 
 class LocalTrainingStore:
@@ -232,7 +232,10 @@ def _fingerprint(
     items: Iterable[_Item], settings: CollectionSettings, progress: Progress
 ) -> tuple[str, int]:
     """(digest, count) of a listing: it differs where a name, style, size, time or limit does."""
-    limits = [_INSPECTION_VERSION, settings.min_side_pixels, settings.max_pixels]
+    limits = [
+        *(_INSPECTION_VERSION, settings.min_side_pixels, settings.max_pixels),
+        settings.reserved,
+    ]
     digest = hashlib.sha256(json.dumps(limits).encode())
     count = 0
     for item in items:

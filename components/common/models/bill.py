@@ -1,0 +1,88 @@
+"""The software bill of a model: what it was made with (CycloneDX 1.6, ECMA-424, as JSON)."""
+
+import json
+import re
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from typing import Any
+
+from interfaces.igme import IGME
+
+_PROGRAM = "atelier"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def bill_of(model: IGME) -> str:
+    """The bill as JSON: the model, the packages that were there, and who needs which.
+
+    It holds no date and no machine, so that the same model has the same bill.
+    """
+    found = _installed(_PROGRAM)
+    model_reference = f"model:{model.digest}"
+    bill: dict[str, Any] = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {"component": _of_model(model, model_reference)},
+        "components": [_of_package(one) for one in found.values()],
+        "dependencies": [
+            {"ref": model_reference, "dependsOn": [_address(one) for one in found.values()]}
+        ],
+    }
+    return json.dumps(bill, indent=2) + "\n"
+
+
+def _of_model(model: IGME, reference: str) -> dict[str, Any]:
+    return {
+        "type": "machine-learning-model",
+        "bom-ref": reference,
+        "name": f"{model.family}-{model.dataset_name}",
+        "hashes": [{"alg": "SHA-256", "content": model.weights_sha256}],
+        "modelCard": {
+            "modelParameters": {
+                "architectureFamily": model.family,
+                "task": "image generation",
+                "datasets": [{"type": "dataset", "name": model.dataset_name}],
+            }
+        },
+    }
+
+
+def _of_package(package: Distribution) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "type": "library",
+        "bom-ref": _address(package),
+        "name": package.metadata["Name"],
+        "version": package.version,
+        "purl": _address(package),
+    }
+    if "License-Expression" not in package.metadata:
+        return described
+    return described | {"licenses": [{"expression": package.metadata["License-Expression"]}]}
+
+
+def _address(package: Distribution) -> str:
+    """A package URL: 'pkg:pypi/numpy@2.4.6'."""
+    return f"pkg:pypi/{_canonical(package.metadata['Name'])}@{package.version}"
+
+
+def _installed(root: str) -> dict[str, Distribution]:
+    """A package and all that it requires, as far as installed, by name in alphabetical order."""
+    found: dict[str, Distribution] = {}
+    waiting = [root]
+    while waiting:
+        name = _canonical(waiting.pop())
+        if name in found:
+            continue
+        try:
+            package = distribution(name)
+        except PackageNotFoundError:
+            continue  # for another system, or left out by whoever installed it
+        found[name] = package
+        needed = (line for line in package.requires or () if "extra ==" not in line)
+        waiting += [match.group() for line in needed if (match := _NAME.match(line))]
+    return dict(sorted(found.items()))
+
+
+def _canonical(name: str) -> str:
+    """A package's name as indexes have it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
