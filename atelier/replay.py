@@ -1,7 +1,10 @@
 """Replay: a picture made again from its record alone, and compared with what the file holds."""
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -40,13 +43,30 @@ class Replay:
         return f"{self.name}: {self.verdict}{f' ({self.note})' if self.note else ''}"
 
 
+def tally(found: Sequence[Replay]) -> str:
+    """How many came out how, in one line: '50 pictures: 48 equal, 2 not possible'."""
+    counts = Counter(one.verdict for one in found)
+    parts = (f"{counts[verdict]} {verdict}" for verdict in get_args(Verdict) if counts[verdict])
+    return f"{len(found)} picture{'' if len(found) == 1 else 's'}: {', '.join(parts)}"
+
+
+def models_in(folder: Path) -> list[IGME]:
+    """The models in a folder, at any depth. Raises `AtelierError` where there are none."""
+    found = [IGME.open(path.parent) for path in sorted(folder.rglob("model.json"))]
+    if not found:
+        raise NotFoundError(f"{folder}: no model lies there, at any depth")
+    return found
+
+
 def choices_of(record: Record) -> Choices:
     """The choices that a record's picture was made with, so that it can be made again.
 
-    Raises `RefusedError` where the record does not hold enough: a person's own file, and pictures
-    made from a sketch or another file, which the record names by digest alone.
+    Raises `RefusedError` where the record does not hold enough: a person's own file, a record for
+    publishing, and pictures made from a sketch or another file, which it names by digest alone.
     """
     origin = record.origin
+    if record.is_published:
+        raise RefusedError("its settings were left out of it, for publishing")
     if origin.kind != "generated":
         raise RefusedError(f"{origin.name}: a person's own file, which no model made")
     if origin.inputs:
@@ -84,14 +104,17 @@ def _enhancement_of(record: EnhancementRecord) -> IES:
     )
 
 
-def replay(parts: Components, place: Workspace, picture: Path) -> Replay:
+def replay(
+    parts: Components, place: Workspace, picture: Path, models: Sequence[IGME] = ()
+) -> Replay:
     """Make a file's picture again, by its record, and compare the two.
 
-    The model is sought by digest: in the workspace, then among those that come with the project.
+    The model is sought by digest: among `models`, in the workspace, then among those that come
+    with the project.
     """
     try:
         record = read_record(picture)
-        again = remake(parts, place, record)
+        again = remake(parts, place, record, models)
     except AtelierError as error:
         return Replay(picture.name, "not possible", str(error))
     if hold_the_same(again.data, picture.read_bytes()):
@@ -99,11 +122,13 @@ def replay(parts: Components, place: Workspace, picture: Path) -> Replay:
     return _compared(picture, again)
 
 
-def remake(parts: Components, place: Workspace, record: Record) -> IODT:
+def remake(
+    parts: Components, place: Workspace, record: Record, models: Sequence[IGME] = ()
+) -> IODT:
     """The encoded picture that a record describes, made anew. Raises `AtelierError`."""
     choices, origin = choices_of(record), record.origin
     assert origin.kind == "generated"
-    model = _model_of(place, origin)
+    model = _model_of(place, origin, models)
     generated = parts.generation.generate(model, choices.generate, parts.ui.watch)
     # The place in the request that it was part of stands in the record, and in no pixel.
     numbered = (_at(batch, origin.index) for batch in generated)
@@ -116,13 +141,13 @@ def _at(batch: IGDT, index: int) -> IGDT:
     return batch.model_copy(update={"origins": origins})
 
 
-def _model_of(place: Workspace, origin: GeneratedOrigin) -> IGME:
-    for _, model in place.models():
+def _model_of(place: Workspace, origin: GeneratedOrigin, models: Sequence[IGME]) -> IGME:
+    for model in chain(models, (model for _, model in place.models())):
         if model.is_known_as(origin.model_digest):
             return model
     raise NotFoundError(
         f"its model ({origin.family}, {origin.model_digest[:16]}) is neither in {place.root} nor "
-        "one that comes with the project"
+        "one that comes with the project; name the folder where it lies with --models"
     )
 
 

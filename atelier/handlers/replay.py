@@ -1,13 +1,15 @@
-"""Replay: results made again from their records alone, and compared."""
+"""Replay: results made again from their records alone and compared."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from cyclopts import Parameter
 from pydantic import Field
 
 from atelier.commands.frame import Common, Pictures, assembled
+from atelier.commands.helping import OPTIONS
 from atelier.handlers.handler import Handler, Places, Task
-from atelier.replay import replay
+from atelier.replay import Replay, models_in, replay, tally
 from components.conversion import find_pictures
 from interfaces.orders import Order, ResultId
 from settings import Layer
@@ -41,12 +43,25 @@ class ReplayHandler(Handler[ReplayOrder]):
             {
                 "lines": [one.line() for one in found],
                 "verdicts": [one.verdict for one in found],
+                "summary": tally(found),
             }
         )
 
 
-def replay_files(pictures: Pictures, *, common: Common = Common()) -> None:
+def replay_files(
+    pictures: Pictures,
+    *,
+    models: Annotated[
+        Path | None,
+        Parameter(group=OPTIONS, help="A folder to look for the models in first, at any depth."),
+    ] = None,
+    common: Common = Common(),
+) -> None:
     """Make pictures again from their records alone and compare them with the files."""
+    known = [] if models is None else models_in(models.expanduser())
+    found: list[Replay] = []
     with assembled(common.place, common.layer({}).get("components")) as parts:
         for path in find_pictures([Path(picture).expanduser() for picture in pictures]):
-            print(replay(parts, common.place, path).line())
+            found.append(replay(parts, common.place, path, known))
+            print(found[-1].line())
+    print(tally(found))

@@ -5,10 +5,23 @@ different files. What is compared is all the rest: size, samples, profile, EXIF,
 """
 
 import numpy as np
+from PIL import ExifTags, Image, TiffImagePlugin
 
 from components.common.decoding import Source, open_source
 from components.common.images import foreign
 from interfaces.errors import AtelierError
+
+_DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+_CREDENTIALS = 0xCD41  # a TIFF's own tag for them (C2PA 2.x, A.3.3)
+_PLACES = frozenset(
+    {
+        TiffImagePlugin.STRIPOFFSETS,
+        TiffImagePlugin.TILEOFFSETS,
+        _CREDENTIALS,
+        *_DIRECTORIES,
+    }
+)
+"""Tags of a TIFF that change where its parts are moved."""
 
 
 def hold_the_same(one: bytes, other: bytes) -> bool:
@@ -25,12 +38,18 @@ def hold_the_same(one: bytes, other: bytes) -> bool:
 def _are_same(one: Source, other: Source) -> bool:
     if one.header != other.header or one.texts != other.texts:
         return False
-    if dict(one.exif) != dict(other.exif) or _blocks(one) != _blocks(other):
+    if _described(one.exif) != _described(other.exif) or _blocks(one) != _blocks(other):
         return False
     before, after = one.decode(), other.decode()
     return np.array_equal(before.colours, after.colours) and _are_equal(
         before.opacity, after.opacity
     )
+
+
+def _described(exif: Image.Exif) -> list[dict[int, object]]:
+    """All that EXIF says, its inner directories too, but for where things lie in the file."""
+    inner = [dict(exif.get_ifd(directory)) for directory in _DIRECTORIES]
+    return [{tag: exif[tag] for tag in exif if tag not in _PLACES}, *inner]
 
 
 def _blocks(source: Source) -> dict[str, object]:

@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from atelier.contracts.samples import make_iedt
@@ -13,8 +14,8 @@ from interfaces.ics import ICS
 from interfaces.iodt import IODT, ResultQuery
 
 
-def signed(seed: int = 0) -> IODT:
-    (image,) = ImageConverter().convert([make_iedt(1, 16, seed=seed)], ICS())
+def signed(seed: int = 0, name: str = "png") -> IODT:
+    (image,) = ImageConverter().convert([make_iedt(1, 16, seed=seed)], ICS(format=name))
     return image
 
 
@@ -44,12 +45,13 @@ def test_another_picture_in_its_place_is_left_alone(tmp_path: Path) -> None:
     assert len(store.find(ResultQuery(run="run"))) == 1
 
 
-def test_files_hold_the_same_only_with_the_same_pixels_and_metadata() -> None:
-    first = signed()
-    assert hold_the_same(first.data, signed().data)
-    assert not hold_the_same(first.data, signed(1).data)
+@pytest.mark.parametrize("name", ["png", "jpeg", "webp", "avif", "tiff"])
+def test_files_hold_the_same_only_with_the_same_pixels_and_metadata(name: str) -> None:
+    first = signed(name=name)
+    assert hold_the_same(first.data, signed(name=name).data)
+    assert not hold_the_same(first.data, signed(1, name).data)
     stream = io.BytesIO()
     with Image.open(io.BytesIO(first.data)) as image:
-        image.save(stream, "PNG")  # without its record
+        image.copy().save(stream, name.upper(), xmp=b"")  # without its record
     assert not hold_the_same(first.data, stream.getvalue())
     assert not hold_the_same(first.data, b"no picture")
