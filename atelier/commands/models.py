@@ -8,7 +8,7 @@ from pathvalidate import sanitize_filename
 
 from atelier.adoption import Adoption, adopt
 from atelier.choices import choose
-from atelier.commands.flags import flags_of, with_flags
+from atelier.commands.flags import Command, flags_of, with_flags
 from atelier.commands.frame import (
     Common,
     ModelFlag,
@@ -100,6 +100,12 @@ SOME_CHANGED = 3
 """Exit code where a model is not what was signed."""
 
 
+def _with_adoption(function: Command) -> Command:
+    flags = flags_of({"adopt": Adoption}, {}, {}, {}, hidden={("adopt", "sources")})
+    return with_flags(function, flags, usual=("family", "styles", "allow_pickles"))
+
+
+@_with_adoption
 def adopt_model(
     sources: Annotated[
         list[str],
@@ -135,13 +141,6 @@ def adopt_model(
         model = adopt(wanted, folder)
         parts.ui.say(f"model:         {folder} ({model.family}, {model.resolution} pixels)")
         parts.ui.say(f"make pictures: generate --model {chosen_name}")
-
-
-adopt_model = with_flags(
-    adopt_model,
-    flags_of({"adopt": Adoption}, {}, {}, {}, hidden={("adopt", "sources")}),
-    usual=("family", "styles", "allow_pickles"),
-)
 
 
 def default_name(source: str) -> str:
