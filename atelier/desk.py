@@ -6,16 +6,19 @@ from pathlib import Path
 
 from atelier.assembly import assemble
 from atelier.choices import choose
+from atelier.discretion import without_places
 from atelier.handlers import HANDLERS, Places, Task
 from atelier.hearing import hear
 from atelier.jobs import AnnouncedStore, JobInterface, LocalUploads, WorkspaceCatalogue
 from atelier.workspace import Workspace
 from components.conversion import read_picture
+from interfaces.errors import AtelierError
 from interfaces.ics import ICS
 from interfaces.iedt import IEDT
 from interfaces.iodt import IODT, StoredResult
 from interfaces.jobs import Control, Job
 from interfaces.orders import Order
+from settings import RunSettings
 
 
 class Desk:
@@ -24,6 +27,7 @@ class Desk:
     def __init__(
         self, workspace: Workspace, replacements: Mapping[str, str], offered: Sequence[Path] = ()
     ) -> None:
+        workspace.sweep()
         self.parts = assemble(workspace.root, replacements)
         uploads = LocalUploads(workspace.uploads)
         catalogue = WorkspaceCatalogue(workspace, uploads, offered)
@@ -34,14 +38,24 @@ class Desk:
         HANDLERS[type(order)].check(order, self.places)
 
     def __call__(self, job: Job, control: Control) -> None:
-        """Carry a job out, or go on with it."""
-        ui = JobInterface(control)
+        """Carry a job out, or go on with it; what is told of it says not where things lie here."""
+        handler = HANDLERS[type(job.order)]
+        chosen = choose(handler.layer(job.order, self.places))
+        private = self._private(chosen)
+        ui = JobInterface(control, lambda line: without_places(line, private))
         store = AnnouncedStore(self.parts.results_store, control)
         parts = replace(self.parts, ui=ui, results_store=store)
         hear(ui)
-        handler = HANDLERS[type(job.order)]
-        chosen = choose(handler.layer(job.order, self.places))
-        handler.carry_out(Task(job, job.order, chosen, parts, self.places, control))
+        task = Task(job, job.order, chosen, parts, self.places, control)
+        try:
+            handler.carry_out(task)
+        except AtelierError as error:
+            raise type(error)(without_places(str(error), private)) from error
+
+    def _private(self, chosen: RunSettings) -> list[Path]:
+        """Folders whose place is this machine's own affair: the workspace, the collection's."""
+        data = Path(chosen.collect.data)
+        return [self.places.workspace.root, *([data.parent] if data.is_absolute() else [])]
 
     def convert(self, result: StoredResult, wanted: ICS) -> IODT:
         """A result in another format, with the record that it has."""

@@ -91,6 +91,7 @@ class Run:
         model: IGME | None = None,
     ) -> "Run":
         """A new folder with the next number; all that fixes the run is saved before it starts."""
+        workspace.sweep()
         run = cls(_numbered_folder(workspace, name), verb, chosen)
         if model is not None:
             run.model, run.model_digest = model.directory.absolute(), model.digest
@@ -104,6 +105,7 @@ class Run:
         Raises `AtelierError` where the one named is not there, and where the newest cannot be
         read: passing it over could begin its work again.
         """
+        workspace.sweep()
         # A folder that holds nothing was never begun.
         folders = [folder for folder in workspace.run_folders() if any(folder.iterdir())]
         if name is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pathvalidate import sanitize_filename
 
-from components.common.durable import write_text
+from components.common.durable import sweep, write_text
 from components.common.remote_models import fetch_model
 from components.common.shipped import SHIPPED_MODELS, find_shipped
 from components.families import FAMILIES
@@ -19,6 +19,18 @@ from interfaces.offers import NoSuchOfferError
 from interfaces.places import Url, place_of
 
 _log = logging.getLogger("atelier")
+
+_WRITTEN = (
+    "models/*",
+    "runs/*",
+    "runs/*/training",
+    "runs/*/training/model",
+    "runs/*/training/samples",
+    "features",
+    "evaluations/*",
+    "interpolations/*",
+)
+"""Folders that hold files which are written whole, but those whose component sweeps itself."""
 
 _RUN_NAME = re.compile(r"(\d{4,})-")
 
@@ -45,6 +57,13 @@ class Workspace:
         folder = self.root / kind / sanitize_filename(name, platform="universal")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def sweep(self) -> None:
+        """Remove what killed processes were writing to the runs and models; see `durable.sweep`."""
+        sweep(self.root)
+        for pattern in _WRITTEN:
+            for folder in self.root.glob(pattern):
+                sweep(folder)
 
     # ------------------------------------------------------------ runs
 

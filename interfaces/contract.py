@@ -134,7 +134,7 @@ SchemaVersion = Annotated[Literal[1], BeforeValidator(_known_version)]
 class Message(BaseModel):
     """What components, settings and the API exchange: frozen, closed, every field described."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy, with other values for some fields; the whole is checked, as on making a message.

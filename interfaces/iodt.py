@@ -259,6 +259,22 @@ class ResultsGallery(Protocol):
         ...
 
 
+def every_result(store: ResultsStore, query: ResultQuery) -> Iterator[StoredResult]:
+    """All results that fit a query, whatever its limit, a thousand in memory at a time.
+
+    A store without pages is asked through `find`, for a million at most.
+    """
+    if not isinstance(store, ResultsGallery):
+        yield from store.find(query.model_copy(update={"limit": 1_000_000}))
+        return
+    cursor, query = None, query.model_copy(update={"limit": 1000})
+    while True:
+        page = store.page(query, cursor)
+        yield from page.results
+        if (cursor := page.next) is None:
+            return
+
+
 class FileFacts(Message):
     """What a file says of itself, read without decoding its pixels."""
 

@@ -7,6 +7,8 @@ An image's place is a range of bytes in a file (the whole of it, a member of a z
 a CIFAR-style binary), so whoever receives the message needs nothing of the store to read it.
 """
 
+import os
+import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,9 +108,16 @@ class TrainingImage(Message):
         if (wanted := self.remote_range) is not None:
             return read_range(wanted)
         assert isinstance(self.file, Path)
-        with self.file.open("rb") as stream:
+        with open(self.file, "rb", opener=_at_once) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise OSError("a pipe, socket or device, not a file")
             stream.seek(self.offset)
             return stream.read(self.length)
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe too is opened without waiting for who writes to it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 class QuarantinedFile(Message):

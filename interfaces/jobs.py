@@ -118,7 +118,11 @@ class JobQueue(Protocol):
     def find(
         self, states: Iterable[JobState] = (), before: int | None = None, limit: int = 100
     ) -> list[Job]:
-        """Jobs in these states (all where none is named), newest first, with numbers < `before`."""
+        """Jobs in these states (all where none is named), newest first, with numbers < `before`.
+
+        Where orders and outcomes are large the list is shorter than `limit`, though never empty
+        while there is one; an outcome of over 64 kB is left out of it, and `get` has it.
+        """
         ...
 
     def results(self, job_id: int, after: int = 0, limit: int = 1000) -> list[int]:

@@ -91,6 +91,10 @@ class Uploads(Protocol):
         """Where it lies. Raises `NoSuchOfferError` where there is none."""
         ...
 
+    def remove(self, upload_id: str) -> None:
+        """Remove it for good. Raises `NoSuchOfferError` where there is none."""
+        ...
+
 
 @runtime_checkable
 class Catalogue(Protocol):

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from atelier.adoption import Adoption
 from components.common.checkpoints import save_weights
-from components.common.durable import write_text
+from components.common.durable import sweep, write_text
+from components.common.images import check_header, foreign
 from components.common.models import complete_model
 from interfaces.contract import explain
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, RefusedError
 from interfaces.igme import IGME
 
 _OF_PIPELINES = {"revision", "variant", "dtype", "allow_pickles"}
@@ -36,6 +37,8 @@ class _Foreign:
 def adopt_into(wanted: Adoption, directory: Path) -> IGME:
     """Read, then write the model's folder; see the door."""
     family = _family_of(wanted)
+    if wanted.family == "auto" and family == "stable_diffusion":
+        _refuse_files(wanted)
     if family != "stable_diffusion" and (given := wanted.model_fields_set & _OF_PIPELINES):
         raise AtelierError(f"{min(given)}: only of a diffusers pipeline; leave it out")
     try:
@@ -48,6 +51,7 @@ def adopt_into(wanted: Adoption, directory: Path) -> IGME:
     except ValueError as error:
         name = f"{wanted.sources[0]}: "
         raise AtelierError(name + str(error).removeprefix(name)) from error
+    sweep(directory)
     companions = {
         name: save_weights(directory / f"{name}.safetensors", weights)
         for name, weights in foreign.companions.items()
@@ -76,6 +80,25 @@ def _family_of(wanted: Adoption) -> str:
     if endings == {".pkl"}:
         return "stylegan2"
     return "cyclegan" if endings == {".pth"} else "stable_diffusion"
+
+
+def _refuse_files(wanted: Adoption) -> None:
+    """Say what a file is that is no network: a pipeline is a folder."""
+    for source in wanted.sources:
+        path = Path(source).expanduser()
+        if path.exists() and not path.is_dir():
+            raise RefusedError(
+                f"{source}: is {_kind_of(path)}, not a network; adopt takes a StyleGAN2 .pkl, the "
+                "two .pth of a CycleGAN, or a diffusers pipeline's folder"
+            )
+
+
+def _kind_of(path: Path) -> str:
+    try:
+        with foreign(str(path)):
+            return f"a picture ({check_header(path, None).format})"
+    except AtelierError:
+        return "a file of another kind"
 
 
 def _one_source(wanted: Adoption) -> str:

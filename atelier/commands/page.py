@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from atelier.jobs import WorkerKeeper
     from atelier.server import Backend, Safety
 
+_PATIENCE = 2.0
+"""Seconds that a request which changes the queue waits for other processes, before it is a 503."""
+
 _PROGRAM = Path(__file__).parents[2] / "pipeline.py"
 """Beside this package, in a checkout and where it is installed."""
 
@@ -77,7 +80,7 @@ def _serve(common: Common, safety: "Safety", data: tuple[Path, ...], host: str, 
     from components.ui import mount_page
 
     place, replaced = common.place, _components(common)
-    desk, queue = Desk(place, replaced, data), create_queue(place.root, ORDERS)
+    desk, queue = Desk(place, replaced, data), create_queue(place.root, ORDERS, _PATIENCE)
     store = desk.parts.results_store
     if not isinstance(store, ResultsGallery):
         raise AtelierError("component results_store: has no pages, which the page needs")

@@ -1,14 +1,21 @@
 """Inspect: the report on a collection."""
 
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from atelier.discretion import without_places
 from atelier.handlers.handler import Handler, Places, Task
 from components.training_store import report_lines
 from interfaces.itdt import CollectionSettings
 from interfaces.orders import CollectionId, Order
 from settings import Layer
+
+_MOST_LINES = 300
+_LONGEST_LINE = 200
 
 
 class InspectOrder(Order):
@@ -40,6 +47,18 @@ class InspectHandler(Handler[InspectOrder]):
     def carry_out(self, task: Task[InspectOrder]) -> None:
         """Inspect it, and conclude with the report and its figures."""
         found = task.parts.training_store.collect(task.chosen.collect, task.parts.ui.watch)
-        report = found.model_dump(mode="json", exclude={"manifest", "source"})
-        report["lines"] = list(report_lines(found))
+        # The person who reads this may sit elsewhere, and has the collection's name.
+        named = found.model_copy(update={"source": found.name})
+        places = (task.places.workspace.root, Path(task.chosen.collect.data).parent)
+        report = named.model_dump(mode="json", exclude={"manifest", "source"})
+        report["images_per_style"] = dict(islice(found.images_per_style.items(), _MOST_LINES))
+        report["lines"] = [without_places(line, places) for line in _bounded(report_lines(named))]
         task.control.conclude(report)
+
+
+def _bounded(lines: Sequence[str]) -> Iterator[str]:
+    """The first lines, none very long; what is left out is said."""
+    for line in lines[:_MOST_LINES]:
+        yield line if len(line) <= _LONGEST_LINE else line[:_LONGEST_LINE] + "…"
+    if (rest := len(lines) - _MOST_LINES) > 0:
+        yield f"and {rest:,} lines more: `inspect --data` on the command line shows them"

@@ -21,9 +21,12 @@ from atelier.jobs.worker import AnnouncedStore, JobInterface, run_worker
 from interfaces.orders import Order
 
 
-def create(workspace: Path, orders: TypeAdapter[Order]) -> SQLiteJobQueue:
-    """The queue in `workspace / "jobs.sqlite"`, made where it is not there yet."""
-    return SQLiteJobQueue(workspace / "jobs.sqlite", orders)
+def create(workspace: Path, orders: TypeAdapter[Order], patience: float = 30.0) -> SQLiteJobQueue:
+    """The queue in `workspace / "jobs.sqlite"`, made where it is not there yet.
+
+    A change waits `patience` seconds for those of others; a server waits less than a worker.
+    """
+    return SQLiteJobQueue(workspace / "jobs.sqlite", orders, patience)
 
 
 __all__ = [

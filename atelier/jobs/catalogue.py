@@ -1,11 +1,11 @@
 """What orders may name: the workspace's models and collections, by ids instead of paths."""
 
 import hashlib
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+
+from pydantic import BaseModel, ConfigDict
 
 from atelier.jobs.uploads import LocalUploads
 from atelier.workspace import Workspace
@@ -17,6 +17,16 @@ from interfaces.offers import CollectionOffer, ModelOffer, NoSuchOfferError, Tra
 
 _EMBEDDED = "embedded"
 _MOST_ROWS = 2000
+
+
+class _Inspected(BaseModel):
+    """What an offer tells of an ITDT; the rest of it is read when it is used."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    source: str
+    num_images: int
+    images_per_style: dict[str, int]
 
 
 class WorkspaceCatalogue:
@@ -78,7 +88,7 @@ class WorkspaceCatalogue:
                 return data
         raise NoSuchOfferError(f"collection {collection_id[:40]}: there is none")
 
-    def _sources(self, inspected: dict[str, Any]) -> list[str]:
+    def _sources(self, inspected: Mapping[str, object]) -> list[str]:
         uploads = str(self._workspace.uploads)
         known = [
             data
@@ -87,15 +97,15 @@ class WorkspaceCatalogue:
         ]
         return list(dict.fromkeys([*self._offered, *sorted(known)]))
 
-    def _inspected(self) -> dict[str, Any]:
+    def _inspected(self) -> dict[str, "_Inspected"]:
         """What earlier inspections found, by what the person had named."""
-        found: dict[str, Any] = {}
+        found: dict[str, _Inspected] = {}
         paths = self._workspace.collections.glob("*/itdt.json")
-        for path in sorted(paths, key=lambda path: path.stat().st_mtime):
+        for path in sorted(paths, key=_modified):
             try:
-                message = json.loads(path.read_text(encoding="utf-8"))
-                found[str(message["source"])] = message
-            except (OSError, ValueError, KeyError, TypeError):
+                message = _Inspected.model_validate_json(path.read_bytes())
+                found[message.source] = message
+            except (OSError, ValueError):
                 continue  # the store itself will say so when it is used
         return found
 
@@ -140,17 +150,23 @@ def _offer(name: str, model: IGME, *, is_default: bool) -> ModelOffer:
     )
 
 
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0  # inspected anew at this moment
+
+
 def _id_of(data: str) -> str:
     return hashlib.sha256(data.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def _collection(offer_id: str, name: str, inspected: dict[str, Any] | None) -> CollectionOffer:
-    known = inspected or {}
+def _collection(offer_id: str, name: str, known: _Inspected | None) -> CollectionOffer:
     return CollectionOffer(
         id=offer_id,
         name=name,
-        num_images=known.get("num_images"),
-        images_per_style=known.get("images_per_style", {}),
+        num_images=None if known is None else known.num_images,
+        images_per_style={} if known is None else known.images_per_style,
     )
 
 

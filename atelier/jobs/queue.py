@@ -9,7 +9,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import JsonValue, TypeAdapter
 
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, DamagedError, RefusedError, UnavailableError
 from interfaces.jobs import (
     ENDED,
     BusyError,
@@ -40,7 +40,20 @@ MOST_WAITING = 1000
 MOST_DEATHS = 3
 """Workers that may die on a job, one after another without an image kept, before it has failed."""
 
+MOST_OUTCOME_BYTES = 2**20
+"""Size of a job's outcome as JSON."""
+
+_LISTED_OUTCOME_BYTES = 2**16
+"""A larger outcome is left out of lists of jobs; `get` has it."""
+
+_LISTED_BYTES = 4 * 2**20
+"""Size of the orders and outcomes of one list; the next jobs are a list of their own."""
+
 _EVENTS_KEPT = 200_000
+
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+_UNWRITABLE = (*_NO_ROOM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
 
 _SCHEMA = """
 CREATE TABLE jobs (
@@ -90,6 +103,13 @@ SELECT jobs.*,
 FROM jobs
 """
 
+_LISTED = _SELECT.replace(
+    "jobs.*",
+    "jobs.id, orders, state, stop, progress, created_at, started_at, ended_at, error, run, "
+    f"CASE WHEN length(outcome) <= {_LISTED_OUTCOME_BYTES} THEN outcome END AS outcome, "
+    "num_results, deaths",
+)
+
 _PLAIN = ("id", "state", "stop", "position", "created_at", "started_at", "ended_at", "error", "run")
 
 _ENDS: dict[StopKind, JobState] = {
@@ -105,17 +125,20 @@ class SQLiteJobQueue:
     May be used by several threads, and several processes may have the same database open.
     """
 
-    def __init__(self, path: Path, orders: TypeAdapter[Order]) -> None:
-        """The queue in the database `path`; `orders` reads what was stored."""
+    def __init__(self, path: Path, orders: TypeAdapter[Order], patience: float = 30.0) -> None:
+        """The queue in the database `path`; `orders` reads what was stored.
+
+        A change waits at most `patience` seconds for those of other threads, and as long for those
+        of other processes; then it raises `UnavailableError`.
+        """
         self.path = path
         self._orders = orders
-        self._lock = threading.RLock()
+        self._patience = patience
+        # A change may wait for another process: a connection of their own keeps readers from that.
+        self._write_lock, self._read_lock = threading.Lock(), threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._database = sqlite3.connect(
-                path, timeout=30, isolation_level=None, check_same_thread=False
-            )
-            self._database.row_factory = sqlite3.Row
+            self._database, self._reader = self._connect(), self._connect()
             # Readers and the writer do not wait for each other; FULL: what was taken in survives
             # a power cut.
             self._database.execute("PRAGMA journal_mode = WAL")
@@ -124,6 +147,13 @@ class SQLiteJobQueue:
         except sqlite3.DatabaseError as error:
             raise _explained(path, error) from error
 
+    def _connect(self) -> sqlite3.Connection:
+        database = sqlite3.connect(
+            self.path, timeout=self._patience, isolation_level=None, check_same_thread=False
+        )
+        database.row_factory = sqlite3.Row
+        return database
+
     @property
     def worker_lock(self) -> Path:
         """The lock file of the one worker."""
@@ -131,14 +161,15 @@ class SQLiteJobQueue:
 
     def close(self) -> None:
         """Let go of the database."""
-        with self._lock:
+        with self._write_lock, self._read_lock:
             self._database.close()
+            self._reader.close()
 
     # ------------------------------------------------------------ the port
 
     def submit(self, order: Order, key: str | None = None) -> Job:
         """Put an order at the end of the queue; see the port."""
-        text = _storable(order)
+        text = self._storable(order)
         with self._writing() as database:
             if key is not None:
                 row = database.execute("SELECT id, orders FROM jobs WHERE key = ?", (key,))
@@ -162,8 +193,9 @@ class SQLiteJobQueue:
 
     def get(self, job_id: int) -> Job:
         """One job by its number."""
-        with self._reading():
-            return self._get(job_id)
+        with self._reading() as database:
+            row = _row_of(database, job_id)
+        return self._job(row)
 
     def find(
         self, states: Iterable[JobState] = (), before: int | None = None, limit: int = 100
@@ -171,17 +203,18 @@ class SQLiteJobQueue:
         """Jobs in these states, newest first; see the port."""
         wanted = json.dumps(list(states))
         with self._reading() as database:
-            rows = database.execute(
-                _SELECT + "WHERE (? = '[]' OR state IN (SELECT value FROM json_each(?))) "
+            found = database.execute(
+                _LISTED + "WHERE (? = '[]' OR state IN (SELECT value FROM json_each(?))) "
                 "AND (? IS NULL OR id < ?) ORDER BY id DESC LIMIT ?",
                 (wanted, wanted, before, before, limit),
-            ).fetchall()
+            )
+            rows = list(_within(_LISTED_BYTES, found))
         return [self._job(row) for row in rows]
 
     def results(self, job_id: int, after: int = 0, limit: int = 1000) -> list[int]:
         """Numbers of the results that it kept, in growing order."""
         with self._reading() as database:
-            self._get(job_id)
+            _row_of(database, job_id)
             rows = database.execute(
                 "SELECT result FROM results WHERE job = ? AND result > ? ORDER BY result LIMIT ?",
                 (job_id, after, limit),
@@ -319,7 +352,7 @@ class SQLiteJobQueue:
 
     def finish(self, job_id: int, outcome: dict[str, JsonValue] | None) -> Job:
         """The job is done."""
-        text = json.dumps(_finite(outcome)) if outcome is not None else None
+        text = outcome_text(outcome) if outcome is not None else None
         with self._writing():
             return self._change(job_id, "done", outcome=text, ended_at=_now(), stop=None)
 
@@ -352,7 +385,7 @@ class SQLiteJobQueue:
                     "UPDATE jobs SET deaths = 0, num_results = num_results + ? WHERE id = ?",
                     (num_new, job_id),
                 )
-            return self._stop_of(job_id)
+            return _stop_of(database, job_id)
 
     def report(self, job_id: int, progress: JobProgress) -> None:
         """How far the job is; takes the place of what it reported before."""
@@ -369,8 +402,8 @@ class SQLiteJobQueue:
 
     def stop_of(self, job_id: int) -> StopKind | None:
         """How a job was asked to stop; None where it was not."""
-        with self._reading():
-            return self._stop_of(job_id)
+        with self._reading() as database:
+            return _stop_of(database, job_id)
 
     def overdue(self, worker: int) -> tuple[Job, float] | None:
         """The job of this process that was asked to stop now, and how many seconds ago."""
@@ -386,12 +419,19 @@ class SQLiteJobQueue:
     # ------------------------------------------------------------ inside a transaction
 
     def _get(self, job_id: int) -> Job:
-        row = None
-        if abs(job_id) < 2**63:  # what SQLite can ask for
-            row = self._database.execute(_SELECT + "WHERE id = ?", (job_id,)).fetchone()
-        if row is None:
-            raise NoSuchJobError(f"job {job_id}: there is none")
-        return self._job(row)
+        return self._job(_row_of(self._database, job_id))
+
+    def _storable(self, order: Order) -> str:
+        """An order as JSON that reads back as the same order; NaN and infinity do not."""
+        unlike = "the order holds numbers (NaN, infinity) or letters that JSON cannot carry"
+        try:
+            text = json.dumps(order.model_dump(mode="json"), ensure_ascii=False, allow_nan=False)
+            text.encode("utf-8")
+        except ValueError as error:
+            raise RefusedError(unlike) from error
+        if self._orders.validate_json(text) != order:
+            raise RefusedError(unlike)
+        return text
 
     def _job(self, row: sqlite3.Row) -> Job:
         columns = {name: row[name] for name in _PLAIN}
@@ -430,10 +470,6 @@ class SQLiteJobQueue:
         ).fetchone()
         return self._change(job_id, "waiting", place=(first or 0) - 1)
 
-    def _stop_of(self, job_id: int) -> StopKind | None:
-        row = self._database.execute("SELECT stop FROM jobs WHERE id = ?", (job_id,)).fetchone()
-        return row["stop"] if row is not None else None
-
     def _without_place(self, line: str) -> str:
         """One line that does not say where the workspace lies: other machines may read it."""
         return " ".join(line.split()).replace(f"{self.path.parent}{os.sep}", "")
@@ -448,29 +484,46 @@ class SQLiteJobQueue:
 
     @contextmanager
     def _reading(self) -> Generator[sqlite3.Connection]:
-        with self._lock:
+        """What was committed last; never waits for a change."""
+        with self._read_lock:
             try:
-                yield self._database
+                yield self._reader
             except sqlite3.Error as error:
                 raise _explained(self.path, error) from error
 
     @contextmanager
     def _writing(self) -> Generator[sqlite3.Connection]:
         """One transaction: all of it, or nothing."""
-        with self._reading() as database:
-            try:
-                database.execute("BEGIN IMMEDIATE")
+        if not self._write_lock.acquire(timeout=self._patience):
+            raise UnavailableError(
+                f"{self.path}: the queue is busy with other changes; try again later"
+            )
+        try:
+            with self._transaction() as database:
                 yield database
-                database.execute("COMMIT")
-            except BaseException:
-                # Not so where a full disk ended it, or an interrupt came just before or after it.
-                if database.in_transaction:
-                    database.execute("ROLLBACK")
-                raise
+        except sqlite3.Error as error:
+            raise _explained(self.path, error) from error
+        finally:
+            self._write_lock.release()
+
+    @contextmanager
+    def _transaction(self) -> Generator[sqlite3.Connection]:
+        database = self._database
+        try:
+            database.execute("BEGIN IMMEDIATE")
+            yield database
+            database.execute("COMMIT")
+        finally:
+            # Not so where it went well, where a full disk ended it, or where an interrupt came
+            # just before or after it.
+            if database.in_transaction:
+                database.execute("ROLLBACK")
 
     def _prepare(self) -> None:
+        if _version_of(self._reader) == SCHEMA_VERSION:
+            return  # nothing to write, so no other writer to wait for
         with self._writing() as database:
-            (version,) = database.execute("PRAGMA user_version").fetchone()
+            version = _version_of(database)
             if version == 0:
                 for statement in filter(str.strip, _SCHEMA.split(";\n")):
                     database.execute(statement)
@@ -482,19 +535,45 @@ class SQLiteJobQueue:
                 )
 
 
-def _storable(order: Order) -> str:
-    """An order as JSON that any reader takes."""
-    try:
-        text = json.dumps(order.model_dump(mode="json"), ensure_ascii=False, allow_nan=False)
-        text.encode("utf-8")
-    except ValueError as error:
-        raise AtelierError("the order holds numbers or letters that JSON cannot carry") from error
+def _version_of(database: sqlite3.Connection) -> int:
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def _row_of(database: sqlite3.Connection, job_id: int) -> sqlite3.Row:
+    row = None
+    if abs(job_id) < 2**63:  # what SQLite can ask for
+        row = database.execute(_SELECT + "WHERE id = ?", (job_id,)).fetchone()
+    if row is None:
+        raise NoSuchJobError(f"job {job_id}: there is none")
+    return row
+
+
+def _stop_of(database: sqlite3.Connection, job_id: int) -> StopKind | None:
+    row = database.execute("SELECT stop FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    return row["stop"] if row is not None else None
+
+
+def _within(most_bytes: int, rows: Iterable[sqlite3.Row]) -> Iterator[sqlite3.Row]:
+    """The first rows, as many as hold so little text together; at least one."""
+    size = 0
+    for row in rows:
+        size += len(row["orders"]) + len(row["outcome"] or "")
+        yield row
+        if size > most_bytes:
+            return
+
+
+def outcome_text(outcome: dict[str, JsonValue]) -> str:
+    """An outcome as JSON, which knows neither NaN nor infinity: they become null.
+
+    Raises `RefusedError` where it is over a megabyte.
+    """
+    finite = json.loads(json.dumps(outcome), parse_constant=lambda _: None)
+    text = json.dumps(finite)
+    if len(text) > MOST_OUTCOME_BYTES:
+        raise RefusedError(f"what it found is {len(text) / 2**20:.1f} MiB; at most 1 MiB is kept")
     return text
-
-
-def _finite(outcome: dict[str, JsonValue]) -> Any:
-    """Without NaN and infinity, which JSON does not know."""
-    return json.loads(json.dumps(outcome), parse_constant=lambda _: None)
 
 
 def _now() -> str:
@@ -506,7 +585,14 @@ def _text(moment: datetime | None) -> str | None:
 
 
 def _explained(path: Path, error: sqlite3.Error) -> AtelierError:
-    return AtelierError(
-        f"{path}: the queue cannot be read or written ({error}); see that the disk is not full and "
-        "the folder may be written to, or move the file away to begin an empty queue"
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what SQLite adds in detail
+    if code in _BUSY:
+        return UnavailableError(f"{path}: another process holds the queue; try again later")
+    if code in _UNWRITABLE:
+        return UnavailableError(
+            f"{path}: the queue cannot be read or written ({error}); see that the disk is not full "
+            "and the folder may be written to"
+        )
+    return DamagedError(
+        f"{path}: the queue is damaged ({error}); move the file away to begin an empty queue"
     )

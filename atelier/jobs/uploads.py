@@ -1,25 +1,38 @@
 """Files that people send: judged by their content, kept under random names, never as a path."""
 
+import bz2
+import gzip
 import hashlib
 import lzma
 import os
 import secrets
 import tarfile
-import warnings
+import time
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from components.common.durable import write_text
-from interfaces.errors import AtelierError, RefusedError
-from interfaces.offers import NoSuchOfferError, Upload
+from pydantic import ValidationError
+
+from components.common.durable import MAX_LITTER_SECONDS, arriving, commit, sweep, write_text
+from interfaces.errors import (
+    AtelierError,
+    DamagedError,
+    NotFoundError,
+    RefusedError,
+    UnavailableError,
+)
+from interfaces.offers import Upload
 
 MOST_PICTURE_BYTES = 200 * 2**20
 MOST_PIXELS = 100_000_000
 MOST_ARCHIVE_BYTES = 8 * 2**30
 MOST_BYTES_IN_ALL = 64 * 2**30
+MOST_MEMBERS = 200_000
+"""Files of a zip: its directory is read whole, which takes a second for so many."""
 
 # Pillow's name of a format: media type, and the suffix that readers go by.
 _PICTURES = {
@@ -33,6 +46,16 @@ _PICTURES = {
 }
 _ARCHIVES = {"zip": ("application/zip", ".zip"), "tar": ("application/x-tar", ".tar")}
 _SUFFIXES = dict([*_PICTURES.values(), *_ARCHIVES.values()])
+_ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
+_PACKERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_START_BYTES = 512  # of a tar: its first header
+_LONGEST_ZIP_END = 22 + 0xFFFF + 20 + 56  # the end records, with the longest comment
+_MOST_DIRECTORY_BYTES = 64 * 2**20
+
+_NEITHER = (
+    "upload: neither a readable picture (PNG, JPEG, WebP, AVIF, TIFF, BMP, GIF) nor an archive "
+    "(zip, tar)"
+)
 
 
 class LocalUploads:
@@ -48,126 +71,202 @@ class LocalUploads:
         GIF), 8 GiB for an archive (zip, tar). Raises `AtelierError` for anything else.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._sweep()
         self._check_room()
         upload_id = secrets.token_hex(16)
-        arriving = self._folder / f".{upload_id}.arriving"
-        try:
-            digest, size = _receive(chunks, arriving)
-            known = _recognise(arriving, size)
+        with arriving(self._folder / upload_id) as file:
+            digest, size = _receive(chunks, file)
+            known = _recognise(file, size)
             upload = Upload(id=upload_id, name=_plain(name), sha256=digest, num_bytes=size, **known)
-            arriving.replace(self._place(upload))
-            write_text(self._folder / f"{upload_id}.json", upload.model_dump_json() + "\n")
-        finally:
-            arriving.unlink(missing_ok=True)
+            commit(file, self._place(upload))
+        write_text(self._description(upload_id), upload.model_dump_json() + "\n")
         return upload
 
     def get(self, upload_id: str) -> Upload:
-        """What is known of it. Raises `NoSuchOfferError` where there is none."""
+        """What is known of it. Raises `NotFoundError` where there is none."""
         is_id = len(upload_id) == 32 and set(upload_id) <= set("0123456789abcdef")
-        path = self._folder / f"{upload_id}.json"
+        path = self._description(upload_id)
         if not is_id or not path.is_file():
-            raise NoSuchOfferError(f"upload {upload_id[:40]!r}: there is none")
-        return Upload.model_validate_json(path.read_text(encoding="utf-8"))
+            raise NotFoundError(f"upload {upload_id[:40]!r}: there is none")
+        try:
+            upload = Upload.model_validate_json(path.read_bytes())
+            self._place(upload)
+        except (OSError, ValidationError, KeyError) as error:
+            raise DamagedError(
+                f"upload {upload_id}: what was known of it is damaged; remove it and send it again"
+            ) from error
+        return upload
 
     def path(self, upload_id: str) -> Path:
-        """Where it lies. Raises `NoSuchOfferError` where there is none."""
+        """Where it lies. Raises `NotFoundError` where there is none."""
         path = self._place(self.get(upload_id))
         if not path.is_file():
-            raise NoSuchOfferError(f"upload {upload_id}: the file is gone; send it again")
+            raise NotFoundError(f"upload {upload_id}: the file is gone; send it again")
         return path
 
     def with_digest(self, sha256: str) -> list[Upload]:
         """The uploads that hold these bytes and are still here."""
-        uploads = (self.get(path.stem) for path in sorted(self._folder.glob("*.json")))
-        return [one for one in uploads if one.sha256 == sha256 and self._place(one).is_file()]
+        found = (upload for upload in self._readable() if upload.sha256 == sha256)
+        return [upload for upload in found if self._place(upload).is_file()]
+
+    def remove(self, upload_id: str) -> None:
+        """Remove it for good. Raises `NotFoundError` where there is none."""
+        with suppress(DamagedError):  # which is no reason to keep it
+            self.get(upload_id)
+        self._description(upload_id).unlink(missing_ok=True)
+        for suffix in _SUFFIXES.values():
+            self._description(upload_id).with_suffix(suffix).unlink(missing_ok=True)
 
     def archives(self) -> list[Upload]:
-        """The uploaded archives, which can be collections."""
-        uploads = [self.get(path.stem) for path in sorted(self._folder.glob("*.json"))]
-        return [upload for upload in uploads if upload.kind == "collection"]
+        """The uploaded archives, which can be collections; damaged ones are left out."""
+        return [upload for upload in self._readable() if upload.kind == "collection"]
+
+    def _readable(self) -> Iterator[Upload]:
+        for path in sorted(self._folder.glob("*.json")):
+            with suppress(AtelierError):
+                yield self.get(path.stem)
 
     def _place(self, upload: Upload) -> Path:
         return self._folder / f"{upload.id}{_SUFFIXES[upload.media_type]}"
+
+    def _description(self, upload_id: str) -> Path:
+        return self._folder / f"{upload_id}.json"
 
     def _check_room(self) -> None:
         with os.scandir(self._folder) as entries:
             held = sum(entry.stat().st_size for entry in entries if entry.is_file())
         if held > MOST_BYTES_IN_ALL:
-            raise AtelierError("uploads: the folder is full; remove old files from uploads")
+            raise UnavailableError("uploads: the folder is full; remove some uploads first")
+
+    def _sweep(self) -> None:
+        """Remove what killed servers left: arrivals, and files that nothing is known of."""
+        sweep(self._folder)
+        for path in self._folder.iterdir():
+            is_named = len(path.stem) == 32 and path.suffix in _SUFFIXES.values()
+            is_lost = is_named and not self._description(path.stem).exists()
+            # Version 0.2 wrote '.<id>.arriving'.
+            if (is_lost or path.suffix == ".arriving") and _is_old(path):
+                path.unlink(missing_ok=True)
+
+
+def _is_old(path: Path) -> bool:
+    try:
+        return time.time() - path.lstat().st_mtime > MAX_LITTER_SECONDS
+    except OSError:
+        return False
 
 
 def _receive(chunks: Iterable[bytes], path: Path) -> tuple[str, int]:
     """Write what comes, up to the limit of its kind => its digest and size."""
-    digest, size, limit = hashlib.sha256(), 0, MOST_PICTURE_BYTES
+    digest, size, start, limit = hashlib.sha256(), 0, b"", MOST_PICTURE_BYTES
     with path.open("wb") as stream:
         for chunk in chunks:
-            if size == 0 and chunk:
-                limit = MOST_ARCHIVE_BYTES if _may_be_archive(chunk) else MOST_PICTURE_BYTES
+            if len(start) < _START_BYTES:  # chunks may be of any size
+                start = (start + chunk)[:_START_BYTES]
+                limit = MOST_ARCHIVE_BYTES if _may_be_archive(start) else MOST_PICTURE_BYTES
             size += len(chunk)
             if size > limit:
-                raise AtelierError(f"upload: larger than {limit // 2**20} MiB; send a smaller file")
+                raise RefusedError(f"upload: larger than {limit // 2**20} MiB; send a smaller file")
             digest.update(chunk)
             stream.write(chunk)
-        stream.flush()
-        os.fsync(stream.fileno())
     if size == 0:
-        raise AtelierError("upload: the file is empty")
+        raise RefusedError("upload: the file is empty")
     return digest.hexdigest(), size
 
 
 def _may_be_archive(start: bytes) -> bool:
-    return start.startswith((b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")) or (
-        start[257:262] == b"ustar"
-    )
+    return start.startswith((*_ZIP_STARTS, *_PACKERS)) or start[257:262] == b"ustar"
 
 
 def _recognise(path: Path, size: int) -> dict[str, Any]:
     """What the content is: kind, media type, and of a picture its width and height."""
     with path.open("rb") as stream:
-        looks_packed = _may_be_archive(stream.read(512))
-    if looks_packed and zipfile.is_zipfile(path):
+        start = stream.read(_START_BYTES)
+    if start.startswith(_ZIP_STARTS) and zipfile.is_zipfile(path):
+        _check_directory(path, size)
         return {"kind": "collection", "media_type": _ARCHIVES["zip"][0]}
-    if looks_packed and _is_tar(path):
+    if _may_be_archive(start) and _is_tar(path, start):
         return {"kind": "collection", "media_type": _ARCHIVES["tar"][0]}
     if size > MOST_PICTURE_BYTES:
-        raise AtelierError("upload: too large for a picture, and no archive")
+        raise RefusedError("upload: too large for a picture, and no archive")
     return _recognise_picture(path)
 
 
-def _is_tar(path: Path) -> bool:
+def _check_directory(path: Path, size: int) -> None:
+    """Refuse a zip that holds too many files, or nothing in any of them."""
+    with path.open("rb") as stream:
+        num_members = _num_members(stream, size)
+    if num_members > MOST_MEMBERS:
+        raise RefusedError(
+            f"upload: a zip of over {MOST_MEMBERS:,} files, too many to send; name it with --data "
+            "where the server is started"
+        )
     try:
-        return tarfile.is_tarfile(path)
-    except (EOFError, OSError, ValueError, zlib.error, lzma.LZMAError):
-        return False  # packed, but damaged or cut off
+        with zipfile.ZipFile(path) as archive:
+            is_empty = not any(member.file_size for member in archive.infolist())
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise DamagedError(f"upload: a damaged zip ({error}); pack it anew") from error
+    if is_empty:
+        raise RefusedError("upload: a zip in which no file holds anything; pack it anew")
+
+
+def _num_members(stream: BinaryIO, size: int) -> int:
+    """The largest number of files that a zip's directory can list, whatever the zip states.
+
+    The end record says where the directory lies (APPNOTE.TXT 4.3.12, 4.3.14 and 4.3.16). One of
+    over 64 MB is not read.
+    """
+    stream.seek(size - min(size, _LONGEST_ZIP_END))
+    end = stream.read()
+    record = end.rfind(b"PK\x05\x06")
+    room = int.from_bytes(end[record + 12 : record + 16], "little")
+    large = record - 20 - 56
+    if large >= 0 and end.startswith(b"PK\x06\x06", large):
+        record, room = large, int.from_bytes(end[large + 40 : large + 48], "little")
+    if room > _MOST_DIRECTORY_BYTES:
+        return MOST_MEMBERS + 1
+    stream.seek(max(0, size - len(end) + record - room))
+    return stream.read(room).count(b"PK\x01\x02")
+
+
+def _is_tar(path: Path, start: bytes) -> bool:
+    """Whether the first header is a tar's; what it says is to follow is not read."""
+    opener = next((open_ for magic, open_ in _PACKERS.items() if start.startswith(magic)), None)
+    try:
+        if opener is not None:
+            with opener(path, "rb") as stream:
+                start = stream.read(_START_BYTES)
+        tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
+    except (EOFError, OSError, ValueError, zlib.error, lzma.LZMAError, tarfile.HeaderError):
+        return False  # something else, packed, or damaged, or cut off
+    return True
 
 
 def _recognise_picture(path: Path) -> dict[str, Any]:
-    from PIL import Image
+    from PIL import UnidentifiedImageError
 
-    from components.common.images import check_header
-    from components.common.samples import UnsupportedError
+    from components.common import png
+    from components.common.images import check_header, foreign
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            check_header(path, MOST_PIXELS, list(_PICTURES))
-            with Image.open(path, formats=list(_PICTURES)) as header:  # reads no pixels
-                # An MPO is a JPEG with more pictures behind the first.
-                kind = "JPEG" if header.format == "MPO" else str(header.format)
-                width, height = header.size
-                header.verify()
-    except UnsupportedError as error:
-        raise RefusedError(f"upload: {error}") from error
-    except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise AtelierError(
-            "upload: neither a readable picture (PNG, JPEG, WebP, AVIF, TIFF, BMP, GIF) nor an "
-            "archive (zip, tar)"
-        ) from error
+        with foreign("upload"), path.open("rb") as stream:
+            header = check_header(stream, MOST_PIXELS, list(_PICTURES))
+            if header.format == "PNG":
+                stream.seek(0)
+                png.verify(stream)
+    except DamagedError as error:
+        raise DamagedError(f"{_NEITHER} ({str(error).removeprefix('upload: ')})") from error
+    except RefusedError as error:
+        if isinstance(error.__cause__, UnidentifiedImageError):
+            raise RefusedError(_NEITHER) from error
+        raise
+    # An MPO is a JPEG with more pictures behind the first.
+    kind = "JPEG" if header.format == "MPO" else header.format
     return {
         "kind": "picture",
         "media_type": _PICTURES[kind][0],
-        "width": width,
-        "height": height,
+        "width": header.width,
+        "height": header.height,
     }
 
 

@@ -12,14 +12,15 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import BinaryIO
 
 from pydantic import JsonValue
 
-from atelier.jobs.queue import SQLiteJobQueue
+from atelier.jobs.queue import SQLiteJobQueue, outcome_text
 from components.common.durable import exclusive
 from interfaces.errors import AtelierError
 from interfaces.iodt import IODT, ResultQuery, ResultsStore, StoredResult, kept_seeds
@@ -84,7 +85,9 @@ def _carry_out(queue: SQLiteJobQueue, job: Job, execute: Execute, life: "_Life")
         queue.fail(job.id, str(error))
     except OSError as error:
         traceback.print_exc()
-        queue.fail(job.id, f"{error.filename or 'the workspace'}: {error.strerror or error}")
+        # Its name alone: other machines may read this.
+        what = Path(error.filename).name if isinstance(error.filename, str) else "the workspace"
+        queue.fail(job.id, f"{what}: {error.strerror or type(error).__name__}")
     except Exception as error:
         traceback.print_exc()  # the keeper has it in the worker's log
         kind = type(error).__name__
@@ -184,6 +187,7 @@ class _JobControl:
         self._queue.remark(self._job.id, "warned", line)
 
     def conclude(self, outcome: dict[str, JsonValue]) -> None:
+        outcome_text(outcome)  # one that is too large is the job's fault, not the queue's
         self.outcome = outcome
 
     def flush(self) -> None:
@@ -209,8 +213,10 @@ class _JobControl:
 class JobInterface:
     """The port `interfaces.ui.UserInterface` for a job: the order was the answer."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, worded: Callable[[str], str] = str) -> None:
+        """`worded` makes of a line what may be told."""
         self._control = control
+        self._worded = worded
 
     def ask(self, proposed: Choices) -> Choices:
         """What was ordered is what the person chose."""
@@ -222,11 +228,11 @@ class JobInterface:
 
     def say(self, line: str) -> None:
         """Tell it."""
-        self._control.say(line)
+        self._control.say(self._worded(line))
 
     def warn(self, line: str) -> None:
         """Tell it as a warning."""
-        self._control.warn(line)
+        self._control.warn(self._worded(line))
 
     def close(self) -> None:
         """Nothing is held."""

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from components.common.durable import sha256_of, write_bytes
+from components.common.durable import sha256_of, sweep, write_bytes
 from components.common.images import check_header, foreign
 from components.common.pipelining import overlapped
 from interfaces.errors import AtelierError, RefusedError, one_line
@@ -20,7 +20,14 @@ from interfaces.ics import ICS
 from interfaces.iedt import Enhancer
 from interfaces.ies import IES
 from interfaces.igdt import IGDT
-from interfaces.iodt import IODT, Converter, ResultQuery, ResultsStore, StoredResult
+from interfaces.iodt import (
+    IODT,
+    Converter,
+    ResultQuery,
+    ResultsStore,
+    StoredResult,
+    every_result,
+)
 from interfaces.progress import ProgressEvent
 from interfaces.record import UNNAMED_FILE, EnhancementRecord, FileOrigin, Origin, Record
 from interfaces.ui import UserInterface
@@ -106,6 +113,7 @@ class Errand:
         self._under_way: deque[_Piece] = deque()  # the pictures that were read, in their order
         self._planned: tuple[EnhancementRecord, ...] = ()
         self._kept: list[Path] = []
+        self._names: set[str] = set()  # of the files found, as records have them
         self._num_bad = self._num_there = self._num_found = 0
 
     def run(self, found: Mapping[Path, Path]) -> bool:
@@ -122,6 +130,8 @@ class Errand:
             path: inside for path, inside in found.items() if not self._is_own_result(path, inside)
         }
         self._num_found = len(found)
+        self._names = {one_line(path.name) for path in found}
+        self._sweep(found)
         todo = deque(_Piece(path, inside) for path, inside in found.items())
         while todo:
             try:
@@ -135,6 +145,12 @@ class Errand:
                 self._under_way.clear()
         self._tell(task.stage)
         return self._num_bad == 0
+
+    def _sweep(self, found: Mapping[Path, Path]) -> None:
+        """Remove what killed processes were writing to the folders of these files' results."""
+        if self._output is not None:
+            for inside in set(found.values()):
+                sweep(self._output / inside)
 
     def _work_on(self, todo: deque["_Piece"], pixels: int) -> None:
         """Enlarge, encode and keep, until all is done or one file raises."""
@@ -220,10 +236,14 @@ class Errand:
 
     @cached_property
     def _stored(self) -> set[tuple[str, str]]:
-        """Name and digest of the files whose results are in the store."""
-        of_no_run = self._ports.results_store.find(ResultQuery(run="", limit=1_000_000))
-        files = (self._file_of(result.record) for result in of_no_run if _is_as_kept(result))
-        return {(file.name, file.sha256) for file in files if file is not None}
+        """Name and digest of those of the found files whose results are in the store."""
+        of_no_run = every_result(self._ports.results_store, ResultQuery(run=""))
+        made_of = ((self._file_of(result.record), result) for result in of_no_run)
+        return {
+            (file.name, file.sha256)
+            for file, result in made_of
+            if file is not None and file.name in self._names and _is_as_kept(result)
+        }
 
     def _is_own_result(self, path: Path, inside: Path) -> bool:
         """Whether a picture is only met because the folder written to lies in the one read."""

@@ -1,12 +1,15 @@
 """The API's routes. Every answer is JSON or a picture; every error is {"error": one line}."""
 
 import asyncio
+import errno
 import json
 import logging
 import queue as queues
 import threading
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -22,6 +25,7 @@ from atelier.handlers import AnyOrder
 from atelier.server.answers import PREFIX, Hidden, ResultInfo, ResultSearch, info_of
 from atelier.server.backend import Backend
 from atelier.server.gallery_routes import gallery_routes
+from atelier.server.patience import Patience
 from atelier.server.safety import Guard, Safety
 from atelier.server.streams import MOST_LISTENERS, Streams
 from components.conversion import public_copy
@@ -29,7 +33,7 @@ from interfaces.contract import WholeNumber
 from interfaces.errors import AtelierError, NotFoundError, UnavailableError
 from interfaces.ics import ICS, ImageFormat
 from interfaces.iodt import ResultQuery
-from interfaces.jobs import Job, JobState, JobStateError, StopKind
+from interfaces.jobs import Job, JobQueue, JobState, JobStateError, StopKind
 from interfaces.offers import CollectionOffer, ModelOffer, TrainingView, Upload
 
 _log = logging.getLogger("atelier.server")
@@ -38,10 +42,17 @@ _STATUS: dict[type[AtelierError], int] = {
     NotFoundError: 404,
     JobStateError: 409,
     UnavailableError: 503,
+    AtelierError: 422,
 }
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 _FOREVER = "private, max-age=31536000, immutable"
 _MOST_AT_ONCE = 4
+_MOST_UPLOADS = 16
+_STALLED_SECONDS = 2.0
+"""From then on an upload that sends nothing makes room for another."""
+_UNENDED: tuple[JobState, ...] = ("waiting", "running", "stopping", "paused")
 _MOST_DELETED = 10_000
 
 
@@ -126,6 +137,7 @@ def make_app(backend: Backend, safety: Safety) -> FastAPI:
         app.include_router(router, prefix="/api", include_in_schema=False)
     _handle_errors(app, backend.workspace)
     app.add_middleware(Guard, safety=safety)  # type: ignore[arg-type]
+    app.add_middleware(Patience)  # type: ignore[arg-type]
     return app
 
 
@@ -359,7 +371,7 @@ def _files(backend: Backend) -> APIRouter:
             with drawing.one():
                 try:
                     data = backend.thumbnails.make(picture, result.sha256, side)
-                except ValueError as error:
+                except AtelierError as error:
                     raise NotFoundError(f"result {result_id}: {error}") from error
         return Response(data, media_type="image/webp", headers={"Cache-Control": _FOREVER})
 
@@ -423,17 +435,14 @@ def _offers(backend: Backend) -> APIRouter:
 
 def _uploads(backend: Backend) -> APIRouter:
     router = APIRouter(tags=["uploads"])
-    arriving = asyncio.Semaphore(_MOST_AT_ONCE)
+    arriving = _Arrivals(backend)
 
     @router.post("/uploads", status_code=201, openapi_extra=_BINARY)
     async def upload(
         request: Request, name: Annotated[str, Query(max_length=1000)] = "picture"
     ) -> Upload:
         """Take in a picture or an archive: the body is the file, its content decides."""
-        if arriving.locked():
-            raise UnavailableError("busy: other files are arriving; send it again later")
-        async with arriving:
-            return await _take_in(backend, request, name)
+        return await arriving.take_in(request, name)
 
     @router.get("/uploads")
     def find(sha256: Annotated[str, Query(pattern="^[0-9a-f]{64}$")]) -> list[Upload]:
@@ -453,7 +462,25 @@ def _uploads(backend: Backend) -> APIRouter:
         """What is known of an upload."""
         return backend.uploads.get(upload_id)
 
+    @router.delete("/uploads/{upload_id}", status_code=204)
+    def remove(upload_id: str) -> None:
+        """Remove an upload for good; not while a job that has not ended names it."""
+        if (job_id := _first_naming(upload_id, backend.queue)) is not None:
+            raise JobStateError(f"upload {upload_id}: job {job_id} needs it; cancel that first")
+        backend.uploads.remove(upload_id)
+
     return router
+
+
+def _first_naming(upload_id: str, queue: JobQueue) -> int | None:
+    """The number of a job that has not ended and whose order names an upload."""
+    before = None
+    while jobs := queue.find(_UNENDED, before, limit=500):
+        for job in jobs:
+            if upload_id in job.order.model_dump_json():
+                return job.id
+        before = jobs[-1].id
+    return None
 
 
 _BINARY: dict[str, Any] = {
@@ -464,39 +491,91 @@ _BINARY: dict[str, Any] = {
 }
 
 
-async def _take_in(backend: Backend, request: Request, name: str) -> Upload:
-    """Hand the body on piece by piece, a few in memory, to the thread that writes it."""
-    pieces: queues.Queue[bytes | None] = queues.Queue(maxsize=8)
-    is_whole = False
+class _Arrival:
+    """One upload on its way: a few pieces of it in memory, and when the last one came."""
 
-    def chunks() -> Iterator[bytes]:
-        while (piece := pieces.get()) is not None:
+    def __init__(self) -> None:
+        self.pieces: queues.Queue[bytes | None] = queues.Queue(maxsize=8)
+        self.last_piece = time.monotonic()
+        self.is_whole = False
+        self.given_up = asyncio.Event()
+
+    def chunks(self) -> Iterator[bytes]:
+        while (piece := self.pieces.get()) is not None:
             yield piece
-        if not is_whole:
+        if not self.is_whole:
             raise AtelierError("upload: broken off before its end; send it again")
 
-    taking = asyncio.create_task(asyncio.to_thread(backend.uploads.add, chunks(), name))
 
-    async def put(piece: bytes | None) -> None:
-        while not taking.done():
-            try:
-                pieces.put_nowait(piece)
-                return
-            except queues.Full:
-                await asyncio.sleep(0.005)
+class _Arrivals:
+    """The uploads that arrive, each written by a thread.
 
-    try:
+    Where there are as many as there may be, one that has stalled makes room for the next.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._uploads = backend.uploads
+        self._there: set[_Arrival] = set()
+        self._threads = ThreadPoolExecutor(_MOST_UPLOADS, "upload")
+
+    async def take_in(self, request: Request, name: str) -> Upload:
+        """Receive a body, and hand it on piece by piece."""
+        self._make_room()
+        arrival = _Arrival()
+        self._there.add(arrival)
+        try:
+            return await self._receive(request, arrival, name)
+        finally:
+            self._there.discard(arrival)
+
+    def _make_room(self) -> None:
+        going_on = [one for one in self._there if not one.given_up.is_set()]
+        if len(going_on) < _MOST_UPLOADS:
+            return
+        slowest = min(going_on, key=lambda one: one.last_piece)
+        if time.monotonic() - slowest.last_piece < _STALLED_SECONDS:
+            raise UnavailableError("busy: other files are arriving; send it again later")
+        slowest.given_up.set()
+
+    async def _receive(self, request: Request, arrival: _Arrival, name: str) -> Upload:
+        loop = asyncio.get_running_loop()
+        adding = loop.run_in_executor(self._threads, self._uploads.add, arrival.chunks(), name)
+        giving_up = asyncio.create_task(arrival.given_up.wait())
+        feeding = asyncio.create_task(_feed(request, arrival, adding))
+        try:
+            await asyncio.wait({feeding, giving_up}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            giving_up.cancel()
+            feeding.cancel()
+            await _put(None, arrival, adding)
+        if feeding.done() and not feeding.cancelled() and (fault := feeding.exception()):
+            adding.add_done_callback(lambda done: done.exception())
+            raise fault
+        if arrival.given_up.is_set():
+            adding.add_done_callback(lambda done: done.exception())
+            raise HTTPException(408, "the upload came too slowly, and others wait; send it again")
+        return await adding
+
+
+async def _feed(request: Request, arrival: _Arrival, adding: asyncio.Future[Upload]) -> None:
+    """Put the body's pieces in the thread's reach, until it ends or is refused."""
+    with suppress(ClientDisconnect):
         async for piece in request.stream():
-            if taking.done():
-                break  # refused already
+            arrival.last_piece = time.monotonic()
+            if adding.done():
+                return  # refused already
             if piece:
-                await put(piece)
-        is_whole = True
-    except ClientDisconnect:
-        pass
-    finally:
-        await put(None)
-    return await taking
+                await _put(piece, arrival, adding)
+        arrival.is_whole = True
+
+
+async def _put(piece: bytes | None, arrival: _Arrival, adding: asyncio.Future[Upload]) -> None:
+    while not adding.done():
+        try:
+            arrival.pieces.put_nowait(piece)
+            return
+        except queues.Full:
+            await asyncio.sleep(0.005)
 
 
 # ---------------------------------------------------------------- errors
@@ -507,9 +586,14 @@ def _handle_errors(app: FastAPI, workspace: Path) -> None:
 
     @app.exception_handler(AtelierError)
     async def _known(request: Request, error: AtelierError) -> Response:
-        status = _STATUS.get(type(error), 422)
-        headers = {"Retry-After": "5"} if status == 503 else None
-        return _failure(status, str(error).replace(inside, ""), headers)
+        status = next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
+        return _failure(status, str(error).replace(inside, ""))
+
+    @app.exception_handler(OSError)
+    async def _disk(request: Request, error: OSError) -> Response:
+        if error.errno in _NO_ROOM:
+            return _failure(503, f"the disk of the workspace: {error.strerror}; make room there")
+        return await _unknown(request, error)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
@@ -530,6 +614,7 @@ def _fault(fault: dict[str, Any]) -> str:
     return f"{where[:200]}: {str(fault['msg']).removeprefix('Value error, ')[:300]}"
 
 
-def _failure(status: int, line: str, headers: Any = None) -> Response:
+def _failure(status: int, line: str, headers: Mapping[str, str] | None = None) -> Response:
     body = json.dumps({"error": " ".join(line.split())})
-    return Response(body, status, headers, media_type="application/json")
+    more = {"Retry-After": "5"} if status == 503 else {}
+    return Response(body, status, {**more, **(headers or {})}, media_type="application/json")

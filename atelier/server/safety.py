@@ -4,19 +4,20 @@
   of its own (DNS rebinding).
 - What changes something must come from this server's own page or from no page at all (CSRF).
 - On any address but the loopback, a token is asked for: as a Bearer token from programs, as a
-  password from people, who then hold a cookie.
+  password from people, who then hold a cookie. Whoever guesses waits for each answer; whoever has
+  the right one never does.
 - A body has a limit, and an answer says that nothing from outside may be loaded.
 """
 
+import asyncio
 import hashlib
 import hmac
 import html
 import ipaddress
 import json
 import socket
-import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -36,7 +37,14 @@ MOST_UPLOAD_BYTES = 8 * 2**30
 _FEWEST_TOKEN_LETTERS = 8
 _SESSION_SECONDS = 30 * 24 * 3600
 _MOST_FAILURES = 20
-"""Wrong passwords in a minute before none is taken any more."""
+"""Wrong tokens from one address in a minute before each further one is answered late."""
+
+_LATE_SECONDS = 10.0
+_MOST_LATE = 100
+"""Answers that one address waits for at once, so that it guesses ten times in a second at most."""
+
+_MOST_ADDRESSES = 10_000
+"""Addresses whose failures are remembered."""
 
 _ANSWER_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -72,8 +80,8 @@ class Safety:
         self._is_local = is_loopback(host)
         if not self._is_local:
             self._names.add(socket.gethostname().lower())
-        self._failures: deque[float] = deque()
-        self._lock = threading.Lock()
+        self._failures: dict[str, deque[float]] = {}
+        self._num_late: Counter[str] = Counter()
 
     def knows_host(self, header: str) -> bool:
         """Whether a Host header names this server; an address cannot be another's name."""
@@ -99,17 +107,30 @@ class Safety:
         ]
         return hmac.compare_digest(*digests)
 
-    def may_try(self) -> bool:
-        """False while too many wrong tokens came within the last minute."""
-        with self._lock:
-            while self._failures and self._failures[0] < time.monotonic() - 60:
-                self._failures.popleft()
-            return len(self._failures) < _MOST_FAILURES
+    def may_try(self, address: str) -> bool:
+        """False while an address waits for very many answers: its next token is not looked at."""
+        return self._num_late[_network(address)] < _MOST_LATE
 
-    def note_failure(self) -> None:
-        """A wrong token came."""
-        with self._lock:
-            self._failures.append(time.monotonic())
+    async def note_failure(self, address: str) -> bool:
+        """A wrong token came; wait, if many did before from there. True where it waited."""
+        network, now = _network(address), time.monotonic()
+        failures = self._failures.pop(network, deque[float](maxlen=_MOST_FAILURES))
+        is_guessing = len(failures) == _MOST_FAILURES and failures[0] > now - 60
+        failures.append(now)
+        self._failures[network] = failures  # behind those that failed longer ago
+        if len(self._failures) > _MOST_ADDRESSES:
+            del self._failures[next(iter(self._failures))]
+        if is_guessing:
+            await self._wait(network)
+        return is_guessing
+
+    async def _wait(self, network: str) -> None:
+        self._num_late[network] += 1
+        try:
+            await asyncio.sleep(_LATE_SECONDS)
+        finally:
+            self._num_late[network] -= 1
+            self._num_late += Counter()  # drops what is 0
 
     def new_session(self) -> str:
         """A cookie's value: when it ends, signed with the token."""
@@ -135,6 +156,15 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
+def _network(address: str) -> str:
+    """What one client has to itself: its address, of version 6 the upper half of it."""
+    try:
+        known = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(known) if known.version == 4 else known.exploded[:19]
+
+
 class Guard:
     """The guard as an ASGI middleware."""
 
@@ -154,7 +184,7 @@ class Guard:
             await _refuse(scope, guarded, *refusal)
         elif scope["path"] == "/login" and self._safety.token is not None:
             await self._login(scope, receive, guarded, headers)
-        elif not self._is_known(headers):
+        elif not self._is_known(scope, headers):
             await self._ask(scope, guarded, headers)
         else:
             await self._app(scope, _limited(receive, _limit(scope["path"])), guarded)
@@ -173,24 +203,23 @@ class Guard:
             return 413, "the request is too large"
         return None
 
-    def _is_known(self, headers: dict[str, str]) -> bool:
+    def _is_known(self, scope: Scope, headers: dict[str, str]) -> bool:
         safety = self._safety
         if safety.token is None or safety.is_session(_cookie(headers)):
             return True
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not safety.may_try():
-            return False
-        if safety.is_token(given.strip()):
-            return True
-        safety.note_failure()
-        return False
+        given = _bearer(headers)
+        return bool(given) and safety.may_try(_address(scope)) and safety.is_token(given)
 
     async def _ask(self, scope: Scope, send: Send, headers: dict[str, str]) -> None:
+        is_guess, address = bool(_bearer(headers)), _address(scope)
+        is_late = is_guess and (
+            not self._safety.may_try(address) or await self._safety.note_failure(address)
+        )
         if scope["type"] == "websocket" or scope["path"].startswith("/api/"):
-            status = 401 if self._safety.may_try() else 429
+            status = 429 if is_late else 401
             await _refuse(scope, send, status, "give the token: Authorization: Bearer …")
         elif "text/html" in headers.get("accept", ""):
-            await _answer(send, 303, b"", [(b"location", b"/login")])
+            await answer(send, 303, b"", [(b"location", b"/login")])
         else:
             await _refuse(scope, send, 401, "log in first")
 
@@ -198,31 +227,39 @@ class Guard:
         self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]
     ) -> None:
         if scope["method"] != "POST":
-            await _answer(
+            await answer(
                 send, 200, _login_page(""), [(b"content-type", b"text/html; charset=utf-8")]
             )
             return
         body = await _body(receive)
         given = parse_qs(body.decode("utf-8", "replace")).get("password", [""])[0]
-        if not self._safety.may_try():
-            page = _login_page("Too many wrong passwords; wait a minute.")
-            await _answer(send, 429, page, [(b"content-type", b"text/html; charset=utf-8")])
-        elif self._safety.is_token(given):
+        address = _address(scope)
+        if self._safety.may_try(address) and self._safety.is_token(given):
             secure = "; Secure" if scope.get("scheme") == "https" else ""
             cookie = (
                 f"{COOKIE}={self._safety.new_session()}; Path=/; HttpOnly; SameSite=Strict; "
                 f"Max-Age={_SESSION_SECONDS}{secure}"
             )
             place = [(b"location", b"/"), (b"set-cookie", cookie.encode())]
-            await _answer(send, 303, b"", place)
+            await answer(send, 303, b"", place)
         else:
-            self._safety.note_failure()
+            is_late = not self._safety.may_try(address) or await self._safety.note_failure(address)
             page = _login_page("That is not the password.")
-            await _answer(send, 401, page, [(b"content-type", b"text/html; charset=utf-8")])
+            status = 429 if is_late else 401
+            await answer(send, status, page, [(b"content-type", b"text/html; charset=utf-8")])
 
 
 def _headers(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _address(scope: Scope) -> str:
+    return str((scope.get("client") or ("",))[0])
+
+
+def _bearer(headers: dict[str, str]) -> str:
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    return given.strip() if scheme.lower() == "bearer" else ""
 
 
 def _cookie(headers: dict[str, str]) -> str:
@@ -246,8 +283,8 @@ def _is_from_here(headers: dict[str, str], host: str) -> bool:
 
 
 def _limit(path: str) -> int:
-    is_call = path.startswith("/api/") and path.rstrip("/") != "/api/uploads"
-    return MOST_BODY_BYTES if is_call or path == "/login" else MOST_UPLOAD_BYTES
+    is_upload = path.startswith("/api/") and path.rstrip("/").endswith("/uploads")
+    return MOST_UPLOAD_BYTES if is_upload else MOST_BODY_BYTES
 
 
 def _limited(receive: Receive, limit: int) -> Receive:
@@ -281,10 +318,11 @@ async def _refuse(scope: Scope, send: Send, status: int, line: str) -> None:
         await send({"type": "websocket.close", "code": 1008})
         return
     body = json.dumps({"error": line}).encode()
-    await _answer(send, status, body, [(b"content-type", b"application/json")])
+    await answer(send, status, body, [(b"content-type", b"application/json")])
 
 
-async def _answer(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+async def answer(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    """Send a whole answer, which nobody may keep."""
     headers = [
         *headers,
         (b"content-length", str(len(body)).encode()),

@@ -35,6 +35,8 @@ def serve(
     """
     try:
         import uvicorn
+
+        from atelier.server.patience import PatientProtocol
     except ImportError as error:
         raise AtelierError(_INSTALL) from error
 
@@ -50,6 +52,7 @@ def serve(
     server = Server(
         uvicorn.Config(
             app,
+            http=PatientProtocol,
             log_level=log_level,
             access_log=False,
             server_header=False,

@@ -10,7 +10,6 @@ from components.common.durable import sweep, write_bytes
 SIDES = (128, 256, 512)
 
 MOST_BYTES = 512 * 2**20
-_MOST_PIXELS = 400_000_000
 _QUALITY = 80
 
 
@@ -39,7 +38,7 @@ class Thumbnails:
     def make(self, picture: bytes, sha256: str, side: int) -> bytes:
         """A picture file => its thumbnail, at most `side` pixels wide and high, kept.
 
-        Raises `ValueError` where it cannot be decoded.
+        Raises `AtelierError` where it cannot be decoded.
         """
         data = _reduced(picture, side)
         try:
@@ -84,18 +83,13 @@ class Thumbnails:
 def _reduced(picture: bytes, side: int) -> bytes:
     from PIL import Image
 
-    from components.common.images import open_upright, to_rgb
+    from components.common.images import MAX_ENLARGED_PIXELS, foreign, open_upright, to_rgb
 
-    try:
-        with Image.open(io.BytesIO(picture)) as header:
-            if header.width * header.height > _MOST_PIXELS:
-                raise ValueError("too many pixels")
-        image = open_upright(picture)
+    with foreign("the picture"):
+        image = open_upright(picture, MAX_ENLARGED_PIXELS)
         has_alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
         image = image.convert("RGBA") if has_alpha else to_rgb(image)
         image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise ValueError("the picture cannot be decoded") from error
     stream = io.BytesIO()
     image.save(stream, "WEBP", quality=_QUALITY, method=2)
     return stream.getvalue()

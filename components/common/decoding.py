@@ -9,7 +9,7 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from PIL import ExifTags, Image, ImageChops, ImageCms, TiffImagePlugin, UnidentifiedImageError
@@ -41,6 +41,7 @@ _BLOCKS = {"icc_profile": 34675, "xmp": 700, "iptc": 33723, "photoshop": 34377} 
 _EXIF_TEXTS = {png.XMP_KEYWORD, "Raw profile type exif", "Raw profile type APP1"}
 _APP13 = b"Photoshop 3.0\0"
 _START_BYTES = 33  # of a PNG: up to the end of its header
+_MAX_HEADER_READS = 20_000  # by Pillow's readers, which go through a header part by part
 
 
 _OWN_MEDIA_TYPES = {"JPEG2000": "image/jp2", "DIB": "image/bmp", "TGA": "image/x-tga"}
@@ -131,10 +132,34 @@ def _open_with_pillow(stream: BinaryIO, formats: Sequence[str]) -> ImageFile:
             if not accepted or isinstance(accepted, str):  # which says what Pillow lacks for it
                 continue
             stream.seek(0)
-            return factory(stream, "")
+            bounded = _BoundedHeader(stream)
+            # Pillow asks of a stream only what this one has.
+            image = factory(cast(BinaryIO, bounded), "")
+            bounded.is_over = True
+            return image
         except (SyntaxError, IndexError, TypeError, struct.error):
             continue  # not of this format after all, or of a kind that Pillow does not know
     raise UnidentifiedImageError(_told_apart(start))
+
+
+class _BoundedHeader:
+    """A stream whose header ends: a JPEG of ten million empty segments takes Pillow minutes."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._num_left = _MAX_HEADER_READS
+        self.is_over = False
+
+    def read(self, size: int = -1) -> bytes:
+        """As the stream itself; raises `ValueError` where the header has too many parts."""
+        if not self.is_over:
+            self._num_left -= 1
+            if self._num_left < 0:
+                raise ValueError("its header has too many parts; save it anew")
+        return self._stream.read(size)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
 
 
 def _told_apart(start: bytes) -> str:

@@ -41,17 +41,33 @@ def replacing(path: Path) -> Generator[Path]:
     When the block raises, the temporary file is removed and `path` is as it was. After a power cut
     `path` is the old file or the new one.
     """
+    with arriving(path) as temporary:
+        yield temporary
+        commit(temporary, path)
+
+
+@contextmanager
+def arriving(path: Path) -> Generator[Path]:
+    """Write a file whose final name is not settled yet, under a temporary name like `path`.
+
+    Yields the temporary path, in the same folder, to be given its name by `commit`. What was not
+    committed when the block ends is removed; what a killed process left, `sweep` removes.
+    """
     _make_folder(path.parent)
     temporary = temporary_for(path)
     _in_use.add(temporary.name)
     try:
         yield temporary
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
         _in_use.discard(temporary.name)
+
+
+def commit(temporary: Path, path: Path) -> None:
+    """Give a finished temporary file its name, in the same folder, durably."""
+    _sync(temporary)
+    temporary.replace(path)
+    _sync(path.parent)
 
 
 def temporary_for(path: Path) -> Path:

@@ -9,6 +9,8 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
+from typing import BinaryIO
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -18,7 +20,11 @@ GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
 XMP_KEYWORD = "XML:com.adobe.xmp"
 """The name of the text chunk where a PNG has its XMP."""
 
+MAX_CHUNKS = 100_000
+"""In one file, a picture of 800 MB in the usual parts of 8 kB: more are made to take time."""
+
 _MAX_UNPACKED_BYTES = 64 << 20  # of all texts and the profile together
+_PIECE_BYTES = 1 << 20
 _DECODED = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"pHYs"}
 _TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
 _MODES = {
@@ -66,13 +72,43 @@ class PngParts:
 
 
 def chunks(png: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Each chunk's name, its data, and all its bytes from length to checksum (5.3)."""
+    """Each chunk's name, its data, and all its bytes from length to checksum (5.3).
+
+    Raises `ValueError` where there are over `MAX_CHUNKS`.
+    """
     position = len(SIGNATURE)
-    while position + 8 <= len(png):
+    for number in count():
+        if position + 8 > len(png):
+            return
+        _check_number(number)
         (length,) = struct.unpack_from(">I", png, position)
         end = position + 12 + length
         yield png[position + 4 : position + 8], png[position + 8 : end - 4], png[position:end]
         position = end
+
+
+def verify(stream: BinaryIO) -> None:
+    """Read a PNG's chunks to the last, in little memory, and compare their checksums.
+
+    Raises `ValueError` where one differs, where the end is missing, and for over `MAX_CHUNKS`.
+    """
+    stream.seek(len(SIGNATURE))
+    for number in count():
+        _check_number(number)
+        start = stream.read(8)
+        length, name = int.from_bytes(start[:4], "big"), start[4:]
+        checksum = zlib.crc32(name)
+        while length and (piece := stream.read(min(length, _PIECE_BYTES))):
+            checksum, length = zlib.crc32(piece, checksum), length - len(piece)
+        if length or int.from_bytes(stream.read(4), "big") != checksum:
+            raise ValueError(f"a part of it ({name!r}) is damaged or cut off")
+        if name == b"IEND":
+            return
+
+
+def _check_number(number: int) -> None:
+    if number >= MAX_CHUNKS:
+        raise ValueError(f"it has over {MAX_CHUNKS:,} parts; save it anew")
 
 
 def read_header(start: bytes) -> PngHeader:

@@ -29,7 +29,7 @@ WholeNumber = BeforeValidator(_number_from_text)
 class _Settings(BaseModel):
     """Values that cannot change, and no others than those that are named."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class FamilyConfig(_Settings):
@@ -41,6 +41,10 @@ class FamilyConfig(_Settings):
     def adapted(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Options for a training that starts from a model of this config: mostly its own."""
         return config
+
+    def made_styles(self, num_styles: int) -> Sequence[int]:
+        """The styles that a training learns to make, of those that its collection has."""
+        return range(num_styles)
 
     def check_resolution(self, resolution: int) -> None:
         """Raise `ValueError` for a side of images, in pixels, that the networks cannot make."""

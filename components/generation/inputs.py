@@ -1,7 +1,6 @@
 """What a person gives beside a seed: words, a drawing, a picture and its mask."""
 
 import hashlib
-import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,20 +8,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from components.common.credentials.ingredients import may_hold_credentials, take_along
 from components.common.decoding import media_type_of
-from components.common.images import is_transparent, open_upright, pixels_to_float, to_rgb
+from components.common.files import read_regular
+from components.common.images import (
+    MAX_PIXELS,
+    check_header,
+    foreign,
+    is_transparent,
+    open_upright,
+    pixels_to_float,
+    to_rgb,
+)
 from components.families.port import Inputs
 from interfaces.batch import Ingredient
 from interfaces.errors import AtelierError
 from interfaces.igs import IGS, InputFile
 from interfaces.record import InputRecord
-
-MAX_PIXELS = 100_000_000
-"""A larger file is refused before it is decoded."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +46,10 @@ def open_inputs(settings: IGS) -> tuple[InputBytes, ...]:
 
 def _opened(role: InputFile, settings: IGS) -> InputBytes:
     path: Path = getattr(settings, role)
-    try:
-        data = path.expanduser().read_bytes()
-    except OSError as error:
-        raise AtelierError(f"{path}: cannot be read ({error.strerror or error})") from error
+    with foreign(str(path)):
+        file = path.expanduser()
+        check_header(file)  # before it is read whole: it may be of any size
+        data = read_regular(file)
     sha256 = hashlib.sha256(data).hexdigest()
     return InputBytes(path, data, InputRecord(role=role, name=path.name, sha256=sha256))
 
@@ -58,8 +63,8 @@ def ingredients_of(files: Iterable[InputBytes]) -> tuple[Ingredient, ...]:
 def _ingredient(file: InputBytes) -> Ingredient | None:
     if not may_hold_credentials(file.data):
         return None
-    with Image.open(io.BytesIO(file.data)) as image:
-        media_type = media_type_of(image.format or "")
+    with foreign(str(file.path)):
+        media_type = media_type_of(check_header(file.data).format)
     return take_along(file.data, media_type, "inputTo", file.record.name)
 
 
@@ -85,12 +90,8 @@ def _checked(
     path: Path, data: bytes, read: Callable[[Image.Image, int], Tensor], side: int
 ) -> Tensor:
     """Decode a file that may be anything; what is wrong with it comes as one line."""
-    try:
+    with foreign(str(path)):
         return read(open_upright(data, MAX_PIXELS), side)
-    except UnidentifiedImageError as error:
-        raise AtelierError(f"{path}: not an image of a known format") from error
-    except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise AtelierError(f"{path}: {error}") from error
 
 
 def _sketch(image: Image.Image, side: int) -> Tensor:

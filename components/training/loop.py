@@ -16,7 +16,7 @@ import torch
 
 from components.common.checkpoints import load_state, save_state, save_weights
 from components.common.devices import keep_freed_memory, pick_device
-from components.common.durable import exclusive, replacing, write_text
+from components.common.durable import exclusive, replacing, sweep, write_text
 from components.common.images import contact_sheet, float_to_pixels, pair_sheet
 from components.common.models import complete_model
 from components.families import AnyFamily
@@ -63,8 +63,8 @@ def train(
     folder is waited for.
     """
     with exclusive(run / ".lock"):
-        for leftover in run.glob(".*.partial*"):  # of a process that was killed while it saved
-            leftover.unlink()
+        for folder in (run, run / "model", run / "samples"):
+            sweep(folder)
         return _train(prepared, settings, run, cache, progress)
 
 
@@ -162,7 +162,8 @@ def _train(
         watch.write(folder)
         folder.write_interventions(guardian.log)
         sampler = watch.sampler(averaged.network)
-        _write_samples(folder.grid(images_seen), family, sampler, shape.num_styles)
+        rows = watch.in_turn(NUM_SAMPLES)
+        _write_samples(folder.grid(images_seen), family, sampler, rows)
 
     # Resume: everything that the next step depends on.
     if not states.resume(go_on):
@@ -325,10 +326,9 @@ def _no_number(figures: Mapping[str, float], images_seen: int, run: Path) -> str
 
 
 def _write_samples(
-    path: Path, family: AnyFamily, sampler: FamilySampler[Any], num_styles: int
+    path: Path, family: AnyFamily, sampler: FamilySampler[Any], styles: torch.Tensor
 ) -> None:
-    """Write a sample grid: the same seeds each time, styles in turn."""
-    styles = torch.eye(num_styles)[[seed % num_styles for seed in range(NUM_SAMPLES)]]
+    """Write a sample grid: the same seeds each time, one for each row of `styles`."""
     images = sampler.sample(Request(range(NUM_SAMPLES), styles, family.options()))
     pixels = float_to_pixels(images.numpy())
     if isinstance(sampler, FromTheSet):  # each beside what it was made from

@@ -67,6 +67,7 @@ class Watch:
         self.cache = cache
         self.progress = progress
         self.labels = prepared.labels()
+        self.made_styles = config.made_styles(len(prepared.styles))
         self.training, self.held_out = prepared.split(settings.held_out_fraction)
         self.measurements: list[dict[str, Any]] = []
 
@@ -91,7 +92,7 @@ class Watch:
     @cached_property
     def reference(self) -> Reference:
         """What was learnt from, as the judge sees it; of many pictures a part."""
-        places = self.training
+        places = self.shown
         if len(places) > MAX_MEASURED_AGAINST:
             places = evenly(places, MAX_MEASURED_AGAINST)
         count = self.settings.measure_count
@@ -115,7 +116,7 @@ class Watch:
 
         Under four pictures nothing can be measured, and nothing is.
         """
-        if len(self.training) < FEWEST_IMAGES:
+        if len(self.shown) < FEWEST_IMAGES:
             return
         pictures = self.pictures(network, self.styles(self.settings.measure_count))
         found = self.reference.overall(
@@ -169,12 +170,25 @@ class Watch:
 
     def styles(self, count: int) -> Tensor:
         """A style for each picture (count, K), in the proportions of what was learnt from."""
-        labels = self.labels[evenly(self.training[self._by_style], count)]
+        return self._rows(self.labels[evenly(self._by_style, count)])
+
+    def in_turn(self, count: int) -> Tensor:
+        """A style for each picture (count, K), one after the other."""
+        made = np.array(self.made_styles)
+        return self._rows(made[np.arange(count) % len(made)])
+
+    def _rows(self, labels: np.ndarray) -> Tensor:
         return torch.eye(len(self.prepared.styles))[torch.from_numpy(labels)]
 
     @cached_property
+    def shown(self) -> np.ndarray:
+        """Images learnt from, of the styles that the family makes; of all, where it has none."""
+        is_made = np.isin(self.labels[self.training], self.made_styles)
+        return self.training[is_made] if is_made.any() else self.training
+
+    @cached_property
     def _by_style(self) -> np.ndarray:
-        return np.argsort(self.labels[self.training], kind="stable")
+        return self.shown[np.argsort(self.labels[self.shown], kind="stable")]
 
     def pictures(self, network: nn.Module, styles: Tensor) -> Tensor:
         """Pictures (n, 3, S, S) of the first seeds, one for each row of `styles`; reported."""
@@ -194,7 +208,7 @@ class Watch:
         """Of seeds; pictures of the set are the sources of a family that needs one."""
         sampler = self.family.method().build_sampler(network, self.config)
         if "source" in self.family.needs:
-            return FromTheSet(sampler, self.prepared, self.training)
+            return FromTheSet(sampler, self.prepared, self.shown)
         return sampler
 
     def save_neighbours(self, path: Path) -> str | None:

@@ -85,6 +85,10 @@ class CycleGANConfig(FamilyConfig):
             raise ValueError("second_style: must be another one than first_style")
         return self
 
+    def made_styles(self, num_styles: int) -> tuple[int, ...]:
+        """The two, of however many a collection has."""
+        return self.first_style, self.second_style
+
     def check_resolution(self, resolution: int) -> None:
         """Any size of which a discriminator keeps a patch."""
         least = max(8, 3 * 2**self.discriminator_layers)

@@ -1,5 +1,7 @@
 """The API: what it answers, what it refuses, and that nobody gets past its guard."""
 
+import asyncio
+import errno
 import io
 import json
 import os
@@ -8,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -264,7 +267,7 @@ def test_thumbnails_stay_within_bounds(tmp_path: Path) -> None:
         assert held <= 3000
     assert held > 3000 - 5 * size
     assert thumbnails.cached("59" * 32, 128) and thumbnails.cached("00" * 32, 128) is None
-    with pytest.raises(ValueError, match="decoded"):
+    with pytest.raises(AtelierError, match="not an image"):
         thumbnails.make(b"no picture", "a" * 64, 128)
 
 
@@ -291,6 +294,42 @@ def test_bodies_have_limits(client: TestClient, monkeypatch: pytest.MonkeyPatch)
             yield b"x" * 2**12
 
     _error(client.post("/api/uploads", content=endless()), 422)
+
+
+def test_an_upload_can_be_removed_when_no_job_needs_it(client: TestClient, tmp_path: Path) -> None:
+    upload = client.post("/api/uploads", content=make_iodt(0).data).json()["id"]
+    job = client.post("/api/jobs", json={"kind": "enhance", "uploads": [upload]}).json()["id"]
+    assert str(job) in _error(client.delete(f"/api/uploads/{upload}"), 409)
+    client.post(f"/api/jobs/{job}/cancel")
+    assert client.delete(f"/api/uploads/{upload}").status_code == 204
+    assert list((tmp_path / "uploads").iterdir()) == []
+    for _ in range(2):
+        _error(client.delete(f"/api/uploads/{upload}"), 404)
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[" * 90_000, '{"id": 1}', "null"])
+def test_one_damaged_upload_hides_no_other(client: TestClient, tmp_path: Path, damage: str) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("style/a.png", make_iodt(0).data)
+    ids = [client.post("/api/uploads", content=stream.getvalue()).json()["id"] for _ in range(2)]
+    (tmp_path / "uploads" / f"{ids[0]}.json").write_text(damage)
+    offered = [one["id"] for one in client.get("/api/collections").json()]
+    assert ids[0] not in offered and ids[1] in offered
+    _error(client.get(f"/api/uploads/{ids[0]}"), 422)
+    assert client.delete(f"/api/uploads/{ids[0]}").status_code == 204
+    _error(client.get(f"/api/uploads/{ids[0]}"), 404)
+
+
+def test_a_full_disk_is_told_apart_from_a_wrong_request(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(chunks: Any, path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("atelier.jobs.uploads._receive", full)
+    answer = client.post("/api/uploads", content=b"x")
+    assert "disk" in _error(answer, 503) and answer.headers["Retry-After"]
 
 
 # ---------------------------------------------------------------- the guard
@@ -391,12 +430,36 @@ def test_a_forged_cookie_opens_nothing(forge: str) -> None:
     assert not Safety("0.0.0.0", "another token").is_session(f"{end}.{sign}")
 
 
-def test_passwords_cannot_be_guessed_quickly(guarded: TestClient) -> None:
+def test_whoever_guesses_waits_and_whoever_knows_does_not(
+    guarded: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atelier.server.safety._LATE_SECONDS", 0.05)
     wrong = {"Authorization": "Bearer wrong"}
-    statuses = [guarded.get("/api/status", headers=wrong).status_code for _ in range(25)]
-    assert statuses == [401] * 19 + [429] * 6
     right = {"Authorization": "Bearer correct horse"}
-    assert guarded.get("/api/status", headers=right).status_code == 429
+    statuses = [guarded.get("/api/status", headers=wrong).status_code for _ in range(20)]
+    assert statuses == [401] * 20
+    began = time.monotonic()
+    statuses = [guarded.get("/api/status", headers=wrong).status_code for _ in range(5)]
+    assert statuses == [429] * 5 and time.monotonic() - began >= 5 * 0.05
+    assert guarded.get("/api/status", headers=right).status_code == 200
+    assert guarded.post("/login", data={"password": "wrong"}).status_code == 429
+    assert guarded.post("/login", data={"password": "correct horse"}).status_code == 303
+
+
+def test_an_address_guesses_for_itself_alone() -> None:
+    """Very many guesses under way stop that address; its neighbours never notice."""
+
+    async def flood() -> tuple[bool, bool, bool, bool]:
+        safety = Safety("0.0.0.0", "correct horse")
+        guesses = [asyncio.create_task(safety.note_failure(f"2001:db8::{n:x}")) for n in range(200)]
+        await asyncio.sleep(0)
+        during = safety.may_try("2001:db8::ffff"), safety.may_try("2001:db8:0:1::1")
+        for guess in guesses:
+            guess.cancel()
+        await asyncio.gather(*guesses, return_exceptions=True)
+        return *during, safety.may_try("2001:db8::ffff"), safety.is_token("correct horse")
+
+    assert asyncio.run(flood()) == (False, True, True, True)
 
 
 # ---------------------------------------------------------------- a real server

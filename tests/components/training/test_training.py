@@ -43,6 +43,17 @@ def weights(model: IGME) -> dict[str, torch.Tensor]:
     return load_weights(model.weights_path, model.weights_sha256)
 
 
+def test_a_family_of_two_styles_learns_from_a_collection_of_three(tmp_path: Path) -> None:
+    """Its samples and measurements are of the two that it makes."""
+    prepared = tiny_prepared(tmp_path / "set", n=60, styles=3)
+    chosen = settings(
+        "cyclegan", options=TINY_FAMILIES["cyclegan"], total_images=40, measure_images=20
+    )
+    model = create(tmp_path).train(prepared, chosen, tmp_path / "run", silent)
+    assert len(model.styles) == 3 and model.measurements
+    assert TrainingFolder(tmp_path / "run").grids()
+
+
 @pytest.mark.parametrize("family", TRAINABLE)
 def test_stopped_and_resumed_equals_straight(family: str, tmp_path: Path) -> None:
     prepared, trainer = tiny_prepared(tmp_path / "set"), create(tmp_path)
