@@ -28,13 +28,12 @@ from PIL import Image
 
 PROGRAM = [sys.executable, str(Path(__file__).parents[1] / "pipeline.py")]
 TRAINING = (
-    "run --resume --from none --family dcgan --preprocess.resolution 16 --total-images 1024 "
+    "run --from none --family dcgan --preprocess.resolution 16 --total-images 1024 "
     "--checkpoint-seconds 0.05 --measure-images 0 --guardian off --scale 1 --count 6 "
     "--enhancer lanczos --workspace {place}/ws --data {inputs}/pictures"
 )
 GENERATION = (
-    "generate --resume --model shipped --count 12 --scale 1 --enhancer lanczos "
-    "--workspace {place}/ws"
+    "generate --model shipped --count 12 --scale 1 --enhancer lanczos --workspace {place}/ws"
 )
 COMMANDS: dict[str, str] = {
     "run": TRAINING,
@@ -115,7 +114,8 @@ class Work:
     def begin(self, place: Path) -> "subprocess.Popen[str]":
         """Start it, or go on with it."""
         words = COMMANDS[self.kind].format(place=place, inputs=self.inputs).split()
-        return start(words)
+        is_begun = any(place.glob("ws/runs/*/run.json"))
+        return start([*words, "--resume"] if is_begun else words)
 
     def kill(self, process: "subprocess.Popen[str]", rng: random.Random) -> None:
         """Kill its process group."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from atelier.jobs.uploads import LocalUploads
 from atelier.workspace import Workspace
+from components.common.files import read_regular
 from components.families import FAMILIES
 from components.training import TrainingFolder
 from interfaces.errors import AtelierError
@@ -103,7 +104,7 @@ class WorkspaceCatalogue:
         paths = self._workspace.collections.glob("*/itdt.json")
         for path in sorted(paths, key=_modified):
             try:
-                message = _Inspected.model_validate_json(path.read_bytes())
+                message = _Inspected.model_validate_json(read_regular(path))
                 found[message.source] = message
             except (OSError, ValueError):
                 continue  # the store itself will say so when it is used

@@ -83,7 +83,10 @@ def chunks(png: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
         _check_number(number)
         (length,) = struct.unpack_from(">I", png, position)
         end = position + 12 + length
-        yield png[position + 4 : position + 8], png[position + 8 : end - 4], png[position:end]
+        name = png[position + 4 : position + 8]
+        yield name, png[position + 8 : end - 4], png[position:end]
+        if name == b"IEND":
+            return  # what lies behind it is no part of the picture
         position = end
 
 
@@ -96,6 +99,8 @@ def verify(stream: BinaryIO) -> None:
     for number in count():
         _check_number(number)
         start = stream.read(8)
+        if len(start) < 8:
+            raise ValueError("damaged: its end is missing")
         length, name = int.from_bytes(start[:4], "big"), start[4:]
         checksum = zlib.crc32(name)
         while length and (piece := stream.read(min(length, _PIECE_BYTES))):
@@ -125,12 +130,14 @@ def take_apart(png: bytes) -> PngParts:
     """A PNG's pixels and what it holds beside them.
 
     Chunks that are damaged, and not needed for the pixels, are left out. Raises `ValueError` where
-    the texts and the profile unpack to over 64 MB.
+    the texts and the profile unpack to over 64 MB, and for colours by palette without a palette.
     """
     header = read_header(png[:33])
     kept, seen, room = [SIGNATURE], {}, _MAX_UNPACKED_BYTES
     texts: dict[str, str] = {}
+    has_palette = header.colour_type != PALETTE
     for name, data, whole in chunks(png):
+        has_palette |= name == b"PLTE"
         if name in _DECODED or (name == b"tRNS" and header.colour_type == PALETTE):
             kept.append(whole)
         elif name in _TEXTS:
@@ -140,6 +147,8 @@ def take_apart(png: bytes) -> PngParts:
                 texts.setdefault(keyword, text)
         else:
             seen.setdefault(name, data)
+    if not has_palette:
+        raise ValueError("its palette is missing")
     profile = _unpacked_profile(seen.get(b"iCCP", b""), room)
     is_srgb = b"sRGB" in seen
     return PngParts(
