@@ -48,8 +48,10 @@ class Workspace:
         self.evaluations = self.root / "evaluations"
         self.interpolations = self.root / "interpolations"
         self.uploads = self.root / "uploads"
+        self.gathered = self.root / "gathered"
         self.thumbnails = self.root / "thumbnails"
         self.worker_log = self.root / "worker.log"
+        self.training_log = self.root / "training.log"
         self._default = self.root / "default-model.txt"
 
     def named_folder(self, kind: str, name: str) -> Path:

@@ -12,7 +12,7 @@ import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar, runtime_checkable
+from typing import Annotated, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,9 @@ from interfaces.contract import Contract, Message, Sha256, is_none
 from interfaces.errors import DamagedError, NotFoundError
 from interfaces.places import Place, Range, Url, read_range
 from interfaces.progress import Progress
+
+Pixel = Annotated[int, Field(ge=0, le=1_000_000)]
+Side = Annotated[int, Field(ge=1, le=1_000_000)]
 
 _Row = TypeVar("_Row", bound=Message)
 
@@ -85,6 +88,11 @@ class TrainingImage(Message):
         exclude_if=is_none,
         description="What in the file says not to train on it; None: nothing does.",
     )
+    crop: tuple[Pixel, Pixel, Side] | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="The square to learn from: left, upper, side in pixels; None: the middle.",
+    )
 
     def read_bytes(self) -> bytes:
         """The image's bytes, unpacked. Raises `AtelierError` where they cannot be read."""
@@ -120,6 +128,28 @@ def _at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
+class PictureChoice(Message):
+    """What a person chose for one picture of a collection."""
+
+    is_excluded: bool = Field(default=False, description="True: it is not learnt from.")
+    style: str | None = Field(
+        default=None, min_length=1, max_length=80, description="Its style; None: as it was found."
+    )
+    crop: tuple[Pixel, Pixel, Side] | None = Field(
+        default=None,
+        description="The square that is learnt from: left, upper, side, pixels as shown.",
+    )
+
+
+class CollectionChoices(Message):
+    """What a person chose for the pictures of a collection; its files are never changed."""
+
+    pictures: dict[str, PictureChoice] = Field(
+        default_factory=dict[str, PictureChoice],
+        description="By path inside the collection; what is not named stays as it was found.",
+    )
+
+
 class QuarantinedFile(Message):
     """One file that is not used, and why."""
 
@@ -133,7 +163,11 @@ class QuarantinedFile(Message):
         "not an image",
         "unsupported",
         "reserved",
-    ] = Field(description="Kind of fault; 'reserved': the file says not to train on it.")
+        "excluded",
+    ] = Field(
+        description="Kind of fault; 'reserved': the file says not to train on it; 'excluded': a "
+        "person took it out."
+    )
     detail: str = Field(description="What exactly was found, for a person.")
 
 
@@ -180,6 +214,11 @@ class ITDT(Contract):
         default=None,
         exclude_if=is_none,
         description="Images that say not to train on them, and what became of them; None: none.",
+    )
+    choices: CollectionChoices | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="What a person chose for single pictures; None: nothing.",
     )
 
     @model_validator(mode="after")

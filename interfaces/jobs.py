@@ -8,7 +8,7 @@ from pydantic import Field, JsonValue, SerializeAsAny, computed_field
 
 from interfaces.contract import Message
 from interfaces.errors import NotFoundError, RefusedError, UnavailableError
-from interfaces.orders import Order
+from interfaces.orders import Lane, Order
 from interfaces.progress import ProgressEvent
 
 NoSuchJobError = NotFoundError
@@ -72,6 +72,12 @@ class Job(Message):
     deaths: int = Field(
         default=0, ge=0, description="Workers that died on it since it last kept an image."
     )
+
+    @computed_field
+    @property
+    def lane(self) -> Lane:
+        """Which of the two queues it waits in; `position` is the place in that one."""
+        return self.order.lane
 
     @computed_field
     @property

@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue
 from interfaces.contract import Message
 from interfaces.errors import NotFoundError
 from interfaces.igme import IGME
+from interfaces.itdt import ITDT, CollectionChoices
 from interfaces.orders import CollectionId, ModelId, UploadId
 
 NoSuchOfferError = NotFoundError
@@ -32,6 +33,10 @@ class ModelOffer(Message):
 
     id: ModelId = Field(description="The first 16 digits of its digest.")
     name: str = Field(description="The run that trained it, or 'shipped'.")
+    title: str | None = Field(default=None, description="What the person calls it.")
+    origin: Literal["own", "adopted", "trained"] = Field(
+        default="trained", description="Came with Atelier, was adopted, or was trained here."
+    )
     family: str = Field(description="Published method.")
     description: str = Field(description="The method in a line.")
     resolution: int = Field(description="Side of the images it makes, pixels.")
@@ -108,12 +113,52 @@ class Catalogue(Protocol):
         """A model. Raises `NoSuchOfferError` where there is none of that digest."""
         ...
 
+    def rename_model(self, model_id: str, title: str) -> None:
+        """Call a model so. Raises `NoSuchOfferError`."""
+        ...
+
+    def set_default_model(self, model_id: str | None) -> None:
+        """Propose this model first; None: the project's own. Raises `NoSuchOfferError`."""
+        ...
+
+    def delete_model(self, model_id: str) -> None:
+        """Hide a model. Raises `RefusedError` for one that comes with the project."""
+        ...
+
+    def restore_model(self, model_id: str) -> None:
+        """Bring a deleted model back. Raises `NoSuchOfferError`."""
+        ...
+
     def collections(self) -> list[CollectionOffer]:
         """Every collection that was offered, used or uploaded."""
         ...
 
     def collection_data(self, collection_id: str) -> str:
         """What `CollectionSettings.data` is to be. Raises `NoSuchOfferError`."""
+        ...
+
+    def gather(self, name: str, pictures: Iterable[tuple[str, str]]) -> CollectionOffer:
+        """Make a collection of uploaded pictures, each with its style; "" is none."""
+        ...
+
+    def gather_archive(self, upload_id: str, name: str | None) -> CollectionOffer:
+        """Make a collection of an uploaded archive, under the name it was sent with."""
+        ...
+
+    def name_collection(self, path: str) -> CollectionOffer:
+        """Offer a folder or archive of this machine. Raises `NoSuchOfferError`."""
+        ...
+
+    def inspected(self, collection_id: str) -> ITDT:
+        """What an inspection found, before choices. Raises `NoSuchOfferError` before one."""
+        ...
+
+    def choices(self, collection_id: str) -> CollectionChoices:
+        """What a person chose for its pictures."""
+        ...
+
+    def choose(self, collection_id: str, choices: CollectionChoices) -> None:
+        """Keep choices beside the collection, in place of those of before."""
         ...
 
     def training(self, run: str) -> TrainingView:

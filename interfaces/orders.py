@@ -4,7 +4,7 @@ Nothing in an order is a path: models, collections and uploads are named by ids 
 out itself, so that nobody who may submit a job can use it to read a file of their choosing.
 """
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -28,11 +28,17 @@ ResultId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 """Number of a result in the results store."""
 
 
+Lane = Literal["quick", "long"]
+"""One of two queues: what takes seconds or minutes does not wait behind a training of hours."""
+
+
 class Order(Message):
     """One request for work. Each kind is a subclass beside its handler, `atelier/handlers/`."""
 
     makes_images: ClassVar[bool] = False
     """True where the job can stop between two images."""
+    lane: ClassVar[Lane] = "quick"
+    """The queue that it waits in."""
 
     @property
     def verb(self) -> str:

@@ -1,7 +1,8 @@
 """The page and its worker on the command line."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,10 +17,10 @@ from components.enhancement import names as enhancer_names
 from interfaces.errors import AtelierError
 from interfaces.iodt import ResultsGallery
 from interfaces.jobs import JobQueue
+from interfaces.orders import Lane
 
 if TYPE_CHECKING:
     from atelier.desk import Desk
-    from atelier.jobs import WorkerKeeper
     from atelier.server import Backend, Safety
 
 _PATIENCE = 2.0
@@ -84,21 +85,24 @@ def _serve(common: Common, safety: "Safety", data: tuple[Path, ...], host: str, 
     store = desk.parts.results_store
     if not isinstance(store, ResultsGallery):
         raise AtelierError("component results_store: has no pages, which the page needs")
-    keeper = WorkerKeeper(queue, _worker_command(place, replaced), place.worker_log)
-    backend = _backend(desk, queue, store, keeper)
+    quick = WorkerKeeper(queue, _worker_command(place, replaced, "quick"), place.worker_log)
+    long = WorkerKeeper(queue, _worker_command(place, replaced, "long"), place.training_log)
+    backend = _backend(desk, queue, store, lambda: quick.trouble or long.trouble)
+    backend = replace(backend, may_name_paths=safety.is_for_one)
     store.purge(older_than=timedelta(days=7))
+    desk.places.catalogue.purge_models(older_than=timedelta(days=7))
 
     def ready(address: str) -> None:
         desk.parts.ui.say(f"page:          {address}")
 
     application = create_app(backend, safety)
     mount_page(application)
-    with keeper:
+    with quick, long:
         serve(application, host, port, ready)
 
 
 def _backend(
-    desk: "Desk", queue: JobQueue, store: ResultsGallery, keeper: "WorkerKeeper"
+    desk: "Desk", queue: JobQueue, store: ResultsGallery, trouble: Callable[[], str | None]
 ) -> "Backend":
     """All that the API and the page read and change."""
     from atelier.gallery import Shelf
@@ -117,21 +121,22 @@ def _backend(
         convert=desk.convert,
         enhancers=tuple(enhancer_names()),
         presets={preset: settings.load_preset(preset) for preset in settings.preset_names()},
-        worker_trouble=lambda: keeper.trouble,
+        worker_trouble=trouble,
     )
 
 
-def worker(*, common: Common = Common()) -> None:
-    """Carry out the jobs of a workspace, until standard input is closed."""
+def worker(*, lane: Lane = "quick", common: Common = Common()) -> None:
+    """Carry out one lane's jobs of a workspace, until standard input is closed."""
     from atelier.desk import Desk
     from atelier.handlers import ORDERS
     from atelier.jobs import create as create_queue
     from atelier.jobs import run_worker
 
     desk = Desk(common.place, _components(common))
-    import torch  # noqa: F401  # while the person still chooses
+    if lane == "quick":
+        import torch  # noqa: F401  # while the person still chooses
 
-    run_worker(create_queue(common.place.root, ORDERS), desk, sys.stdin.buffer)
+    run_worker(create_queue(common.place.root, ORDERS), desk, sys.stdin.buffer, lane)
 
 
 def _components(common: Common) -> Mapping[str, str]:
@@ -139,8 +144,9 @@ def _components(common: Common) -> Mapping[str, str]:
     return common.layer({}).get("components", {})
 
 
-def _worker_command(place: Workspace, replaced: Mapping[str, str]) -> list[str]:
-    command = [sys.executable, str(_PROGRAM), "worker", "--workspace", str(place.root)]
+def _worker_command(place: Workspace, replaced: Mapping[str, str], lane: Lane) -> list[str]:
+    command = [sys.executable, str(_PROGRAM), "worker", "--lane", lane]
+    command += ["--workspace", str(place.root)]
     return command + [
         word for name, factory in replaced.items() for word in ("--component", f"{name}={factory}")
     ]

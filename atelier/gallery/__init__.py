@@ -8,7 +8,15 @@ Stars and boards lie in a database of their own beside the results store, whose 
 know nothing of them.
 """
 
-from atelier.gallery.copies import archive
+from atelier.gallery.copies import archive, packed_folder
+from atelier.gallery.findings import CollectionFindings, examine
 from atelier.gallery.shelf import Board, Shelf
 
-__all__ = ["Board", "Shelf", "archive"]
+__all__ = [
+    "Board",
+    "CollectionFindings",
+    "Shelf",
+    "archive",
+    "examine",
+    "packed_folder",
+]

@@ -3,8 +3,11 @@
 import io
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from interfaces.iodt import StoredResult
+
+_PIECE_BYTES = 2**20
 
 
 def archive(
@@ -26,6 +29,19 @@ def archive(
             moment = result.kept_at.timetuple()[:6]
             packed.writestr(zipfile.ZipInfo(name, moment), read(result))
             yield sink.taken()
+    yield sink.taken()
+
+
+def packed_folder(folder: Path, name: str) -> Iterator[bytes]:
+    """A zip of a folder's files under `name`, piece by piece."""
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as packed:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            inside = f"{name}/{path.relative_to(folder).as_posix()}"
+            with path.open("rb") as source, packed.open(inside, "w", force_zip64=True) as member:
+                while piece := source.read(_PIECE_BYTES):
+                    member.write(piece)
+                    yield sink.taken()
     yield sink.taken()
 
 

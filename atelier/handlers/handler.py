@@ -1,7 +1,7 @@
 """What a handler of orders is, and what it works with."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -13,8 +13,10 @@ from atelier.workspace import Workspace
 from components.common.durable import exclusive
 from interfaces.components import Components
 from interfaces.errors import AtelierError
+from interfaces.ics import ICS
 from interfaces.igdt import IGDT
 from interfaces.igme import IGME
+from interfaces.iodt import IODT
 from interfaces.jobs import Control, Job
 from interfaces.orders import Order
 from settings import Layer, RunSettings
@@ -66,10 +68,16 @@ class Task(Generic[OrderT]):
 
     def keep_enlarged(self, run: Run, batches: Iterable[IGDT], pixels: int) -> None:
         """Enlarge, encode and keep; `pixels` are those of the whole order."""
+        for image in self.encode(run, batches, pixels, run.chosen.convert):
+            self.parts.results_store.keep(image, run.name)
+
+    def encode(
+        self, run: Run, batches: Iterable[IGDT], pixels: int, convert: ICS
+    ) -> Iterator[IODT]:
+        """Enlarge and encode, one image at a time; `pixels` are those of the whole order."""
         parts, enhance = self.parts, run.chosen.enhance
         enlarged = parts.enhancement.enhance(batches, enhance, parts.ui.watch, pixels)
-        for image in parts.conversion.convert(enlarged, run.chosen.convert):
-            parts.results_store.keep(image, run.name)
+        yield from parts.conversion.convert(enlarged, convert)
 
 
 class Handler(ABC, Generic[OrderT]):

@@ -1,6 +1,6 @@
-"""Interpolate: from one seed's picture to the next's, every frame a result."""
+"""Interpolate: from one seed's picture to the next's, as one picture that moves."""
 
-from itertools import islice
+import hashlib
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -8,14 +8,17 @@ from pydantic import Field, model_validator
 from atelier.handlers.generate import check_choice
 from atelier.handlers.handler import Handler, Places, Task
 from atelier.stages import frames_of
+from components.conversion import animate
+from interfaces.ics import ICS
 from interfaces.igs import SeedList
+from interfaces.iodt import IODT
 from interfaces.orders import ModelId, Order, refuse_paths
 from interfaces.ui import Choices
 from settings import Layer
 
 
 class InterpolateOrder(Order):
-    """Go from one seed's picture to the next's; every frame is a result."""
+    """Go from one seed's picture to the next's; the result is one WebP that plays."""
 
     makes_images: ClassVar[bool] = True
 
@@ -23,6 +26,7 @@ class InterpolateOrder(Order):
     model: ModelId = Field(description="Which model, by its id in the catalogue.")
     between: SeedList = Field(description="Seeds to go through, as '3,7,12'; two to 32.")
     frames: int = Field(default=12, ge=1, le=240, description="Pictures from a seed to the next.")
+    frames_per_second: float = Field(default=12.0, gt=0, le=60, description="How fast it plays.")
     choices: Choices = Field(
         default_factory=Choices, description="Style, options, enlargement and format."
     )
@@ -50,12 +54,28 @@ class InterpolateHandler(Handler[InterpolateOrder]):
         return dict(order.choices)
 
     def carry_out(self, task: Task[InterpolateOrder]) -> None:
-        """Make the frames that are missing."""
+        """Make the frames and keep what they are together, unless it is kept already."""
         order, model = task.order, task.places.catalogue.model(task.order.model)
         with task.run(f"{model.family}-{model.dataset_name}", model) as run:
             asked = {"seeds": order.between, "originality": False}
             request = run.chosen.generate.model_copy(update=asked)
+            if task.job.num_results:
+                return
             made = frames_of(task.parts, model, request, order.frames)
             num_frames = (len(order.between) - 1) * order.frames + 1
-            missing = islice(made, task.job.num_results, None)
-            task.keep_enlarged(run, missing, num_frames * model.resolution**2)
+            encoded = task.encode(run, made, num_frames * model.resolution**2, ICS(format="png"))
+            moving = _moving(list(encoded), order.frames_per_second)
+            task.parts.results_store.keep(moving, run.name)
+
+
+def _moving(frames: list[IODT], frames_per_second: float) -> IODT:
+    """Frames as one picture that moves, with the record of the first."""
+    data = animate(frames, "webp", frames_per_second)
+    return IODT(
+        data=data,
+        sha256=hashlib.sha256(data).hexdigest(),
+        media_type="image/webp",
+        width=frames[0].width,
+        height=frames[0].height,
+        record=frames[0].record,
+    )

@@ -1,13 +1,13 @@
 """Train: a model learnt from a collection."""
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from atelier.handlers.handler import Handler, Places, Task
 from atelier.stages import collect, train
 from interfaces.errors import AtelierError
-from interfaces.orders import CollectionId, ModelId, Order
+from interfaces.orders import CollectionId, Lane, ModelId, Order
 from settings import Layer, load_preset, merge, preset_names
 
 Section = Literal["collect", "preprocess", "train"]
@@ -18,6 +18,8 @@ _PATHS = {("collect", "data"), ("collect", "styles_csv"), ("train", "start_from"
 
 class TrainOrder(Order):
     """Train a model on a collection."""
+
+    lane: ClassVar[Lane] = "long"
 
     kind: Literal["train"]
     collection: CollectionId = Field(description="Which collection, by its id in the catalogue.")

@@ -1,19 +1,30 @@
 """What orders may name: the workspace's models and collections, by ids instead of paths."""
 
 import hashlib
+import json
 import math
-from collections.abc import Mapping, Sequence
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from itertools import count
 from pathlib import Path
 
+from pathvalidate import sanitize_filename
 from pydantic import BaseModel, ConfigDict
 
+from atelier.jobs.model_notes import ModelNotes
 from atelier.jobs.uploads import LocalUploads
-from atelier.workspace import Workspace
+from atelier.workspace import Workspace, run_number
+from components.common.durable import write_text
 from components.common.files import read_regular
+from components.common.shipped import SHIPPED_MODELS
 from components.families import FAMILIES
 from components.training import TrainingFolder
-from interfaces.errors import AtelierError
+from components.training_store import choices_place, read_choices, write_choices
+from interfaces.errors import AtelierError, RefusedError
 from interfaces.igme import IGME
+from interfaces.itdt import ITDT, CollectionChoices
 from interfaces.offers import CollectionOffer, ModelOffer, NoSuchOfferError, TrainingView
 
 _EMBEDDED = "embedded"
@@ -28,6 +39,7 @@ class _Inspected(BaseModel):
     source: str
     num_images: int
     images_per_style: dict[str, int]
+    choices: object = None
 
 
 class WorkspaceCatalogue:
@@ -41,25 +53,65 @@ class WorkspaceCatalogue:
     ) -> None:
         self._workspace = workspace
         self._uploads = uploads
+        self._notes = ModelNotes(workspace.root / "model-notes.json")
         self._offered = [str(path.expanduser().absolute()) for path in offered]
 
     # ------------------------------------------------------------ models
 
     def models(self) -> list[ModelOffer]:
         """Every model at hand, the newest first; the project's own last. Damaged ones are not."""
+        titles, gone = self._notes.titles(), self._notes.deleted()
         found: dict[str, tuple[str, IGME]] = {}
         for name, model in self._workspace.models():
+            if model.digest in gone:
+                continue
             # A copy is the same model, and what a strange family makes cannot be chosen here.
             if model.family in FAMILIES:
                 found.setdefault(model.digest[:16], (name, model))
         names = {name for name, _ in found.values()}
         defaults = (name for name, _ in self._workspace.default_folders() if name in names)
         default = next(defaults, None)
-        return [_offer(name, model, is_default=name == default) for name, model in found.values()]
+        return [
+            _offer(name, model, titles.get(model.digest), is_default=name == default)
+            for name, model in found.values()
+        ]
 
     def model(self, model_id: str) -> IGME:
         """A model. Raises `NoSuchOfferError` where there is none of that digest."""
         return self._workspace.model_of_id(model_id)
+
+    def rename_model(self, model_id: str, title: str) -> None:
+        """Call a model so. Raises `NoSuchOfferError`."""
+        self._notes.rename(self.model(model_id).digest, title)
+
+    def set_default_model(self, model_id: str | None) -> None:
+        """Propose this model first; None: the project's own. Raises `NoSuchOfferError`."""
+        name = None if model_id is None else self._named(model_id)[0]
+        self._workspace.set_default(name)
+
+    def delete_model(self, model_id: str) -> None:
+        """Hide a model; `purge_models` removes it later. Raises `RefusedError`."""
+        name, model = self._named(model_id)
+        if name in SHIPPED_MODELS:
+            raise RefusedError(f"model {name}: comes with Atelier and cannot be deleted")
+        self._notes.mark(model.digest, is_deleted=True)
+        if self._workspace.chosen_default() == name:
+            self._workspace.set_default(None)
+
+    def restore_model(self, model_id: str) -> None:
+        """Bring a deleted model back. Raises `NoSuchOfferError`."""
+        self._notes.mark(self.model(model_id).digest, is_deleted=False)
+
+    def purge_models(self, older_than: timedelta) -> int:
+        """Remove for good the files of models that were deleted so long ago. How many."""
+        folders = {model.digest: model.directory for _, model in self._workspace.models()}
+        return self._notes.purge(folders, older_than)
+
+    def _named(self, model_id: str) -> tuple[str, IGME]:
+        for name, model in self._workspace.models():
+            if model.digest.startswith(model_id):
+                return name, model
+        raise NoSuchOfferError(f"model {model_id[:40]}: there is none")
 
     # ------------------------------------------------------------ collections
 
@@ -71,8 +123,12 @@ class WorkspaceCatalogue:
             _collection(_id_of(data), Path(data).name, inspected.get(data))
             for data in self._sources(inspected)
         ]
+        gathered = [Path(place) for place in self._gathered()]
         for upload in self._uploads.archives():
-            data = str(self._uploads.path(upload.id))
+            path = self._uploads.path(upload.id)
+            if any(place.is_file() and path.samefile(place) for place in gathered):
+                continue  # it is listed under its own name
+            data = str(path)
             offers.append(_collection(upload.id, upload.name, inspected.get(data)))
         return offers
 
@@ -89,6 +145,86 @@ class WorkspaceCatalogue:
                 return data
         raise NoSuchOfferError(f"collection {collection_id[:40]}: there is none")
 
+    def gather(self, name: str, pictures: Iterable[tuple[str, str]]) -> CollectionOffer:
+        """A folder of uploaded pictures, by style; see the port."""
+        folder = self._new_place(name)
+        for upload_id, style in pictures:
+            upload = self._uploads.get(upload_id)
+            if upload.kind != "picture":
+                raise RefusedError(f"{upload.name}: no picture")
+            source = self._uploads.path(upload_id)
+            place = folder / _plain(style) if style.strip() else folder
+            place.mkdir(parents=True, exist_ok=True)
+            _link(
+                source, place / f"{_plain(Path(upload.name).stem)}-{upload_id[:6]}{source.suffix}"
+            )
+        return _collection(_id_of(str(folder)), folder.name, None)
+
+    def gather_archive(self, upload_id: str, name: str | None) -> CollectionOffer:
+        """An uploaded archive under its own name; see the port."""
+        upload = self._uploads.get(upload_id)
+        if upload.kind != "collection":
+            raise RefusedError(f"{upload.name}: no archive")
+        source = self._uploads.path(upload_id)
+        stem = Path(name or upload.name).name.split(".")[0]
+        place = self._new_place(stem, source.suffix)
+        _link(source, place)
+        return _collection(_id_of(str(place)), place.name, None)
+
+    def name_collection(self, path: str) -> CollectionOffer:
+        """A folder or archive of this machine, remembered; see the port."""
+        place = Path(path).expanduser().absolute()
+        if not place.exists():
+            raise NoSuchOfferError(f"{path}: no such folder or archive")
+        named = [line for line in self._named_places() if line != str(place)]
+        write_text(self._named_file, "\n".join([*named, str(place)]) + "\n")
+        return _collection(_id_of(str(place)), place.name, self._inspected().get(str(place)))
+
+    def inspected(self, collection_id: str) -> ITDT:
+        """What an inspection found, before choices; see the port."""
+        data = self.collection_data(collection_id)
+        for path, found in reversed(self._inspections()):
+            if found.source == data and not found.choices:
+                message = json.loads(read_regular(path))
+                return ITDT.model_validate(message | {"manifest": str(path.parent)})
+        raise NoSuchOfferError(f"collection {collection_id}: not inspected yet; see its report")
+
+    def choices(self, collection_id: str) -> CollectionChoices:
+        """What a person chose for its pictures."""
+        return read_choices(self._choices_place(collection_id)) or CollectionChoices()
+
+    def choose(self, collection_id: str, choices: CollectionChoices) -> None:
+        """Keep choices beside the collection; see the port."""
+        known = {image.name for image in self.inspected(collection_id).images()}
+        strangers = sorted(set(choices.pictures) - known)
+        if strangers:
+            raise NoSuchOfferError(f"{strangers[0][:80]}: not in this collection")
+        write_choices(self._choices_place(collection_id), choices)
+
+    def _choices_place(self, collection_id: str) -> Path:
+        data = self.collection_data(collection_id)
+        return choices_place(self._workspace.root / data if data == _EMBEDDED else Path(data))
+
+    def _new_place(self, name: str, suffix: str = "") -> Path:
+        """A place of its own for a gathered collection."""
+        folder = self._workspace.gathered
+        folder.mkdir(parents=True, exist_ok=True)
+        names = (_plain(name) + (f" {n}" if n > 1 else "") + suffix for n in count(1))
+        return next(folder / one for one in names if not (folder / one).exists())
+
+    @property
+    def _named_file(self) -> Path:
+        return self._workspace.root / "named-collections.txt"
+
+    def _named_places(self) -> list[str]:
+        if not self._named_file.is_file():
+            return []
+        return self._named_file.read_text(encoding="utf-8").splitlines()
+
+    def _gathered(self) -> list[str]:
+        places = sorted(self._workspace.gathered.glob("[!.]*"))
+        return [str(place) for place in places if not place.name.endswith(".atelier.json")]
+
     def _sources(self, inspected: Mapping[str, object]) -> list[str]:
         uploads = str(self._workspace.uploads)
         known = [
@@ -96,16 +232,20 @@ class WorkspaceCatalogue:
             for data in inspected
             if data != _EMBEDDED and not data.startswith(uploads) and Path(data).exists()
         ]
-        return list(dict.fromkeys([*self._offered, *sorted(known)]))
+        named = [place for place in self._named_places() if Path(place).exists()]
+        return list(dict.fromkeys([*self._offered, *self._gathered(), *named, *sorted(known)]))
 
     def _inspected(self) -> dict[str, "_Inspected"]:
         """What earlier inspections found, by what the person had named."""
-        found: dict[str, _Inspected] = {}
+        return {found.source: found for _, found in self._inspections()}
+
+    def _inspections(self) -> list[tuple[Path, "_Inspected"]]:
+        """Every inspection's message with its file, the newest last."""
+        found: list[tuple[Path, _Inspected]] = []
         paths = self._workspace.collections.glob("*/itdt.json")
         for path in sorted(paths, key=_modified):
             try:
-                message = _Inspected.model_validate_json(read_regular(path))
-                found[message.source] = message
+                found.append((path, _Inspected.model_validate_json(read_regular(path))))
             except (OSError, ValueError):
                 continue  # the store itself will say so when it is used
         return found
@@ -131,11 +271,14 @@ class WorkspaceCatalogue:
         return path.read_bytes()
 
 
-def _offer(name: str, model: IGME, *, is_default: bool) -> ModelOffer:
+def _offer(name: str, model: IGME, title: str | None, *, is_default: bool) -> ModelOffer:
+    origin = "trained" if run_number(name) is not None else "adopted"
     family = FAMILIES[model.family]
     return ModelOffer(
         id=model.digest[:16],
         name=name,
+        title=title,
+        origin="own" if name in SHIPPED_MODELS else origin,
         family=model.family,
         description=family.description,
         resolution=model.resolution,
@@ -156,6 +299,19 @@ def _modified(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:
         return 0.0  # inspected anew at this moment
+
+
+def _plain(name: str) -> str:
+    """A name that every disk takes."""
+    return sanitize_filename(name.strip(), platform="universal")[:80] or "collection"
+
+
+def _link(source: Path, place: Path) -> None:
+    """The same file at another place; a copy where the disk cannot link."""
+    try:
+        os.link(source, place)
+    except OSError:
+        shutil.copyfile(source, place)
 
 
 def _id_of(data: str) -> str:

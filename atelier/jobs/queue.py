@@ -30,9 +30,9 @@ from interfaces.jobs import (
     NoSuchJobError,
     StopKind,
 )
-from interfaces.orders import Order
+from interfaces.orders import Lane, Order
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 MOST_WAITING = 1000
 """Jobs in the queue before it says that it is busy."""
@@ -73,7 +73,8 @@ CREATE TABLE jobs (
     run TEXT,
     outcome TEXT,                   -- JSON
     num_results INTEGER NOT NULL DEFAULT 0,
-    deaths INTEGER NOT NULL DEFAULT 0
+    deaths INTEGER NOT NULL DEFAULT 0,
+    lane TEXT NOT NULL DEFAULT 'quick'
 ) STRICT;
 CREATE INDEX jobs_by_state ON jobs (state, place);
 CREATE TABLE results (
@@ -91,11 +92,16 @@ CREATE TABLE events (
 CREATE INDEX events_by_job ON events (job, kind);
 """
 
+_UPGRADE = """
+ALTER TABLE jobs ADD COLUMN lane TEXT NOT NULL DEFAULT 'quick';
+UPDATE jobs SET lane = 'long' WHERE json_extract(orders, '$.kind') = 'train';
+"""
+
 _SELECT = """
 SELECT jobs.*,
     CASE WHEN state = 'waiting' THEN (
         SELECT count(*) FROM jobs AS other
-        WHERE other.state = 'waiting' AND other.place <= jobs.place
+        WHERE other.state = 'waiting' AND other.lane = jobs.lane AND other.place <= jobs.place
     ) END AS position,
     (SELECT json_group_array(result) FROM (
         SELECT result FROM results WHERE job = jobs.id ORDER BY result DESC LIMIT 100
@@ -154,10 +160,9 @@ class SQLiteJobQueue:
         database.row_factory = sqlite3.Row
         return database
 
-    @property
-    def worker_lock(self) -> Path:
-        """The lock file of the one worker."""
-        return self.path.with_name(f".{self.path.stem}-worker.lock")
+    def worker_lock(self, lane: Lane) -> Path:
+        """The lock file of the one worker of a lane."""
+        return self.path.with_name(f".{self.path.stem}-{lane}-worker.lock")
 
     def close(self) -> None:
         """Let go of the database."""
@@ -183,9 +188,9 @@ class SQLiteJobQueue:
             if waiting >= MOST_WAITING:
                 raise BusyError(f"busy: {waiting} jobs wait already; try again later")
             job_id = database.execute(
-                "INSERT INTO jobs (key, orders, state, place, created_at) "
-                "VALUES (?, ?, 'waiting', ?, ?)",
-                (key, text, (last or 0) + 1, _now()),
+                "INSERT INTO jobs (key, orders, state, place, created_at, lane) "
+                "VALUES (?, ?, 'waiting', ?, ?, ?)",
+                (key, text, (last or 0) + 1, _now(), order.lane),
             ).lastrowid
             assert job_id is not None
             self._tell(job_id, "submitted", {"state": "waiting", "kind": order.verb})
@@ -224,10 +229,12 @@ class SQLiteJobQueue:
     def move(self, job_id: int, position: int) -> Job:
         """Give a waiting job another place."""
         with self._writing() as database:
-            if self._get(job_id).state != "waiting":
+            job = self._get(job_id)
+            if job.state != "waiting":
                 raise JobStateError(f"job {job_id}: does not wait, so it has no place to change")
             rows = database.execute(
-                "SELECT id FROM jobs WHERE state = 'waiting' ORDER BY place"
+                "SELECT id FROM jobs WHERE state = 'waiting' AND lane = ? ORDER BY place",
+                (job.lane,),
             ).fetchall()
             waiting = [row["id"] for row in rows if row["id"] != job_id]
             waiting.insert(position - 1, job_id)
@@ -294,13 +301,14 @@ class SQLiteJobQueue:
 
     # ------------------------------------------------------------ for the worker
 
-    def take(self, worker: int) -> Job | None:
-        """The next job, now running in the process `worker`; None where nobody waits."""
-        if not self.num_waiting():  # looking is cheaper than taking
+    def take(self, worker: int, lane: Lane = "quick") -> Job | None:
+        """The next job of a lane, now running in the process `worker`; None where nobody waits."""
+        if not self._waits(lane):  # looking is cheaper than taking
             return None
         with self._writing() as database:
             row = database.execute(
-                "SELECT id FROM jobs WHERE state = 'waiting' ORDER BY place LIMIT 1"
+                "SELECT id FROM jobs WHERE state = 'waiting' AND lane = ? ORDER BY place LIMIT 1",
+                (lane,),
             ).fetchone()
             if row is None:
                 return None
@@ -308,11 +316,18 @@ class SQLiteJobQueue:
             begun = {"started_at": _text(job.started_at) or _now(), "worker": worker}
             return self._change(job.id, "running", **begun)
 
-    def reclaim(self) -> None:
+    def _waits(self, lane: Lane) -> bool:
+        with self._reading() as database:
+            row = database.execute(
+                "SELECT 1 FROM jobs WHERE state = 'waiting' AND lane = ? LIMIT 1", (lane,)
+            ).fetchone()
+        return row is not None
+
+    def reclaim(self, lane: Lane = "quick") -> None:
         """What an ended worker had goes where it belongs. Called by the holder of the lock."""
         with self._writing() as database:
             rows = database.execute(
-                "SELECT id FROM jobs WHERE state IN ('running', 'stopping')"
+                "SELECT id FROM jobs WHERE state IN ('running', 'stopping') AND lane = ?", (lane,)
             ).fetchall()
             for row in rows:
                 self._put_back(row["id"])
@@ -526,6 +541,10 @@ class SQLiteJobQueue:
             version = _version_of(database)
             if version == 0:
                 for statement in filter(str.strip, _SCHEMA.split(";\n")):
+                    database.execute(statement)
+                database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            elif version == 1:
+                for statement in filter(str.strip, _UPGRADE.split(";\n")):
                     database.execute(statement)
                 database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             elif version != SCHEMA_VERSION:

@@ -25,6 +25,7 @@ from components.common.durable import exclusive
 from interfaces.errors import AtelierError
 from interfaces.iodt import IODT, ResultQuery, ResultsStore, StoredResult, kept_seeds
 from interfaces.jobs import Control, Execute, Job, JobProgress, Stopped
+from interfaces.orders import Lane
 from interfaces.progress import Pace, ProgressEvent
 from interfaces.ui import Choices
 
@@ -38,21 +39,26 @@ _SAVE_SECONDS = 10.0
 """How long a training may save its state when the server is gone."""
 
 
-def run_worker(queue: SQLiteJobQueue, execute: Execute, parent: BinaryIO | None = None) -> None:
-    """Carry out jobs until the process is asked to end. Must run in the main thread.
+def run_worker(
+    queue: SQLiteJobQueue,
+    execute: Execute,
+    parent: BinaryIO | None = None,
+    lane: Lane = "quick",
+) -> None:
+    """Carry out a lane's jobs until the process is asked to end. Must run in the main thread.
 
-    Only one worker works on a queue; another one waits until the first has ended. Where `parent` is
+    Only one worker works on a lane; another one waits until the first has ended. Where `parent` is
     given (standard input, a pipe), the worker ends when its other end is closed.
     """
     life = _Life()
     life.listen()
     if parent is not None:
         threading.Thread(target=life.watch_parent, args=(parent,), daemon=True).start()
-    with exclusive(queue.worker_lock):
+    with exclusive(queue.worker_lock(lane)):
         life.holds_lock = True
-        queue.reclaim()
+        queue.reclaim(lane)
         while not life.is_over:
-            job = queue.take(os.getpid())
+            job = queue.take(os.getpid(), lane)
             if job is None:
                 time.sleep(_LOOK_SECONDS)
             else:

@@ -1,7 +1,8 @@
-"""The API's routes. Every answer is JSON or a picture; every error is {"error": one line}."""
+"""The API's routes. Every answer is JSON or a file; every error a problem of RFC 9457."""
 
 import asyncio
 import errno
+import hashlib
 import json
 import logging
 import queue as queues
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, FastAPI, Header, Query, Request
+from fastapi import APIRouter, Body, FastAPI, Header, Query, Request, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response, StreamingResponse
+from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -24,8 +26,13 @@ from starlette.requests import ClientDisconnect
 from atelier.handlers import AnyOrder
 from atelier.server.answers import PREFIX, Hidden, ResultInfo, ResultSearch, info_of
 from atelier.server.backend import Backend
+from atelier.server.collection_routes import collection_routes
+from atelier.server.examples import EXAMPLES
 from atelier.server.gallery_routes import gallery_routes
+from atelier.server.model_routes import model_routes
 from atelier.server.patience import Patience
+from atelier.server.problems import problem
+from atelier.server.ranges import file_response
 from atelier.server.safety import Guard, Safety
 from atelier.server.streams import MOST_LISTENERS, Streams
 from components.conversion import public_copy
@@ -34,7 +41,7 @@ from interfaces.errors import AtelierError, NotFoundError, UnavailableError
 from interfaces.ics import ICS, ImageFormat
 from interfaces.iodt import ResultQuery
 from interfaces.jobs import Job, JobQueue, JobState, JobStateError, StopKind
-from interfaces.offers import CollectionOffer, ModelOffer, TrainingView, Upload
+from interfaces.offers import TrainingView, Upload
 
 _log = logging.getLogger("atelier.server")
 
@@ -56,14 +63,38 @@ _UNENDED: tuple[JobState, ...] = ("waiting", "running", "stopping", "paused")
 _MOST_DELETED = 10_000
 
 
+_SECURITY = [
+    Security(
+        HTTPBearer(
+            auto_error=False,
+            description="The token that the server was started with; needed beyond this machine.",
+        )
+    )
+]
+"""Said in the schema; `Guard` is what holds it, before any route."""
+
+
 class _Answer(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
 class Failure(_Answer):
-    """What every error answers."""
+    """What every error answers, as `application/problem+json` (RFC 9457)."""
 
-    error: str = Field(description="One line: what was wrong, what to do.")
+    type: str = Field(description="What kind of error: 'about:blank', told by the status.")
+    title: str = Field(description="The status in words.")
+    status: int = Field(description="The status.")
+    detail: str = Field(description="One line: what was wrong, what to do.")
+    error: str = Field(description="`detail` again, as programs of before there was /v1 read it.")
+
+
+_FAILURES: dict[int | str, dict[str, Any]] = {
+    kind: {
+        "description": "What was wrong, in one line.",
+        "content": {"application/problem+json": {"schema": Failure.model_json_schema()}},
+    }
+    for kind in ("4XX", "5XX")
+}
 
 
 class JobInfo(Job):
@@ -123,6 +154,8 @@ def make_app(backend: Backend, safety: Safety) -> FastAPI:
     streams = Streams(backend.queue, backend.store)
     for router in (
         gallery_routes(backend, streams),
+        model_routes(backend),
+        collection_routes(backend),
         _jobs(backend),
         _moves(backend),
         _trainings(backend),
@@ -132,7 +165,7 @@ def make_app(backend: Backend, safety: Safety) -> FastAPI:
         _offers(backend),
         _uploads(backend),
     ):
-        app.include_router(router, prefix=PREFIX, responses={"4XX": {"model": Failure}})
+        app.include_router(router, prefix=PREFIX, responses=_FAILURES, dependencies=_SECURITY)
         # As programs of before there were versions address it.
         app.include_router(router, prefix="/api", include_in_schema=False)
     _handle_errors(app, backend.workspace)
@@ -149,7 +182,8 @@ def _jobs(backend: Backend) -> APIRouter:
 
     @router.post("/jobs", status_code=201, response_model=JobInfo)
     def submit(
-        order: AnyOrder, idempotency_key: Annotated[str | None, Header(max_length=200)] = None
+        order: Annotated[AnyOrder, Body(openapi_examples=EXAMPLES)],
+        idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
     ) -> Job:
         """Put an order into the queue. With the same Idempotency-Key again: the job it gave."""
         backend.check(order)
@@ -343,8 +377,8 @@ def _files(backend: Backend) -> APIRouter:
     converting, drawing = _Turns(2), _Turns(_MOST_AT_ONCE)
 
     @router.get("/results/{result_id}/file", response_class=Response)
-    def file(result_id: int, wanted: Annotated[FileQuery, Query()]) -> Response:
-        """The picture, as it is kept or in another format."""
+    def file(request: Request, result_id: int, wanted: Annotated[FileQuery, Query()]) -> Response:
+        """The picture, as it is kept or in another format; whole or a range of its bytes."""
         result, data = store.get(result_id), store.read(result_id)
         media_type, suffix = str(result.media_type), result.path.suffix
         if wanted.format is not None and f"image/{wanted.format}" != result.media_type:
@@ -357,7 +391,8 @@ def _files(backend: Backend) -> APIRouter:
         kind = "attachment" if wanted.download else "inline"
         name = quote(f"{result.path.stem}{suffix}", safe="", errors="replace")
         headers = {"Content-Disposition": f"{kind}; filename*=UTF-8''{name}"}
-        return Response(data, media_type=media_type, headers=headers)
+        tag = hashlib.sha256(data).hexdigest()
+        return file_response(request.headers, data, media_type, tag, headers)
 
     @router.get("/results/{result_id}/thumbnail", response_class=Response)
     def thumbnail(
@@ -402,25 +437,7 @@ class _Turns:
 
 
 def _offers(backend: Backend) -> APIRouter:
-    router, catalogue = APIRouter(tags=["offers"]), backend.catalogue
-
-    @router.get("/models")
-    def models() -> list[ModelOffer]:
-        """Every model at hand."""
-        return catalogue.models()
-
-    @router.get("/models/{model_id}/styles")
-    def styles(model_id: str) -> list[str]:
-        """The styles that a model can be asked for."""
-        for model in catalogue.models():
-            if model.id == model_id:
-                return list(model.styles) if model.is_conditional else []
-        raise NotFoundError(f"model {model_id[:40]!r}: there is none")
-
-    @router.get("/collections")
-    def collections() -> list[CollectionOffer]:
-        """Every collection that can be learnt from."""
-        return catalogue.collections()
+    router = APIRouter(tags=["offers"])
 
     @router.get("/settings/schema")
     def schema() -> dict[str, Any]:
@@ -450,12 +467,13 @@ def _uploads(backend: Backend) -> APIRouter:
         return backend.uploads.with_digest(sha256)
 
     @router.get("/uploads/{upload_id}/file", response_class=Response)
-    def file(upload_id: str) -> Response:
+    def file(request: Request, upload_id: str) -> Response:
         """An uploaded picture, byte for byte."""
         upload = backend.uploads.get(upload_id)
         if upload.kind != "picture":
             raise NotFoundError(f"upload {upload_id}: is no picture")
-        return Response(backend.uploads.path(upload_id).read_bytes(), media_type=upload.media_type)
+        data = backend.uploads.path(upload_id).read_bytes()
+        return file_response(request.headers, data, upload.media_type, upload.sha256)
 
     @router.get("/uploads/{upload_id}")
     def get(upload_id: str) -> Upload:
@@ -615,6 +633,8 @@ def _fault(fault: dict[str, Any]) -> str:
 
 
 def _failure(status: int, line: str, headers: Mapping[str, str] | None = None) -> Response:
-    body = json.dumps({"error": " ".join(line.split())})
+    body = json.dumps(problem(status, " ".join(line.split())))
     more = {"Retry-After": "5"} if status == 503 else {}
-    return Response(body, status, {**more, **(headers or {})}, media_type="application/json")
+    return Response(
+        body, status, {**more, **(headers or {})}, media_type="application/problem+json"
+    )

@@ -43,6 +43,8 @@ class Backend:
     """What `IES.enhancer` may name."""
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Any])
     """What a training may begin with: tables of settings by the presets' names."""
+    may_name_paths: bool = False
+    """Whether a collection may be named by its path: where only this machine reaches the server."""
     worker_trouble: Callable[[], str | None] = lambda: None
     """Why there is no worker at this moment; None where there is one."""
 

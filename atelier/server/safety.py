@@ -22,6 +22,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from atelier.server.problems import problem
 from interfaces.errors import AtelierError
 
 Scope = MutableMapping[str, Any]
@@ -82,6 +83,11 @@ class Safety:
             self._names.add(socket.gethostname().lower())
         self._failures: dict[str, deque[float]] = {}
         self._num_late: Counter[str] = Counter()
+
+    @property
+    def is_for_one(self) -> bool:
+        """Whether nobody but who sits at this machine can be meant to reach the server."""
+        return self.token is None and self._is_local and len(self._names) <= 2
 
     def knows_host(self, header: str) -> bool:
         """Whether a Host header names this server; an address cannot be another's name."""
@@ -317,8 +323,8 @@ async def _refuse(scope: Scope, send: Send, status: int, line: str) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})
         return
-    body = json.dumps({"error": line}).encode()
-    await answer(send, status, body, [(b"content-type", b"application/json")])
+    body = json.dumps(problem(status, line)).encode()
+    await answer(send, status, body, [(b"content-type", b"application/problem+json")])
 
 
 async def answer(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:

@@ -154,8 +154,8 @@ def _pixels_of(image: TrainingImage, resolution: int) -> np.ndarray:
             "run the command again to inspect the collection anew"
         )
     if image.encoding == "rgb planes":
-        return prepare(planes_to_image(data, image.width, image.height), resolution)
-    return prepare(open_upright(data), resolution)
+        return prepare(planes_to_image(data, image.width, image.height), resolution, image.crop)
+    return prepare(open_upright(data), resolution, image.crop)
 
 
 def _finished_chunks(journal: Path, pixels: Path, begin: int, chunk_bytes: int) -> int:

@@ -17,11 +17,18 @@ def centre_square(width: int, height: int) -> tuple[int, int, int, int]:
     return left, upper, left + side, upper + side
 
 
-def prepare(picture: Image.Image, resolution: int) -> np.ndarray:
+def prepare(
+    picture: Image.Image, resolution: int, crop: tuple[int, int, int] | None = None
+) -> np.ndarray:
     """An upright picture in any mode => uint8 (resolution, resolution, 3), RGB, 0 to 255.
 
+    `crop`: left, upper and side of the square that is taken; None takes the one in the middle.
     Pixel for pixel what Pillow's bicubic `resize` gives; smaller pictures are enlarged by it too.
     """
-    square = to_rgb(picture).crop(centre_square(*picture.size))
+    box = centre_square(*picture.size)
+    if crop is not None:
+        left, upper, side = crop
+        box = (left, upper, left + side, upper + side)
+    square = to_rgb(picture).crop(box)
     resized = square.resize((resolution, resolution), Image.Resampling.BICUBIC)
     return np.asarray(resized, dtype=np.uint8)

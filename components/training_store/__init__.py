@@ -10,6 +10,7 @@ ArtBench-10 as folders or in its CIFAR-style binary form, or 'embedded', which t
 
 from pathlib import Path
 
+from components.training_store.choices import choices_place, read_choices, write_choices
 from components.training_store.embedded import STYLES as EMBEDDED_STYLES
 from components.training_store.embedded import paint_picture
 from components.training_store.report import report_lines
@@ -18,9 +19,12 @@ from components.training_store.store import LocalTrainingStore
 __all__ = [
     "EMBEDDED_STYLES",
     "LocalTrainingStore",
+    "choices_place",
     "create",
     "paint_picture",
+    "read_choices",
     "report_lines",
+    "write_choices",
 ]
 
 

@@ -75,9 +75,9 @@ def write_manifest(folder: Path, journal: Journal, name: str, source: str) -> IT
     Raises `AtelierError` where there is not one good image.
     """
     with ExitStack() as files:
-        images = _open_new(files, folder / "images.jsonl")
-        quarantined = _open_new(files, folder / "quarantined.jsonl")
-        tally = _Tally()
+        images = open_new(files, folder / "images.jsonl")
+        quarantined = open_new(files, folder / "quarantined.jsonl")
+        tally = Tally()
         for finding in journal.findings():
             if finding.image is not None:
                 images.write(finding.image.model_dump_json() + "\n")
@@ -100,6 +100,11 @@ def write_manifest(folder: Path, journal: Journal, name: str, source: str) -> IT
         digest=tally.digest(),
         rights=tally.rights(),
     )
+    return write_message(folder, itdt)
+
+
+def write_message(folder: Path, itdt: ITDT) -> ITDT:
+    """Write the message of a manifest, after which it is whole."""
     write_text(folder / _MESSAGE, itdt.to_json())
     return itdt
 
@@ -109,7 +114,7 @@ def find_manifest(folder: Path) -> ITDT | None:
     try:
         itdt = ITDT.from_json((folder / _MESSAGE).read_bytes())
         itdt = itdt.model_copy(update={"manifest": folder})
-        tally = _Tally()
+        tally = Tally()
         for image in itdt.images():
             tally.add(image, None)
         num_quarantined = sum(1 for _ in itdt.quarantined())
@@ -124,7 +129,7 @@ def find_manifest(folder: Path) -> ITDT | None:
     return itdt if is_whole else None
 
 
-class _Tally:
+class Tally:
     """What the message says of all images; 41 bytes an image, for finding duplicates."""
 
     def __init__(self) -> None:
@@ -140,34 +145,41 @@ class _Tally:
 
     @property
     def num_images(self) -> int:
+        """Good images so far."""
         return len(self._has_hash)
 
     def add(self, image: TrainingImage, perceptual_hash: int | None) -> None:
+        """Count a good image."""
         self.per_style[image.style] = self.per_style.get(image.style, 0) + 1
         self._num_taken += image.reservation is not None
         # JSON keeps the three apart, whatever stands in a name.
-        line = json.dumps([image.name, image.style, image.sha256]) + "\n"
+        crop = [] if image.crop is None else [image.crop]
+        line = json.dumps([image.name, image.style, image.sha256, *crop]) + "\n"
         self._running.update(line.encode())
         self._digests += bytes.fromhex(image.sha256)
         self._hashes += (perceptual_hash or 0).to_bytes(8, "little")
         self._has_hash.append(perceptual_hash is not None)
 
     def put_aside(self, file: QuarantinedFile) -> None:
+        """Count a file that is not used."""
         reason = file.reason
         self.num_quarantined += 1
         self._first_fault = self._first_fault or f"{file.name} ({reason}: {file.detail})"
         self._reasons[reason] = self._reasons.get(reason, 0) + 1
 
     def digest(self) -> str:
+        """Digest over all images so far."""
         return self._running.hexdigest()
 
     def rights(self) -> Rights | None:
+        """How many pictures reserve their rights, and what was decided; None for none."""
         if self._num_taken:
             return Rights(num_reserved=self._num_taken, decision="taken")
         num_left_out = self._reasons.get("reserved", 0)
         return Rights(num_reserved=num_left_out, decision="left out") if num_left_out else None
 
     def faults(self) -> str:
+        """What was put aside, in words."""
         counts = ", ".join(f"{count} {reason}" for reason, count in self._reasons.items())
         return f"put aside: {counts}; the first: {self._first_fault}"
 
@@ -190,7 +202,7 @@ class _Tally:
             yield later, earlier, distance
 
 
-def _write_duplicates(folder: Path, tally: _Tally) -> tuple[int, int]:
+def _write_duplicates(folder: Path, tally: Tally) -> tuple[int, int]:
     """Write duplicates.jsonl; how many are exact and how many near."""
     pairs = list(tally.duplicates())
     wanted = {place for later, earlier, _ in pairs for place in (later, earlier)}
@@ -200,7 +212,7 @@ def _write_duplicates(folder: Path, tally: _Tally) -> tuple[int, int]:
             if place in wanted:
                 names[place] = TrainingImage.model_validate_json(line).name
     with ExitStack() as files:
-        stream = _open_new(files, folder / "duplicates.jsonl")
+        stream = open_new(files, folder / "duplicates.jsonl")
         for later, earlier, distance in pairs:
             duplicate = Duplicate(
                 name=names[later],
@@ -213,7 +225,7 @@ def _write_duplicates(folder: Path, tally: _Tally) -> tuple[int, int]:
     return num_exact, len(pairs) - num_exact
 
 
-def _open_new(files: ExitStack, path: Path) -> IO[str]:
+def open_new(files: ExitStack, path: Path) -> IO[str]:
     """Open a file that takes its name when the stack closes well."""
     temporary = files.enter_context(replacing(path))
     return files.enter_context(temporary.open("w", encoding="utf-8"))

@@ -12,6 +12,7 @@ from components.common.durable import exclusive
 from components.common.files import is_regular
 from components.common.names import is_unicode, printable
 from components.common.parallel import ProcessPool, WorkerDiedError
+from components.training_store.choices import choices_place, read_choices, with_choices
 from components.training_store.containers import (
     WORKSPACE_MARK,
     Container,
@@ -43,7 +44,7 @@ from components.training_store.shards import (
 )
 from components.training_store.styles import with_styles
 from interfaces.errors import AtelierError
-from interfaces.itdt import ITDT, CollectionSettings, QuarantinedFile
+from interfaces.itdt import ITDT, CollectionChoices, CollectionSettings, QuarantinedFile
 from interfaces.places import Range, Url, fetch_ahead, is_folder, place_of
 from interfaces.progress import Progress, ProgressEvent
 
@@ -85,7 +86,15 @@ class LocalTrainingStore:
                 raise AtelierError(f"{settings.data}: changed while it was read; run it again")
             known = write_manifest(folder, journal, name, settings.data)
         journal.remove()
-        return known.model_copy(update={"name": name, "source": settings.data})
+        found = known.model_copy(update={"name": name, "source": settings.data})
+        choices = self._choices(settings)
+        return found if choices is None else with_choices(found, choices)
+
+    def _choices(self, settings: CollectionSettings) -> CollectionChoices | None:
+        """What a person chose; nothing is kept beside a collection that lies elsewhere."""
+        is_own = settings.data == EMBEDDED_NAME
+        place = self._workspace / EMBEDDED_NAME if is_own else place_of(settings.data)
+        return read_choices(choices_place(place.absolute())) if isinstance(place, Path) else None
 
     def _find(self, settings: CollectionSettings, progress: Progress) -> tuple[str, _Items]:
         """The collection's short name, and a way to list its images as often as needed."""

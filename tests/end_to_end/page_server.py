@@ -23,6 +23,7 @@ from atelier.handlers import (
 from atelier.jobs import AnnouncedStore, WorkerKeeper, run_worker
 from atelier.jobs import create as create_queue
 from components.results_store import create as create_store
+from interfaces.igme import IGME
 from interfaces.iodt import ResultQuery
 from interfaces.jobs import Control, Job
 from interfaces.offers import Catalogue, ModelOffer
@@ -69,15 +70,37 @@ _REPAINTING = {
 }
 
 
+_changed: dict[str, dict[str, object]] = {}
+_gone: set[str] = set()
+
+
 class Offers:
     """The catalogue with models that need no weights."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
 
+    def model(self, model_id: str) -> IGME:
+        """The project's own stand in for those without weights."""
+        return self._catalogue.model(self._catalogue.models()[0].id)
+
+    def rename_model(self, model_id: str, title: str) -> None:
+        _changed.setdefault(model_id, {})["title"] = title
+
+    def set_default_model(self, model_id: str | None) -> None:
+        for one in self.models():
+            _changed.setdefault(one.id, {})["is_default"] = one.id == (model_id or _MODEL.id)
+
+    def delete_model(self, model_id: str) -> None:
+        _gone.add(model_id)
+
+    def restore_model(self, model_id: str) -> None:
+        _gone.discard(model_id)
+
     def models(self) -> list[ModelOffer]:
         others = (_MODEL.model_copy(update=update) for update in (_DRAWING, _REPAINTING))
-        return [*others, _MODEL]  # the default stands last, as the project's own does
+        every = [*others, _MODEL]  # the default stands last, as the project's own does
+        return [one.model_copy(update=_changed.get(one.id)) for one in every if one.id not in _gone]
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._catalogue, name)
@@ -94,7 +117,7 @@ class Painter:
             choice = job.order.choices.generate
             self._paint(job, control, choice.chosen_seeds)
         elif isinstance(job.order, InterpolateOrder):
-            self._paint(job, control, tuple(range(500, 500 + job.order.frames + 1)))
+            self._paint(job, control, (500 + job.order.frames,))
         elif isinstance(job.order, EnhanceOrder):
             self._paint(job, control, (900,))
         elif isinstance(job.order, InspectOrder):
@@ -149,16 +172,23 @@ class Painter:
 def main(what: str, place: str, port: str = "0") -> None:
     workspace = Path(place)
     if what == "worker":
-        run_worker(create_queue(workspace, ORDERS), Painter(workspace), sys.stdin.buffer)
+        queue, lane = create_queue(workspace, ORDERS), "long" if port == "long" else "quick"
+        run_worker(queue, Painter(workspace), sys.stdin.buffer, lane)
         return
     from atelier.server import Safety, create_app, serve
     from components.ui import mount_page
 
     backend = make_backend(workspace)
-    app = create_app(replace(backend, catalogue=Offers(backend.catalogue)), Safety())
+    app = create_app(
+        replace(backend, catalogue=Offers(backend.catalogue), may_name_paths=True), Safety()
+    )
     mount_page(app)
-    command, log = [*COMMAND, "worker", place], workspace / "worker.log"
-    with WorkerKeeper(create_queue(workspace, ORDERS), command, log, ENVIRONMENT):
+    queue, log = create_queue(workspace, ORDERS), workspace / "worker.log"
+    quick, long = (
+        WorkerKeeper(queue, [*COMMAND, "worker", place, lane], log, ENVIRONMENT)
+        for lane in ("quick", "long")
+    )
+    with quick, long:
         serve(app, "127.0.0.1", int(port), lambda address: print(address, flush=True))
 
 

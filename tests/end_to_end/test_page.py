@@ -1,5 +1,6 @@
 """The page as a person uses it, in Debian's Chromium; no request may leave the machine."""
 
+import hashlib
 import inspect
 import json
 import os
@@ -22,9 +23,13 @@ pytest.importorskip("playwright.sync_api", reason="needs playwright (the extra `
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
+from atelier.server.answers import ResultSearch
 from components.common.durable import write_text
 from components.results_store import create as create_store
-from interfaces.record import InputRecord
+from components.training_store import create as create_training_store
+from interfaces.itdt import CollectionSettings
+from interfaces.record import FileOrigin, InputRecord
+from settings import SECTIONS
 from tests.atelier.jobs.fake_painter import ENVIRONMENT
 from tests.end_to_end.page_server import COMMAND
 from tests.helpers import REPOSITORY, digest, make_iodt
@@ -606,12 +611,12 @@ def test_the_queue_is_reordered_and_stopped(context: BrowserContext, tmp_path: P
             page.get_by_role("button", name="Generate", exact=True).click()
             expect(page.locator(".job")).to_have_count(seed)
         page.get_by_role("link", name="Jobs", exact=True).click()
-        names = page.locator("section[aria-label=Queue] h3")
+        names = page.locator("section[aria-label='Quick work'] h3")
         expect(names.nth(1)).to_contain_text("Generation 2")
         page.get_by_role("button", name="Move job 3 up").click()
         expect(names.nth(1)).to_contain_text("Generation 3")
-        rows = page.locator("section[aria-label=Queue] .job")
-        rows.nth(2).get_by_role("button", name="Stop now").click()
+        rows = page.locator("section[aria-label='Quick work'] .job")
+        rows.nth(2).get_by_role("button", name="Remove").click()
         expect(rows).to_have_count(2)
         rows.nth(0).get_by_role("button", name="Stop after this image").click()
         expect(page.locator("section[aria-label=Done] .job")).to_have_count(2)
@@ -808,15 +813,97 @@ def test_a_hostile_upload_is_refused_in_a_line(page: Page, tmp_path: Path) -> No
     hostile = tmp_path / "..%2f..%2fpage.zip"
     hostile.write_bytes(b"<script>alert(1)</script>" * 10)
     page.get_by_role("link", name="Train").click()
-    page.get_by_label("Drop a zip or tar of pictures here").set_input_files(hostile)
+    page.get_by_label("Drop a folder, pictures or a zip here").set_input_files(hostile)
     expect(page.locator(".toast.bad")).to_contain_text("neither a readable picture")
 
 
-def test_an_original_and_its_enlargement_lie_under_a_slider(page: Page, tmp_path: Path) -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Twelve pictures, two of them the same, one long, and one that is none."""
+    place = tmp_path / "мої картини"
+    place.mkdir()
+    for number in range(10):
+        Image.effect_noise((80, 80), 20 + 20 * number).save(place / f"{number}.png")
+    shutil.copy(place / "0.png", place / "again.png")
+    Image.effect_noise((300, 80), 90).save(place / "long.png")
+    (place / "broken.png").write_bytes(b"\x89PNG no picture")
+    return place
+
+
+def _inspects(server: Server, folder: Path) -> None:
+    """What the worker of the real program does for an order to inspect."""
+    collect = create_training_store(server.workspace).collect
+    collect(CollectionSettings(data=str(folder)), lambda event: None)
+
+
+def test_a_folder_is_looked_through_and_chosen_from(
+    page: Page, server: Server, folder: Path
+) -> None:
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    offer = {"path": str(folder)}
+    made = requests.post(f"{server.address}/api/v1/collections", json=offer, timeout=30).json()
+    _inspects(server, folder)
+    page.goto(f"{server.address}/#/collections?id={made['id']}")
+    pictures = page.locator(".found")
+    expect(pictures).to_have_count(13)
+    expect(page.locator(".found[data-state=blocked]")).to_have_count(1)
+    expect(page.locator(".found[data-state=attention]")).to_have_count(2)
+    expect(page.locator(".names .badge")).to_have_text("Needs attention")
+    page.get_by_role("button", name="Leave out 1 duplicate").click()
+    expect(page.locator(".found[data-state=excluded]")).to_have_attribute("data-name", "again.png")
+    page.keyboard.press("Control+z")
+    expect(page.locator(".found[data-state=excluded]")).to_have_count(0)
+    page.get_by_role("button", name="Exclude 3.png").click()
+    expect(page.locator(".found[data-state=excluded]")).to_have_attribute("data-name", "3.png")
+    page.locator(".found[data-name='long.png'] .tile").click()
+    dialog = page.get_by_role("dialog")
+    box = dialog.locator(".cropper").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 3, box["y"] + box["height"] / 2)
+    dialog.get_by_label("Style", exact=True).fill("night")
+    dialog.get_by_role("button", name="Keep").click()
+    expect(page.locator(".found[data-name='long.png']")).to_have_attribute("data-state", "ready")
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    settings = CollectionSettings(data=str(folder))
+    chosen = create_training_store(server.workspace).collect(settings, lambda event: None)
+    images = {image.name: image for image in chosen.images()}
+    assert "3.png" not in images and images["long.png"].style == "night"
+    assert images["long.png"].crop == (0, 0, 80)
+    assert chosen.choices is not None and chosen.choices.pictures["3.png"].is_excluded
+
+
+def test_loose_pictures_become_a_collection(page: Page, server: Server, folder: Path) -> None:
+    page.get_by_role("link", name="Train").click()
+    some = [folder / f"{number}.png" for number in range(4)]
+    page.get_by_label("Drop a folder, pictures or a zip here").set_input_files(some)
+    _until(lambda: "collections?id=" in page.url)
+    assert len(list((server.workspace / "gathered" / "My pictures").iterdir())) == 4
+    _until(lambda: _newest_order(server)["kind"] == "inspect")
+
+
+def _own(picture: Path, scale: int) -> Any:
+    """A result that is a person's own file, enlarged."""
+    made = make_iodt(901)
+    sha256 = hashlib.sha256(picture.read_bytes()).hexdigest()
+    origin = FileOrigin(name=picture.name, sha256=sha256)
+    return made.model_copy(update={"record": made.record.model_copy(update={"origin": origin})})
+
+
+def test_pictures_are_enlarged_and_lie_under_a_slider(
+    page: Page, server: Server, tmp_path: Path
+) -> None:
     picture = tmp_path / "mine.png"
     Image.new("RGB", (32, 32), (200, 30, 60)).save(picture)
-    page.get_by_role("link", name="Compare").click()
-    page.get_by_label("Drop a picture here to enlarge it").set_input_files(picture)
+    page.get_by_role("link", name="Enlarge").click()
+    page.get_by_label("Drop pictures here to enlarge them").set_input_files([picture, picture])
+    newest = page.locator(".job").first
+    expect(newest.locator(".badge")).to_have_text("Done")
+    assert len(_newest_order(server)["uploads"]) == 2
+    with page.expect_download() as download:
+        newest.get_by_role("button", name="Download zip").click()
+    assert download.value.suggested_filename == "atelier.zip"
+    drawn = create_store(server.workspace).keep(_own(picture, 4), "by hand")
+    page.goto(f"{server.address}/#/enlarge?result={drawn.id}")
     pictures = page.locator(".slider img")
     for place in range(2):
         _until(lambda n=place: pictures.nth(n).evaluate("image => image.naturalWidth > 0"))
@@ -824,11 +911,67 @@ def test_an_original_and_its_enlargement_lie_under_a_slider(page: Page, tmp_path
     assert page.locator(".slider").evaluate("s => s.style.getPropertyValue('--at')") == "25%"
 
 
-def test_the_way_between_two_seeds_is_a_strip(page: Page) -> None:
-    page.get_by_role("link", name="Compare").click()
+def test_the_way_between_two_seeds_is_one_result_that_plays(page: Page, server: Server) -> None:
+    page.get_by_text("From one seed to another").click()
     page.get_by_label("Pictures between").fill("6")
     page.get_by_role("button", name="Interpolate").click()
-    expect(page.locator(".strip button.tile")).to_have_count(7)
+    playing = page.locator(".playing")
+    _until(lambda: playing.evaluate("image => image.naturalWidth > 0"))
+    assert _newest_order(server)["frames"] == 6
+    newest = requests.get(f"{server.address}/api/jobs?limit=1", timeout=30).json()[0]
+    assert newest["num_results"] == 1
+
+
+def test_quick_work_runs_beside_a_training(page: Page, server: Server) -> None:
+    order = {"kind": "train", "collection": "embedded"}
+    training = requests.post(f"{server.address}/api/v1/jobs", json=order, timeout=30).json()
+    card = _generate(page, count=2, seed=8000)
+    expect(card.locator(".badge")).to_have_text("Done")
+    page.get_by_role("link", name="Jobs", exact=True).click()
+    long = page.get_by_role("region", name="Trainings")
+    expect(long.locator(".badge")).to_have_text("Running")
+    long.get_by_role("button", name="Stop now").click()
+    expect(long.locator(".empty")).to_be_visible()
+    state = requests.get(f"{server.address}/api/v1/jobs/{training['id']}", timeout=30).json()
+    assert state["state"] == "cancelled"
+
+
+# ---------------------------------------------------------------- models
+
+
+def test_models_are_renamed_chosen_deleted_and_brought_back(page: Page, server: Server) -> None:
+    page.get_by_role("link", name="Models").click()
+    card = page.locator(".model", has_text="dcgan")
+    card.get_by_role("button", name="Rename").click()
+    page.get_by_label("Name of the model").fill("Моє море")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".model h3", has_text="Моє море")).to_be_visible()
+    other = page.locator(".model", has_text="sketch_diffusion")
+    other.get_by_role("button", name="Make it the default").click()
+    expect(other.locator(".badge")).to_have_text("Default")
+    expect(page.locator(".model .badge")).to_have_count(1)
+    other.get_by_role("button", name="Delete").click()
+    expect(other).to_have_count(0)
+    page.keyboard.press("Control+z")
+    expect(other).to_have_count(1)
+    with page.expect_download() as download:
+        other.get_by_role("button", name="Export").click()
+    assert zipfile.ZipFile(download.value.path()).testzip() is None
+    card = page.locator(".model", has_text="Моє море")
+    card.get_by_role("button", name="Make it the default").click()
+    expect(card.locator(".badge")).to_have_text("Default")
+
+
+def test_two_models_are_compared_by_the_same_seeds(page: Page, server: Server) -> None:
+    page.get_by_role("link", name="Models").click()
+    for name in ("dcgan", "sketch_diffusion"):
+        card = page.locator(".model", has_text=name)
+        card.get_by_role("button", name="Compare").click()
+    both = page.get_by_role("dialog")
+    expect(both.locator(".tile img")).to_have_count(16)
+    orders = requests.get(f"{server.address}/api/v1/jobs?limit=2", timeout=30).json()
+    assert len({one["order"]["model"] for one in orders}) == 2
+    assert {one["order"]["choices"]["generate"]["count"] for one in orders} == {8}
 
 
 # ---------------------------------------------------------------- words, looks, access
@@ -836,20 +979,33 @@ def test_the_way_between_two_seeds_is_a_strip(page: Page) -> None:
 
 def _words() -> set[str]:
     """Every text that the page may show by `t`."""
-    texts = {path.name: path.read_text(encoding="utf-8") for path in PAGE.glob("*.js")}
+    scripts = (path for path in PAGE.glob("*.js") if path.name != "preact-htm.js")
+    texts = {path.name: path.read_text(encoding="utf-8") for path in scripts}
     found = {
         text for code in texts.values() for text in re.findall(r'\bt\(\s*"((?:[^"\\]|\\.)*)"', code)
     }
     tables = re.findall(
-        r"const (?:KINDS|STATES|PARTS) = \{(.*?)\n\};", "".join(texts.values()), re.S
+        r"const (?:KINDS|STATES|PARTS|WITHIN|ORIGINS|OWN|LISTED) = \{(.*?)\};",
+        "".join(texts.values()),
+        re.S,
     )
-    assert len(tables) == 3
-    return found | {word for table in tables for word in re.findall(r'"([A-Z]\w+)"', table)}
+    assert len(tables) == 8
+    return found | {word for table in tables for word in re.findall(r'"([A-Z][^"]+)"[],]?', table)}
+
+
+def _options() -> Iterator[str]:
+    """Labels and help of everything that the forms ask for, beside a method's own options."""
+    for section in (*SECTIONS.values(), ResultSearch):
+        for name, field in section.model_fields.items():
+            if name != "schema_version":
+                words = name.replace("_", " ")
+                yield words[0].upper() + words[1:]
+                yield field.description or ""
 
 
 def test_all_is_said_in_ukrainian_too() -> None:
     catalogue = json.loads((PAGE / "uk.json").read_text(encoding="utf-8"))
-    assert not _words() - set(catalogue)
+    assert not (_words() | set(_options())) - set(catalogue)
     forms = [value for value in catalogue.values() if isinstance(value, dict)]
     assert forms and all(set(form) == {"one", "few", "many", "other"} for form in forms)
     for text, said in catalogue.items():
@@ -873,7 +1029,7 @@ def test_every_part_fits_is_labelled_and_is_read_easily(
 ) -> None:
     context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
     page = _open(context, server.address)
-    for part in ("generate", "sketch", "train", "gallery", "compare", "jobs"):
+    for part in PARTS:
         page.goto(f"{server.address}/#/{part}")
         expect(page.locator(f"nav a[href='#/{part}']")).to_have_attribute("aria-current", "page")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, part
@@ -886,6 +1042,38 @@ def test_every_part_fits_is_labelled_and_is_read_easily(
         assert page.evaluate(_CONTRAST) >= 4.5, part
     context.close()
 
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_view_has_a_serious_fault_of_accessibility(
+    browser: Browser, museum: Server, scheme: Any
+) -> None:
+    """axe-core's rules (WCAG 2 A and AA); of each fault, the rule and the first element."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe (`dev`)")
+    context = browser.new_context(viewport={"width": 1280, "height": 860}, color_scheme=scheme)
+    page = _open(context, museum.address)
+    faults: list[str] = []
+    for part in PARTS:
+        page.goto(f"{museum.address}/#/{part}")
+        expect(page.locator(f"nav a[href='#/{part}']")).to_have_attribute("aria-current", "page")
+        if part == "gallery":
+            page.locator("button.tile").first.click()
+            faults += _serious(axe, page, "viewer")
+            page.keyboard.press("Escape")
+        faults += _serious(axe, page, part)
+    context.close()
+    assert not faults
+
+
+def _serious(axe: Any, page: Page, part: str) -> list[str]:
+    found = axe.Axe().run(page).response["violations"]
+    return [
+        f"{part}: {one['id']}: {one['nodes'][0]['html'][:120]}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+PARTS = ("generate", "sketch", "enlarge", "train", "models", "gallery", "jobs")
 
 _CONTRAST = """() => {
   const pen = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true })

@@ -5,6 +5,8 @@ import { Form, folded } from "./forms.js";
 import { Inputs } from "./inputs.js";
 import * as state from "./state.js";
 import { jobCards, modelName, settingsOf } from "./pictures.js";
+import { Between } from "./between.js";
+import { html, render } from "./views.js";
 
 /** The forms of model, IGS, its family's options, IES and ICS, together. */
 export class ChoiceForm {
@@ -149,6 +151,29 @@ function asForm(result, changes) {
   return { ...settings, generate: { ...generate, ...seed, ...changes } };
 }
 
+/** Settings that a person kept under a name, in this browser. */
+function makeNamed(now, take) {
+  const all = () => remembered("presets") ?? {};
+  const select = h("select", { "aria-label": t("Kept settings"), onchange: () => select.value && take(all()[select.value]) });
+  const fill = (chosen = "") => {
+    select.replaceChildren(h("option", { value: "" }, t("Kept settings")), ...Object.keys(all()).sort().map((name) => h("option", { value: name }, name)));
+    select.value = chosen;
+  };
+  const keep = () => {
+    const name = prompt(t("Name for these settings"), select.value)?.trim();
+    if (!name) return;
+    remember("presets", { ...all(), [name]: now() });
+    fill(name);
+  };
+  const drop = () => {
+    const { [select.value]: _, ...rest } = all();
+    remember("presets", rest);
+    fill();
+  };
+  fill();
+  return h("div", { class: "with-button presets" }, select, h("button", { type: "button", title: t("Keep these settings under a name"), "aria-label": t("Keep these settings under a name"), onclick: keep }, "+"), h("button", { type: "button", title: t("Forget the kept settings"), "aria-label": t("Forget the kept settings"), onclick: drop }, "−"));
+}
+
 export function create() {
   const taken = h("p", { class: "notice", role: "status", hidden: true });
   const choice = new ChoiceForm();
@@ -206,9 +231,18 @@ export function create() {
     if (await like(id, { seed: null, seeds: null, count: 16 })) form.requestSubmit();
   }
 
+  const named = makeNamed(() => ({ model: choice.model.value, choices: choice.choices() }), (kept) => {
+    if (state.modelById(kept.model)) choice.model.value = kept.model;
+    choice.suit();
+    choice.set(kept.choices);
+  });
+  form.prepend(named);
+
+  const between = h("div");
+  const drawBetween = () => render(html`<${Between} model=${choice.chosen} />`, between);
   return {
-    element: h("div", { class: "two" }, form, h("section", { class: "results", "aria-label": t("Pictures") }, empty, cards.element)),
-    update: () => (choice.offer(), cards.update()),
+    element: h("div", { class: "two" }, form, h("section", { class: "results stack", "aria-label": t("Pictures") }, empty, cards.element, between)),
+    update: () => (choice.offer(), cards.update(), drawBetween()),
     show: ({ like: id, more: other, model }) => {
       if (id || other || model) history.replaceState(null, "", "#/generate"); // once is enough
       if (id) attempt(() => like(id));

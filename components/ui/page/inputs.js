@@ -5,12 +5,15 @@ import { about, plain } from "./forms.js";
 
 const MOST_SHOWN = 768; // pixels of the longer side on which a mask is drawn
 
-/** A place to drop files at, or to choose one. */
-export function dropPlace(text, accept, take) {
-  const input = h("input", { type: "file", accept, "aria-label": text });
+/** A place to drop files at, or to choose some; `take` is given each, or all where `isMany`. */
+export function dropPlace(text, accept, take, { isMany = false } = {}) {
+  const input = h("input", { type: "file", accept, multiple: isMany, "aria-label": text });
   const place = h("label", { class: "drop" }, text, input);
-  const all = (files) => [...files].forEach((file) => attempt(() => take(file)));
-  input.addEventListener("change", () => (all(input.files), (input.value = "")));
+  const all = (files) => {
+    if (isMany) attempt(() => take([...files]));
+    else [...files].forEach((file) => attempt(() => take(file)));
+  };
+  input.addEventListener("change", () => (all([...input.files]), (input.value = "")));
   dropsAt(place, all);
   return place;
 }

@@ -1,13 +1,12 @@
-// Jobs: the queue, outside the page; what runs, what waits, what was done.
+// Jobs: two queues outside the page, quick work beside long trainings; what runs, waits, was done.
 
 import { api, attempt, h, t, when } from "./kit.js";
 import * as state from "./state.js";
 import { go, jobHead } from "./pictures.js";
 
 export function create() {
-  const open = h("div", { class: "cards" });
+  const queues = { quick: makeQueue(t("Quick work")), long: makeQueue(t("Trainings")) };
   const past = h("div", { class: "cards" });
-  const nothing = h("p", { class: "empty" }, t("Nothing runs and nothing waits."));
   const older = h("button", { type: "button", class: "link", hidden: state.jobs.size < 100, onclick: () => attempt(more) }, t("Older jobs"));
   const rows = new Map();
 
@@ -35,7 +34,7 @@ export function create() {
       if (state.makesPictures(current)) go("gallery", { run: current.run });
       else go("train", { job: job.id });
     });
-    const element = h("article", { class: "card job" }, head.element, h("div", { class: "under" }, date, look, order), history);
+    const element = h("article", { class: "card job" }, h("div", { class: "ranked" }, order, head.element), h("div", { class: "under" }, date, look), history);
     const update = (current) => {
       head.update(current);
       order.hidden = current.state !== "waiting";
@@ -85,8 +84,11 @@ export function create() {
     const rank = (job) => (state.isActive(job) ? 0 : job.state === "waiting" ? 1 : 2);
     const current = all.filter((job) => !state.ENDED.has(job.state));
     current.sort((a, b) => rank(a) - rank(b) || (a.position ?? 0) - (b.position ?? 0) || b.id - a.id);
-    nothing.hidden = current.length > 0;
-    place(open, current);
+    for (const [lane, { list, nothing }] of Object.entries(queues)) {
+      const its = current.filter((job) => job.lane === lane);
+      nothing.hidden = its.length > 0;
+      place(list, its);
+    }
     place(past, all.filter((job) => state.ENDED.has(job.state)));
   }
 
@@ -94,10 +96,17 @@ export function create() {
     element: h(
       "div",
       { class: "one" },
-      h("section", { "aria-label": t("Queue") }, h("h2", {}, t("Queue")), nothing, open),
+      queues.quick.element,
+      queues.long.element,
       h("section", { "aria-label": t("Done") }, h("h2", {}, t("Done")), past, older),
     ),
     update,
     show: () => update(),
   };
+}
+
+function makeQueue(title) {
+  const list = h("div", { class: "cards" });
+  const nothing = h("p", { class: "empty" }, t("Nothing runs and nothing waits."));
+  return { list, nothing, element: h("section", { "aria-label": title }, h("h2", {}, title), nothing, list) };
 }

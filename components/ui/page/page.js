@@ -2,15 +2,21 @@
 
 import { attempt, h, language, LANGUAGES, loadWords, remember, remembered, t } from "./kit.js";
 import * as state from "./state.js";
+import { KINDS, STATES } from "./pictures.js";
 
 const PARTS = {
   generate: ["Generate", () => import("./generate.js")],
   sketch: ["Sketch", () => import("./sketch.js")],
+  enlarge: ["Enlarge", () => import("./enlarge.js")],
   train: ["Train", () => import("./train.js")],
+  models: ["Models", () => import("./models.js")],
   gallery: ["Gallery", () => import("./gallery.js")],
-  compare: ["Compare", () => import("./compare.js")],
   jobs: ["Jobs", () => import("./jobs.js")],
 };
+
+// Reached from another part, under which the navigation shows it.
+const WITHIN = { collections: ["Collection", () => import("./collections.js"), "train"] };
+const places = { ...PARTS, ...WITHIN };
 
 const views = new Map();
 const main = h("main", { id: "main", tabindex: "-1" });
@@ -18,6 +24,7 @@ const links = new Map();
 const health = h("a", { class: "health", href: "#/jobs" });
 let current = null;
 let shownTurn = 0;
+let title = "";
 
 const theme = remembered("theme");
 if (theme) document.documentElement.dataset.theme = theme;
@@ -73,10 +80,10 @@ function turnTheme() {
 
 async function show() {
   const [, name = "", values = ""] = /^#\/(\w+)\??(.*)$/.exec(location.hash) ?? [];
-  const chosen = name in PARTS ? name : "generate";
+  const chosen = name in places ? name : "generate";
   const turn = ++shownTurn;
   if (!views.has(chosen)) {
-    const module = await attempt(PARTS[chosen][1]);
+    const module = await attempt(places[chosen][1]);
     if (!module) return;
     if (!views.has(chosen)) views.set(chosen, module.create());
   }
@@ -88,10 +95,10 @@ async function show() {
     scrollTo(0, 0);
   }
   for (const [part, link] of links) {
-    if (part === chosen) link.setAttribute("aria-current", "page");
+    if (part === (places[chosen][2] ?? chosen)) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  document.title = `${t(PARTS[chosen][0])} · Atelier`;
+  title = t(places[chosen][0]);
   view.show?.(Object.fromEntries(new URLSearchParams(values)));
   update();
 }
@@ -106,5 +113,31 @@ function update() {
     : running || waiting
       ? t("{running} running, {waiting} waiting", { running, waiting })
       : t("Idle");
+  tellEnds(all);
   current?.update?.();
 }
+
+const lastStates = new Map();
+let unseen = 0; // jobs that ended while nobody looked
+
+/** Whoever looks elsewhere is told in the tab's title, and by a notification where they agreed. */
+function tellEnds(all) {
+  for (const job of all) {
+    const before = lastStates.get(job.id);
+    lastStates.set(job.id, job.state);
+    if (!document.hidden || !before || state.ENDED.has(before) || !["done", "failed"].includes(job.state)) continue;
+    unseen += 1;
+    if (job.kind === "train" && window.Notification?.permission === "granted") new Notification("Atelier", { body: `${t(KINDS[job.kind])}: ${t(STATES[job.state])}` });
+  }
+  document.title = `${unseen ? `(${unseen}) ` : ""}${title} · Atelier`;
+}
+
+addEventListener("visibilitychange", () => {
+  if (!document.hidden) unseen = 0;
+  update();
+});
+
+addEventListener("keydown", async (event) => {
+  if (event.key !== "?" || event.target.closest("input, textarea, select")) return;
+  (await import("./shortcuts.js")).showShortcuts();
+});

@@ -86,8 +86,12 @@ export function settingsOf(result) {
   return { generate, enhance, convert: conversion };
 }
 
+const OWN = { "shipped-sketch": "Atelier’s own, draws too", shipped: "Atelier’s own, quick" };
+
+/** What a person called it, else where it comes from. */
 export function modelName(model) {
-  return `${model.name.startsWith("shipped") ? t("Atelier’s own") : model.name} · ${model.family} · ${model.dataset_name}`;
+  if (model.title) return model.title;
+  return `${OWN[model.name] ? t(OWN[model.name]) : model.name} · ${model.dataset_name}`;
 }
 
 // ---------------------------------------------------------------- a job and its pictures
@@ -123,7 +127,7 @@ export const KINDS = {
   train: "Training",
 };
 
-const STATES = {
+export const STATES = {
   waiting: "Waiting",
   running: "Running",
   stopping: "Stopping",
@@ -191,8 +195,8 @@ export function jobHead() {
     const isMany = state.makesPictures(job);
     if (job.state === "running") return isMany ? [pause(), after(), now()] : [pause(), now()];
     if (job.state === "stopping") return job.stop === "now" ? [] : [button(t("Go on"), "resume"), now()];
-    if (job.state === "waiting") return [pause(), now()];
-    if (job.state === "paused") return [button(t("Go on"), "resume"), now()];
+    if (job.state === "waiting") return [button(t("Remove"), "cancel")];
+    if (job.state === "paused") return [button(t("Go on"), "resume"), button(t("Remove"), "cancel")];
     if (job.state === "failed" || job.state === "cancelled") return [button(t("Go on"), "resume")];
     return [];
   }

@@ -170,11 +170,11 @@ export function create() {
       notice,
       h(
         "div",
-        { class: "two" },
+        { class: "two sketching" },
         h("div", { class: "stack" }, form),
         h(
           "div",
-          { class: "stack" },
+          { class: "drawing" },
           h(
             "div",
             { class: "easel" },

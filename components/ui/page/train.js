@@ -1,11 +1,11 @@
 // Train: a collection and its report, a preset, and a training that is watched as it goes.
 
-import { api, attempt, h, label, submit, t, toast, upload } from "./kit.js";
+import { api, attempt, duration, h, label, remember, remembered, submit, t } from "./kit.js";
 import { Form, folded } from "./forms.js";
 import * as state from "./state.js";
 import { chart, short } from "./charts.js";
 import { go, jobHead, modelName } from "./pictures.js";
-import { dropPlace } from "./inputs.js";
+import { dropCollection } from "./collections.js";
 
 const LOOK_MILLISECONDS = 2000;
 
@@ -13,7 +13,7 @@ export function create() {
   const { sections, families, presets } = state.schema;
   const trainable = Object.keys(families).filter((name) => families[name].is_trainable !== false);
 
-  const collection = h("select", { id: "collection", onchange: () => showReport() });
+  const collection = h("select", { id: "collection", onchange: () => (remember("collection", collection.value), showReport()) });
   const inspect = h("button", { type: "button", onclick: () => attempt(order) }, t("See the report"));
   const report = h("div", { class: "card", hidden: true });
   const preset = h("select", { id: "preset" }, h("option", { value: "" }, "—"), Object.keys(presets).map((name) => h("option", { value: name, selected: name === "default" }, name)));
@@ -39,9 +39,9 @@ export function create() {
       "div",
       { class: "fields" },
       field(t("Collection"), collection),
-      dropPlace(t("Drop a zip or tar of pictures here, or choose one"), ".zip,.tar,.tgz,.gz,.bz2,.xz", takeIn),
-      inspect,
-      field(t("Preset"), preset),
+      dropCollection((offer) => go("collections", { id: offer.id })),
+      h("div", { class: "row" }, h("button", { type: "button", onclick: () => go("collections", { id: collection.value }) }, t("Look through it")), inspect),
+      field(t("Kind of training"), preset),
       field(t("Start from"), start),
     ),
     h("div", { style: "height:.85rem" }),
@@ -85,6 +85,7 @@ export function create() {
       const wanted = { kind: "train", collection: collection.value, settings: settings() };
       if (preset.value) wanted.preset = preset.value;
       if (start.value) wanted.start_from = start.value;
+      window.Notification?.requestPermission(); // told of its end, where the person agrees
       state.take(await submit(wanted));
       followed = null;
       update();
@@ -93,16 +94,6 @@ export function create() {
       fault.hidden = false;
     }
   });
-
-  async function takeIn(file) {
-    toast(t("Sending {name}…", { name: file.name }));
-    const sent = await upload(file, file.name);
-    if (sent.kind !== "collection") throw new Error(t("{name} is a single picture; send a zip or a tar.", { name: file.name }));
-    await state.loadOffers();
-    offer();
-    collection.value = sent.id;
-    await order();
-  }
 
   async function order() {
     state.take(await submit({ kind: "inspect", collection: collection.value }));
@@ -116,7 +107,8 @@ export function create() {
     offer.before = key;
     const [had, began] = [collection.value, start.value];
     collection.replaceChildren(...known.map(([id, text]) => h("option", { value: id }, text)));
-    if (known.some(([id]) => id === had)) collection.value = had;
+    const wished = had || remembered("collection");
+    if (known.some(([id]) => id === wished)) collection.value = wished;
     start.replaceChildren(
       h("option", { value: "" }, t("as the preset has it")),
       h("option", { value: "none" }, t("first weights")),
@@ -158,7 +150,9 @@ export function create() {
   const samples = h("div", { class: "grid", hidden: true }, h("h4", {}, t("Samples")), h("div", { class: "range" }, place, at), grid);
   const guardian = h("ul", { class: "told" });
   const guarded = h("div", { hidden: true }, h("h4", {}, t("Guardian")), guardian);
-  const card = h("div", { class: "card stack", hidden: true }, which, head.element, ready, charts, samples, guarded, others);
+  const verdict = h("p", { class: "verdict", role: "status" });
+  const figuresBehind = h("details", { class: "more" }, h("summary", {}, t("Curves and figures")), charts, others);
+  const card = h("div", { class: "card stack", hidden: true }, which, head.element, ready, verdict, samples, guarded, figuresBehind);
   const empty = h("p", { class: "empty" }, t("Choose a collection and a preset; the curves and samples of the training appear here."));
   let grids = [];
   let isNewest = true;
@@ -197,6 +191,7 @@ export function create() {
     const rest = group((name) => !isLoss(name) && !isScore(name)).map((curve) => chart(label(curve.name), [curve]));
     charts.replaceChildren(...first.filter(Boolean));
     others.replaceChildren(...[...metrics(measurements), ...rest].filter(Boolean));
+    verdict.textContent = judged(state.jobs.get(shown), measurements, log, seconds);
     grids = found;
     samples.hidden = !grids.length;
     place.max = String(Math.max(0, grids.length - 1));
@@ -223,6 +218,25 @@ export function create() {
     const note = ({ one }) => t("{made} made against {real}, features: {features}", { made: one.num_generated, real: one.num_real, features: one.features });
     const [few, many] = [all.filter(({ points }) => points.length < 2), all.filter(({ points }) => points.length > 1)];
     return [...many.map((curve) => chart(named(curve.name), [curve], note(curve))), few.length ? figures(few, note(few[0])) : null];
+  }
+
+  /** How it goes, in plain words; the figures lie behind. */
+  function judged(job, rows, log, seconds = []) {
+    const distances = rows.flatMap(({ measurements = [] }) => measurements.filter((one) => !one.style && one.metric === "kid").slice(0, 1));
+    const parts = [seconds.length && t("Learning for {time}.", { time: duration(seconds.at(-1)) }), trend(distances, log)];
+    const left = state.isActive(job) && job.progress?.unit === "seconds" && job.progress.total - job.progress.done;
+    if (left > 0) parts.push(t("About {time} to go.", { time: duration(left) }));
+    return parts.filter(Boolean).join(" ");
+  }
+
+  /** Whether the pictures still come nearer to the real ones than the measurement can err. */
+  function trend(distances, log) {
+    if (log.at(-1)?.saw === "over-fitting") return t("It begins to learn its pictures by heart: more pictures would help more than more time.");
+    if (distances.length < 3) return t("Too early to judge: look at the samples.");
+    const [before, last] = [Math.min(...distances.slice(0, -1).map(({ value }) => value)), distances.at(-1)];
+    const slack = last.high !== null && last.low !== null ? (last.high - last.low) / 2 : 0.05 * before;
+    if (last.value < before - slack) return t("The pictures are still getting better.");
+    return last.value > before + slack ? t("The pictures were better before: the best state is kept.") : t("The pictures hardly get better any more: you can stop here.");
   }
 
   const named = (metric) => ({ frechet: t("Fréchet distance"), kid: t("Kernel distance (KID)") })[metric] ?? label(metric);
@@ -275,8 +289,10 @@ export function create() {
   return {
     element: h("div", { class: "two" }, form, h("div", { class: "stack" }, report, empty, card)),
     update,
-    show: ({ job }) => {
+    show: ({ job, collection: wished }) => {
       if (job) followed = Number(job);
+      if (wished) collection.value = wished;
+      if (wished) remember("collection", wished);
     },
   };
 }

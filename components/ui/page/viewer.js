@@ -224,7 +224,7 @@ function Actions({ found }) {
     ${isMade && html`<${OtherModel} result=${result} />`}
     <div class="row">
       <button type="button" onClick=${leave("sketch", { from: result.id })}>${t("Send to Sketch")}</button>
-      <button type="button" onClick=${leave("compare", { result: result.id })}>${t("Compare")}</button>
+      <button type="button" onClick=${leave("enlarge", { result: result.id })}>${t("Compare")}</button>
     </div>
   </div>`;
 }

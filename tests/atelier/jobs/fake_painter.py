@@ -26,6 +26,7 @@ from interfaces.errors import AtelierError
 from interfaces.ics import ICS
 from interfaces.iodt import IODT, ResultQuery, StoredResult
 from interfaces.jobs import Control, Job
+from interfaces.orders import Lane
 from interfaces.progress import ProgressEvent
 from tests.helpers import REPOSITORY, make_iodt
 
@@ -118,19 +119,20 @@ def make_backend(workspace: Path) -> "Backend":
     )
 
 
-def keeper(workspace: Path) -> WorkerKeeper:
+def keeper(workspace: Path, lane: Lane = "quick") -> WorkerKeeper:
     return WorkerKeeper(
         create_queue(workspace, ORDERS),
-        [*COMMAND, "worker", str(workspace)],
+        [*COMMAND, "worker", str(workspace), lane],
         workspace / "worker.log",
         ENVIRONMENT,
     )
 
 
-def main(what: str, place: str) -> None:
+def main(what: str, place: str, lane: str = "quick") -> None:
     workspace = Path(place)
     if what == "worker":
-        run_worker(create_queue(workspace, ORDERS), Painter(workspace), sys.stdin.buffer)
+        of = "long" if lane == "long" else "quick"
+        run_worker(create_queue(workspace, ORDERS), Painter(workspace), sys.stdin.buffer, of)
     else:
         from atelier.server import Safety, create_app, serve
 

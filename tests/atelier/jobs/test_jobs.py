@@ -415,13 +415,40 @@ def test_a_worker_that_does_not_answer_is_replaced(studio: Studio) -> None:
 
 @posix
 @pytest.mark.parametrize("how,becomes", [("pause", "paused"), ("now", "cancelled")])
-def test_a_training_saves_its_state_before_it_stops(studio: Studio, how: Any, becomes: str) -> None:
-    queue, _ = studio
+def test_a_training_saves_its_state_before_it_stops(
+    queue: SQLiteJobQueue, how: Any, becomes: str
+) -> None:
     job = queue.submit(TrainOrder(kind="train", collection="embedded"))
-    wait_for("progress", lambda: queue.get(job.id).progress is not None)
-    queue.stop(job.id, how)
-    _until(queue, job, becomes)
+    with keeper(queue.path.parent, "long"):
+        wait_for("progress", lambda: queue.get(job.id).progress is not None)
+        queue.stop(job.id, how)
+        _until(queue, job, becomes)
     assert (queue.path.parent / f"state-{job.id}.txt").read_text() == "saved 1"
+
+
+def test_quick_work_does_not_wait_behind_a_training(queue: SQLiteJobQueue) -> None:
+    training = [queue.submit(TrainOrder(kind="train", collection="embedded")) for _ in range(2)]
+    quick = [queue.submit(order(n)) for n in (1, 2)]
+    assert [job.position for job in (*training, *quick)] == [1, 2, 1, 2]
+    assert queue.move(quick[1].id, 1).position == 1
+    assert [queue.get(job.id).position for job in training] == [1, 2]
+    first, second = queue.take(1, "long"), queue.take(2, "quick")
+    assert first is not None and second is not None
+    assert (first.id, second.id) == (training[0].id, quick[1].id)
+    queue.reclaim("quick")  # its worker died; the training's did not
+    assert queue.get(first.id).state == "running"
+    assert queue.get(second.id).state == "waiting"
+
+
+def test_a_queue_of_before_there_were_two_is_taken_over(tmp_path: Path) -> None:
+    queue = create(tmp_path, ORDERS)
+    jobs = [queue.submit(TrainOrder(kind="train", collection="embedded")), queue.submit(order(1))]
+    queue.close()
+    with sqlite3.connect(tmp_path / "jobs.sqlite") as database:
+        database.execute("ALTER TABLE jobs DROP COLUMN lane")
+        database.execute("PRAGMA user_version = 1")
+    taken = [create(tmp_path, ORDERS).take(1, lane) for lane in ("long", "quick")]
+    assert [job.id for job in taken if job] == [job.id for job in jobs]
 
 
 @posix

@@ -58,8 +58,8 @@ def client(backend: Backend) -> Iterator[TestClient]:
 def _error(answer: Any, status: int) -> str:
     """The one line that every error answers."""
     assert answer.status_code == status, answer.text
-    (line,) = answer.json().values()
-    assert list(answer.json()) == ["error"] and line and "\n" not in line
+    line = answer.json()["detail"]
+    assert answer.json()["status"] == status and line and "\n" not in line
     assert "Traceback" not in line and "/tmp" not in line
     return line
 
@@ -599,3 +599,39 @@ def test_a_taken_port_is_one_clear_line(server: Server, backend: Backend) -> Non
     port = int(server.address.rpartition(":")[2])
     with pytest.raises(AtelierError, match="choose another --port"):
         serve(create_app(backend, Safety()), "127.0.0.1", port, lambda address: None)
+
+
+def test_the_schema_tells_a_generated_client_everything(client: TestClient) -> None:
+    described = client.get("/api/openapi.json").json()
+    schemes = described["components"]["securitySchemes"]
+    assert schemes["HTTPBearer"]["scheme"] == "bearer"
+    for path, methods in described["paths"].items():
+        assert path.startswith("/api/v1/")
+        for method in methods.values():
+            assert method["security"] == [{"HTTPBearer": []}], path
+            assert "application/problem+json" in method["responses"]["4XX"]["content"], path
+    results = described["components"]["schemas"]["ResultInfo"]["properties"]["result"]
+    assert results["$ref"].endswith("KeptResult")
+    order = described["paths"]["/api/v1/jobs"]["post"]["requestBody"]["content"]
+    for example in order["application/json"]["examples"].values():
+        ORDERS.validate_python(example["value"])
+
+
+def test_errors_are_problems(client: TestClient) -> None:
+    for answer in (client.get("/api/v1/jobs/99"), client.get("/api/v1/results?limit=x")):
+        assert answer.headers["content-type"] == "application/problem+json"
+        problem = answer.json()
+        assert problem["status"] == answer.status_code and problem["detail"] == problem["error"]
+        assert problem["title"] in ("Not Found", "Unprocessable Entity", "Unprocessable Content")
+
+
+def test_a_file_is_sent_in_parts_and_not_twice(
+    client: TestClient, store: LocalResultsStore
+) -> None:
+    kept = store.keep(make_iodt(3), "parts")
+    place = f"/api/v1/results/{kept.id}/file"
+    whole = client.get(place)
+    part = client.get(place, headers={"Range": "bytes=2-9"})
+    assert part.status_code == 206 and part.content == whole.content[2:10]
+    same = client.get(place, headers={"If-None-Match": whole.headers["etag"]})
+    assert same.status_code == 304 and not same.content

@@ -1,0 +1,105 @@
+"""Routes of collections: gathered from uploads or named, looked through, chosen from."""
+
+from typing import Annotated, Self
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+from pydantic import Field, StringConstraints, model_validator
+
+from atelier.gallery import CollectionFindings, examine
+from atelier.server.answers import Answer
+from atelier.server.backend import Backend
+from interfaces.errors import RefusedError
+from interfaces.itdt import CollectionChoices
+from interfaces.offers import CollectionOffer, NoSuchOfferError
+from interfaces.orders import UploadId
+
+_Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
+
+_MOST_GATHERED = 20_000
+
+
+class GatheredPicture(Answer):
+    """One uploaded picture of a new collection."""
+
+    upload: UploadId = Field(description="The upload.")
+    style: str = Field(default="", max_length=80, description="Its style; empty: none.")
+
+
+class NewCollection(Answer):
+    """A collection from uploads, or a folder of this machine."""
+
+    name: _Name | None = Field(default=None, description="What to call it.")
+    pictures: list[GatheredPicture] = Field(
+        default=[], max_length=_MOST_GATHERED, description="Uploaded pictures."
+    )
+    archive: UploadId | None = Field(default=None, description="One uploaded archive.")
+    path: str | None = Field(
+        default=None, max_length=4000, description="A folder or archive of this machine."
+    )
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        given = [bool(self.pictures), self.archive is not None, self.path is not None]
+        if given.count(True) != 1:
+            raise ValueError("give pictures, an archive or a path")
+        return self
+
+
+def collection_routes(backend: Backend) -> APIRouter:
+    """Routes of collections."""
+    router, catalogue = APIRouter(tags=["collections"]), backend.catalogue
+
+    @router.get("/collections")
+    def collections() -> list[CollectionOffer]:
+        """Every collection that can be learnt from."""
+        return catalogue.collections()
+
+    @router.post("/collections", status_code=201)
+    def add(wanted: NewCollection) -> CollectionOffer:
+        """Make a collection; a path may be named only on the machine that the server runs on."""
+        if wanted.path is not None:
+            if not backend.may_name_paths:
+                raise RefusedError(
+                    "path: only where the server is reached from its own machine alone; send the "
+                    "pictures, or start it with --data"
+                )
+            return catalogue.name_collection(wanted.path)
+        if wanted.archive is not None:
+            return catalogue.gather_archive(wanted.archive, wanted.name)
+        pictures = [(one.upload, one.style) for one in wanted.pictures]
+        return catalogue.gather(wanted.name or "collection", pictures)
+
+    @router.get("/collections/{collection_id}/pictures")
+    def pictures(
+        collection_id: str,
+        resolution: Annotated[int, Query(ge=1, le=4096)] = 64,
+        limit: Annotated[int, Query(ge=1, le=20_000)] = 2000,
+    ) -> CollectionFindings:
+        """What is in an inspected collection and what was found, what needs attention first."""
+        found = catalogue.inspected(collection_id)
+        return examine(found, catalogue.choices(collection_id), resolution, limit)
+
+    @router.put("/collections/{collection_id}/choices")
+    def choose(collection_id: str, choices: CollectionChoices) -> CollectionChoices:
+        """Keep what a person chose, beside the collection, in place of what was chosen before."""
+        catalogue.choose(collection_id, choices)
+        return choices
+
+    _add_thumbnails(router, backend)
+    return router
+
+
+def _add_thumbnails(router: APIRouter, backend: Backend) -> None:
+    @router.get("/collections/{collection_id}/pictures/{number}/thumbnail", response_class=Response)
+    def thumbnail(collection_id: str, number: int) -> Response:
+        """One of its pictures as a small WebP."""
+        for place, image in enumerate(backend.catalogue.inspected(collection_id).images()):
+            if place == number:
+                data = backend.thumbnails.cached(image.sha256, 256)
+                if data is None and image.encoding == "image file":
+                    data = backend.thumbnails.make(image.read_bytes(), image.sha256, 256)
+                if data is not None:
+                    headers = {"Cache-Control": "private, max-age=3600"}
+                    return Response(data, media_type="image/webp", headers=headers)
+        raise NoSuchOfferError(f"picture {number}: there is none that can be shown")

@@ -1,0 +1,128 @@
+// Enlarge: drop any pictures, choose how, watch them come, compare and download; trainings go on.
+
+import { api, attempt, h, query, submit, t, upload } from "./kit.js";
+import { Form } from "./forms.js";
+import * as state from "./state.js";
+import { jobHead, settingsOf, tile, tileGrid } from "./pictures.js";
+import { dropPlace } from "./inputs.js";
+import { download } from "./results.js";
+import { Act, html, Made, useEffect, useRef, useState, view } from "./views.js";
+
+/** Two pictures one over the other, and how far each is seen. */
+function Slider({ before, after }) {
+  const [at, setAt] = useState(50);
+  const frame = useRef(null);
+  const drag = (event) => {
+    if (!(event.buttons & 1)) return;
+    const box = frame.current.getBoundingClientRect();
+    setAt(Math.min(100, Math.max(0, ((event.clientX - box.left) / box.width) * 100)));
+  };
+  return html`<div>
+    <div class="slider" ref=${frame} style=${{ "--at": `${at}%` }} onPointerDown=${drag} onPointerMove=${drag}>
+      <img src=${after} alt=${t("Enlargement")} draggable=${false} />
+      <img src=${before} alt=${t("Original")} class="before" draggable=${false} />
+      <div class="handle"></div>
+      <span class="tag left">${t("Original")}</span><span class="tag right">${t("Enlargement")}</span>
+    </div>
+    <input type="range" min="0" max="100" value=${at} aria-label=${t("How much of the original is seen")} onInput=${(event) => setAt(Number(event.target.value))} />
+  </div>`;
+}
+
+/** What a result was made from, to lie under the slider: { before, after } or the job that makes it. */
+async function originalOf(id, enhance) {
+  const { result } = await api(`results/${id}`);
+  const { origin, enhancement } = result.record;
+  const file = `/api/v1/results/${id}/file`;
+  if (origin.kind !== "generated") return originalFile(origin, file);
+  if (enhancement.scale === 1) {
+    return { before: file, job: await submit({ kind: "enhance", results: [result.id], enhance }) };
+  }
+  const same = { model_digest: origin.model_digest, first_seed: origin.seed, last_seed: origin.seed, limit: 100 };
+  const isOriginal = ({ result: { record } }) => record.enhancement.scale === 1 && JSON.stringify(record.origin.options) === JSON.stringify(origin.options) && record.origin.style === origin.style;
+  const found = (await api(`results?${query(same)}`)).results.find(isOriginal);
+  if (found) return { before: `/api/v1/results/${found.result.id}/file`, after: file };
+  const model = state.modelByDigest(origin.model_digest);
+  if (!model) throw new Error(t("Its model is no longer here, so the original cannot be made again."));
+  const { generate } = settingsOf(result);
+  return { after: file, job: await submit({ kind: "generate", model: model.id, choices: { generate, enhance: { scale: 1 } } }) };
+}
+
+async function originalFile(origin, after) {
+  const [sent] = await api(`uploads?sha256=${origin.sha256}`);
+  if (!sent) throw new Error(t("The file it was made from is no longer here; drop it again to compare."));
+  return { before: `/api/v1/uploads/${sent.id}/file`, after };
+}
+
+function makeForm() {
+  const { properties } = state.schema.sections.enhance;
+  return new Form(state.schema.sections.enhance, {
+    primary: ["scale", "enhancer", "strength"],
+    hidden: ["weights"],
+    choices: {
+      scale: () => properties.scale.enum.filter((n) => n > 1).map((n) => [n, `×${n}`]),
+      enhancer: () => [["auto", t("the best that takes under two minutes")], ["lanczos", t("plain resampling, no network")], ...state.schema.enhancers.map((name) => [name, enhancerName(name)])],
+    },
+  });
+}
+
+const enhancerName = (name) => (name === "embedded" ? t("Atelier’s own, quick") : name);
+
+/** One order to enlarge, whose pictures appear as they come. */
+function Work({ job, onshow }) {
+  const [head] = useState(jobHead);
+  const [grid] = useState(() => tileGrid(t("Pictures of job {id}", { id: String(job.id) })));
+  const ids = job.results.filter((id) => !state.isHidden(id));
+  useEffect(() => head.update(job));
+  useEffect(() => grid.replaceChildren(...ids.map((id) => tile(id, () => ids))), [ids.join()]);
+  return html`<article class="card job">
+    <${Made} element=${head.element} />
+    <${Made} element=${grid} />
+    ${ids.length > 0 && html`<div class="row small">
+      <button type="button" onClick=${() => onshow(ids.at(-1))}>${t("Compare")}</button>
+      <${Act} act=${() => download(ids)}>${t("Download zip")}<//>
+    </div>`}
+  </article>`;
+}
+
+function Enlarge({ values }) {
+  const [form] = useState(makeForm);
+  const [pair, setPair] = useState(null);
+  const compare = (id) =>
+    attempt(async () => {
+      const found = await originalOf(Number(id), form.values());
+      if (found.job) state.take(found.job);
+      setPair(found);
+    });
+  useEffect(() => {
+    if (!values.result) return;
+    history.replaceState(null, "", "#/enlarge"); // once is enough
+    compare(values.result);
+  }, [values.result]);
+  const waited = pair?.job && state.jobs.get(pair.job.id);
+  const made = waited?.results.at(-1);
+  const file = made && `/api/v1/results/${made}/file`;
+  const [before, after] = [pair?.before ?? file, pair?.after ?? file];
+  const [drop] = useState(() => dropPlace(t("Drop pictures here to enlarge them, or choose some"), "image/*", (files) => enlargeFiles(files, form), { isMany: true }));
+  const works = state.newestFirst().filter((job) => job.kind === "enhance").slice(0, 5);
+  return html`<div class="two">
+    <section class="panel enlarging" aria-label=${t("Enlarge")}><${Made} element=${drop} /><${Made} element=${form.main} /><details class="more"><summary>${t("More settings")}</summary><${Made} element=${form.more} /></details></section>
+    <section class="stack" aria-label=${t("Pictures")}>
+      ${before && after && html`<div class="card"><${Slider} key=${before + after} before=${before} after=${after} /></div>`}
+      ${works.map((job) => html`<${Work} key=${job.id} job=${job} onshow=${compare} />`)}
+      ${!works.length && !pair && html`<p class="empty">${t("Drop pictures of your own, or open one in the gallery and press Enlarge. A training goes on meanwhile.")}</p>`}
+    </section>
+  </div>`;
+}
+
+/** Send the files, then one order for all of them. */
+async function enlargeFiles(files, form) {
+  const sent = [];
+  for (const file of files) {
+    const one = await upload(file, file.name);
+    if (one.kind !== "picture") throw new Error(t("{name} is no picture.", { name: file.name }));
+    sent.push(one.id);
+  }
+  state.take(await submit({ kind: "enhance", uploads: sent, enhance: form.values() }));
+}
+
+export const create = () => view(Enlarge);
