@@ -40,7 +40,7 @@ export class Form {
     for (const name of [...first, ...names.filter((name) => !first.includes(name))]) {
       const field = plain(schema.properties[name], schema.$defs ?? {});
       if (!isAsked(field) || hidden.includes(name)) continue;
-      const made = makeField(name, { ...field, blank: blanks[name] ?? blank, none, suggestions: suggestions[name] }, choices[name], (value) => this.onchange(name, value));
+      const made = makeField(name, { ...field, blank: blanks[name] ?? blank, none: blanks[name] ?? none, suggestions: suggestions[name] }, choices[name], (value) => this.onchange(name, value));
       this.fields.set(name, made);
       (first.includes(name) ? this.main : this.more).append(made.element);
     }

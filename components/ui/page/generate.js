@@ -21,7 +21,7 @@ export class ChoiceForm {
     this.generate = new Form(withFreeSeed(sections.generate), {
       primary: ["prompt", "style", "count", "seed"],
       hidden: ["skip"],
-      blanks: { seed: t("a new one each time") },
+      blanks: { seed: t("a new one each time"), style: t("any style"), towards_style: t("none") },
       choices: { style: () => styles(), towards_style: () => styles() },
     });
     this.addDice();
