@@ -69,6 +69,7 @@ def with_choices(collection: ITDT, choices: CollectionChoices) -> ITDT:
         "num_images": tally.num_images,
         "images_per_style": dict(sorted(tally.per_style.items())),
         "num_quarantined": tally.num_quarantined,
+        "rights": tally.rights(),
         "num_exact_duplicates": kinds.count("exact"),
         "num_near_duplicates": kinds.count("near"),
         "digest": tally.digest(),
