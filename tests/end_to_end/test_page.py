@@ -991,7 +991,9 @@ def _words() -> set[str]:
         re.S,
     )
     assert len(tables) == 8
-    return found | {word for table in tables for word in re.findall(r'"([A-Z][^"]+)"[],]?', table)}
+    return found | {
+        word for table in tables for word in re.findall(r'[\[:] ?"([A-Z][^"]+)"', table)
+    }
 
 
 def _options() -> Iterator[str]:
