@@ -10,7 +10,6 @@ from pydantic import Field, StringConstraints, model_validator
 
 from interfaces.arrays import Blob
 from interfaces.contract import Contract, Message, Offers, Seed, Sha256, is_none
-from interfaces.errors import NotFoundError
 from interfaces.ics import ICS
 from interfaces.iedt import IEDT
 from interfaces.progress import Progress
@@ -35,9 +34,6 @@ def suffix_of(media_type: str) -> str:
     """'image/jpeg' => '.jpg'; 'image/jxl' => '.jxl', for what is not in the table."""
     subtype = media_type.partition("/")[2].removeprefix("x-").partition("+")[0]
     return SUFFIXES.get(media_type, f".{subtype}")
-
-
-NoSuchResultError = NotFoundError
 
 
 class IODT(Contract):

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from components.results_store import LocalResultsStore, create
 from components.results_store.journal import Kept
 from components.results_store.sqlite import SqliteIndex
-from interfaces.errors import AtelierError
-from interfaces.iodt import IODT, NoSuchResultError, ResultQuery, StoredResult
+from interfaces.errors import AtelierError, NotFoundError
+from interfaces.iodt import IODT, ResultQuery, StoredResult
 from tests.components.results_store.test_results_store import older_version
 from tests.helpers import digest, make_iodt, make_origin, make_record
 
@@ -156,7 +156,7 @@ def test_purging_removes_what_was_deleted_long_ago_and_nothing_else(
     assert not kept[0].path.exists()
     assert kept[1].path.read_bytes() == b"touched up by hand"
     assert store.find(ResultQuery(deleted="too")) == [kept[3], kept[2]]
-    with pytest.raises(NoSuchResultError):
+    with pytest.raises(NotFoundError):
         store.get(kept[0].id)
 
 
@@ -171,10 +171,10 @@ def test_only_what_was_kept_is_read(store: LocalResultsStore) -> None:
     kept = store.keep(image(0), "run")
     assert store.read(kept.id) == make_iodt(0).data
     kept.path.write_bytes(make_iodt(1).data)
-    with pytest.raises(NoSuchResultError, match="changed"):
+    with pytest.raises(NotFoundError, match="changed"):
         store.read(kept.id)
     kept.path.unlink()
-    with pytest.raises(NoSuchResultError, match="removed"):
+    with pytest.raises(NotFoundError, match="removed"):
         store.read(kept.id)
 
 
