@@ -8,7 +8,7 @@ from cyclopts import App, Group
 from interfaces.errors import RefusedError
 
 if TYPE_CHECKING:
-    from cyclopts.help import HelpPanel
+    from cyclopts.help import HelpEntry, HelpPanel
     from rich.console import Console, ConsoleOptions
 
 OPTIONS = Group("Options", sort_key=0)
@@ -32,6 +32,14 @@ def split_help(words: Sequence[str]) -> tuple[list[str], list[str] | None]:
     return list(words), None
 
 
+_METAVARS = {"STR": "TEXT", "INT": "N", "FLOAT": "NUMBER"}
+
+
+def _in_words(entry: "HelpEntry") -> "HelpEntry":
+    """The entry with a word for its value in place of Python's name of a type."""
+    return entry.copy(metavar=_METAVARS.get(entry.metavar or "", entry.metavar))
+
+
 class Help:
     """A formatter that shows the usual options, and the sections that were asked for."""
 
@@ -53,7 +61,8 @@ class Help:
                 self._left_out[section] = None
                 return
             self._shown.add(section)
-        DefaultFormatter()(console, options, panel)
+        entries = [_in_words(entry) for entry in panel.entries]
+        DefaultFormatter()(console, options, panel.copy(entries=entries))
 
     def render_usage(self, console: "Console", options: "ConsoleOptions", usage: object) -> None:
         """Print how the command is written."""

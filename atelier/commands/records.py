@@ -1,5 +1,7 @@
 """A picture's record in words: what it was made from and how, the figures behind."""
 
+from collections.abc import Mapping
+
 from interfaces.record import EnhancementRecord, GeneratedOrigin, Record
 
 COPY_BELOW = 0.45
@@ -19,7 +21,7 @@ def lines_of(record: Record) -> list[tuple[str, str]]:
             ("seed", str(origin.seed)),
             ("prompt", origin.prompt or ""),
             *((given.role.replace("_", " "), given.name) for given in origin.inputs),
-            ("options", ", ".join(f"{name} {value}" for name, value in origin.options.items())),
+            ("options", _options(origin.options)),
             ("learnt from", origin.dataset_name),
             ("nearest", _nearness(origin.originality)),
             ("model digest", origin.model_digest),
@@ -29,7 +31,7 @@ def lines_of(record: Record) -> list[tuple[str, str]]:
     said += [
         ("enlarged", _enlargement(record.enhancement)),
         ("change", _change(record.drift)),
-        ("written as", ", ".join(f"{name} {value}" for name, value in record.conversion.items())),
+        ("written as", _encoding(record.conversion)),
         ("software", record.software),
     ]
     if record.source is not None:
@@ -62,6 +64,24 @@ def _nearness(originality: float | None) -> str:
     else:
         words = "no nearer a training picture than new pictures are"
     return f"{words} (originality {originality:.2f}; 0 is a copy)"
+
+
+def _options(options: Mapping[str, object]) -> str:
+    """The family's own options that say something: 'truncation 0.7, steps 16'."""
+    chosen = ((name, value) for name, value in options.items() if value is not None)
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in chosen)
+
+
+def _encoding(conversion: Mapping[str, object]) -> str:
+    """'png', 'jpeg of quality 92', 'webp without loss'."""
+    name = str(conversion.get("format", ""))
+    if conversion.get("lossless"):
+        return f"{name} without loss"
+    quality = conversion.get("quality")
+    return f"{name} of quality {quality}" if name in _LOSSY and quality is not None else name
+
+
+_LOSSY = ("jpeg", "webp", "avif")
 
 
 def _enlargement(record: EnhancementRecord) -> str:

@@ -81,7 +81,7 @@ def test_a_result_is_shown_in_words_and_as_json_where_asked(
     where = ["--workspace", str(tmp_path)]
     assert main(["results", "show", "1", *where]) == 0
     shown = capsys.readouterr().out
-    assert "{" not in shown and "None" not in shown
+    assert "{" not in shown and "None" not in shown and "False" not in shown
     assert "perhaps a copy: compare the two (originality 0.30; 0 is a copy)" in shown
     assert "hardly any by enlarging (0.7 of 255 levels" in shown
     assert main(["results", "show", "1", "--json", *where]) == 0
