@@ -1,6 +1,7 @@
 """The page and its worker on the command line."""
 
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -91,6 +92,9 @@ def _serve(common: Common, safety: "Safety", data: tuple[Path, ...], host: str, 
     backend = replace(backend, may_name_paths=safety.is_for_one)
     store.purge(older_than=timedelta(days=7))
     desk.places.catalogue.purge_models(older_than=timedelta(days=7))
+
+    # What a large store's records say is read beside everything else, before it is searched.
+    threading.Thread(target=backend.shelf.follow, name="texts", daemon=True).start()
 
     def ready(address: str) -> None:
         desk.parts.ui.say(f"page:          {address}")

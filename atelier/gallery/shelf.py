@@ -53,7 +53,7 @@ class Shelf:
     def __init__(self, path: Path, store: ResultsGallery) -> None:
         self._path = path
         self._store = store
-        self._lock = threading.RLock()
+        self._following = threading.Lock()
 
     # ------------------------------------------------------------ marks
 
@@ -150,7 +150,7 @@ class Shelf:
 
     def follow(self) -> None:
         """Read the records of what was kept since this was last done, the oldest first."""
-        with self._lock:
+        with self._following:
             last = self._last()
             newest = self._store.page(ResultQuery(deleted="too", limit=1)).results
             if not newest or newest[0].id <= last:
@@ -176,7 +176,7 @@ class Shelf:
 
     @contextmanager
     def _reading(self) -> Generator[sqlite3.Connection]:
-        with self._lock, closing(self._open()) as database:
+        with closing(self._open()) as database:
             try:
                 yield database
             except sqlite3.DatabaseError as error:
