@@ -96,7 +96,7 @@ class Work:
     def disturb(self, rng: random.Random) -> str:
         """Kill it at a random moment, and begin it again until it ends."""
         place = self.folder / f"{self.kind}-killed"
-        after = rng.uniform(0.2, 1.0) * self.seconds
+        after = rng.uniform(0.4, 1.0) * self.seconds
         process = self.begin(place)
         time.sleep(after)
         self.kill(process, rng)
