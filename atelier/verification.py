@@ -105,7 +105,7 @@ def verify(path: Path, trusted: Sequence[bytes] = ()) -> Verification:
         claimed=_claimed(credentials, key, claims),
         credentials=credentials,
         record=claims.record,
-        problem=fault or _problem_of(credentials),
+        problem="; ".join(filter(None, (fault, _problem_of(credentials)))) or None,
     )
 
 

@@ -9,7 +9,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch
 
 import torch
 
-NAMES = ("preprocessing", "wire", "training", "enhancement", "diffusion", "overhead")
+NAMES = (
+    "preprocessing",
+    "wire",
+    "training",
+    "enhancement",
+    "diffusion",
+    "overhead",
+    "credentials",
+)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """The provenance that a picture carries from the model to the file: what it came from and how.
 
-No clock and no machine stands in it, so that the same request writes the same bytes.
+No clock and no machine stands in it, so that the same request writes the same record.
 """
 
 from typing import Annotated, Any, Literal, Self

@@ -3,6 +3,7 @@
 import io
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 from PIL import Image
 
 from atelier.contracts.samples import make_enhancement, make_iedt
+from atelier.desk import Desk
 from atelier.handlers.verify import NOT_INTACT, VerifyOrder, verify_files
 from atelier.verification import Verification, verify
+from atelier.workspace import Workspace
 from components.common.credentials.identity import open_identity
 from components.common.credentials.making import make
 from components.common.credentials.places import Files
@@ -21,6 +24,7 @@ from components.conversion import ImageConverter, read_picture
 from interfaces.ics import ICS
 from interfaces.iedt import IEDT
 from interfaces.iodt import IODT
+from interfaces.jobs import Job
 
 GENERATED = "trainedAlgorithmicMedia"
 
@@ -220,3 +224,33 @@ def test_the_command_answers_in_lines_and_in_json(
 def test_an_order_names_pictures() -> None:
     with pytest.raises(ValueError, match="name the pictures"):
         VerifyOrder(kind="verify")
+
+
+class Told:
+    """A job's control that only remembers how the job ended."""
+
+    outcome: dict[str, Any] | None = None
+
+    def conclude(self, outcome: dict[str, Any]) -> None:
+        self.outcome = outcome
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments: None
+
+
+def test_the_queue_verifies_uploads_and_results(tmp_path: Path) -> None:
+    desk = Desk(Workspace(tmp_path / "workspace"), {})
+    kept = desk.parts.results_store.keep(ours(), "run")
+    stranger = desk.places.uploads.add([plain()], "somebody's.png")
+    order = VerifyOrder(kind="verify", uploads=(stranger.id,), results=(kept.id,))
+    desk.check(order)
+    job = Job(id=1, order=order, state="running", created_at=datetime.now(UTC))
+    control = Told()
+    desk(job, control)
+    assert control.outcome is not None
+    found = [Verification.model_validate(one) for one in control.outcome["found"]]
+    assert [(one.name, one.state) for one in found] == [
+        ("somebody's.png", "unsigned"),
+        (kept.path.name, "intact"),
+    ]
+    assert control.outcome["lines"][0].startswith("somebody's.png: unsigned, maker unknown")

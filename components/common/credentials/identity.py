@@ -12,7 +12,7 @@ import os
 import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from cryptography import x509
@@ -60,10 +60,17 @@ class Identity:
         """The one whose key signs."""
         return self.chain[0]
 
-    @property
+    @cached_property
     def chain_pem(self) -> bytes:
         """The whole chain as PEM."""
         return b"".join(one.public_bytes(_PEM) for one in self.chain)
+
+    @cached_property
+    def key_pem(self) -> bytes:
+        """The private key as PKCS#8 in PEM, not encrypted: for memory, never for a disk."""
+        assert self.key is not None, "a service has the key"
+        none = serialization.NoEncryption()
+        return self.key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, none)
 
     @property
     def algorithm(self) -> str:

@@ -48,8 +48,8 @@ class Files:
 
 def credential_files() -> Files:
     """The person's own, in their folder for configuration; ATELIER_CREDENTIALS moves it."""
+    if named := os.environ.get(FOLDER):
+        return Files(Path(named).expanduser())
     import platformdirs
 
-    named = os.environ.get(FOLDER)
-    usual = platformdirs.user_config_path("atelier") / "credentials"
-    return Files(Path(named).expanduser() if named else usual)
+    return Files(platformdirs.user_config_path("atelier") / "credentials")

@@ -12,7 +12,6 @@ from typing import TypeAlias
 
 import c2pa
 import requests
-from cryptography.hazmat.primitives import serialization
 
 from components.common.credentials.identity import Identity
 from components.common.credentials.places import SERVICE_TOKEN
@@ -88,13 +87,8 @@ def _signer(identity: Identity, faults: list[AtelierError]) -> c2pa.Signer:
         chain = identity.chain_pem.decode()
         ask = _asking(services.signing or "", faults)
         return c2pa.Signer.from_callback(ask, algorithm, chain, services.timestamp)
-    key = identity.key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
     info = c2pa.C2paSignerInfo(
-        identity.algorithm, identity.chain_pem, key, services.timestamp or None
+        identity.algorithm, identity.chain_pem, identity.key_pem, services.timestamp
     )
     return c2pa.Signer.from_info(info)
 
