@@ -6,12 +6,13 @@ from pathlib import Path
 
 from atelier.guard import check_kept
 from atelier.runs import Run
-from components.common.durable import replacing
-from components.common.images import contact_sheet
+from components.common.durable import write_bytes
 from components.common.pipelining import overlapped
+from components.conversion import sheet as encoded_sheet
 from components.families import FAMILIES
 from interfaces.components import Components
 from interfaces.errors import AtelierError
+from interfaces.ics import ICS
 from interfaces.igdt import IGDT
 from interfaces.igme import IGME
 from interfaces.igs import IGS, MAX_BATCH_SIZE, format_seeds
@@ -148,8 +149,8 @@ def kept_of(store: ResultsStore, run: Run, model: IGME, wanted: Choices) -> list
     return [store.get(kept[seed]) for seed in seeds[:MAX_TILES]]
 
 
-def write_contact_sheet(results: Sequence[StoredResult], path: Path) -> None:
-    """All pictures on one, each at most 256 pixels wide."""
+def write_contact_sheet(results: Sequence[StoredResult], settings: ICS, path: Path) -> None:
+    """Write a PNG of all pictures, each at most 256 pixels wide, with the first one's record."""
     import numpy as np
     from PIL import Image
 
@@ -158,14 +159,13 @@ def write_contact_sheet(results: Sequence[StoredResult], path: Path) -> None:
         with Image.open(result.path) as image:
             image.thumbnail((256, 256), Image.Resampling.LANCZOS)
             tiles.append(np.asarray(image.convert("RGB")))
-    with replacing(path) as temporary:
-        contact_sheet(tiles).save(temporary)
+    write_bytes(path, encoded_sheet(tiles, results[0].record, settings))
 
 
 def finish(parts: Components, run: Run, results: Sequence[StoredResult]) -> None:
     """The contact sheet, the mark that nothing is left, and where it all is."""
     sheet = run.folder / "contact-sheet.png"
-    write_contact_sheet(results, sheet)
+    write_contact_sheet(results, run.chosen.convert, sheet)
     run.finish()
     count, width, height = (
         len(run.chosen.generate.chosen_seeds),

@@ -9,7 +9,7 @@ read_record(path)  # what the file says of itself
 
 from pathlib import Path
 
-from components.conversion.animation import animate, strip
+from components.conversion.animation import animate, sheet, strip
 from components.conversion.converter import ImageConverter
 from components.conversion.copies import public_copy
 from components.conversion.encoding import MEDIA_TYPES
@@ -41,5 +41,6 @@ __all__ = [
     "read_picture",
     "read_record",
     "record_inside",
+    "sheet",
     "strip",
 ]

@@ -13,6 +13,7 @@ from components.conversion.signing import signed
 from components.conversion.xmp import packet
 from interfaces.ics import ICS
 from interfaces.iodt import IODT
+from interfaces.record import Record
 
 AnimationFormat = Literal["webp", "gif"]
 
@@ -40,12 +41,21 @@ def animate(
 
 def strip(frames: Sequence[IODT], columns: int) -> bytes:
     """Encoded pictures => a PNG of all of them in rows, with the first one's record."""
-    record, settings = frames[0].record, _settings_of(frames[0])
+    tiles = [np.asarray(_decoded(frame)) for frame in frames]
+    return sheet(tiles, frames[0].record, _settings_of(frames[0]), columns)
+
+
+def sheet(
+    tiles: Sequence[np.ndarray], record: Record, settings: ICS, columns: int | None = None
+) -> bytes:
+    """Equal tiles uint8 (H, W, 3) => a PNG of all of them, with one record for all, signed.
+
+    They lie in a square where no number of columns is given.
+    """
     texts = PngImagePlugin.PngInfo()
     texts.add_itxt(XMP_KEYWORD, packet(record, settings).decode("utf-8"))
     stream = io.BytesIO()
-    sheet = contact_sheet([np.asarray(_decoded(frame)) for frame in frames], columns)
-    sheet.save(stream, "PNG", pnginfo=texts)
+    contact_sheet(list(tiles), columns).save(stream, "PNG", pnginfo=texts)
     return signed(stream.getvalue(), "image/png", record, settings)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from components.common.credentials.reading import read_credentials
 from tests.end_to_end.cli import QUICK, SHORT, TRAINING, atelier, command, environment
 
 
@@ -50,6 +51,9 @@ def test_from_a_folder_to_stored_images(paintings: Path, tmp_path: Path) -> None
         with Image.open(path) as image:
             assert image.size == (64, 64)
             assert image.mode == "RGB"
+    credentials = read_credentials((run / "contact-sheet.png").read_bytes(), "image/png")
+    assert credentials is not None
+    assert credentials.is_intact
     with Image.open(run / "contact-sheet.png") as sheet:
         assert sheet.width > 2 * 64
     model = json.loads((run / "training" / "model" / "model.json").read_text())
