@@ -35,6 +35,7 @@ from atelier.server.problems import problem
 from atelier.server.ranges import file_response
 from atelier.server.safety import Guard, Safety
 from atelier.server.streams import MOST_LISTENERS, Streams
+from atelier.verification import Verification, verify
 from components.conversion import public_copy
 from interfaces.contract import WholeNumber
 from interfaces.errors import AtelierError, NotFoundError, UnavailableError
@@ -162,6 +163,7 @@ def make_app(backend: Backend, safety: Safety) -> FastAPI:
         _events(backend, streams, app),
         _results(backend, streams),
         _files(backend),
+        _verifications(backend),
         _offers(backend),
         _uploads(backend),
     ):
@@ -431,6 +433,29 @@ class _Turns:
             yield
         finally:
             self._free.release()
+
+
+# ---------------------------------------------------------------- whose a picture is
+
+
+def _verifications(backend: Backend) -> APIRouter:
+    """What `verify` says, at once: a picture is looked at in the time of decoding it."""
+    router, turns = APIRouter(tags=["verification"]), _Turns(2)
+
+    @router.get("/uploads/{upload_id}/verification")
+    def of_upload(upload_id: str) -> Verification:
+        """Whose an uploaded picture is, how it was made, whether it was changed since."""
+        upload, path = backend.uploads.get(upload_id), backend.uploads.path(upload_id)
+        with turns.one():
+            return verify(path).model_copy(update={"name": upload.name})
+
+    @router.get("/results/{result_id}/verification")
+    def of_result(result_id: int) -> Verification:
+        """The same of a result, as its file lies there now."""
+        with turns.one():
+            return verify(backend.store.get(result_id).path)
+
+    return router
 
 
 # ---------------------------------------------------------------- what orders may name
