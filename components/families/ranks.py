@@ -18,6 +18,10 @@ from torch import Tensor, distributed, nn
 from interfaces.errors import UnavailableError
 
 
+class PeerLostError(UnavailableError):
+    """Another process of the training has ended, or cannot be reached."""
+
+
 @dataclass(frozen=True)
 class Ranks:
     """The processes of a training, and which of them this one is."""
@@ -172,7 +176,7 @@ def _in_one_line() -> Generator[None]:
     try:
         yield
     except RuntimeError as error:  # gloo's and NCCL's word for a peer that is gone
-        raise UnavailableError(
+        raise PeerLostError(
             f"rank {distributed.get_rank()}: another process of this training has ended or cannot "
             f"be reached ({str(error).strip().splitlines()[-1][:120]}); start them again with "
             "--resume, to go on from the last saved state"

@@ -23,7 +23,7 @@ from components.common.checkpoints import pack_state, unpack_state
 from components.common.devices import keep_freed_memory
 from components.families import FAMILIES
 from components.families.port import Shape
-from components.families.ranks import ALONE, Ranks
+from components.families.ranks import ALONE, PeerLostError, Ranks
 from components.families.trainer import FamilyTrainer, Machine
 from components.training.batches import Batches
 from components.training.order import ImageOrder
@@ -83,8 +83,11 @@ def lead_or_follow(work: Callable[[], _T]) -> _T | None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # rank 0 finishes its step and ends the training
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    while share := ranks.hear():
-        _follow(Share.unpacked(share), ranks)
+    try:
+        while share := ranks.hear():
+            _follow(Share.unpacked(share), ranks)
+    except PeerLostError as error:
+        raise SystemExit(1) from error  # rank 0 says why it ended, or torchrun does
     return None
 
 

@@ -40,8 +40,9 @@ def model_of(name: str, folder: Path, **options: Any) -> IGME:
     config = family.config.model_validate(TINY[name] | options)
     network = family.method().build_network(config, SHAPE)
     rng = torch.Generator().manual_seed(3)
+    deviation = 1.0 if name == "stylegan2" else 0.15  # it scales its weights by itself
     for parameter in network.parameters():
-        parameter.data.normal_(0, 0.15, generator=rng)
+        parameter.data.normal_(0, deviation, generator=rng)
     model = IGME(
         directory=folder,
         family=name,
