@@ -27,7 +27,14 @@ from interfaces.measurement import Features, Measurement
 from interfaces.progress import Progress
 
 FREE_WHEN_RESUMED = frozenset(
-    {"total_images", "total_seconds", "checkpoint_seconds", "sample_seconds", "tensorboard"}
+    {
+        "total_images",
+        "total_seconds",
+        "checkpoint_seconds",
+        "sample_seconds",
+        "tensorboard",
+        "track",
+    }
 )
 """What may differ between a training and its continuation: how long, and how often it is saved."""
 
@@ -121,6 +128,11 @@ class TrainingSettings(Message):
         default=3, ge=0, le=100, description="How often the guardian goes back before it gives up."
     )
     tensorboard: bool = Field(default=False, description="Write TensorBoard event files too.")
+    track: Literal["mlflow", "trackio", "wandb"] | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="Follow the training in MLflow, trackio or Weights & Biases too, offline.",
+    )
 
     @model_validator(mode="after")
     def _has_an_end(self) -> Self:

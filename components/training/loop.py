@@ -42,6 +42,7 @@ from components.training.records import Intervention, TrainingFolder
 from components.training.report import write_report
 from components.training.sources import FromTheSet
 from components.training.states import States
+from components.training.tracking import tracked
 from components.training.watch import Watch
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME, TrainingSettings
@@ -62,14 +63,19 @@ def train(
     Features of the prepared set are kept in `cache`. Another process that trains in the same
     folder is waited for.
     """
-    with exclusive(run / ".lock"):
+    with exclusive(run / ".lock"), ExitStack() as trackers:
         for folder in (run, run / "model", run / "samples"):
             sweep(folder)
-        return _train(prepared, settings, run, cache, progress)
+        return _train(prepared, settings, run, cache, progress, trackers)
 
 
 def _train(
-    prepared: IPDT, settings: TrainingSettings, run: Path, cache: Path, progress: Progress
+    prepared: IPDT,
+    settings: TrainingSettings,
+    run: Path,
+    cache: Path,
+    progress: Progress,
+    trackers: ExitStack,
 ) -> IGME:
     # Set up, and refuse to go on with other settings than the run was begun with.
     family, config = choose_family(settings)
@@ -102,6 +108,7 @@ def _train(
     curves, guardian = Curves(family.losses), Guardian()
     watch = Watch(prepared, settings, family, config, cache, progress)
     crew = Crew(trainer)
+    tracking = trackers.enter_context(tracked(run, settings, begun))
     images_seen, seconds_before = 0, 0.0
 
     states, folder = States(run), TrainingFolder(run)
@@ -157,6 +164,11 @@ def _train(
         save_state(states.good, state())  # the next time it is gone back to, the remedy counts
         states.save(state())
 
+    def measure() -> None:
+        watch.measure(averaged.network, images_seen, seconds())
+        if watch.has_measured(images_seen):
+            tracking.measured(watch.measurements[-1])
+
     def show() -> None:
         curves.write(folder)
         watch.write(folder)
@@ -164,6 +176,7 @@ def _train(
         sampler = watch.sampler(averaged.network)
         rows = watch.in_turn(NUM_SAMPLES)
         _write_samples(folder.grid(images_seen), family, sampler, rows)
+        tracking.samples(folder.grid(images_seen), images_seen)
 
     # Resume: everything that the next step depends on.
     if not states.resume(go_on):
@@ -177,7 +190,6 @@ def _train(
     with ExitStack() as stack:
         stack.enter_context(crew.sharing(prepared, settings))
         is_interrupted = stack.enter_context(_interrupt_after_this_step())
-        writer = stack.enter_context(_tensorboard(run)) if settings.tensorboard else None
         while not (guardian.has_given_up or _is_over(settings, images_seen, seconds())):
             # One step.
             chosen = training[order.take(images_seen, batch_size)]
@@ -190,14 +202,12 @@ def _train(
             sighting = None
             if curves.add(metrics, images_seen, seconds()):
                 sighting = guardian.judge_losses(curves.rows, family.losses)
-                if writer is not None:
-                    for name, value in curves.rows[-1].items():
-                        writer.add_scalar(name, value, images_seen)
+                tracking.curves(curves.rows[-1])
             progress(_event(settings, images_seen, seconds(), curves))
 
             # Measure the pictures, and look whether all is well.
             if _is_due(settings.measure_images, images_seen, batch_size):
-                watch.measure(averaged.network, images_seen, seconds())
+                measure()
                 watch.write(folder)  # at once: a search gives hopeless trials up by it
             is_look = settings.guardian != "off" and sighting is None
             if is_look and _is_due(settings.guardian_images, images_seen, batch_size):
@@ -245,7 +255,7 @@ def _train(
         )
     states.save(state())
     if settings.measure_images and not watch.has_measured(images_seen):
-        watch.measure(averaged.network, images_seen, seconds())
+        measure()
     show()
     model = IGME(
         directory=run / "model",
@@ -267,6 +277,7 @@ def _train(
     )
     write_text(model.directory / "model.json", model.manifest())
     complete_model(model)
+    tracking.model(model)
     log = [Intervention.model_validate(row) for row in guardian.log]
     write_report(run, watch, model, averaged.network, log)
     return model
@@ -340,18 +351,6 @@ def _write_samples(
         sheet = contact_sheet(list(pixels), gap=2)
     with replacing(path) as temporary:
         sheet.save(temporary)
-
-
-@contextmanager
-def _tensorboard(run: Path) -> Generator[Any]:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise AtelierError(
-            "tensorboard is not installed; pip install 'atelier[tensorboard]', or leave it out"
-        ) from error
-    with SummaryWriter(str(run / "tensorboard")) as writer:
-        yield writer
 
 
 @contextmanager
