@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from components.common.charts import new_figure
 from components.common.durable import replacing
 from components.training import Distance
 from interfaces.errors import AtelierError
@@ -167,9 +168,8 @@ def draw_history(path: Path, tried: Sequence[Tried]) -> None:
 
 
 def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    return new_figure(figsize=(width, height), layout="constrained")
 
 
 def _save(figure: "Figure", path: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from components.common.charts import new_figure
 from components.common.durable import replacing
 from components.families.port import Loss
 from components.training.records import TrainingFolder
@@ -74,9 +75,7 @@ class Curves:
             self._draw(folder.path / "curves.png")
 
     def _draw(self, path: Path) -> None:
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(11, 4), layout="constrained")
+        figure = new_figure(figsize=(11, 4), layout="constrained")
         kimg = [row["images_seen"] / 1000 for row in self.rows]
         # Fig. 3 and Fig. 4 of paper 002; a family without an opponent has no scores.
         panels = {

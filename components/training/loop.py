@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from components.common.charts import check_charts
 from components.common.checkpoints import load_state, save_state, save_weights
 from components.common.devices import keep_freed_memory, pick_device
 from components.common.durable import exclusive, replacing, sweep, write_text
@@ -79,6 +80,7 @@ def _train(
 ) -> IGME:
     # Set up, and refuse to go on with other settings than the run was begun with.
     family, config = choose_family(settings)
+    check_charts()
     origin = start_model(settings)
     device = pick_device(settings.device)
     keep_freed_memory()

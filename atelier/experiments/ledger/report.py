@@ -10,6 +10,7 @@ from atelier.experiments.ledger.advice import advice, control_table
 from atelier.experiments.ledger.rows import Ledger, LedgerRow
 from atelier.experiments.ledger.worker import Task
 from atelier.experiments.words import csv_table, markdown_table, short
+from components.common.charts import check_charts, new_figure
 from components.common.durable import replacing, write_text
 
 if TYPE_CHECKING:  # a command that draws nothing does not wait for matplotlib
@@ -174,7 +175,7 @@ def _json(ledger: Ledger) -> str:
 
 def draw_ledger(path: Path, rows: Sequence[LedgerRow]) -> None:
     """A panel of bars for each figure, a bar for each row; time with its range."""
-    from matplotlib.figure import Figure
+    check_charts()
     from matplotlib.patches import Patch
 
     told = [row for row in rows if row.failure is None]
@@ -187,7 +188,7 @@ def draw_ledger(path: Path, rows: Sequence[LedgerRow]) -> None:
     }
     drawn = {title: tell for title, tell in panels.items() if any(map(tell, told))}
     width = 3.0 + 3.6 * max(1, len(drawn))
-    figure = Figure(figsize=(width, 1.4 + 0.42 * max(2, len(told))), layout="constrained")
+    figure = new_figure(figsize=(width, 1.4 + 0.42 * max(2, len(told))), layout="constrained")
     grid = figure.subplots(1, max(1, len(drawn)), sharey=True, squeeze=False)[0]
     for axes, (title, tell) in zip(grid, drawn.items(), strict=False):
         _draw_bars(axes, title, told, [tell(row) for row in told])

@@ -24,6 +24,7 @@ from atelier.experiments.sketch.numbers import (
     front,
 )
 from atelier.experiments.words import short
+from components.common.charts import new_figure
 from components.common.durable import replacing
 from components.common.images import contact_sheet, float_to_pixels, pixels_to_float
 from components.families.drawing import distances
@@ -448,9 +449,8 @@ def draw_sketch_curves(path: Path, points: Sequence[Point], from_noise: SketchNu
 
     A star is where pictures without a drawing lie.
     """
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.5, 6), layout="constrained")
+    figure = new_figure(figsize=(8.5, 6), layout="constrained")
     axes = figure.subplots()
     for method, colour in zip(METHODS, COLOURS, strict=False):
         _draw_curve(axes, [point for point in points if point.method == method], colour)
