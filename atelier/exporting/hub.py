@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from atelier.exporting import Exported
 from atelier.exporting.graphs import write_onnx
 from components.common.durable import write_text
+from components.common.models.card import card_of
 from components.families.port import Graph
-from components.training import write_card
 from interfaces.igme import IGME
 
 if TYPE_CHECKING:
@@ -74,11 +74,11 @@ Image.fromarray(pixels.astype("uint8")).save("picture.png")
 """`python run.py PICTURE`: the picture, each side four times as long."""
 
 _BY_INPUT = {
-    "z": (FROM_LATENTS, "unconditional-image-generation", "SEED"),
-    "noisy": (FROM_NOISE, "unconditional-image-generation", "SEED"),
-    "picture": (FROM_PICTURE, "image-to-image", "PICTURE"),
+    "z": (FROM_LATENTS, "SEED"),
+    "noisy": (FROM_NOISE, "SEED"),
+    "picture": (FROM_PICTURE, "PICTURE"),
 }
-"""How a network is run without Atelier, and what hubs call it, by its first input."""
+"""How a network is run without Atelier, and with what argument, by its first input."""
 
 
 def write_folder(
@@ -90,7 +90,7 @@ def write_folder(
     """Write a model's folder: README.md, config.json, run.py, model.safetensors and ONNX."""
     networks = {folder / f"{name}.onnx": graph for name, graph in graphs.items()}
     difference = max(write_onnx(graph, path) for path, graph in networks.items())
-    program, tag, argument = _BY_INPUT[next(iter(next(iter(graphs.values())).inputs))]
+    program, argument = _BY_INPUT[next(iter(next(iter(graphs.values())).inputs))]
     described = dict(model.config) | {
         "family": model.family,
         "resolution": model.resolution,
@@ -100,7 +100,7 @@ def write_folder(
     texts = {
         "config.json": json.dumps(described, indent=2, sort_keys=True) + "\n",
         "run.py": program,
-        "README.md": write_card(model, tag, _usage(program, argument)),
+        "README.md": f"{card_of(model)}\n{_usage(program, argument)}\n",
     }
     weights = write_weights(model, folder / "model.safetensors")
     return Exported((*networks, weights, *_written(folder, texts)), difference)

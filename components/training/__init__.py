@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from components.training.card import write_card
 from components.training.records import (
     Distance,
     Intervention,
@@ -75,5 +74,4 @@ __all__ = [
     "create",
     "frechet",
     "with_ranks",
-    "write_card",
 ]

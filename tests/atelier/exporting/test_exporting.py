@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 from safetensors import safe_open
 from torch.testing import assert_close
@@ -24,7 +23,6 @@ from components.families.latent import LatentOptions
 from components.families.port import Request, Shape
 from components.families.sampling import draw_latents
 from components.families.sketch_diffusion.method import ddim_step
-from components.training import write_card
 from interfaces.errors import RefusedError
 from interfaces.igme import IGME
 from tests.components.families.test_every_family import TINY
@@ -50,7 +48,7 @@ def model_of(name: str, folder: Path, **options: Any) -> IGME:
         weights_sha256=save_weights(folder / "weights.safetensors", network.state_dict()),
         resolution=16,
         styles=("ink", "oil"),
-        dataset_name="a | table's\nborder",
+        dataset_name="tiny",
         dataset_digest=digest("collection"),
         images_seen=10,
         style_counts=(3, 4),
@@ -135,6 +133,9 @@ def test_a_hub_folder_runs_without_atelier(name: str, tmp_path: Path) -> None:
     assert made.difference < 1e-3
     Image.new("RGB", (30, 20), "orange").save(tmp_path / "hub" / "own.png")
     argument = "own.png" if name == "cyclegan" else "7"
+    card = (tmp_path / "hub/README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\nlibrary_name: atelier\n")
+    assert (tmp_path / "hub/run.py").read_text(encoding="utf-8") in card
     first = np.asarray(run_folder(tmp_path / "hub", argument))
     assert first.shape == (16, 16, 3)
     assert np.ptp(first) > 0
@@ -180,17 +181,6 @@ def test_the_safetensors_say_what_they_are(tmp_path: Path) -> None:
     assert json.loads(described["config"]) == model.config
     assert described["digest"] == model.digest
     assert_close(found, load_weights(model.weights_path, model.weights_sha256), rtol=0, atol=0)
-
-
-def test_the_card_names_the_model_and_keeps_a_hostile_name_on_its_line(tmp_path: Path) -> None:
-    model = model_of("vae", tmp_path / "model")
-    card = write_card(model, "unconditional-image-generation", "## How to run it")
-    header, _, body = card.removeprefix("---\n").partition("\n---\n")
-    assert yaml.safe_load(header)["tags"] == ["art", "vae"]
-    assert model.digest in body
-    assert "# vae, learnt from a \\| table's border" in body
-    assert "ink (3), oil (4)" in body
-    assert "Not measured." in body
 
 
 def test_an_enlarger_of_any_size_is_the_networks_own(tmp_path: Path) -> None:
