@@ -93,6 +93,9 @@ class Index(Protocol):
     for a reason that `rebuild` does not mend raises `UnavailableError`. Reading waits for nobody.
     """
 
+    name: str
+    """What messages call it: its path, or its URL."""
+
     def exists(self) -> bool:
         """Whether there is anything but an empty file, damaged or not."""
         ...

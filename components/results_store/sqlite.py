@@ -4,12 +4,20 @@ import json
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from components.common.durable import exclusive, replacing
+from components.results_store.columns import (
+    ORDERS,
+    Dialect,
+    columns_of,
+    condition,
+    kept_of,
+    row_of,
+)
 from components.results_store.index import (
     DamagedIndexError,
     DamagedRow,
@@ -17,12 +25,11 @@ from components.results_store.index import (
     Row,
     Unlisted,
     Writer,
-    read_cursor,
 )
 from components.results_store.journal import Days, Deleted, Event, Kept, Purged, Restored
 from interfaces.errors import RefusedError, UnavailableError
 from interfaces.iodt import ResultQuery
-from interfaces.record import FileOrigin, GeneratedOrigin, Record
+from interfaces.record import Record
 
 SCHEMA_VERSION = 4
 
@@ -104,33 +111,10 @@ UPDATE results SET deleted_day = 0 WHERE deleted_at IS NOT NULL;
 {_FOLLOWING}""",
 }
 
-# One for each field of a query that may be given.
-_CONDITIONS = {
-    "numbers": "id IN (SELECT value FROM json_each(:numbers))",
-    "run": "run = :run",
-    "family": "family = :family",
-    "style": "style = :style",
-    # The digits go up to f, so this is every digest that begins so, and an index serves it.
-    "model_digest": "model_digest BETWEEN :model_digest AND :model_digest || 'g'",
-    "first_seed": "seed >= :first_seed",
-    "last_seed": "seed <= :last_seed",
-    "most_drift": "drift <= :most_drift",
-    "least_originality": "originality >= :least_originality",
-    "least_side": "max(width, height) >= :least_side",
-    "most_side": "max(width, height) <= :most_side",
-    "kept_after": "kept_at >= :kept_after",
-    "kept_before": "kept_at < :kept_before",
-    "enhancer": "enhancer = :enhancer",
-    "media_type": "media_type = :media_type",
-}
-
-_DELETED = {None: "deleted_at IS NULL", "only": "deleted_at IS NOT NULL", "too": "TRUE"}
-
-_ORDERS = {
-    "newest": "id DESC",
-    "drift": "drift IS NULL, drift, id DESC",
-    "originality": "originality IS NULL, originality, id DESC",
-}
+_DIALECT = Dialect(
+    among="id IN (SELECT value FROM json_each(:numbers))",
+    longer_side="max(width, height)",
+)
 
 _FAILURES = {
     sqlite3.SQLITE_FULL: "the disk is full; free some space, or choose another --workspace",
@@ -149,6 +133,7 @@ class SqliteIndex:
     """The port `components.results_store.index.Index` on one file."""
 
     def __init__(self, path: Path) -> None:
+        self.name = str(path)
         self._path = path
 
     def exists(self) -> bool:
@@ -195,8 +180,8 @@ class SqliteIndex:
 
     def find(self, query: ResultQuery, cursor: str | None, limit: int) -> list[Row | DamagedRow]:
         """The results that fit; first their numbers, which an index has, then these rows alone."""
-        where, values = _where(query, cursor)
-        numbers = f"SELECT id FROM results WHERE {where} ORDER BY {_ORDERS[query.sort_by]}"
+        where, values = condition(query, cursor, _DIALECT)
+        numbers = f"SELECT id FROM results WHERE {where} ORDER BY {ORDERS[query.sort_by]}"
         with self._reading() as database:
             found = database.execute(f"{numbers} LIMIT :limit", values | {"limit": limit})
             ids = [row["id"] for row in found]
@@ -204,20 +189,20 @@ class SqliteIndex:
                 "SELECT * FROM results WHERE id IN (SELECT value FROM json_each(?))",
                 (json.dumps(ids),),
             )
-            by_id = {row["id"]: _row(row) for row in rows}
+            by_id = {row["id"]: row_of(row) for row in rows}
         return [by_id[number] for number in ids]
 
     def count(self, query: ResultQuery) -> int:
         """Number of results that fit, whatever the limit."""
-        where, values = _where(query, None)
+        where, values = condition(query, None, _DIALECT)
         with self._reading() as database:
             found = database.execute(f"SELECT count(*) FROM results WHERE {where}", values)
             return int(found.fetchone()[0])
 
     def numbers(self, query: ResultQuery) -> list[int]:
         """Numbers of all results that fit, whatever the limit, in the query's order."""
-        where, values = _where(query, None)
-        sought = f"SELECT id FROM results WHERE {where} ORDER BY {_ORDERS[query.sort_by]}"
+        where, values = condition(query, None, _DIALECT)
+        sought = f"SELECT id FROM results WHERE {where} ORDER BY {ORDERS[query.sort_by]}"
         with self._reading() as database:
             return [row["id"] for row in database.execute(sought, values)]
 
@@ -249,7 +234,7 @@ class SqliteIndex:
                 "AND seed IN (SELECT value FROM json_each(?)) ORDER BY id",
                 (run, model_digest, json.dumps(list(seeds))),
             )
-            return [(row["seed"], kept) for row in rows if (kept := _kept(row)) is not None]
+            return [(row["seed"], kept) for row in rows if (kept := kept_of(row)) is not None]
 
     def marked(self, numbers: Sequence[int], is_deleted: bool) -> list[int]:
         """Those of the numbers whose result is deleted, or is not."""
@@ -269,7 +254,7 @@ class SqliteIndex:
                 "SELECT * FROM results WHERE deleted_at <= ? AND deleted_day <= ? ORDER BY id",
                 (before.isoformat(), day),
             )
-            return [kept for row in rows if (kept := _kept(row)) is not None]
+            return [kept for row in rows if (kept := kept_of(row)) is not None]
 
     def rows(self) -> Iterator[Row | DamagedRow]:
         """Every result, deleted ones too, by number; the whole database is checked first."""
@@ -277,7 +262,7 @@ class SqliteIndex:
             (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 raise DamagedIndexError(f"{self._path}: damaged ({verdict}); {_REMEDY}")
-            yield from map(_row, database.execute("SELECT * FROM results ORDER BY id"))
+            yield from map(row_of, database.execute("SELECT * FROM results ORDER BY id"))
 
     def unlisted(self) -> list[Unlisted]:
         """What was kept, but has no record here."""
@@ -301,7 +286,7 @@ class SqliteIndex:
     def _one(self, where: str, *values: Any) -> Row | DamagedRow | None:
         with self._reading() as database:
             row = database.execute(f"SELECT * FROM results WHERE {where}", values).fetchone()
-        return None if row is None else _row(row)
+        return None if row is None else row_of(row)
 
     @contextmanager
     def _reading(self) -> Generator[sqlite3.Connection]:
@@ -416,7 +401,7 @@ class _SqliteWriter:
 
     def list(self, kept: Kept, record: Record, deleted: Deleted | None = None) -> None:
         """Insert a result, or change the one of its number."""
-        columns = _columns(kept, record, deleted)
+        columns = columns_of(kept, record, deleted)
         names, marks = ", ".join(columns), ", ".join(f":{name}" for name in columns)
         changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name != "id")
         self._database.execute(
@@ -463,100 +448,3 @@ def _script(statements: str, version: int) -> str:
 
 def _version_of(database: sqlite3.Connection) -> int:
     return int(database.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _columns(kept: Kept, record: Record, deleted: Deleted | None) -> dict[str, Any]:
-    origin = record.origin
-    generated = origin if isinstance(origin, GeneratedOrigin) else None
-    return {
-        "id": kept.number,
-        "path": kept.place,
-        "sha256": kept.sha256,
-        "media_type": kept.media_type,
-        "width": kept.width,
-        "height": kept.height,
-        "run": kept.run,
-        "kept_at": kept.kept_at.isoformat(),
-        "family": generated and generated.family,
-        "model_digest": generated and generated.model_digest,
-        "dataset_name": generated and generated.dataset_name,
-        "style": generated and generated.style,
-        "seed": generated and generated.seed,
-        "source_name": origin.name if isinstance(origin, FileOrigin) else None,
-        "enhancer": record.enhancement.enhancer,
-        "scale": record.enhancement.scale,
-        # In ASCII, which also holds what UTF-8 cannot: lone surrogates.
-        "record": json.dumps(record.model_dump(mode="json")),
-        "drift": record.drift,
-        "originality": generated and generated.originality,
-        "deleted_at": deleted and deleted.at.isoformat(),
-        "deleted_day": deleted and deleted.day,
-        "size": kept.size,
-    }
-
-
-def _kept(row: sqlite3.Row) -> Kept | None:
-    """What was kept; None where the row is damaged, or names a place outside the store."""
-    try:
-        return Kept(
-            number=row["id"],
-            place=row["path"],
-            sha256=row["sha256"],
-            size=row["size"],
-            media_type=row["media_type"],
-            width=row["width"],
-            height=row["height"],
-            run=row["run"],
-            kept_at=row["kept_at"],
-        )
-    except ValueError:
-        return None
-
-
-def _row(row: sqlite3.Row) -> Row | DamagedRow:
-    kept = _kept(row)
-    try:
-        record = Record.model_validate(json.loads(row["record"]))
-        deleted = None
-        if row["deleted_at"] is not None:
-            numbers, day = (row["id"],), row["deleted_day"] or 0
-            deleted = Deleted(numbers=numbers, at=row["deleted_at"], day=day)
-    except (ValueError, RecursionError):
-        kept = None
-    else:
-        if kept is not None:
-            return Row(kept, record, deleted)
-    return DamagedRow(row["id"], row["drift"], row["originality"])
-
-
-def _where(query: ResultQuery, cursor: str | None) -> tuple[str, dict[str, Any]]:
-    """The condition for all that a query asks, and what it is to be filled with."""
-    values = query.model_dump(include=set(_CONDITIONS), exclude_none=True)
-    conditions = [_CONDITIONS[name] for name in values]
-    if "numbers" in values:
-        values["numbers"] = json.dumps(values["numbers"])
-    for name in ("kept_after", "kept_before"):
-        if name in values:
-            values[name] = _in_utc(name, values[name])
-    if cursor is not None:
-        figure, number = read_cursor(query, cursor)
-        values |= {"after_id": number, "after": figure}
-        conditions.append(_after(query.sort_by, figure))
-    return " AND ".join([_DELETED[query.deleted], *conditions]), values
-
-
-def _after(column: str, figure: float | None) -> str:
-    """The condition for all that comes after a cursor."""
-    if column == "newest":
-        return "id < :after_id"
-    if figure is None:
-        return f"{column} IS NULL AND id < :after_id"
-    return f"({column} IS NULL OR {column} > :after OR {column} = :after AND id < :after_id)"
-
-
-def _in_utc(name: str, moment: datetime) -> str:
-    zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    try:
-        return zoned.astimezone(UTC).isoformat()
-    except OverflowError as error:
-        raise RefusedError(f"{name}: {moment} lies outside the years 1 to 9999") from error

@@ -69,9 +69,10 @@ _MAX_READ_BYTES = 2**30
 class LocalResultsStore:
     """Results of this machine. The port is `interfaces.iodt.ResultsStore`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, index: Index | None = None) -> None:
+        """Take the folder, and an index; without one, a SQLite database in the folder."""
         self._folder = folder
-        self._index: Index = SqliteIndex(folder / DATABASE)
+        self._index: Index = index or SqliteIndex(folder / DATABASE)
         self._journal = Journal(folder / JOURNAL)
         self._is_checked = self._is_swept = False
 
@@ -340,7 +341,7 @@ class LocalResultsStore:
         if num_missing := len(unlisted) + len(missing):
             _log.warning(
                 "%s: lacks %d results that were kept; `results doctor` takes them in",
-                self._folder / DATABASE,
+                self._index.name,
                 num_missing,
             )
         return None
@@ -348,7 +349,7 @@ class LocalResultsStore:
     def _check_store(self, position: Position, begun: Begun | None) -> None:
         if begun is not None and begun.store != position.store:
             raise DamagedIndexError(
-                f"{self._folder / DATABASE}: belongs to another store than {JOURNAL} beside it; "
+                f"{self._index.name}: belongs to another store than {JOURNAL} beside it; "
                 "`results doctor` makes it anew from the pictures"
             )
 
@@ -404,7 +405,9 @@ class LocalResultsStore:
     def _write_journal(self, position: Position) -> Position:
         """Write a lost or shortened journal anew, from the index."""
         _log.warning(
-            "%s: was lost or cut off; written anew from %s", self._folder / JOURNAL, DATABASE
+            "%s: was lost or cut off; written anew from %s",
+            self._folder / JOURNAL,
+            self._index.name,
         )
         known = History(position.store, position.generation + 1, position.last, position.days)
         history = doctor.history_of(self._index, known)

@@ -19,6 +19,7 @@ from components.results_store import LocalResultsStore, create, report_lines
 from interfaces.errors import AtelierError
 from interfaces.ics import ICS
 from interfaces.iodt import IODT, Rebuildable, RebuildReport, ResultQuery, StoredResult
+from tests.components.results_store.conftest import only_sqlite
 from tests.components.results_store.test_results_store import files_of, older_version
 from tests.helpers import make_file_origin, make_iedt, make_iodt
 
@@ -124,6 +125,7 @@ DAMAGES: list[Callable[[Path], None]] = [
 ]
 
 
+@only_sqlite
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_index_stops_with_advice_and_is_made_anew(
     damage: Callable[[Path], None], store: LocalResultsStore, tmp_path: Path
@@ -160,6 +162,7 @@ def test_a_damaged_index_stops_with_advice_and_is_made_anew(
     assert rebuilt(again).index_fault is None
 
 
+@only_sqlite
 @pytest.mark.parametrize("is_deleted", [True, False])
 def test_the_rollback_of_a_damaged_index_is_not_applied_to_the_new_one(
     is_deleted: bool, store: LocalResultsStore, tmp_path: Path
@@ -197,6 +200,7 @@ def test_a_sound_store_is_left_as_it_was(store: LocalResultsStore, tmp_path: Pat
     assert files_of(tmp_path) == files
 
 
+@only_sqlite
 @pytest.mark.parametrize("is_index_lost", [True, False])
 def test_thirty_deleted_ten_edited_five_foreign(
     is_index_lost: bool, store: LocalResultsStore, tmp_path: Path
@@ -243,6 +247,7 @@ def test_thirty_deleted_ten_edited_five_foreign(
     assert second.taken_in == second.restored == ()
 
 
+@only_sqlite
 def test_a_result_moved_inside_the_store_is_found_again(
     store: LocalResultsStore, tmp_path: Path
 ) -> None:
@@ -257,6 +262,7 @@ def test_a_result_moved_inside_the_store_is_found_again(
     assert moved == kept[3].model_copy(update={"path": place})
 
 
+@only_sqlite
 def test_damaged_rows_are_read_from_their_files(store: LocalResultsStore, tmp_path: Path) -> None:
     kept = fill(store)
     store.delete([6])
@@ -272,6 +278,7 @@ def test_damaged_rows_are_read_from_their_files(store: LocalResultsStore, tmp_pa
     assert create(tmp_path).count(ResultQuery(deleted="only")) == 1
 
 
+@only_sqlite
 def test_numbers_are_never_given_out_twice(store: LocalResultsStore, tmp_path: Path) -> None:
     kept = fill(store, 6)
     store.delete([kept[5].id, kept[4].id])
@@ -286,6 +293,7 @@ def test_numbers_are_never_given_out_twice(store: LocalResultsStore, tmp_path: P
     assert again.keep(next(pictures(1, first=3)), kept[3].run).id == 4
 
 
+@only_sqlite
 def test_what_was_deleted_stays_deleted(store: LocalResultsStore, tmp_path: Path) -> None:
     kept = fill(store, 6)
     store.delete([1, 2, 3, 4])
@@ -317,6 +325,7 @@ def age(folder: Path, version: int = 3) -> None:
     (folder / "results" / "results.journal").unlink()
 
 
+@only_sqlite
 @pytest.mark.parametrize("version", [1, 2, 3])
 def test_an_older_store_is_given_a_journal(
     version: int, store: LocalResultsStore, tmp_path: Path
@@ -335,6 +344,7 @@ def test_an_older_store_is_given_a_journal(
     assert again.keep(make_iodt(99), "run").id == kept[-1].id + 1
 
 
+@only_sqlite
 def test_an_older_store_that_lost_its_index_is_filled_from_the_files(
     store: LocalResultsStore, tmp_path: Path
 ) -> None:
@@ -360,6 +370,7 @@ def test_an_older_store_that_lost_its_index_is_filled_from_the_files(
     assert len(files_of(tmp_path)) == 15 + 8  # what is there already is not doubled
 
 
+@only_sqlite
 def test_an_older_copy_of_the_index_is_noticed_and_caught_up(
     store: LocalResultsStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -388,6 +399,7 @@ def journal_of(folder: Path) -> Path:
     return folder / "results" / "results.journal"
 
 
+@only_sqlite
 @pytest.mark.parametrize("damage", ["gone", "cut", "empty", "noise", "head"])
 def test_a_lost_journal_is_written_anew_from_the_index(
     damage: str, store: LocalResultsStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -415,6 +427,7 @@ def test_a_lost_journal_is_written_anew_from_the_index(
     assert create(tmp_path).count(ResultQuery(deleted="only")) == 1
 
 
+@only_sqlite
 def test_a_torn_last_line_is_nothing_and_a_damaged_one_costs_itself(
     store: LocalResultsStore, tmp_path: Path
 ) -> None:
@@ -525,6 +538,7 @@ def test_what_was_deleted_a_week_of_use_ago_is_purged(
     assert not kept.path.exists()
 
 
+@only_sqlite
 def test_days_of_use_survive_a_lost_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     kept = create(tmp_path).keep(next(pictures(1)), "run")
@@ -539,6 +553,7 @@ def test_days_of_use_survive_a_lost_index(tmp_path: Path, monkeypatch: pytest.Mo
 # ---------------------------------------------------------------- how long it takes
 
 
+@only_sqlite
 @pytest.mark.slow
 def test_a_thousand_results_are_made_anew_within_seconds(tmp_path: Path) -> None:
     store = create(tmp_path)

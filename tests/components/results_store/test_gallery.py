@@ -17,6 +17,7 @@ from components.results_store.journal import Kept
 from components.results_store.sqlite import SqliteIndex
 from interfaces.errors import AtelierError, NotFoundError
 from interfaces.iodt import IODT, ResultQuery, StoredResult
+from tests.components.results_store.conftest import only_sqlite
 from tests.components.results_store.test_results_store import older_version
 from tests.helpers import digest, make_iodt, make_origin, make_record
 
@@ -186,6 +187,7 @@ def test_an_empty_store_has_no_pages_and_is_not_made_by_asking(
     assert not (tmp_path / "results").exists()
 
 
+@only_sqlite
 def test_a_database_of_the_second_version_is_brought_up_to_date(
     store: LocalResultsStore, tmp_path: Path
 ) -> None:

@@ -22,6 +22,7 @@ from components.results_store import LocalResultsStore, create
 from interfaces.errors import AtelierError
 from interfaces.iodt import IODT, ResultQuery, StoredResult
 from interfaces.record import InputRecord
+from tests.components.results_store.conftest import only_sqlite
 from tests.helpers import (
     REPOSITORY,
     digest,
@@ -182,6 +183,7 @@ def _is_plain_everywhere(name: str) -> bool:
     )
 
 
+@only_sqlite
 def test_no_name_leaves_the_store(store: LocalResultsStore, tmp_path: Path) -> None:
     pictures = [make_iodt(number) for number in range(4)]
 
@@ -214,6 +216,7 @@ def test_another_opening_finds_the_same(store: LocalResultsStore, tmp_path: Path
     assert create(tmp_path).find(ResultQuery()) == kept[::-1]
 
 
+@only_sqlite
 def test_a_store_can_be_moved(store: LocalResultsStore, tmp_path: Path) -> None:
     image = make_iodt()
     store.keep(image, "run")
@@ -222,6 +225,7 @@ def test_a_store_can_be_moved(store: LocalResultsStore, tmp_path: Path) -> None:
     assert result.path.read_bytes() == image.data
 
 
+@only_sqlite
 def test_columns_are_typed_and_indexed(store: LocalResultsStore, tmp_path: Path) -> None:
     store.keep(make_iodt(2**40), "run")
     with sqlite3.connect(tmp_path / "results" / "results.sqlite") as database:
@@ -243,6 +247,7 @@ def test_text_in_a_query_is_only_text(store: LocalResultsStore) -> None:
     assert len(store.find(ResultQuery(run="run'; DROP TABLE results; --"))) == 1
 
 
+@only_sqlite
 def test_a_newer_store_is_refused(store: LocalResultsStore, tmp_path: Path) -> None:
     store.keep(make_iodt(), "run")
     with sqlite3.connect(tmp_path / "results" / "results.sqlite") as database:
@@ -252,6 +257,7 @@ def test_a_newer_store_is_refused(store: LocalResultsStore, tmp_path: Path) -> N
             look()
 
 
+@only_sqlite
 @pytest.mark.parametrize("damage", ["noise", "text", "torn"])
 def test_a_damaged_database_is_one_clear_line(
     damage: str, store: LocalResultsStore, tmp_path: Path
@@ -274,6 +280,7 @@ def test_a_damaged_database_is_one_clear_line(
         assert "\n" not in str(refusal.value)
 
 
+@only_sqlite
 def test_a_folder_in_the_place_of_the_database(store: LocalResultsStore, tmp_path: Path) -> None:
     (tmp_path / "results" / "results.sqlite").mkdir(parents=True)
     for look in (lambda: store.find(EVERYTHING), lambda: store.keep(make_iodt(), "run")):
@@ -281,6 +288,7 @@ def test_a_folder_in_the_place_of_the_database(store: LocalResultsStore, tmp_pat
             look()
 
 
+@only_sqlite
 def test_a_database_of_another_program(store: LocalResultsStore, tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     with sqlite3.connect(tmp_path / "results" / "results.sqlite") as database:
@@ -290,6 +298,7 @@ def test_a_database_of_another_program(store: LocalResultsStore, tmp_path: Path)
             look()
 
 
+@only_sqlite
 def test_a_database_that_was_never_filled(store: LocalResultsStore, tmp_path: Path) -> None:
     """A process killed between making the file and making its tables leaves it empty."""
     (tmp_path / "results").mkdir()
@@ -299,6 +308,7 @@ def test_a_database_that_was_never_filled(store: LocalResultsStore, tmp_path: Pa
     assert store.find(EVERYTHING) == [kept]
 
 
+@only_sqlite
 @pytest.mark.parametrize(
     "column,value",
     [
@@ -432,6 +442,7 @@ def test_find_gives_what_a_plain_filter_gives(store: LocalResultsStore) -> None:
     agrees()
 
 
+@only_sqlite
 def test_a_database_of_the_first_version_is_brought_up_to_date(
     store: LocalResultsStore, tmp_path: Path
 ) -> None:
@@ -482,6 +493,7 @@ def test_what_a_killed_process_left_is_removed(store: LocalResultsStore, tmp_pat
     assert all(path.read_bytes() == b"half a pict" for path in foreign)
 
 
+@only_sqlite
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
 def test_a_store_that_may_only_be_read(store: LocalResultsStore, tmp_path: Path) -> None:
     kept = store.keep(make_iodt(0), "run")

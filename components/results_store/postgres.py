@@ -1,0 +1,509 @@
+"""The index as tables of a PostgreSQL database, for several machines that write to one store.
+
+The files and the journal stay the truth. They lie on a file system that the machines share, and
+whoever writes holds the store's lock there; reading waits for nobody.
+"""
+
+import re
+import threading
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from components.results_store.columns import (
+    ORDERS,
+    Dialect,
+    columns_of,
+    condition,
+    kept_of,
+    row_of,
+)
+from components.results_store.index import (
+    DamagedIndexError,
+    DamagedRow,
+    Position,
+    Row,
+    Unlisted,
+    Writer,
+)
+from components.results_store.journal import Days, Deleted, Event, Kept, Purged, Restored
+from interfaces.errors import RefusedError, UnavailableError
+from interfaces.iodt import ResultQuery
+from interfaces.record import Record
+
+if TYPE_CHECKING:
+    import psycopg
+
+    _Connection = psycopg.Connection[dict[str, Any]]
+
+# Text is compared by its bytes, as SQLite does, whatever the database's own order.
+_FIRST = """
+CREATE TABLE results (
+    id BIGINT PRIMARY KEY,
+    path TEXT COLLATE "C" NOT NULL UNIQUE,
+    sha256 TEXT COLLATE "C" NOT NULL,
+    media_type TEXT COLLATE "C" NOT NULL,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    run TEXT COLLATE "C" NOT NULL,
+    kept_at TEXT COLLATE "C" NOT NULL,      -- ISO 8601, UTC
+    family TEXT COLLATE "C",
+    model_digest TEXT COLLATE "C",
+    dataset_name TEXT,
+    style TEXT COLLATE "C",
+    seed BIGINT,
+    source_name TEXT,
+    enhancer TEXT COLLATE "C" NOT NULL,
+    scale INTEGER NOT NULL,
+    record TEXT NOT NULL,                   -- JSON in ASCII; JSONB takes no lone surrogates
+    drift DOUBLE PRECISION,
+    originality DOUBLE PRECISION,
+    deleted_at TEXT COLLATE "C",            -- ISO 8601, UTC; NULL for what was not deleted
+    deleted_day BIGINT,
+    size BIGINT,
+    UNIQUE (run, sha256)
+);
+CREATE INDEX results_by_seed ON results (seed);
+CREATE INDEX results_by_model ON results (model_digest, seed);
+CREATE INDEX results_by_family ON results (family, style, id) WHERE deleted_at IS NULL;
+CREATE INDEX results_by_style ON results (style, id) WHERE deleted_at IS NULL;
+CREATE INDEX results_by_run ON results (run, id) WHERE deleted_at IS NULL;
+CREATE INDEX results_by_drift ON results ((drift IS NULL), drift, id DESC)
+    WHERE deleted_at IS NULL;
+CREATE INDEX results_by_originality ON results ((originality IS NULL), originality, id DESC)
+    WHERE deleted_at IS NULL;
+CREATE INDEX results_deleted ON results (deleted_at) WHERE deleted_at IS NOT NULL;
+CREATE TABLE position (
+    only_one INTEGER PRIMARY KEY CHECK (only_one = 1),
+    store TEXT NOT NULL,
+    generation BIGINT NOT NULL,
+    "offset" BIGINT NOT NULL,               -- bytes of the journal that this index accounts for
+    last BIGINT NOT NULL,                   -- highest number given out
+    days TEXT NOT NULL                      -- JSON
+);
+CREATE TABLE unlisted (
+    id BIGINT PRIMARY KEY,
+    path TEXT COLLATE "C" NOT NULL,
+    run TEXT COLLATE "C" NOT NULL,
+    sha256 TEXT COLLATE "C" NOT NULL,
+    kept TEXT NOT NULL,                     -- JSON
+    is_lost BOOLEAN NOT NULL,
+    UNIQUE (run, sha256)
+);
+CREATE INDEX unlisted_by_path ON unlisted (path);
+"""
+
+_MIGRATIONS = (_FIRST,)
+"""What leads from each version of the tables to the next; an empty database has version 0."""
+
+SCHEMA_VERSION = len(_MIGRATIONS)
+
+_DIALECT = Dialect(
+    among="id IN (SELECT value::bigint FROM json_array_elements_text(:numbers::json) AS a (value))",
+    longer_side="greatest(width, height)",
+)
+
+_MARK = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
+_LOCK = 4_715_226_081
+"""Number of the advisory lock under which the tables are brought up to date."""
+
+_MOST_IDLE = 8
+_REMEDY = "`results doctor` makes it anew from the pictures"
+
+
+class PostgresIndex:
+    """The port `components.results_store.index.Index` on a database of its own, or a schema of one.
+
+    `url` is libpq's: postgresql://host/database. The password comes from PGPASSWORD or ~/.pgpass.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Take a URL. Raises `RefusedError` where psycopg is missing or the URL has a password."""
+        if urlsplit(url).password is not None:
+            raise RefusedError(
+                "the index's URL holds a password; leave it out, and set PGPASSWORD or ~/.pgpass"
+            )
+        _psycopg()
+        self.name = url.partition("?")[0]
+        self._url = url
+        self._idle: list[_Connection] = []
+        self._lock = threading.Lock()
+
+    def exists(self) -> bool:
+        """Whether the database holds an index, damaged or not."""
+        with self._connected() as database:
+            return _version_of(database) > 0
+
+    def create(self) -> None:
+        """Make the tables where there are none."""
+        with self._connected() as database:
+            self._migrate(database)
+
+    def position(self) -> Position | None:
+        """How far the index has followed the journal; None: it never knew one."""
+        with self._reading() as database:
+            row = database.execute("SELECT * FROM position").fetchone()
+        if row is None:
+            return None
+        days = Days.model_validate_json(row["days"])
+        return Position(row["store"], row["generation"], row["offset"], row["last"], days)
+
+    @contextmanager
+    def writing(self) -> Generator[Writer]:
+        """Change the database, all or nothing."""
+        with self._reading() as database:
+            yield _PostgresWriter(database)
+
+    def rebuild(
+        self, rows: Iterable[Row], unlisted: Iterable[Unlisted], position: Position
+    ) -> str | None:
+        """Replace all rows in one transaction; see the port. Nothing is moved: None.
+
+        Raises `RefusedError` where the database holds the index of another store.
+        """
+        known = self._position_left()
+        if known is not None and known.store != position.store:
+            raise RefusedError(
+                f"{self.name}: holds the index of another store; name another database or schema"
+            )
+        with self._reading() as database:
+            database.execute("DELETE FROM results")
+            database.execute("DELETE FROM unlisted")
+            writer = _PostgresWriter(database)
+            for row in rows:
+                writer.list(row.kept, row.record, row.deleted)
+            for entry in unlisted:
+                writer.remember(entry.kept, entry.is_lost)
+            writer.place(position)
+        return None
+
+    def _position_left(self) -> Position | None:
+        """The position, with whole tables: damaged ones are dropped, missing ones made."""
+        try:
+            self._all("SELECT 1 FROM results UNION ALL SELECT 1 FROM unlisted LIMIT 1", {})
+            return self.position()
+        except DamagedIndexError:
+            with self._connected() as database:
+                database.execute("DROP TABLE IF EXISTS results, position, unlisted, schema_version")
+            self.create()
+            return None
+
+    def find(self, query: ResultQuery, cursor: str | None, limit: int) -> list[Row | DamagedRow]:
+        """The results that fit, in the query's order, after the cursor."""
+        where, values = condition(query, cursor, _DIALECT)
+        order = ORDERS[query.sort_by]
+        rows = self._all(
+            f"SELECT * FROM results WHERE {where} ORDER BY {order} LIMIT :limit",
+            values | {"limit": limit},
+        )
+        return [row_of(row) for row in rows]
+
+    def count(self, query: ResultQuery) -> int:
+        """Number of results that fit, whatever the limit."""
+        where, values = condition(query, None, _DIALECT)
+        return self._all(f"SELECT count(*) AS number FROM results WHERE {where}", values)[0][
+            "number"
+        ]
+
+    def numbers(self, query: ResultQuery) -> list[int]:
+        """Numbers of all results that fit, whatever the limit, in the query's order."""
+        where, values = condition(query, None, _DIALECT)
+        order = ORDERS[query.sort_by]
+        rows = self._all(f"SELECT id FROM results WHERE {where} ORDER BY {order}", values)
+        return [row["id"] for row in rows]
+
+    def get(self, number: int) -> Row | DamagedRow | None:
+        """One result, a deleted one too."""
+        if abs(number) >= 2**63:
+            return None
+        return self._one("id = :number", {"number": number})
+
+    def holding(self, run: str, sha256: str) -> Row | DamagedRow | Unlisted | None:
+        """The result of a run that has these bytes, listed or not."""
+        same = {"run": _storable(run), "sha256": sha256}
+        found = self._one("run = :run AND sha256 = :sha256", same)
+        if found is not None:
+            return found
+        rows = self._all("SELECT * FROM unlisted WHERE run = :run AND sha256 = :sha256", same)
+        return self._entry(rows[0]) if rows else None
+
+    def has_place(self, place: str) -> bool:
+        """Whether a result, listed or not, is kept at this place."""
+        found = self._all(
+            "SELECT 1 FROM results WHERE path = :place "
+            "UNION ALL SELECT 1 FROM unlisted WHERE path = :place",
+            {"place": _storable(place)},
+        )
+        return bool(found)
+
+    def seeds(self, run: str, model_digest: str, seeds: Sequence[int]) -> list[tuple[int, Kept]]:
+        """Which of these seeds a run has results of, oldest first; deleted ones too."""
+        rows = self._all(
+            "SELECT * FROM results WHERE run = :run AND model_digest = :model "
+            "AND seed = ANY(:seeds) ORDER BY id",
+            {"run": _storable(run), "model": model_digest, "seeds": list(seeds)},
+        )
+        return [(row["seed"], kept) for row in rows if (kept := kept_of(row)) is not None]
+
+    def marked(self, numbers: Sequence[int], is_deleted: bool) -> list[int]:
+        """Those of the numbers whose result is deleted, or is not."""
+        asked = [number for number in numbers if abs(number) < 2**63]
+        rows = self._all(
+            "SELECT id FROM results WHERE id = ANY(:asked) "
+            "AND (deleted_at IS NOT NULL) = :is_deleted ORDER BY id",
+            {"asked": asked, "is_deleted": is_deleted},
+        )
+        return [row["id"] for row in rows]
+
+    def expired(self, before: datetime, day: int) -> list[Kept]:
+        """What was deleted by a time and by a day of use."""
+        rows = self._all(
+            "SELECT * FROM results WHERE deleted_at <= :before AND deleted_day <= :day ORDER BY id",
+            {"before": before.isoformat(), "day": day},
+        )
+        return [kept for row in rows if (kept := kept_of(row)) is not None]
+
+    def rows(self) -> Iterator[Row | DamagedRow]:
+        """Every result, deleted ones too, by number; fetched a thousand at a time."""
+        with self._reading() as database, database.cursor(name="every_result") as cursor:
+            cursor.itersize = 1000
+            for row in cursor.execute("SELECT * FROM results ORDER BY id"):
+                yield row_of(row)
+
+    def unlisted(self) -> list[Unlisted]:
+        """What was kept, but has no record here."""
+        return [self._entry(row) for row in self._all("SELECT * FROM unlisted ORDER BY id", {})]
+
+    def _entry(self, row: dict[str, Any]) -> Unlisted:
+        try:
+            return Unlisted(Kept.model_validate_json(row["kept"]), row["is_lost"])
+        except ValueError as error:
+            raise DamagedIndexError(f"{self.name}: damaged; {_REMEDY}") from error
+
+    def _one(self, where: str, values: dict[str, Any]) -> Row | DamagedRow | None:
+        rows = self._all(f"SELECT * FROM results WHERE {where}", values)
+        return row_of(rows[0]) if rows else None
+
+    def _all(self, statement: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+        with self._reading() as database:
+            return database.execute(_marked(statement), _storable_values(values)).fetchall()
+
+    # ------------------------------------------------------------ the database
+
+    @contextmanager
+    def _reading(self) -> "Generator[_Connection]":
+        """A transaction on a database whose tables are there and up to date."""
+        with self._connected() as database:
+            version = _version_of(database)
+            if version == 0:
+                raise DamagedIndexError(f"{self.name}: holds no index of results; {_REMEDY}")
+            if version < SCHEMA_VERSION:
+                self._migrate(database)
+            if version > SCHEMA_VERSION:
+                raise RefusedError(
+                    f"{self.name}: written by a newer version of Atelier (schema {version}, this "
+                    f"one knows {SCHEMA_VERSION}); update Atelier"
+                )
+            yield database
+
+    def _migrate(self, database: "_Connection") -> None:
+        """Bring the tables up to this version, in order; whoever comes second finds it done."""
+        database.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        for version in range(_version_of(database), SCHEMA_VERSION):
+            database.execute(_MIGRATIONS[version])
+            if version == 0:
+                database.execute("CREATE TABLE schema_version (version INTEGER NOT NULL)")
+                database.execute("INSERT INTO schema_version VALUES (0)")
+            database.execute("UPDATE schema_version SET version = %s", (version + 1,))
+
+    @contextmanager
+    def _connected(self) -> "Generator[_Connection]":
+        """One transaction on a connection, which is kept for the next where it stays sound."""
+        psycopg = _psycopg()
+        try:
+            database = self._take()
+            try:
+                with database.transaction():
+                    yield database
+            finally:
+                self._give_back(database)
+        except psycopg.Error as error:
+            if error.sqlstate is None and isinstance(error, psycopg.ProgrammingError):
+                raise  # a defect of the statement, which no server has seen
+            raise self._explained(error) from error
+
+    def _take(self) -> "_Connection":
+        with self._lock:
+            while self._idle:
+                database = self._idle.pop()
+                if not database.closed:
+                    return database
+        psycopg = _psycopg()
+        return psycopg.connect(
+            self._url,
+            autocommit=True,  # the transactions are `_connected`'s own
+            row_factory=psycopg.rows.dict_row,
+            connect_timeout=10,
+            application_name="atelier",
+        )
+
+    def _give_back(self, database: "_Connection") -> None:
+        with self._lock:
+            if not database.closed and len(self._idle) < _MOST_IDLE:
+                self._idle.append(database)
+                return
+        database.close()
+
+    def _explained(self, error: "psycopg.Error") -> Exception:
+        psycopg = _psycopg()
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        damage = (psycopg.ProgrammingError, psycopg.IntegrityError, psycopg.DataError)
+        if isinstance(error, psycopg.errors.InsufficientPrivilege):
+            return UnavailableError(f"{self.name}: no permission ({said}); grant it to the user")
+        if isinstance(error, damage):
+            return DamagedIndexError(f"{self.name}: not a readable index ({said}); {_REMEDY}")
+        return UnavailableError(
+            f"{self.name}: cannot be reached ({said}); see that the server runs and try again"
+        )
+
+
+class _PostgresWriter:
+    """Changes to the database, inside a transaction."""
+
+    def __init__(self, database: "_Connection") -> None:
+        self._database = database
+
+    def apply(self, event: Event, record: Record | None = None) -> None:
+        """Follow one line of the journal; see `Writer`."""
+        match event:
+            case Kept() if record is not None:
+                self.list(event, record)
+            case Kept():
+                self._follow(event)
+            case Deleted():
+                self._mark(event.at.isoformat(), event.day, event.numbers)
+            case Restored():
+                self._mark(None, None, event.numbers)
+            case Purged():
+                for table in ("results", "unlisted"):
+                    self._do(
+                        f"DELETE FROM {table} WHERE id = ANY(:numbers)",
+                        {"numbers": list(event.numbers)},
+                    )
+            case _:
+                pass  # days are part of the position
+
+    def place(self, position: Position) -> None:
+        """Note how far the journal has been followed."""
+        self._do(
+            "INSERT INTO position VALUES (1, :store, :generation, :reached, :last, :days) "
+            "ON CONFLICT (only_one) DO UPDATE SET store = excluded.store, "
+            'generation = excluded.generation, "offset" = excluded."offset", '
+            "last = excluded.last, days = excluded.days",
+            {
+                "store": position.store,
+                "generation": position.generation,
+                "reached": position.offset,
+                "last": position.last,
+                "days": position.days.model_dump_json(),
+            },
+        )
+
+    def list(self, kept: Kept, record: Record, deleted: Deleted | None = None) -> None:
+        """Insert a result, or change the one of its number."""
+        columns = columns_of(kept, record, deleted)
+        names, marks = ", ".join(columns), ", ".join(f":{name}" for name in columns)
+        changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name != "id")
+        self._do(
+            f"INSERT INTO results ({names}) VALUES ({marks}) "
+            f"ON CONFLICT (id) DO UPDATE SET {changes}",
+            columns,
+        )
+        self._forget(kept)
+
+    def remember(self, kept: Kept, is_lost: bool) -> None:
+        """Note what was kept and has no record here."""
+        self._forget(kept)
+        self._do(
+            "INSERT INTO unlisted VALUES (:id, :path, :run, :sha256, :kept, :is_lost)",
+            {
+                "id": kept.number,
+                "path": kept.place,
+                "run": kept.run,
+                "sha256": kept.sha256,
+                "kept": kept.model_dump_json(),
+                "is_lost": is_lost,
+            },
+        )
+
+    def _forget(self, kept: Kept) -> None:
+        """Take a result out of what has no record."""
+        self._do(
+            "DELETE FROM unlisted WHERE id = :id OR run = :run AND sha256 = :sha256",
+            {"id": kept.number, "run": kept.run, "sha256": kept.sha256},
+        )
+
+    def _follow(self, kept: Kept) -> None:
+        """A line of the journal whose record is not at hand."""
+        known = self._do(
+            "SELECT id FROM results WHERE id = :id OR run = :run AND sha256 = :sha256",
+            {"id": kept.number, "run": kept.run, "sha256": kept.sha256},
+        ).fetchall()
+        if not known:
+            self.remember(kept, is_lost=False)
+        elif any(row["id"] == kept.number for row in known):
+            self._do(
+                "UPDATE results SET path = :path, deleted_at = NULL, deleted_day = NULL "
+                "WHERE id = :id AND NOT EXISTS "
+                "(SELECT 1 FROM results AS other WHERE other.path = :path AND other.id <> :id)",
+                {"path": kept.place, "id": kept.number},
+            )
+
+    def _mark(self, at: str | None, day: int | None, numbers: Sequence[int]) -> None:
+        self._do(
+            "UPDATE results SET deleted_at = :at, deleted_day = :day WHERE id = ANY(:numbers)",
+            {"at": at, "day": day, "numbers": list(numbers)},
+        )
+
+    def _do(self, statement: str, values: dict[str, Any]) -> "psycopg.Cursor[dict[str, Any]]":
+        return self._database.execute(_marked(statement), _storable_values(values))
+
+
+def _marked(statement: str) -> Any:
+    """`:name` => `%(name)s`, as psycopg marks what is filled in."""
+    return _MARK.sub(r"%(\1)s", statement)
+
+
+def _storable(text: str) -> str:
+    """Text without NUL, which PostgreSQL cannot hold; the record, in JSON, keeps it escaped."""
+    return text.replace("\0", "␀")
+
+
+def _storable_values(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _storable(value) if isinstance(value, str) else value
+        for name, value in values.items()
+    }
+
+
+def _version_of(database: "_Connection") -> int:
+    """Version of the tables; 0 where there are none."""
+    known = database.execute("SELECT to_regclass('schema_version') IS NOT NULL AS is_there")
+    row = known.fetchone()
+    if row is None or not row["is_there"]:
+        return 0
+    version = database.execute("SELECT version FROM schema_version").fetchone()
+    return version["version"] if version else 0
+
+
+def _psycopg() -> Any:
+    try:
+        import psycopg.rows
+    except ImportError as error:
+        raise RefusedError(
+            "an index in PostgreSQL needs psycopg, which is not installed: pip install "
+            "'atelier[postgres]'"
+        ) from error
+    return psycopg
