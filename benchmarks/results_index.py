@@ -5,17 +5,21 @@ one after the other. The PostgreSQL server is started here, with fsync on.
 """
 
 import os
+import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
+
 from components.results_store import VARIABLE, create
-from components.results_store.index import Index, Position, Row
+from components.results_store.index import Position, Row
 from components.results_store.journal import Days, Kept
 from components.results_store.postgres import PostgresIndex
 from components.results_store.sqlite import SqliteIndex
@@ -24,7 +28,7 @@ from tests.helpers import make_iodt, make_record
 from tests.postgres import fresh_schema, postgres_server
 
 _STYLES = ("waves", "night sky", "лес", "julia")
-_ROUNDS = 200
+_ROUNDS = 100
 
 QUERIES: dict[str, Callable[[int], ResultQuery]] = {
     "newest 60": lambda place: ResultQuery(limit=60),
@@ -93,35 +97,65 @@ def _keep(workspace: str, first: str, count: str) -> None:
         store.keep(make_iodt(seed), f"{seed % 16:04d}-run")
 
 
-def _rows(number: int) -> Iterable[Row]:
-    """Results of a thousand runs, in four styles and two sizes, without files."""
-    record, began = make_record(0), datetime(2026, 1, 1, tzinfo=UTC)
-    for place in range(1, number + 1):
-        origin = record.origin.model_construct(
-            **(dict(record.origin) | {"seed": place, "style": _STYLES[place % 4]})
-        )
-        changed = {"origin": origin, "drift": place * 7919 % 1_000_003 / 1e5}
-        yield Row(
-            Kept.model_construct(
-                number=place,
-                place=f"run/{place}.png",
-                sha256=f"{place:064x}",
-                size=1000,
-                media_type="image/png",
-                width=256 << place % 2,
-                height=256,
-                run=f"{place % 1000:04d}-run",
-                kept_at=began + timedelta(seconds=place),
-            ),
-            record.model_construct(**(dict(record) | changed)),
-        )
+def _row() -> Row:
+    """The one result that is multiplied."""
+    kept = Kept(
+        number=1,
+        place="run/1.png",
+        sha256=f"{1:064x}",
+        size=1000,
+        media_type="image/png",
+        width=256,
+        height=256,
+        run="0001-run",
+        kept_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    return Row(kept, make_record(0))
 
 
-def _search(name: str, index: Index, number: int) -> None:
+_MULTIPLY = """
+INSERT INTO results (id, path, sha256, media_type, width, height, run, kept_at, family,
+    model_digest, dataset_name, style, seed, enhancer, scale, record, drift, originality, size)
+SELECT n, 'run/' || n || '.png', {digest}, media_type, 256 * (1 + n % 2), 256,
+    {digits} || '-run', kept_at, family, model_digest, dataset_name,
+    CASE n % 4 WHEN 0 THEN 'waves' WHEN 1 THEN 'night sky' WHEN 2 THEN 'лес' ELSE 'julia' END,
+    n, enhancer, scale, record, n * 7919 % 1000003 / 100000.0, originality, size
+FROM results, {numbers} WHERE id = 1
+"""
+"""A thousand runs, four styles, two sizes; 7919 is prime, so that drifts are spread evenly."""
+
+
+def _fill(index: SqliteIndex | PostgresIndex, number: int) -> None:
+    """List this many results, multiplied in the database: of one record, without files."""
     index.create()
+    index.rebuild([_row()], [], Position("store", 0, 0, number, Days()))
+    if isinstance(index, SqliteIndex):
+        series = (
+            f"(WITH RECURSIVE s (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM s WHERE n < {number}) "
+            "SELECT n FROM s)"
+        )
+        with closing(sqlite3.connect(index.name)) as database, database:
+            database.execute(
+                _MULTIPLY.format(
+                    digest="printf('%064x', n)", digits="printf('%04d', n % 1000)", numbers=series
+                )
+            )
+        return
+    with psycopg.connect(index.url, autocommit=True) as database:
+        statement = _MULTIPLY.format(
+            digest="lpad(to_hex(n), 64, '0')",
+            digits="lpad((n % 1000)::text, 4, '0')",
+            numbers=f"generate_series(2, {number}::bigint) AS s (n)",
+        )
+        database.execute(statement.encode())
+        database.execute("VACUUM ANALYZE results")
+
+
+def _search(name: str, index: SqliteIndex | PostgresIndex, number: int) -> None:
     began = time.perf_counter()
-    index.rebuild(_rows(number), [], Position("store", 0, 0, number, Days()))
+    _fill(index, number)
     print(f"{name}: {number} rows listed in {time.perf_counter() - began:.0f} s", flush=True)
+    assert index.count(ResultQuery()) == number
     for what, query in QUERIES.items():
         times: list[float] = []
         for place in range(_ROUNDS):

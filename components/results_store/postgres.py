@@ -127,7 +127,7 @@ class PostgresIndex:
             )
         _psycopg()
         self.name = url.partition("?")[0]
-        self._url = url
+        self.url = url
         self._idle: list[_Connection] = []
         self._lock = threading.Lock()
 
@@ -342,7 +342,7 @@ class PostgresIndex:
                     return database
         psycopg = _psycopg()
         return psycopg.connect(
-            self._url,
+            self.url,
             autocommit=True,  # the transactions are `_connected`'s own
             row_factory=psycopg.rows.dict_row,
             connect_timeout=10,
