@@ -181,7 +181,10 @@ class SqliteIndex:
     def find(self, query: ResultQuery, cursor: str | None, limit: int) -> list[Row | DamagedRow]:
         """The results that fit; first their numbers, which an index has, then these rows alone."""
         where, values = condition(query, cursor, _DIALECT)
-        numbers = f"SELECT id FROM results WHERE {where} ORDER BY {ORDERS[query.sort_by]}"
+        # SQLite would sort every row by an index; without one it begins at the newest and stops.
+        is_plain = query.sort_by == "newest" and not set(values) - {"after_id", "after"}
+        table = "results NOT INDEXED" if is_plain and query.deleted != "only" else "results"
+        numbers = f"SELECT id FROM {table} WHERE {where} ORDER BY {ORDERS[query.sort_by]}"
         with self._reading() as database:
             found = database.execute(f"{numbers} LIMIT :limit", values | {"limit": limit})
             ids = [row["id"] for row in found]

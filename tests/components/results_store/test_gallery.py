@@ -4,6 +4,7 @@ import random
 import sqlite3
 import statistics
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -271,3 +272,29 @@ def test_fifty_thousand_results_are_searched_in_an_instant(tmp_path: Path) -> No
             cursor = "1000" if query.sort_by == "newest" else "1.5:1000"
             store.page(query, cursor)
             assert time.process_time() - began < 0.3, name
+
+
+@only_sqlite
+def test_the_newest_page_reads_no_more_than_it_shows(
+    store: LocalResultsStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sort of every row would make the first page slower the more there are."""
+    statements: list[str] = []
+    connect = sqlite3.connect
+
+    def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        database = connect(*arguments, **options)
+        database.set_trace_callback(statements.append)
+        return database
+
+    for seed in range(5):
+        store.keep(make_iodt(seed), "run")
+    monkeypatch.setattr(sqlite3, "connect", traced)
+    first = store.page(ResultQuery(limit=2))
+    store.page(ResultQuery(limit=2), first.next)
+    sought = [statement for statement in statements if statement.startswith("SELECT id FROM")]
+    assert len(sought) == 2
+    with closing(connect(tmp_path / "results" / "results.sqlite")) as database:
+        for statement in sought:
+            plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {statement}")]
+            assert not any("TEMP B-TREE" in step for step in plan), plan
