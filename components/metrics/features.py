@@ -10,18 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from components.common.checkpoints import load_weights
 from components.common.devices import pick_device
 from components.common.download import fetch, weights_cache
 from components.common.images import pixels_to_float
 from components.common.shipped import ENCODER
-from components.metrics import efficientnet, encoder, inception
+from components.common import encoder
+from components.metrics import efficientnet, inception
 from interfaces.errors import AtelierError
 from interfaces.measurement import Features
 from interfaces.progress import Progress, ProgressEvent, silent
-
-ENCODER_SHA256 = "2bfc52c2860891f99326bcf35286a0fd2d534f295526e2422576db4d01c740c9"
-"""The shipped encoder's digest: other weights are not it."""
 
 BATCH_SIZE = 32
 """Pictures computed at once: always this many, since a convolution's last bits depend on it."""
@@ -118,11 +115,10 @@ def inception_features(path: Path, device: str = "auto") -> FeatureNetwork:
 
 
 def embedded_features(
-    path: Path = ENCODER, sha256: str = ENCODER_SHA256, device: str = "auto"
+    path: Path = ENCODER, sha256: str = encoder.SHA256, device: str = "auto"
 ) -> FeatureNetwork:
     """Our own encoder (384 features) with weights of a known digest."""
-    module = encoder.Encoder()
-    module.load_state_dict(load_weights(path, sha256))
+    module = encoder.load_encoder(path, sha256)
     size = encoder.RESOLUTION
     return FeatureNetwork(
         name="embedded",

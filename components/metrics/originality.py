@@ -12,7 +12,7 @@ from torch import Tensor
 
 from components.common.checkpoints import save_weights
 from components.metrics.distances import Gaussian, nearest
-from components.metrics.features import ENCODER_SHA256
+from components.common.encoder import SHA256 as ENCODER_SHA256
 from interfaces.errors import AtelierError
 
 DIMENSIONS = 64

@@ -24,7 +24,10 @@ def main(trained: Path, packed: Path) -> None:
     model = IGME.open(trained)
     weights = load_weights(model.weights_path, model.weights_sha256)
     packed.mkdir(parents=True, exist_ok=True)
-    halved = {name: weight.half() for name, weight in weights.items()}
+    halved = {
+        name: weight.half() if weight.is_floating_point() else weight
+        for name, weight in weights.items()
+    }
     digest = save_weights(packed / model.weights_path.name, halved)
     write_bytes(packed / model.neighbours_path.name, model.neighbours_path.read_bytes())
     write_text(

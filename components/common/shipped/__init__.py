@@ -8,7 +8,10 @@ from pathlib import Path
 _HERE = Path(__file__).parent
 
 ENCODER = _HERE / "encoder.safetensors"
-"""Weights of `components.metrics.encoder.Encoder`."""
+"""Weights of `components.common.encoder.Encoder`."""
+
+REPRESENTATION = _HERE / "representation.safetensors"
+"""The projection of `components.common.encoder.Representation`."""
 
 ENLARGER = _HERE / "enlarger.safetensors"
 """Weights of the ×4 enlarger that the project trained itself."""

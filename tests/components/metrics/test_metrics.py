@@ -31,8 +31,9 @@ from components.metrics import (
 )
 from components.metrics import features as features_module
 from components.metrics.distances import Gaussian, frechet_distance
-from components.metrics.encoder import Encoder
-from components.metrics.features import ENCODER_SHA256, FeatureNetwork, embedded_features
+from components.common.encoder import SHA256 as ENCODER_SHA256
+from components.common.encoder import Encoder
+from components.metrics.features import FeatureNetwork, embedded_features
 from interfaces.errors import AtelierError
 from interfaces.measurement import FID_WEIGHTS_SHA256, Measurement
 from interfaces.progress import ProgressEvent, silent

@@ -6,10 +6,20 @@ training and for finding neighbours; they are no published FID.
 """
 
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from components.common.checkpoints import load_weights
+from components.common.shipped import ENCODER, REPRESENTATION
+
+SHA256 = "2bfc52c2860891f99326bcf35286a0fd2d534f295526e2422576db4d01c740c9"
+"""The shipped encoder's digest: other weights are not it."""
+
+REPRESENTATION_SHA256 = "5f587c9d144305280f594871d5a181e57415e6b19c77760d582de1bbcfb9ba7f"
+"""Digest of the shipped projection."""
 
 RESOLUTION = 64
 """Side of the pictures it looks at, pixels; others are resized first."""
@@ -64,3 +74,39 @@ class Encoder(nn.Module):
         """(N, 3, 64, 64) => (N, 384)."""
         pooled = [features.float().mean(dim=(2, 3)) for features in self.maps(images)]
         return torch.cat(pooled, dim=1) * self.scale
+
+
+def load_encoder(path: Path = ENCODER, sha256: str = SHA256) -> Encoder:
+    """The frozen encoder, with weights of a known digest."""
+    network = Encoder()
+    network.load_state_dict(load_weights(path, sha256))
+    return network.eval().requires_grad_(False)
+
+
+class Representation(nn.Module):
+    """What a picture is like, in 64 numbers: the encoder's features where paintings vary most.
+
+    The principal components of the features of the paintings that ship a model, each scaled to unit
+    variance over them (docs/shipped/make_representation.py).
+    """
+
+    mean: Tensor
+    projection: Tensor
+
+    SIZE = 64
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = load_encoder()
+        self.register_buffer("mean", torch.zeros(NUM_FEATURES))
+        self.register_buffer("projection", torch.zeros(NUM_FEATURES, self.SIZE))
+        known = load_weights(REPRESENTATION, REPRESENTATION_SHA256)
+        self.load_state_dict(known, strict=False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, S, S) in [-1, 1] => (N, SIZE), float32."""
+        if images.shape[2:] != (RESOLUTION, RESOLUTION):
+            size = (RESOLUTION, RESOLUTION)
+            images = F.interpolate(images, size, mode="bicubic", antialias=True).clamp(-1, 1)
+        return (self.encoder(images).float() - self.mean) @ self.projection
