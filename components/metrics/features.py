@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from components.common import encoder
 from components.common.devices import pick_device
 from components.common.download import fetch, weights_cache
 from components.common.images import pixels_to_float
 from components.common.shipped import ENCODER
-from components.common import encoder
 from components.metrics import efficientnet, inception
 from interfaces.errors import AtelierError
 from interfaces.measurement import Features

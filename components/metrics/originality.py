@@ -11,8 +11,8 @@ from safetensors.torch import load
 from torch import Tensor
 
 from components.common.checkpoints import save_weights
-from components.metrics.distances import Gaussian, nearest
 from components.common.encoder import SHA256 as ENCODER_SHA256
+from components.metrics.distances import Gaussian, nearest
 from interfaces.errors import AtelierError
 
 DIMENSIONS = 64

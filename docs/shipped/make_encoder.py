@@ -22,8 +22,8 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from components.common.checkpoints import save_weights
-from components.common.images import pixels_to_float
 from components.common.encoder import WIDTHS, Encoder
+from components.common.images import pixels_to_float
 from components.preprocessing import create as create_preprocessor
 from components.training_store import create as create_store
 from interfaces.ipdt import PreprocessingSettings

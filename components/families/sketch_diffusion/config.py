@@ -13,6 +13,7 @@ from interfaces.contract import is_none
 Conditioning = Literal["none", "noised_image", "radius_mask", "guided"]
 Schedule = Literal["sixteen", "continuous"]
 SamplerName = Literal["ddim", "ddpm", "dpmpp_2m"]
+RepresentationName = Literal["none", "embedded"]
 
 INTENSITIES = 16
 """Noise intensities of paper 004: 0 replaces the picture wholly, 15 is the weakest."""
@@ -83,6 +84,13 @@ class SketchDiffusionConfig(FamilyConfig):
         default=1_000_000,
         ge=1,
         description="Images over which the rate then falls to its final one (half a cosine).",
+    )
+    representation: RepresentationName = Field(
+        default="none",
+        description=(
+            "What the network is told of each picture besides its style: nothing, or what the "
+            "embedded encoder sees in it. New pictures then begin between two works learnt from."
+        ),
     )
     noise_shift: float = Field(
         default=1.0,
@@ -191,6 +199,16 @@ class Options(FamilyOptions):
         ge=0,
         le=20,
         description="guided: how strongly strokes are followed; 1: as learnt (3 if left out).",
+    )
+    representation_guidance: float | None = Field(
+        default=None,
+        ge=0,
+        le=20,
+        exclude_if=is_none,
+        description=(
+            "How strongly a picture follows the works it begins between; 1: as learnt (2 if left "
+            "out; for a model that was told what pictures are like)."
+        ),
     )
     radius: float | None = Field(
         default=None,

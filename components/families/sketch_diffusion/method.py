@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from components.common.efficientnet import load_lite0
+from components.common.encoder import Representation
 from components.families import drawing
 from components.families.augment import augment
 from components.families.draws import Draws
@@ -52,6 +53,7 @@ from components.families.sketch_diffusion.network import (
     residual_branches,
 )
 from components.families.sketch_diffusion.windows import over_windows
+from components.families.sketch_diffusion.works import MEMORISED
 from components.families.trainer import (
     FamilyTrainer,
     Machine,
@@ -66,6 +68,15 @@ SAMPLING_SHIFT = 3.0
 """Of a sampler's noise levels; measured in docs/studies/diffusion.md."""
 LARGEST_PAINTED = 256
 """Shorter side at which a picture is painted anew where no size was asked for, pixels."""
+REPRESENTATION_NOISE = 0.6
+"""Largest deviation of the noise over a representation in training, in units of its own."""
+REPRESENTATION_GUIDANCE = 2.0
+"""Measured in docs/studies/diffusion.md."""
+UNTOLD = 0.15
+"""Share of images learnt without their representation; of those shown strokes, `UNTOLD_DRAWN`."""
+UNTOLD_DRAWN = 0.5
+WORKS_STREAM = 0x5EED << 40
+"""Sets the random numbers that choose works apart from those of the noise."""
 WARP_CELLS = 4
 """Cells along a side between which lines are displaced independently."""
 
@@ -213,6 +224,10 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         if config.perceptual:
             perception = load_lite0().to(machine.device)
             self.perception = in_memory_format(perception, torch.channels_last)
+        self.represent: Representation | None = None
+        if config.representation != "none":
+            represent = Representation().to(machine.device)
+            self.represent = in_memory_format(represent, torch.channels_last)
         self.images_seen = 0
         self.learning_rate_scale = 1.0  # what the remedies change
 
@@ -229,16 +244,39 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         if self.config.conditioning == "radius_mask":
             noisy = masked(noisy, mask, self.denoiser.noise)
         styles = self.one_hot(labels) * self._kept(len(labels), self.config.style_dropout)
-        parts = parts_of(accumulate, images, noisy, t, styles, mask, hints)
+        codes = self._representations(images, labels, hints)
+        parts = parts_of(accumulate, images, noisy, t, styles, mask, hints, codes)
         with self.update("network", max_norm=LARGEST_GRADIENT):
             scalars = self.accumulate(parts, self._loss)
         self.images_seen += count
         return scalars
 
+    def _representations(self, images: Tensor, labels: Tensor, hints: Tensor) -> Tensor:
+        """What the network is told of the images, (N, 64), or (N, 0) where it is told nothing.
+
+        Under noise, so that it learns to take a point near a work too; none for a random share.
+        """
+        if self.represent is None or self.denoiser.works is None:
+            return images.new_zeros(len(images), 0)
+        codes = self.represent(images)
+        for rows in zip(*map(self.machine.ranks.gather, (codes, labels)), strict=True):
+            self.denoiser.works.remember(*rows)
+        deviation = REPRESENTATION_NOISE * self.machine.uniform(len(codes), 1)
+        is_drawn = hints.flatten(1).any(dim=1, keepdim=True)
+        is_told = self.machine.uniform(len(codes), 1) >= torch.where(is_drawn, UNTOLD_DRAWN, UNTOLD)
+        return (codes + deviation * self.machine.normal(*codes.shape)) * is_told
+
     def _loss(
-        self, images: Tensor, noisy: Tensor, t: Tensor, styles: Tensor, mask: Tensor, hints: Tensor
+        self,
+        images: Tensor,
+        noisy: Tensor,
+        t: Tensor,
+        styles: Tensor,
+        mask: Tensor,
+        hints: Tensor,
+        codes: Tensor,
     ) -> tuple[Tensor, Scalars]:
-        found = self.denoiser(noisy, t, styles, mask, hints)
+        found = self.denoiser(noisy, t, styles, mask, hints, codes)
         _, c_out, _ = estimate(1 + mask * (t[:, None, None, None] - 1))
         loss = ((found - images) / c_out).square().mean()
         weak = t <= self.config.perceptual_noise
@@ -309,10 +347,14 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         """As every family; residual branches that the other network lacks keep their first weights.
 
         Those change nothing: a deeper network goes on from where a shallower one was (Chen,
-        Goodfellow, Shlens 2015, arXiv 1511.05641).
+        Goodfellow, Shlens 2015, arXiv 1511.05641). The works that it learnt from are forgotten.
         """
         known = super().first_weights(weights, styles, config)
-        return {**residual_branches(self.denoiser), **known}
+        left = {f"works.{name}" for name in MEMORISED}
+        if self.denoiser.works is None:
+            left = {name for name in known if name.startswith("works.")}
+        kept = {name: weight for name, weight in known.items() if name not in left}
+        return {**residual_branches(self.denoiser), **kept}
 
 
 # ---------------------------------------------------------------- samplers
@@ -387,6 +429,18 @@ class Start:
     hints: Tensor
     """(1, 0 or 2, S, S)."""
     sketch_guidance: float = 1.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What each picture of a batch is to be, and how strongly that is followed."""
+
+    styles: Tensor
+    """(N, K)."""
+    codes: Tensor
+    """(N, 64): what it is to be like; rows of 0 for no such wish."""
+    guidance: float = 1.0
+    representation_guidance: float = 1.0
 
 
 class Sampler:
@@ -493,7 +547,8 @@ class Sampler:
             draws = torch.Generator().manual_seed(seed)
             draw = partial(self._noise_like, start.picture, draws)
             rows = style.to(self.device).expand(SAMPLING_BATCH, -1)
-            estimate = partial(self._denoise, rows, start, options.guidance)
+            wanted = Wanted(rows, self._no_codes(), options.guidance)
+            estimate = partial(self._denoise, wanted, start)
             denoise = partial(self._over_windows, estimate)
             tell = partial(_tell_after, request, done * num_steps, len(request.seeds) * num_steps)
             x = torch.lerp(start.picture.to(self.device), draw(), strength)
@@ -544,7 +599,8 @@ class Sampler:
             request.tell(steps_before + step, num_batches * num_steps)
 
         style = torch.cat([styles, styles.new_zeros(missing, styles.shape[1])]).to(self.device)
-        denoise = partial(self._denoise, style, start, request.options.guidance)
+        codes = self._codes(request, rows) if not start.hints.any() else self._no_codes()
+        denoise = partial(self._denoise, self._wanted(request.options, style, codes), start)
         x = torch.lerp(self._rows(start.picture), draw(), start.t)
         made = run_sampler(request.options.sampler, denoise, x, levels, draw, tell)
         return made.cpu()[: len(seeds)]
@@ -552,22 +608,53 @@ class Sampler:
     def _rows(self, shared: Tensor) -> Tensor:
         return shared.to(self.device).expand(SAMPLING_BATCH, -1, -1, -1)
 
-    def _denoise(self, style: Tensor, start: Start, guidance: float, x: Tensor, t: float) -> Tensor:
+    def _no_codes(self) -> Tensor:
+        return torch.zeros(SAMPLING_BATCH, Representation.SIZE, device=self.device)
+
+    def _codes(self, request: Request[Options], rows: slice) -> Tensor:
+        """What each picture is to be like, by its seed alone; nothing where no work is known."""
+        codes = self._no_codes()
+        if self.network.works is None:
+            return codes
+        pairs = zip(request.seeds[rows], request.styles[rows], strict=True)
+        for row, (seed, style) in enumerate(pairs):
+            # Another stream than the noise's, which stays what it is without works.
+            rng = torch.Generator().manual_seed(seed ^ WORKS_STREAM)
+            codes[row] = self.network.works.draw(style, rng)
+        return codes
+
+    def _wanted(self, options: Options, styles: Tensor, codes: Tensor) -> Wanted:
+        strength = options.representation_guidance
+        if self.network.works is None and strength is not None:
+            raise ValueError(
+                "representation_guidance: this model was not told what pictures are like; leave "
+                "it out"
+            )
+        if not codes.any():
+            strength = 1.0
+        strength = REPRESENTATION_GUIDANCE if strength is None else strength
+        return Wanted(styles, codes, options.guidance, strength)
+
+    def _denoise(self, wanted: Wanted, start: Start, x: Tensor, t: float) -> Tensor:
         """The estimate of x0, guided.
 
-        Classifier-free guidance: Ho, Salimans 2022, arXiv 2207.12598, eq. 6, for style and strokes
-        apart: away from what each alone would lack.
+        Classifier-free guidance: Ho, Salimans 2022, arXiv 2207.12598, eq. 6, for style, works and
+        strokes apart: away from what each alone would lack.
         """
+        style, codes, guidance = wanted.styles, wanted.codes, wanted.guidance
         mask, hints = self._rows(start.mask), self._rows(start.hints)
         if self.config.conditioning == "radius_mask":
             x = masked(x, mask, self.network.noise)
         level = torch.full((SAMPLING_BATCH,), t, device=self.device)
-        x0 = found = self.network(x, level, style, mask, hints)
+        x0 = found = self.network(x, level, style, mask, hints, codes)
         if guidance != 1:
-            without = self.network(x, level, torch.zeros_like(style), mask, hints)
+            without = self.network(x, level, torch.zeros_like(style), mask, hints, codes)
             x0 = x0 + (guidance - 1) * (found - without)
+        if wanted.representation_guidance != 1:
+            without = self.network(x, level, style, mask, hints)
+            x0 = x0 + (wanted.representation_guidance - 1) * (found - without)
         if start.sketch_guidance != 1:
-            without = self.network(x, level, style, mask, torch.zeros_like(hints))
+            without = self.network(x, level, style, mask, torch.zeros_like(hints), codes)
             x0 = x0 + (start.sketch_guidance - 1) * (found - without)
         return x0.clamp(-1, 1)
 
@@ -614,7 +701,10 @@ def build_graphs(
     }
     if not network.num_hints:
         return {"model": Graph(_Unguided(network), inputs)}
-    return {"model": Graph(network, inputs | {"hints": ("N", network.num_hints, side, side)})}
+    inputs["hints"] = ("N", network.num_hints, side, side)
+    if network.works is not None:
+        inputs["codes"] = ("N", Representation.SIZE)
+    return {"model": Graph(network, inputs)}
 
 
 METHOD = Method(Trainer, Denoiser, Sampler, build_graphs)

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from components.families.port import Shape
 from components.families.sketch_diffusion.config import SketchDiffusionConfig
+from components.families.sketch_diffusion.works import Works
 
 EMBEDDING = 256
 FREQUENCIES = 16
@@ -143,23 +144,34 @@ class Denoiser(nn.Module):
         # through to be taken away.
         self.last = nn.Conv2d(widths[0], 3 * area, 3, padding=1)
         self.register_buffer("noise", _constant_noise(shape.resolution))
+        self.works = Works(EMBEDDING) if config.representation != "none" else None
 
     def forward(
-        self, noisy: Tensor, t: Tensor, styles: Tensor, mask: Tensor, hints: Tensor
+        self,
+        noisy: Tensor,
+        t: Tensor,
+        styles: Tensor,
+        mask: Tensor,
+        hints: Tensor,
+        codes: Tensor | None = None,
     ) -> Tensor:
         """Pictures under noise => estimates of x0 (N, 3, S, S), float32.
 
         `noisy` (N, 3, S, S) is (1-t) x0 + t ε where `mask` (N, 1, S, S) is 1, `t` (N,) in (0, 1];
         elsewhere it holds nothing of x0. `styles` (N, K): rows summing to 1, or 0 for any style.
-        `hints` (N, H, S, S): what is shown of the strokes, all 0 for none; H is 0 or 2.
+        `hints` (N, H, S, S): what is shown of the strokes, all 0 for none; H is 0 or 2. `codes`
+        (N, 64): what the pictures are like, rows of 0 or None for no such word.
         """
         level = 1 + mask * (t[:, None, None, None] - 1)
         c_skip, c_out, c_in = estimate(level)
         inputs = torch.cat([noisy * c_in, hints], dim=1)
-        return c_skip * noisy + c_out * self._improve(inputs, t, styles).float()
+        return c_skip * noisy + c_out * self._improve(inputs, t, styles, codes).float()
 
-    def _improve(self, inputs: Tensor, t: Tensor, styles: Tensor) -> Tensor:
-        embedding = F.silu(self.level(waves(t)) + self.style(styles))
+    def _improve(self, inputs: Tensor, t: Tensor, styles: Tensor, codes: Tensor | None) -> Tensor:
+        told = self.level(waves(t)) + self.style(styles)
+        if self.works is not None and codes is not None:
+            told = told + self.works(codes)
+        embedding = F.silu(told)
         embedding = F.silu(self.embedding(embedding))
         features = F.pixel_unshuffle(inputs, self.patch)
         features = self.stem(features.contiguous(memory_format=torch.channels_last))
@@ -210,17 +222,20 @@ def initialise(network: Denoiser, rng: torch.Generator) -> None:
                 nn.init.zeros_(module.bias)
     nn.init.normal_(network.style.weight, generator=rng)
     for module in network.modules():
-        if isinstance(module, Block | Attention | Denoiser):
+        if isinstance(module, Block | Attention | Denoiser | Works):
             nn.init.zeros_(module.last.weight)
         if isinstance(module, Block):
             nn.init.zeros_(module.modulation.weight)
 
 
 def residual_branches(network: Denoiser) -> dict[str, Tensor]:
-    """The weights of all blocks and attentions, by their names in the network."""
+    """The weights of all that adds to what is there, by their names in the network.
+
+    Blocks, attentions, and the layers that tell what a picture is like.
+    """
     return {
         f"{place}.{name}": weight
         for place, module in network.named_modules()
-        if isinstance(module, Block | Attention)
+        if isinstance(module, Block | Attention | Works)
         for name, weight in module.state_dict().items()
     }

@@ -376,7 +376,12 @@ def test_only_weak_noise_adds_the_perceptual_distance(monkeypatch: pytest.Monkey
     plain, mine = trainer(), trainer(perceptual=2.0, perceptual_noise=0.5)
     images, noisy = torch.rand(2, 4, 3, SIDE, SIDE).unbind(0)
     t = torch.tensor([0.25, 0.5, 0.75, 1.0])
-    others = (all_styles(4), torch.ones(4, 1, SIDE, SIDE), torch.zeros(4, 2, SIDE, SIDE))
+    others = (
+        all_styles(4),
+        torch.ones(4, 1, SIDE, SIDE),
+        torch.zeros(4, 2, SIDE, SIDE),
+        torch.zeros(4, 0),
+    )
     found = plain.denoiser(noisy, t, *others)
     wanted = 2 * perceptual_distance(Halves(), found, images)[:2].sum() / 4
     assert wanted > 0.01

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from components.common.checkpoints import load_weights, save_weights
 from components.common.download import DownloadError
+from components.common.encoder import SHA256 as ENCODER_SHA256
+from components.common.encoder import Encoder
 from components.common.images import float_to_pixels, pixels_to_float
 from components.common.vision import import_torchvision
 from components.metrics import (
@@ -31,8 +33,6 @@ from components.metrics import (
 )
 from components.metrics import features as features_module
 from components.metrics.distances import Gaussian, frechet_distance
-from components.common.encoder import SHA256 as ENCODER_SHA256
-from components.common.encoder import Encoder
 from components.metrics.features import FeatureNetwork, embedded_features
 from interfaces.errors import AtelierError
 from interfaces.measurement import FID_WEIGHTS_SHA256, Measurement
