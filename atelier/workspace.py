@@ -13,9 +13,8 @@ from components.common.durable import sweep, write_text
 from components.common.remote_models import fetch_model
 from components.common.shipped import SHIPPED_MODELS, find_shipped
 from components.families import FAMILIES
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, NotFoundError
 from interfaces.igme import IGME
-from interfaces.offers import NoSuchOfferError
 from interfaces.places import Url, place_of
 
 _log = logging.getLogger("atelier")
@@ -79,9 +78,9 @@ class Workspace:
         return [folder for _, folder in sorted(numbered, reverse=True)]
 
     def training_folder(self, run: str) -> Path:
-        """What a run's training leaves. Raises `NoSuchOfferError` for what is no run's name."""
+        """What a run's training leaves. Raises `NotFoundError` for what is no run's name."""
         if Path(run).name != run or run in ("", ".", ".."):
-            raise NoSuchOfferError(f"run {run[:80]!r}: there is none")
+            raise NotFoundError(f"run {run[:80]!r}: there is none")
         return self.runs / run / "training"
 
     # ------------------------------------------------------------ models
@@ -127,7 +126,7 @@ class Workspace:
     def set_default(self, name: str | None) -> None:
         """Take this model where none is named; None: go by the order of `default_folders` again.
 
-        Raises `NoSuchOfferError` where no model here has that name.
+        Raises `NotFoundError` where no model here has that name.
         """
         if name is None:
             self._default.unlink(missing_ok=True)
@@ -136,7 +135,7 @@ class Workspace:
             if is_named(known, name) and (folder / "model.json").exists():
                 write_text(self._default, f"{known}\n")
                 return
-        raise NoSuchOfferError(f"model {name[:80]}: there is none here; `models list` names them")
+        raise NotFoundError(f"model {name[:80]}: there is none here; `models list` names them")
 
     def find_model(self, name: str | None = None, given: Iterable[str] = ()) -> IGME:
         """A model by its folder or URL, by its run or as adopted; 'shipped' is the project's own.
@@ -159,14 +158,14 @@ class Workspace:
         )
 
     def model_of_id(self, model_id: str) -> IGME:
-        """A model by the first 16 digits of its digest. Raises `NoSuchOfferError`."""
+        """A model by the first 16 digits of its digest. Raises `NotFoundError`."""
         models = [model for _, model in self.models()]
         # Of an earlier version's digests, only where no model has that one now.
         for digest_of in (lambda model: (model.digest,), lambda model: model.digests):
             for model in models:
                 if any(digest.startswith(model_id) for digest in digest_of(model)):
                     return model
-        raise NoSuchOfferError(
+        raise NotFoundError(
             f"model {model_id}: there is none; one that was trained further has another id"
         )
 

@@ -7,12 +7,9 @@ from typing import Annotated, Literal, Protocol, runtime_checkable
 from pydantic import Field, JsonValue, SerializeAsAny, computed_field
 
 from interfaces.contract import Message
-from interfaces.errors import NotFoundError, RefusedError, UnavailableError
+from interfaces.errors import RefusedError
 from interfaces.orders import Lane, Order
 from interfaces.progress import ProgressEvent
-
-NoSuchJobError = NotFoundError
-BusyError = UnavailableError
 
 
 class JobStateError(RefusedError):
@@ -106,14 +103,14 @@ class JobEvent(Message):
 class JobQueue(Protocol):
     """What the page and the API do with jobs. Every change is on disk when the call returns.
 
-    Raises `NoSuchJobError` where there is no such job.
+    Raises `NotFoundError` where there is no such job.
     """
 
     def submit(self, order: Order, key: str | None = None) -> Job:
         """Put an order at the end of the queue.
 
         The same `key` again gives the job that it gave before, so that a client may try again.
-        Raises `BusyError` where the queue is full.
+        Raises `UnavailableError` where the queue is full.
         """
         ...
 

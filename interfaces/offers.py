@@ -7,12 +7,9 @@ from typing import Literal, Protocol, runtime_checkable
 from pydantic import Field, JsonValue
 
 from interfaces.contract import Message
-from interfaces.errors import NotFoundError
 from interfaces.igme import IGME
 from interfaces.itdt import ITDT, CollectionChoices
 from interfaces.orders import CollectionId, ModelId, UploadId
-
-NoSuchOfferError = NotFoundError
 
 
 class Upload(Message):
@@ -85,7 +82,7 @@ class Uploads(Protocol):
         ...
 
     def get(self, upload_id: str) -> Upload:
-        """What is known of it. Raises `NoSuchOfferError` where there is none."""
+        """What is known of it. Raises `NotFoundError` where there is none."""
         ...
 
     def with_digest(self, sha256: str) -> list[Upload]:
@@ -93,11 +90,11 @@ class Uploads(Protocol):
         ...
 
     def path(self, upload_id: str) -> Path:
-        """Where it lies. Raises `NoSuchOfferError` where there is none."""
+        """Where it lies. Raises `NotFoundError` where there is none."""
         ...
 
     def remove(self, upload_id: str) -> None:
-        """Remove it for good. Raises `NoSuchOfferError` where there is none."""
+        """Remove it for good. Raises `NotFoundError` where there is none."""
         ...
 
 
@@ -110,15 +107,15 @@ class Catalogue(Protocol):
         ...
 
     def model(self, model_id: str) -> IGME:
-        """A model. Raises `NoSuchOfferError` where there is none of that digest."""
+        """A model. Raises `NotFoundError` where there is none of that digest."""
         ...
 
     def rename_model(self, model_id: str, title: str) -> None:
-        """Call a model so. Raises `NoSuchOfferError`."""
+        """Call a model so. Raises `NotFoundError`."""
         ...
 
     def set_default_model(self, model_id: str | None) -> None:
-        """Propose this model first; None: the project's own. Raises `NoSuchOfferError`."""
+        """Propose this model first; None: the project's own. Raises `NotFoundError`."""
         ...
 
     def delete_model(self, model_id: str) -> None:
@@ -126,7 +123,7 @@ class Catalogue(Protocol):
         ...
 
     def restore_model(self, model_id: str) -> None:
-        """Bring a deleted model back. Raises `NoSuchOfferError`."""
+        """Bring a deleted model back. Raises `NotFoundError`."""
         ...
 
     def collections(self) -> list[CollectionOffer]:
@@ -134,7 +131,7 @@ class Catalogue(Protocol):
         ...
 
     def collection_data(self, collection_id: str) -> str:
-        """What `CollectionSettings.data` is to be. Raises `NoSuchOfferError`."""
+        """What `CollectionSettings.data` is to be. Raises `NotFoundError`."""
         ...
 
     def gather(self, name: str, pictures: Iterable[tuple[str, str]]) -> CollectionOffer:
@@ -146,11 +143,11 @@ class Catalogue(Protocol):
         ...
 
     def name_collection(self, path: str) -> CollectionOffer:
-        """Offer a folder or archive of this machine. Raises `NoSuchOfferError`."""
+        """Offer a folder or archive of this machine. Raises `NotFoundError`."""
         ...
 
     def inspected(self, collection_id: str) -> ITDT:
-        """What an inspection found, before choices. Raises `NoSuchOfferError` before one."""
+        """What an inspection found, before choices. Raises `NotFoundError` before one."""
         ...
 
     def choices(self, collection_id: str) -> CollectionChoices:
@@ -166,5 +163,5 @@ class Catalogue(Protocol):
         ...
 
     def grid(self, run: str, images_seen: int) -> bytes:
-        """A sample grid as PNG. Raises `NoSuchOfferError` where there is none."""
+        """A sample grid as PNG. Raises `NotFoundError` where there is none."""
         ...

@@ -22,10 +22,10 @@ from components.common.shipped import SHIPPED_MODELS
 from components.families import FAMILIES
 from components.training import TrainingFolder
 from components.training_store import choices_place, read_choices, write_choices
-from interfaces.errors import AtelierError, RefusedError
+from interfaces.errors import AtelierError, NotFoundError, RefusedError
 from interfaces.igme import IGME
 from interfaces.itdt import ITDT, CollectionChoices
-from interfaces.offers import CollectionOffer, ModelOffer, NoSuchOfferError, TrainingView
+from interfaces.offers import CollectionOffer, ModelOffer, TrainingView
 
 _EMBEDDED = "embedded"
 _MOST_ROWS = 2000
@@ -77,15 +77,15 @@ class WorkspaceCatalogue:
         ]
 
     def model(self, model_id: str) -> IGME:
-        """A model. Raises `NoSuchOfferError` where there is none of that digest."""
+        """A model. Raises `NotFoundError` where there is none of that digest."""
         return self._workspace.model_of_id(model_id)
 
     def rename_model(self, model_id: str, title: str) -> None:
-        """Call a model so. Raises `NoSuchOfferError`."""
+        """Call a model so. Raises `NotFoundError`."""
         self._notes.rename(self.model(model_id).digest, title)
 
     def set_default_model(self, model_id: str | None) -> None:
-        """Propose this model first; None: the project's own. Raises `NoSuchOfferError`."""
+        """Propose this model first; None: the project's own. Raises `NotFoundError`."""
         name = None if model_id is None else self._named(model_id)[0]
         self._workspace.set_default(name)
 
@@ -99,7 +99,7 @@ class WorkspaceCatalogue:
             self._workspace.set_default(None)
 
     def restore_model(self, model_id: str) -> None:
-        """Bring a deleted model back. Raises `NoSuchOfferError`."""
+        """Bring a deleted model back. Raises `NotFoundError`."""
         self._notes.mark(self.model(model_id).digest, is_deleted=False)
 
     def purge_models(self, older_than: timedelta) -> int:
@@ -111,7 +111,7 @@ class WorkspaceCatalogue:
         for name, model in self._workspace.models():
             if model.digest.startswith(model_id):
                 return name, model
-        raise NoSuchOfferError(f"model {model_id[:40]}: there is none")
+        raise NotFoundError(f"model {model_id[:40]}: there is none")
 
     # ------------------------------------------------------------ collections
 
@@ -133,7 +133,7 @@ class WorkspaceCatalogue:
         return offers
 
     def collection_data(self, collection_id: str) -> str:
-        """What `CollectionSettings.data` is to be. Raises `NoSuchOfferError`."""
+        """What `CollectionSettings.data` is to be. Raises `NotFoundError`."""
         if collection_id == _EMBEDDED:
             return _EMBEDDED
         if len(collection_id) == 32:
@@ -143,7 +143,7 @@ class WorkspaceCatalogue:
         for data in self._sources(self._inspected()):
             if _id_of(data) == collection_id:
                 return data
-        raise NoSuchOfferError(f"collection {collection_id[:40]}: there is none")
+        raise NotFoundError(f"collection {collection_id[:40]}: there is none")
 
     def gather(self, name: str, pictures: Iterable[tuple[str, str]]) -> CollectionOffer:
         """A folder of uploaded pictures, by style; see the port."""
@@ -175,7 +175,7 @@ class WorkspaceCatalogue:
         """A folder or archive of this machine, remembered; see the port."""
         place = Path(path).expanduser().absolute()
         if not place.exists():
-            raise NoSuchOfferError(f"{path}: no such folder or archive")
+            raise NotFoundError(f"{path}: no such folder or archive")
         named = [line for line in self._named_places() if line != str(place)]
         write_text(self._named_file, "\n".join([*named, str(place)]) + "\n")
         return _collection(_id_of(str(place)), place.name, self._inspected().get(str(place)))
@@ -187,7 +187,7 @@ class WorkspaceCatalogue:
             if found.source == data and not found.choices:
                 message = json.loads(read_regular(path))
                 return ITDT.model_validate(message | {"manifest": str(path.parent)})
-        raise NoSuchOfferError(f"collection {collection_id}: not inspected yet; see its report")
+        raise NotFoundError(f"collection {collection_id}: not inspected yet; see its report")
 
     def choices(self, collection_id: str) -> CollectionChoices:
         """What a person chose for its pictures."""
@@ -198,7 +198,7 @@ class WorkspaceCatalogue:
         known = {image.name for image in self.inspected(collection_id).images()}
         strangers = sorted(set(choices.pictures) - known)
         if strangers:
-            raise NoSuchOfferError(f"{strangers[0][:80]}: not in this collection")
+            raise NotFoundError(f"{strangers[0][:80]}: not in this collection")
         write_choices(self._choices_place(collection_id), choices)
 
     def _choices_place(self, collection_id: str) -> Path:
@@ -264,10 +264,10 @@ class WorkspaceCatalogue:
         )
 
     def grid(self, run: str, images_seen: int) -> bytes:
-        """A sample grid as PNG. Raises `NoSuchOfferError` where there is none."""
+        """A sample grid as PNG. Raises `NotFoundError` where there is none."""
         path = TrainingFolder(self._workspace.training_folder(run)).grid(images_seen)
         if not path.is_file() or path.is_symlink():
-            raise NoSuchOfferError(f"run {run}: no sample grid at {images_seen} images")
+            raise NotFoundError(f"run {run}: no sample grid at {images_seen} images")
         return path.read_bytes()
 
 

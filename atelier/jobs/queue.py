@@ -17,17 +17,21 @@ from typing import Any
 
 from pydantic import JsonValue, TypeAdapter
 
-from interfaces.errors import AtelierError, DamagedError, RefusedError, UnavailableError
+from interfaces.errors import (
+    AtelierError,
+    DamagedError,
+    NotFoundError,
+    RefusedError,
+    UnavailableError,
+)
 from interfaces.jobs import (
     ENDED,
-    BusyError,
     EventKind,
     Job,
     JobEvent,
     JobProgress,
     JobState,
     JobStateError,
-    NoSuchJobError,
     StopKind,
 )
 from interfaces.orders import Lane, Order
@@ -186,7 +190,7 @@ class SQLiteJobQueue:
                 "SELECT count(*), max(place) FROM jobs WHERE state = 'waiting'"
             ).fetchone()
             if waiting >= MOST_WAITING:
-                raise BusyError(f"busy: {waiting} jobs wait already; try again later")
+                raise UnavailableError(f"busy: {waiting} jobs wait already; try again later")
             job_id = database.execute(
                 "INSERT INTO jobs (key, orders, state, place, created_at, lane) "
                 "VALUES (?, ?, 'waiting', ?, ?, ?)",
@@ -564,7 +568,7 @@ def _row_of(database: sqlite3.Connection, job_id: int) -> sqlite3.Row:
     if abs(job_id) < 2**63:  # what SQLite can ask for
         row = database.execute(_SELECT + "WHERE id = ?", (job_id,)).fetchone()
     if row is None:
-        raise NoSuchJobError(f"job {job_id}: there is none")
+        raise NotFoundError(f"job {job_id}: there is none")
     return row
 
 

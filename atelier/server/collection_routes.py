@@ -9,9 +9,9 @@ from pydantic import Field, StringConstraints, model_validator
 from atelier.gallery import CollectionFindings, examine
 from atelier.server.answers import Answer
 from atelier.server.backend import Backend
-from interfaces.errors import RefusedError
+from interfaces.errors import NotFoundError, RefusedError
 from interfaces.itdt import CollectionChoices
-from interfaces.offers import CollectionOffer, NoSuchOfferError
+from interfaces.offers import CollectionOffer
 from interfaces.orders import UploadId
 
 _Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
@@ -102,4 +102,4 @@ def _add_thumbnails(router: APIRouter, backend: Backend) -> None:
                 if data is not None:
                     headers = {"Cache-Control": "private, max-age=3600"}
                     return Response(data, media_type="image/webp", headers=headers)
-        raise NoSuchOfferError(f"picture {number}: there is none that can be shown")
+        raise NotFoundError(f"picture {number}: there is none that can be shown")

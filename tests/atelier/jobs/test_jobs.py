@@ -36,11 +36,10 @@ from atelier.workspace import Workspace
 from components.common.durable import sha256_of, write_text
 from components.common.shipped import SHIPPED_MODELS
 from components.results_store import create as create_store
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, NotFoundError, UnavailableError
 from interfaces.igme import IGME
 from interfaces.iodt import ResultQuery, StoredResult
-from interfaces.jobs import BusyError, Job, JobProgress, JobStateError, NoSuchJobError
-from interfaces.offers import NoSuchOfferError
+from interfaces.jobs import Job, JobProgress, JobStateError
 from interfaces.orders import Order
 from interfaces.progress import ProgressEvent
 from interfaces.ui import Choices
@@ -221,7 +220,7 @@ def test_a_full_queue_says_that_it_is_busy(
     monkeypatch.setattr("atelier.jobs.queue.MOST_WAITING", 3)
     for _ in range(3):
         queue.submit(order())
-    with pytest.raises(BusyError, match="busy: 3 jobs"):
+    with pytest.raises(UnavailableError, match="busy: 3 jobs"):
         queue.submit(order())
     queue.take(1)
     assert queue.submit(order()).position == 3
@@ -231,7 +230,7 @@ def test_a_full_queue_says_that_it_is_busy(
 def test_there_is_no_such_job(queue: SQLiteJobQueue, number: int) -> None:
     queue.submit(order())
     for ask in (queue.get, queue.results, queue.resume, lambda n: queue.stop(n, "now")):
-        with pytest.raises(NoSuchJobError):
+        with pytest.raises(NotFoundError):
             ask(number)
 
 
@@ -810,7 +809,7 @@ def test_no_name_and_no_id_becomes_a_path(name: str) -> None:
         "uploads", f"{upload.id}.png", f"{upload.id}.json"
     }  # fmt: skip
     for strange in (name, f"../uploads/{upload.id}", upload.id.upper() + "x"):
-        with pytest.raises(NoSuchOfferError):
+        with pytest.raises(NotFoundError):
             uploads.path(strange)
 
 
@@ -842,7 +841,7 @@ def test_the_projects_own_models_are_offered(catalogue: WorkspaceCatalogue) -> N
     assert [offer.is_default for offer in offers] == [True, False]
     for offer in offers:
         assert (catalogue.model(offer.id).directory / "model.json").exists()
-    with pytest.raises(NoSuchOfferError):
+    with pytest.raises(NotFoundError):
         catalogue.model("f" * 16)
 
 
@@ -863,7 +862,7 @@ def test_a_trained_model_is_taken_only_where_chosen_and_a_damaged_one_not_listed
     assert place.find_model().directory == SHIPPED_MODELS["shipped-sketch"]
     place.set_default("0001")
     assert [offer.is_default for offer in catalogue.models()] == [True, False, False]
-    with pytest.raises(NoSuchOfferError):
+    with pytest.raises(NotFoundError):
         place.set_default("no such model")
     place.set_default(None)
     assert [offer.is_default for offer in catalogue.models()] == [False, True, False]
@@ -920,7 +919,7 @@ def test_collections_that_were_offered_or_used_are_known_by_ids(
     assert str(mine) not in offer.model_dump_json()
     assert catalogue.collection_data(offer.id) == str(mine)
     for strange in ("0" * 16, "0" * 32, "/etc", ".."):
-        with pytest.raises(NoSuchOfferError):
+        with pytest.raises(NotFoundError):
             catalogue.collection_data(strange)
 
 
@@ -939,5 +938,5 @@ def test_a_trainings_curves_are_columns(catalogue: WorkspaceCatalogue, tmp_path:
     assert view.grids == [64]
     assert catalogue.grid("0001-a", 64) == b"png"
     for strange in ("../runs/0001-a", "..", "", "/etc"):
-        with pytest.raises(NoSuchOfferError):
+        with pytest.raises(NotFoundError):
             catalogue.training(strange)
