@@ -91,7 +91,12 @@ def _checked(
 ) -> Tensor:
     """Decode a file that may be anything; what is wrong with it comes as one line."""
     with foreign(str(path)):
-        return read(open_upright(data, MAX_PIXELS), side)
+        image = open_upright(data, MAX_PIXELS)
+        image.load()
+    try:
+        return read(image, side)
+    except ValueError as error:
+        raise AtelierError(f"{path}: {error}") from error
 
 
 def _sketch(image: Image.Image, side: int) -> Tensor:

@@ -202,7 +202,7 @@ def test_what_cannot_be_asked_for_is_one_line(cyclegan: IGME, folder: Path, tmp_
 
     assert "no model here" in refused("--model=nowhere")
     shipped = refused("--model=shipped")
-    assert "a r3gan model makes nothing of a person's own picture" in shipped
+    assert "a r3gan model cannot read pictures" in shipped
     assert "cyclegan" in shipped
     assert "there are night, day" in refused("--model=turner", "--style=noon")
     assert "count: `rework` makes one picture a file" in refused("--model=turner", "--count=2")

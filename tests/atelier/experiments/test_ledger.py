@@ -355,8 +355,8 @@ def test_advice_names_the_quickest_the_smallest_and_the_most_steerable() -> None
 
 def test_advice_does_not_tell_apart_what_the_spread_does_not() -> None:
     near = [row("a", (0.9, 1.1)), row("b", (1.0, 1.3)), row("c", (5.0, 5.1))]
-    assert "a, 1 s for a picture of 64×64 (not told apart from b)" in advice(near)[0]
-    assert "not told apart" not in advice([near[0], near[2]])[0]
+    assert "a, 1 s for a picture of 64×64 (not distinguishable from b)" in advice(near)[0]
+    assert "not distinguishable" not in advice([near[0], near[2]])[0]
 
 
 def test_advice_warns_where_sizes_differ() -> None:
@@ -391,7 +391,7 @@ def of_quality(*measurements: Measurement) -> str:
 def test_quality_is_ranked_only_where_it_was_measured_alike() -> None:
     assert of_quality(distance(3.0), distance(2.0)).startswith("For quality: m1 before m0;")
     overlapping = of_quality(distance(2.05), distance(2.0))
-    assert overlapping.startswith("For quality: m1 (not told apart from m0) before")
+    assert overlapping.startswith("For quality: m1 (not distinguishable from m0) before")
     other: dict[str, Any] = {"dataset_digest": digest("photographs")}
     assert "no two of them" in of_quality(distance(3.0), distance(2.0, **other))
     assert "fewer than two" in of_quality(distance(3.0))

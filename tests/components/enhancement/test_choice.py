@@ -111,7 +111,9 @@ def test_a_quicker_network_takes_over_in_one_line_and_is_recorded(
     assert record.weights_from == f"the {BEST}+the {QUICK}"
     assert record.second_sha256 not in (None, record.weights_sha256)
     (line,) = caplog.messages
-    assert both in line and "saves about" in line and f"--enhancer {BEST}" in line
+    assert f"{BEST} and {QUICK}" in line
+    assert f"{BEST} alone would take about" in line
+    assert f"--enhancer {BEST}" in line
     named = settings.model_copy(update={"enhancer": both})  # as whoever makes it again names it
     (again,) = enhancer.enhance([make_igdt(1, 8)], named)
     assert np.array_equal(again.images, result.images)
