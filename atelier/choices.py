@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import settings
-from components.common.names import canonical
+from components.common.names import place_among
 from components.common.remote_models import fetch_model
 from components.common.shipped import SHIPPED_MODELS, find_shipped
 from components.families import FAMILIES
@@ -211,7 +211,7 @@ def check_request(
             )
         if style is None or styles is None:
             continue
-        if canonical(style) not in map(canonical, styles):
+        if place_among(style, styles) is None:
             raise AtelierError(
                 f"generate.{field}: {style!r} is unknown; there are {', '.join(styles)}"
             )

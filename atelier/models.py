@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from atelier.workspace import Workspace
-from components.common.names import canonical
+from components.common.names import place_among
 from components.common.shipped import SHIPPED_MODELS
 from components.families import FAMILIES
 from interfaces.errors import NotFoundError, RefusedError
@@ -59,7 +59,7 @@ def why_not(model: IGME, request: IGS) -> str:
     for style in filter(None, (request.style, request.towards_style)):
         if not family.is_conditional:
             return f"a {family.name} model cannot be asked for a style"
-        if canonical(style) not in map(canonical, model.styles):
+        if place_among(style, model.styles) is None:
             return f"knows no style {style!r}, but {', '.join(model.styles)}"
     return ""
 

@@ -1,6 +1,7 @@
 """Names from outside, such as those of files and styles: compared and shown alike everywhere."""
 
 import unicodedata
+from collections.abc import Sequence
 
 from interfaces.errors import one_line
 
@@ -12,6 +13,23 @@ def canonical(name: str) -> str:
     meant as the same name.
     """
     return unicodedata.normalize("NFC", name)
+
+
+def place_among(name: str, known: Sequence[str]) -> int | None:
+    """Where a name that a person typed stands among known ones; None where it does not.
+
+    As it is spelled, or else regardless of case, and of spaces, hyphens and underscores, where one
+    name alone is meant by that.
+    """
+    for key in (canonical, _loose):
+        places = [place for place, one in enumerate(known) if key(one) == key(name)]
+        if len(places) == 1:
+            return places[0]
+    return None
+
+
+def _loose(name: str) -> str:
+    return canonical(name).casefold().replace("_", " ").replace("-", " ").strip()
 
 
 def printable(name: str) -> str:

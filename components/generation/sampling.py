@@ -17,7 +17,7 @@ from components.common.checkpoints import load_weights
 from components.common.devices import pick_device
 from components.common.durable import sha256_of
 from components.common.images import float_to_pixels
-from components.common.names import canonical
+from components.common.names import place_among
 from components.common.shortage import is_out_of_memory
 from components.families import FAMILIES, AnyFamily
 from components.families.port import FamilyOptions, FamilySampler, Request, Shape
@@ -86,6 +86,7 @@ def _check(model: IGME, settings: IGS) -> _Checked:
     options = _checked_options(family, settings)
     settings = _with_style_in_words(model, family, settings)
     style = _style_of(model, family, settings)
+    settings = _with_the_models_spelling(model, settings)
     return _Checked(family, options, settings, style, open_inputs(settings))
 
 
@@ -317,13 +318,24 @@ def _style_of(model: IGME, family: AnyFamily, settings: IGS) -> Tensor | None:
     return style
 
 
+def _with_the_models_spelling(model: IGME, settings: IGS) -> IGS:
+    """The settings with the styles as the model spells them, which records say."""
+    named = {field: getattr(settings, field) for field in ("style", "towards_style")}
+    spelled = {
+        field: model.styles[_place_of(model, name)]
+        for field, name in named.items()
+        if name is not None
+    }
+    return settings.model_copy(update=spelled)
+
+
 def _place_of(model: IGME, style: str) -> int:
-    known = [canonical(name) for name in model.styles]
-    if canonical(style) not in known:
+    place = place_among(style, model.styles)
+    if place is None:
         raise AtelierError(
             f"style {style!r}: this model does not know it; it knows {', '.join(model.styles)}"
         )
-    return known.index(canonical(style))
+    return place
 
 
 def _load(model: IGME, family: AnyFamily, device_name: str) -> FamilySampler[Any]:

@@ -96,3 +96,8 @@ def test_a_text_is_no_sketch(model: IGME, tmp_path: Path) -> None:
     path.write_text("a drawing of a house")
     with pytest.raises(AtelierError, match=r"sketch\.png: not an image of a known format"):
         painted(model, path, "0")
+
+
+def test_a_style_typed_in_another_way_is_recorded_as_the_model_spells_it(model: IGME) -> None:
+    (batch,) = LocalGenerator().generate(model, IGS(style="ukiyo-e", count=1, options={"steps": 1}))
+    assert batch.origins[0].style == "Ukiyo_e"
