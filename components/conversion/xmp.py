@@ -141,7 +141,7 @@ def packet(
     about = next((d.attrib[_ABOUT] for d in rdf if _ABOUT in d.attrib), "")
     ours = ElementTree.SubElement(rdf, _DESCRIPTION, {_ABOUT: about})
     for name, value in own.items():
-        ElementTree.SubElement(ours, name).text = value
+        ElementTree.SubElement(ours, name).text = _for_xml(value)
     root = ElementTree.Element(f"{{{_META}}}xmpmeta")
     root.append(rdf)
     return (_BEGIN + ElementTree.tostring(root, encoding="unicode") + _END).encode("utf-8")
@@ -172,9 +172,9 @@ def _own(record: Record, settings: ICS, declared: str | None) -> dict[str, str]:
         said[_SOURCE_TYPE] = value
     said |= _ai_system(record)
     if isinstance(record.origin, GeneratedOrigin) and record.origin.prompt is not None:
-        said[_AI_PROMPT] = _for_xml(record.origin.prompt)
+        said[_AI_PROMPT] = record.origin.prompt
     if settings.prompt_writer is not None and not settings.publish:
-        said[_AI_WRITER] = _for_xml(settings.prompt_writer)
+        said[_AI_WRITER] = settings.prompt_writer
     if settings.forbid_training:
         said[_DATA_MINING] = _NO_TRAINING
     # JSON in ASCII escapes what XML cannot hold: control characters, lone surrogates.

@@ -323,11 +323,14 @@ def test_pillow_reads_the_packet(name: str, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("name", FORMATS)
 def test_text_that_neither_xml_nor_utf_8_can_hold_comes_back(name: str, tmp_path: Path) -> None:
     odd = {"quotes": "\"'<&>]]>", "controls": "\0\x01\x1b\r\n\t\x7f\ufffe", "half": "\ud800 \udcff"}
-    origin = make_origin().model_copy(update={"options": odd, "style": "Кіт 🐈 \u202e"})
-    result = convert(make_iedt(1).model_copy(update={"origins": (origin,)}), format=name)
+    told = {"options": odd, "style": "Кіт 🐈 \u202e", "prompt": odd["half"]}
+    origin = make_origin().model_copy(update=told | {"family": odd["controls"]})
+    enhancement = make_enhancement().model_copy(update={"enhancer": odd["controls"]})
+    changed = {"origins": (origin,), "enhancement": enhancement}
+    result = convert(make_iedt(1).model_copy(update=changed), format=name)
     (tmp_path / "x").write_bytes(result.data)
     assert read_record(tmp_path / "x") == as_claimed(result.record)
-    assert result.record.origin == origin
+    assert (result.record.origin, result.record.enhancement) == (origin, enhancement)
 
 
 def test_a_record_that_another_program_wrote_as_an_attribute_is_read(tmp_path: Path) -> None:
