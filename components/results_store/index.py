@@ -138,8 +138,8 @@ class Index(Protocol):
         """The result of a run that has these bytes, listed or not."""
         ...
 
-    def has_place(self, place: str) -> bool:
-        """Whether a result, listed or not, is kept at this place."""
+    def at(self, places: Sequence[str]) -> dict[str, Row | DamagedRow | Unlisted]:
+        """The results, listed or not, that are kept at these places, by place."""
         ...
 
     def seeds(self, run: str, model_digest: str, seeds: Sequence[int]) -> list[tuple[int, Kept]]:

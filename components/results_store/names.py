@@ -1,5 +1,6 @@
 """Names of files: from what a person or a record calls a thing to a place inside the store."""
 
+import re
 from collections.abc import Generator
 from itertools import count
 from pathlib import Path, PureWindowsPath
@@ -38,6 +39,13 @@ def places(folder: str, stem: str, sha256: str, suffix: str) -> Generator[str]:
     yield f"{folder}/{stem}-{sha256[:8]}{suffix}"
     for number in count(2):
         yield f"{folder}/{stem}-{sha256[:8]}-{number}{suffix}"
+
+
+def is_form(name: str, stem: str, suffix: str) -> bool:
+    """Whether a file's name is one that `places` gives a stem, whatever digest and number."""
+    apart = name.removeprefix(stem).removesuffix(suffix)
+    is_framed = name == stem + apart + suffix
+    return is_framed and re.fullmatch("(-[0-9a-f]{8}(-[0-9]+)?)?", apart) is not None
 
 
 def is_place(text: str) -> bool:

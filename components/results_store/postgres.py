@@ -229,14 +229,15 @@ class PostgresIndex:
         rows = self._all("SELECT * FROM unlisted WHERE run = :run AND sha256 = :sha256", same)
         return self._entry(rows[0]) if rows else None
 
-    def has_place(self, place: str) -> bool:
-        """Whether a result, listed or not, is kept at this place."""
-        found = self._all(
-            "SELECT 1 FROM results WHERE path = :place "
-            "UNION ALL SELECT 1 FROM unlisted WHERE path = :place",
-            {"place": _storable(place)},
+    def at(self, places: Sequence[str]) -> dict[str, Row | DamagedRow | Unlisted]:
+        """The results, listed or not, that are kept at these places, by place."""
+        asked = {"places": list(places)}
+        rows, entries = (
+            self._all(f"SELECT * FROM {table} WHERE path = ANY(:places)", asked)
+            for table in ("results", "unlisted")
         )
-        return bool(found)
+        unlisted = {row["path"]: self._entry(row) for row in entries}
+        return unlisted | {row["path"]: row_of(row) for row in rows}
 
     def seeds(self, run: str, model_digest: str, seeds: Sequence[int]) -> list[tuple[int, Kept]]:
         """Which of these seeds a run has results of, oldest first; deleted ones too."""

@@ -219,15 +219,18 @@ class SqliteIndex:
         found = self._one("run = ? AND sha256 = ?", run, sha256)
         return found or self._unlisted("run = ? AND sha256 = ?", run, sha256)
 
-    def has_place(self, place: str) -> bool:
-        """Whether a result, listed or not, is kept at this place."""
+    def at(self, places: Sequence[str]) -> dict[str, Row | DamagedRow | Unlisted]:
+        """The results, listed or not, that are kept at these places, by place."""
+        asked = (json.dumps(list(places)),)
         with self._reading() as database:
-            found = database.execute(
-                "SELECT 1 FROM results WHERE path = :place "
-                "UNION ALL SELECT 1 FROM unlisted WHERE path = :place",
-                {"place": place},
+            rows, entries = (
+                database.execute(
+                    f"SELECT * FROM {table} WHERE path IN (SELECT value FROM json_each(?))", asked
+                ).fetchall()
+                for table in ("results", "unlisted")
             )
-            return found.fetchone() is not None
+        unlisted = {row["path"]: self._entry(row) for row in entries}
+        return unlisted | {row["path"]: row_of(row) for row in rows}
 
     def seeds(self, run: str, model_digest: str, seeds: Sequence[int]) -> list[tuple[int, Kept]]:
         """Which of these seeds a run has results of, oldest first; deleted ones too."""

@@ -2,7 +2,8 @@
 
 The order of writing is the promise: first the file, whole, under its final name; then its line in
 the journal; then its row in the index. A kill between the first two leaves a file that the next
-`keep` of the same image adopts; between the last two, a number that it takes up again.
+`keep` of the same image adopts; between the last two, a number that it takes up again. The image
+is the same under another signature too: whoever makes a signed picture again signs it anew.
 """
 
 import hashlib
@@ -42,6 +43,7 @@ from components.results_store.names import (
     DATABASE,
     JOURNAL,
     folder_of,
+    is_form,
     places,
     stem_of,
     storable,
@@ -87,31 +89,64 @@ class LocalResultsStore:
         """
         run = storable(run)
         with self._changing() as position:
-            known = self._index.holding(run, image.sha256)
-            place = self._place_of(known, image, run)
+            known, place = self._known(image, run)
             if not self._holds(place, image):
                 write_bytes(self._folder / place, image.data)
-            if isinstance(known, Row) and known.kept.place == place and not known.deleted:
+            if isinstance(known, Row) and _is_listed(known, place, image):
                 return self._result(known)
             kept = _kept(known, place, image, run, position.last + 1)
             self._commit(position, [*_today(position), kept], image.record)
         return self._result(Row(kept, image.record))
 
-    def _place_of(self, known: Row | DamagedRow | Unlisted | None, image: IODT, run: str) -> str:
-        """Where the image lies, or is to lie: its seed or name; digest and number keep it apart.
+    def _known(self, image: IODT, run: str) -> tuple[Row | DamagedRow | Unlisted | None, str]:
+        """What the index knows of the image, and where it lies or is to lie."""
+        known = self._index.holding(run, image.sha256)
+        if known is None:
+            used = self._used_places(image, run)
+            entries = self._index.at(used)
+            for place in used:
+                if self._is_unfinished(entries.get(place), place, image, run):
+                    return entries.get(place), place
+        return known, self._place_of(known, image, run)
 
-        A file that lies there without a row and holds the same, whoever signed it, is the image
-        itself, from a process that was killed before it wrote the row: the new one takes its place.
-        """
+    def _place_of(self, known: Row | DamagedRow | Unlisted | None, image: IODT, run: str) -> str:
+        """A place for the image: its seed or name; digest and number keep it apart."""
         if isinstance(known, Row | Unlisted) and self._can_hold(known.kept.place, image):
             return known.kept.place
         stem = stem_of(image.record.origin, run)
         for place in places(folder_of(run), stem, image.sha256, image.suffix):
-            if self._index.has_place(place):
-                continue
-            if self._can_hold(place, image) or self._is_twin(place, image):
+            if self._can_hold(place, image) and not self._index.at([place]):
                 return place
         raise AssertionError("unreachable: the places never end")
+
+    def _used_places(self, image: IODT, run: str) -> list[str]:
+        """Where the image may lie under another signature, the best place first."""
+        folder, stem = folder_of(run), stem_of(image.record.origin, run)
+        best = f"{stem}{image.suffix}"
+        others: list[str] = []
+        if os.path.lexists(self._folder / folder / best):  # else none of them was needed
+            names = (path.name for path in (self._folder / folder).iterdir())
+            others = sorted(n for n in names if n != best and is_form(n, stem, image.suffix))
+        return [f"{folder}/{name}" for name in (best, *others)]
+
+    def _is_unfinished(
+        self, entry: Row | DamagedRow | Unlisted | None, place: str, image: IODT, run: str
+    ) -> bool:
+        """Whether a place is that of the same image, signed otherwise, and lacks row or file.
+
+        What is whole stays as it is, and so does its signature.
+        """
+        if entry is None:
+            return self._is_twin(place, image)
+        if isinstance(entry, DamagedRow) or entry.kept.run != run:
+            return False
+        if isinstance(entry, Unlisted):
+            return self._is_twin(place, image)
+        # An unsigned picture that is made again has the same bytes, so this is another. A record
+        # leaves `sign` out where the picture is signed.
+        is_signed = image.record.conversion.get("sign", True) is True
+        is_gone = not os.path.lexists(self._folder / place)
+        return is_signed and is_gone and entry.record == image.record
 
     def _can_hold(self, place: str, image: IODT) -> bool:
         """Whether nothing lies there, not even a link to nowhere, or the image itself does."""
@@ -421,6 +456,12 @@ class LocalResultsStore:
             for folder in (self._folder, *self._folder.iterdir()):
                 sweep(folder)
             self._is_swept = True
+
+
+def _is_listed(known: Row, place: str, image: IODT) -> bool:
+    """Whether a row already says all of the image, and is not hidden."""
+    kept = known.kept
+    return (kept.place, kept.sha256) == (place, image.sha256) and not known.deleted
 
 
 def _kept(

@@ -4,7 +4,7 @@ import random
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -41,11 +41,10 @@ def pictures(number: int, first: int = 0, side: int = 8, name: str = "") -> Iter
         yield from create_converter(Path()).convert([batch], ICS(format="webp"))
 
 
-def fill(store: LocalResultsStore, number: int = 12) -> list[StoredResult]:
-    """Results of two runs and of none."""
-    return [
-        store.keep(image, RUNS[place % len(RUNS)]) for place, image in enumerate(pictures(number))
-    ]
+def fill(store: LocalResultsStore, images: int | Sequence[IODT] = 12) -> list[StoredResult]:
+    """Results of two runs and of none: that number of new pictures, or the given ones."""
+    given = pictures(images) if isinstance(images, int) else images
+    return [store.keep(image, RUNS[place % len(RUNS)]) for place, image in enumerate(given)]
 
 
 def rebuilt(store: LocalResultsStore) -> RebuildReport:
@@ -205,7 +204,8 @@ def test_a_sound_store_is_left_as_it_was(store: LocalResultsStore, tmp_path: Pat
 def test_thirty_deleted_ten_edited_five_foreign(
     is_index_lost: bool, store: LocalResultsStore, tmp_path: Path
 ) -> None:
-    kept = fill(store, 100)
+    images = list(pictures(100))
+    kept = fill(store, images)
     rng = random.Random(0)
     gone, edited = (chosen := rng.sample(kept, 40))[:30], chosen[30:]
     for result in gone:
@@ -240,8 +240,7 @@ def test_thirty_deleted_ten_edited_five_foreign(
     number = again.keep(next(pictures(1, first=500)), "run").id
     assert number == kept[-1].id + 1
     # A picture that is made again has its old number, in the place of the lost one.
-    image = next(pictures(1, first=kept.index(gone[0])))
-    assert again.keep(image, gone[0].run) == gone[0]
+    assert again.keep(images[kept.index(gone[0])], gone[0].run) == gone[0]
     second = rebuilt(again)
     assert {found.number for found in second.lost} == {result.id for result in gone[1:]}
     assert second.taken_in == second.restored == ()
@@ -280,7 +279,8 @@ def test_damaged_rows_are_read_from_their_files(store: LocalResultsStore, tmp_pa
 
 @only_sqlite
 def test_numbers_are_never_given_out_twice(store: LocalResultsStore, tmp_path: Path) -> None:
-    kept = fill(store, 6)
+    images = list(pictures(6))
+    kept = fill(store, images)
     store.delete([kept[5].id, kept[4].id])
     assert store.purge(timedelta(0)) == 2
     kept[3].path.unlink()
@@ -290,7 +290,7 @@ def test_numbers_are_never_given_out_twice(store: LocalResultsStore, tmp_path: P
     again = create(tmp_path)
     assert again.find(EVERYTHING) == kept[2::-1]
     assert again.keep(next(pictures(1, first=70)), "run").id == 7
-    assert again.keep(next(pictures(1, first=3)), kept[3].run).id == 4
+    assert again.keep(images[3], kept[3].run) == kept[3]
 
 
 @only_sqlite
@@ -348,7 +348,8 @@ def test_an_older_store_is_given_a_journal(
 def test_an_older_store_that_lost_its_index_is_filled_from_the_files(
     store: LocalResultsStore, tmp_path: Path
 ) -> None:
-    kept = fill(store)
+    images = list(pictures(12))
+    kept = fill(store, images)
     own = store.keep(next(pictures(1, name="Mon été.jpeg")), "")
     other = [store.keep(image, "twice") for image in pictures(2, side=9, name="same.png")]
     age(tmp_path)
@@ -365,7 +366,7 @@ def test_an_older_store_that_lost_its_index_is_filled_from_the_files(
         same = known[result.path].model_copy(update=result.model_dump(include={"id", "kept_at"}))
         assert result == same
     assert {r.run for r in found} == {"0001-dcgan-test", "0002 «Мова»", "", "twice"}
-    for image in pictures(12):
+    for image in images:
         create(tmp_path).keep(image, "0001-dcgan-test")
     assert len(files_of(tmp_path)) == 15 + 8  # what is there already is not doubled
 
@@ -377,7 +378,8 @@ def test_an_older_copy_of_the_index_is_noticed_and_caught_up(
     database = tmp_path / "results" / "results.sqlite"
     kept = fill(store, 6)
     shutil.copy(database, tmp_path / "old")
-    later = [store.keep(image, "later") for image in pictures(4, first=20)]
+    images = list(pictures(4, first=20))
+    later = [store.keep(image, "later") for image in images]
     store.delete([kept[0].id])
     shutil.copy(tmp_path / "old", database)
     again = create(tmp_path)
@@ -387,7 +389,7 @@ def test_an_older_copy_of_the_index_is_noticed_and_caught_up(
     new = again.keep(next(pictures(1, first=40)), "later")
     assert new.id == later[-1].id + 1
     assert again.find(ResultQuery()) == [new, *kept[:0:-1]]  # the deletion was caught up with
-    assert again.keep(next(pictures(1, first=21)), "later") == later[1]
+    assert again.keep(images[1], "later") == later[1]
     assert rebuilt(again).restored == (later[0].id, later[2].id, later[3].id)
     assert create(tmp_path).find(ResultQuery()) == [new, *later[::-1], *kept[:0:-1]]
 

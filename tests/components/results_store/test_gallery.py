@@ -254,6 +254,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+@only_sqlite
 @pytest.mark.slow
 def test_fifty_thousand_results_are_searched_in_an_instant(tmp_path: Path) -> None:
     store = fill(tmp_path, 50_000)

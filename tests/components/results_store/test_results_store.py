@@ -48,7 +48,8 @@ def own_file(name: str, seed: int = 0) -> IODT:
 
 def same_seed(picture: int) -> IODT:
     """One of many different pictures that all say that they are seed 0."""
-    return make_iodt(picture).model_copy(update={"record": make_record(0)})
+    record = make_record(0).model_copy(update={"drift": float(picture)})
+    return make_iodt(picture).model_copy(update={"record": record})
 
 
 def older_version(database: sqlite3.Connection, version: int) -> None:
