@@ -150,7 +150,22 @@ def test_every_field_of_a_query_must_hold(
 def test_no_field_of_a_query_is_untested() -> None:
     """A store that ignored a field would pass if no query above gave it."""
     tested = {field for query, _ in QUERIES for field in query}
-    assert tested | {"kept_after", "kept_before"} == set(ResultQuery.model_fields)
+    assert tested | {"kept_after", "kept_before", "numbers"} == set(ResultQuery.model_fields)
+
+
+def test_numbers_are_a_field_of_a_query(store: ResultsStore) -> None:
+    kept = _six_different(store)
+    numbers = [result.id for result in kept]
+    for query, places in (
+        ({"numbers": (numbers[1], numbers[4], numbers[1])}, [4, 1]),
+        ({"numbers": (numbers[3],)}, [3]),
+        ({"numbers": numbers, "run": "b"}, [3]),
+        ({"numbers": (numbers[0], numbers[3]), "sort_by": "drift"}, [0, 3]),
+        ({"numbers": (max(numbers) + 1,)}, []),
+        ({"numbers": ()}, []),
+    ):
+        found = store.find(ResultQuery.model_validate(query))
+        assert found == [kept[place] for place in places]
 
 
 def test_when_it_was_kept_is_a_field_of_a_query(store: ResultsStore) -> None:

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from atelier.contracts.strategies import enlarged_batches
 from interfaces.errors import AtelierError
 from interfaces.iedt import IEDT
+from interfaces.ies import MAX_SCALE
 from interfaces.igdt import IGDT
 from interfaces.record import EnhancementRecord
 from tests.helpers import make_enhancement, make_iedt, make_igdt
@@ -28,8 +29,10 @@ def test_bytes_round_trip(batch: IEDT) -> None:
         ("enhancer", ""),
         ("weights_sha256", "abc"),
         ("weights_sha256", "A" * 64),
-        ("scale", 2),
         ("scale", 0),
+        ("scale", -4),
+        ("scale", 1.5),
+        ("scale", MAX_SCALE + 1),
         ("strength", -0.1),
         ("strength", 1.1),
         ("strength", float("nan")),

@@ -160,7 +160,7 @@ def test_a_component_that_never_ends_fails_in_seconds(tmp_path: Path) -> None:
     place = "tests.contracts.wrong:Stalled"
     arguments = (f"--component=enhancement={place}", "--component-seconds=5")
     (verdict,) = _contract_tests(tmp_path, arguments)
-    assert verdict.failures == [f"component enhancement={place}: did not come to an end in 5 s"]
+    assert verdict.failures == [f"component enhancement={place}: did not finish within 5 s"]
 
 
 def test_an_honest_replacement_passes_for_what_it_declares(tmp_path: Path) -> None:
@@ -168,7 +168,8 @@ def test_an_honest_replacement_passes_for_what_it_declares(tmp_path: Path) -> No
     runs = [(f"--component={name}=tests.contracts.wrong:{cls}",) for name, cls in honest]
     times_four, only_png, nearest = _contract_tests(tmp_path, *runs)
     assert not (times_four.failures or only_png.failures or nearest.failures)
-    assert (times_four.skipped, nearest.skipped) == (1, 0)
+    assert times_four.passed == nearest.passed > 8  # each at the scales that it declares
+    assert times_four.skipped == nearest.skipped == 0
     assert only_png.skipped > 0 and only_png.passed > 8
 
 
