@@ -1,13 +1,12 @@
 """How long the server waits for a client: one that is slow or gone holds up nobody else."""
 
 import asyncio
-import json
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from atelier.server.safety import App, Message, Receive, Scope, Send, answer
+from atelier.server.safety import App, Message, Receive, Scope, Send, refuse
 
 HEAD_SECONDS = 20.0
 """From the first byte of a request, or from the connection, to the end of the request's head."""
@@ -87,8 +86,7 @@ class Patience:
         try:
             await self._app(scope, _in_time(receive), send)
         except HTTPException as error:  # what reads the body before any route lets it through
-            body = json.dumps({"error": error.detail}).encode()
-            await answer(send, error.status_code, body, [(b"content-type", b"application/json")])
+            await refuse(scope, send, error.status_code, error.detail)
 
 
 def _in_time(receive: Receive) -> Receive:

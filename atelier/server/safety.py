@@ -187,7 +187,7 @@ class Guard:
         guarded = _with_headers(send)
         refusal = self._refusal(scope, headers)
         if refusal is not None:
-            await _refuse(scope, guarded, *refusal)
+            await refuse(scope, guarded, *refusal)
         elif scope["path"] == "/login" and self._safety.token is not None:
             await self._login(scope, receive, guarded, headers)
         elif not self._is_known(scope, headers):
@@ -223,11 +223,11 @@ class Guard:
         )
         if scope["type"] == "websocket" or scope["path"].startswith("/api/"):
             status = 429 if is_late else 401
-            await _refuse(scope, send, status, "give the token: Authorization: Bearer …")
+            await refuse(scope, send, status, "give the token: Authorization: Bearer …")
         elif "text/html" in headers.get("accept", ""):
             await answer(send, 303, b"", [(b"location", b"/login")])
         else:
-            await _refuse(scope, send, 401, "log in first")
+            await refuse(scope, send, 401, "log in first")
 
     async def _login(
         self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]
@@ -319,7 +319,8 @@ def _with_headers(send: Send) -> Send:
     return add
 
 
-async def _refuse(scope: Scope, send: Send, status: int, line: str) -> None:
+async def refuse(scope: Scope, send: Send, status: int, line: str) -> None:
+    """Answer a request with an error as a problem (RFC 9457); close a web socket."""
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})
         return

@@ -219,9 +219,12 @@ class Attacker:
         assert b"Set-Cookie:x" not in head
         if status >= 400 and call.method != "HEAD" and head.startswith(b"HTTP/1.1"):
             # What is no HTTP at all is refused by the server below, before any route.
-            if b"application/json" in head:
-                (line,) = json.loads(body).values()
-                assert list(json.loads(body)) == ["error"] and line and "\n" not in line, what
+            if b"application/problem+json" in head:
+                problem = json.loads(body)
+                assert list(problem) == ["type", "title", "status", "detail", "error"], what
+                line = problem["detail"]
+                assert problem["status"] == status and line == problem["error"], what
+                assert line and "\n" not in line, what
             else:
                 assert body == b"Invalid HTTP request received.", what
             assert not INSIDE.search(body), what

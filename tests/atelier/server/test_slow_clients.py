@@ -90,7 +90,8 @@ def test_a_body_that_stalls_or_trickles_is_refused(port: int, path: str, trickle
             for _ in range(10 if trickle else 0):
                 time.sleep(0.1)
                 connection.sendall(b"x")
-        assert _heard(connection).startswith(b"HTTP/1.1 408")
+        heard = _heard(connection)
+        assert heard.startswith(b"HTTP/1.1 408") and b"application/problem+json" in heard
 
 
 @pytest.mark.parametrize("is_read", [False, True])
@@ -166,8 +167,10 @@ def test_reads_never_wait_for_a_writer(port: int, tmp_path: Path) -> None:
         assert requests.get(f"{place}/{path}", headers=ALLOWED, timeout=20).status_code == 200
     assert time.monotonic() - began < 2
     answer = requests.post(f"{place}/jobs", json=ORDER, headers=ALLOWED, timeout=20)
-    assert (answer.status_code, list(answer.json())) == (503, ["error"])
-    assert answer.headers["Retry-After"] and "queue" in answer.json()["error"]
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    problem = answer.json()
+    assert (answer.status_code, problem["status"], problem["type"]) == (503, 503, "about:blank")
+    assert answer.headers["Retry-After"] and "queue" in problem["detail"] == problem["error"]
     for writer in writers:
         writer.join(20)
     other.execute("ROLLBACK")
