@@ -256,6 +256,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
 
 @only_sqlite
 @pytest.mark.slow
+@only_sqlite
 def test_fifty_thousand_results_are_searched_in_an_instant(tmp_path: Path) -> None:
     store = fill(tmp_path, 50_000)
     for name, fields in SEARCHES.items():
