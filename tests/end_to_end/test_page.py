@@ -1027,6 +1027,11 @@ def test_the_page_speaks_ukrainian(browser: Browser, server: Server) -> None:
     expect(page.get_by_role("button", name="Створити", exact=True)).to_be_visible()
     expect(page.locator("html")).to_have_attribute("lang", "uk")
     expect(page.get_by_text("Кількість", exact=True)).to_be_visible()
+    page.set_viewport_size({"width": 390, "height": 844})  # its words are the longer ones
+    page.goto(f"{server.address}/#/gallery")
+    search = page.locator(".gallery .search").bounding_box()
+    assert search is not None and search["x"] > 0
+    assert search["x"] + search["width"] <= 390 - search["x"]  # the margins are as wide
     context.close()
 
 
