@@ -579,7 +579,7 @@ def given_to_network(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tens
     forward = Denoiser.forward
 
     def watched(self: Denoiser, noisy: Tensor, *others: Any) -> Tensor:
-        seen.append((noisy.clone(), others[-1].clone()))
+        seen.append((noisy.clone(), others[3].clone()))
         return forward(self, noisy, *others)
 
     monkeypatch.setattr(Denoiser, "forward", watched)

@@ -254,7 +254,6 @@ SEARCHES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@only_sqlite
 @pytest.mark.slow
 @only_sqlite
 def test_fifty_thousand_results_are_searched_in_an_instant(tmp_path: Path) -> None:
