@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 from components.results_store.columns import (
     ORDERS,
     Dialect,
-    columns_of,
     condition,
     kept_of,
     row_of,
@@ -28,10 +27,10 @@ from components.results_store.index import (
     Unlisted,
     Writer,
 )
-from components.results_store.journal import Days, Deleted, Event, Kept, Purged, Restored
+from components.results_store.journal import Days, Kept
+from components.results_store.writing import SqlWriter
 from interfaces.errors import RefusedError, UnavailableError
 from interfaces.iodt import ResultQuery
-from interfaces.record import Record
 
 if TYPE_CHECKING:
     import psycopg
@@ -154,7 +153,7 @@ class PostgresIndex:
     def writing(self) -> Generator[Writer]:
         """Change the database, all or nothing."""
         with self._reading() as database:
-            yield _PostgresWriter(database)
+            yield _writer(database)
 
     def rebuild(
         self, rows: Iterable[Row], unlisted: Iterable[Unlisted], position: Position
@@ -171,7 +170,7 @@ class PostgresIndex:
         with self._reading() as database:
             database.execute("DELETE FROM results")
             database.execute("DELETE FROM unlisted")
-            writer = _PostgresWriter(database)
+            writer = _writer(database)
             for row in rows:
                 writer.list(row.kept, row.record, row.deleted)
             for entry in unlisted:
@@ -222,7 +221,7 @@ class PostgresIndex:
 
     def holding(self, run: str, sha256: str) -> Row | DamagedRow | Unlisted | None:
         """The result of a run that has these bytes, listed or not."""
-        same = {"run": _storable(run), "sha256": sha256}
+        same = {"run": run, "sha256": sha256}
         found = self._one("run = :run AND sha256 = :sha256", same)
         if found is not None:
             return found
@@ -244,7 +243,7 @@ class PostgresIndex:
         rows = self._all(
             "SELECT * FROM results WHERE run = :run AND model_digest = :model "
             "AND seed = ANY(:seeds) ORDER BY id",
-            {"run": _storable(run), "model": model_digest, "seeds": list(seeds)},
+            {"run": run, "model": model_digest, "seeds": list(seeds)},
         )
         return [(row["seed"], kept) for row in rows if (kept := kept_of(row)) is not None]
 
@@ -370,106 +369,11 @@ class PostgresIndex:
         )
 
 
-class _PostgresWriter:
-    """Changes to the database, inside a transaction."""
-
-    def __init__(self, database: "_Connection") -> None:
-        self._database = database
-
-    def apply(self, event: Event, record: Record | None = None) -> None:
-        """Follow one line of the journal; see `Writer`."""
-        match event:
-            case Kept() if record is not None:
-                self.list(event, record)
-            case Kept():
-                self._follow(event)
-            case Deleted():
-                self._mark(event.at.isoformat(), event.day, event.numbers)
-            case Restored():
-                self._mark(None, None, event.numbers)
-            case Purged():
-                for table in ("results", "unlisted"):
-                    self._do(
-                        f"DELETE FROM {table} WHERE id = ANY(:numbers)",
-                        {"numbers": list(event.numbers)},
-                    )
-            case _:
-                pass  # days are part of the position
-
-    def place(self, position: Position) -> None:
-        """Note how far the journal has been followed."""
-        self._do(
-            "INSERT INTO position VALUES (1, :store, :generation, :reached, :last, :days) "
-            "ON CONFLICT (only_one) DO UPDATE SET store = excluded.store, "
-            'generation = excluded.generation, "offset" = excluded."offset", '
-            "last = excluded.last, days = excluded.days",
-            {
-                "store": position.store,
-                "generation": position.generation,
-                "reached": position.offset,
-                "last": position.last,
-                "days": position.days.model_dump_json(),
-            },
-        )
-
-    def list(self, kept: Kept, record: Record, deleted: Deleted | None = None) -> None:
-        """Insert a result, or change the one of its number."""
-        columns = columns_of(kept, record, deleted)
-        names, marks = ", ".join(columns), ", ".join(f":{name}" for name in columns)
-        changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name != "id")
-        self._do(
-            f"INSERT INTO results ({names}) VALUES ({marks}) "
-            f"ON CONFLICT (id) DO UPDATE SET {changes}",
-            columns,
-        )
-        self._forget(kept)
-
-    def remember(self, kept: Kept, is_lost: bool) -> None:
-        """Note what was kept and has no record here."""
-        self._forget(kept)
-        self._do(
-            "INSERT INTO unlisted VALUES (:id, :path, :run, :sha256, :kept, :is_lost)",
-            {
-                "id": kept.number,
-                "path": kept.place,
-                "run": kept.run,
-                "sha256": kept.sha256,
-                "kept": kept.model_dump_json(),
-                "is_lost": is_lost,
-            },
-        )
-
-    def _forget(self, kept: Kept) -> None:
-        """Take a result out of what has no record."""
-        self._do(
-            "DELETE FROM unlisted WHERE id = :id OR run = :run AND sha256 = :sha256",
-            {"id": kept.number, "run": kept.run, "sha256": kept.sha256},
-        )
-
-    def _follow(self, kept: Kept) -> None:
-        """A line of the journal whose record is not at hand."""
-        known = self._do(
-            "SELECT id FROM results WHERE id = :id OR run = :run AND sha256 = :sha256",
-            {"id": kept.number, "run": kept.run, "sha256": kept.sha256},
-        ).fetchall()
-        if not known:
-            self.remember(kept, is_lost=False)
-        elif any(row["id"] == kept.number for row in known):
-            self._do(
-                "UPDATE results SET path = :path, deleted_at = NULL, deleted_day = NULL "
-                "WHERE id = :id AND NOT EXISTS "
-                "(SELECT 1 FROM results AS other WHERE other.path = :path AND other.id <> :id)",
-                {"path": kept.place, "id": kept.number},
-            )
-
-    def _mark(self, at: str | None, day: int | None, numbers: Sequence[int]) -> None:
-        self._do(
-            "UPDATE results SET deleted_at = :at, deleted_day = :day WHERE id = ANY(:numbers)",
-            {"at": at, "day": day, "numbers": list(numbers)},
-        )
-
-    def _do(self, statement: str, values: dict[str, Any]) -> "psycopg.Cursor[dict[str, Any]]":
-        return self._database.execute(_marked(statement), _storable_values(values))
+def _writer(database: "_Connection") -> SqlWriter:
+    return SqlWriter(
+        lambda statement, values: database.execute(_marked(statement), _storable_values(values)),
+        _DIALECT,
+    )
 
 
 def _marked(statement: str) -> Any:

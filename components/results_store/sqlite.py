@@ -13,7 +13,6 @@ from components.common.durable import exclusive, replacing
 from components.results_store.columns import (
     ORDERS,
     Dialect,
-    columns_of,
     condition,
     kept_of,
     row_of,
@@ -26,10 +25,10 @@ from components.results_store.index import (
     Unlisted,
     Writer,
 )
-from components.results_store.journal import Days, Deleted, Event, Kept, Purged, Restored
+from components.results_store.journal import Days, Kept
+from components.results_store.writing import SqlWriter
 from interfaces.errors import RefusedError, UnavailableError
 from interfaces.iodt import ResultQuery
-from interfaces.record import Record
 
 SCHEMA_VERSION = 4
 
@@ -160,7 +159,7 @@ class SqliteIndex:
         with self._reading() as database:
             database.execute("BEGIN IMMEDIATE")
             with database:
-                yield _SqliteWriter(database)
+                yield SqlWriter(database.execute, _DIALECT)
 
     def rebuild(
         self, rows: Iterable[Row], unlisted: Iterable[Unlisted], position: Position
@@ -170,7 +169,7 @@ class SqliteIndex:
             with closing(sqlite3.connect(temporary)) as database:
                 database.executescript(_script(_SCHEMA, SCHEMA_VERSION))
                 with database:
-                    writer = _SqliteWriter(database)
+                    writer = SqlWriter(database.execute, _DIALECT)
                     for row in rows:
                         writer.list(row.kept, row.record, row.deleted)
                     for entry in unlisted:
@@ -364,88 +363,6 @@ class SqliteIndex:
         place = next(place for place in places if not place.exists())
         self._path.replace(place)
         return place.name
-
-
-class _SqliteWriter:
-    """Changes to the database, inside a transaction."""
-
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self._database = database
-
-    def apply(self, event: Event, record: Record | None = None) -> None:
-        """Follow one line of the journal; see `Writer`."""
-        match event:
-            case Kept() if record is not None:
-                self.list(event, record)
-            case Kept():
-                self._follow(event)
-            case Deleted():
-                self._mark(event.at.isoformat(), event.day, json.dumps(event.numbers))
-            case Restored():
-                self._mark(None, None, json.dumps(event.numbers))
-            case Purged():
-                numbers = (json.dumps(event.numbers),)
-                for table in ("results", "unlisted"):
-                    self._database.execute(
-                        f"DELETE FROM {table} WHERE id IN (SELECT value FROM json_each(?))", numbers
-                    )
-            case _:
-                pass  # days are part of the position
-
-    def place(self, position: Position) -> None:
-        """Note how far the journal has been followed."""
-        self._database.execute(
-            "INSERT OR REPLACE INTO position VALUES (1, ?, ?, ?, ?, ?)",
-            (
-                position.store,
-                position.generation,
-                position.offset,
-                position.last,
-                position.days.model_dump_json(),
-            ),
-        )
-
-    def list(self, kept: Kept, record: Record, deleted: Deleted | None = None) -> None:
-        """Insert a result, or change the one of its number."""
-        columns = columns_of(kept, record, deleted)
-        names, marks = ", ".join(columns), ", ".join(f":{name}" for name in columns)
-        changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name != "id")
-        self._database.execute(
-            f"INSERT INTO results ({names}) VALUES ({marks}) "
-            f"ON CONFLICT (id) DO UPDATE SET {changes}",
-            columns,
-        )
-        self._database.execute(
-            "DELETE FROM unlisted WHERE id = ? OR run = ? AND sha256 = ?",
-            (kept.number, kept.run, kept.sha256),
-        )
-
-    def remember(self, kept: Kept, is_lost: bool) -> None:
-        """Note what was kept and has no record here."""
-        entry = (kept.number, kept.place, kept.run, kept.sha256, kept.model_dump_json(), is_lost)
-        self._database.execute("INSERT OR REPLACE INTO unlisted VALUES (?, ?, ?, ?, ?, ?)", entry)
-
-    def _follow(self, kept: Kept) -> None:
-        """A line of the journal whose record is not at hand."""
-        known = self._database.execute(
-            "SELECT id FROM results WHERE id = ? OR run = ? AND sha256 = ?",
-            (kept.number, kept.run, kept.sha256),
-        ).fetchall()
-        if not known:
-            self.remember(kept, is_lost=False)
-        elif any(row["id"] == kept.number for row in known):
-            self._database.execute(
-                "UPDATE OR IGNORE results SET path = ?, deleted_at = NULL, deleted_day = NULL "
-                "WHERE id = ?",
-                (kept.place, kept.number),
-            )
-
-    def _mark(self, at: str | None, day: int | None, numbers: str) -> None:
-        self._database.execute(
-            "UPDATE results SET deleted_at = ?, deleted_day = ? "
-            "WHERE id IN (SELECT value FROM json_each(?))",
-            (at, day, numbers),
-        )
 
 
 def _script(statements: str, version: int) -> str:
