@@ -150,21 +150,24 @@ class CollectionChoices(Message):
     )
 
 
+FileFault = Literal[
+    "corrupt",
+    "truncated",
+    "tiny",
+    "oversized",
+    "unreadable",
+    "not an image",
+    "unsupported",
+    "reserved",
+]
+"""Why a file is not used, apart from a person's choice."""
+
+
 class QuarantinedFile(Message):
     """One file that is not used, and why."""
 
     name: str = Field(description="Path inside the collection, with forward slashes.")
-    reason: Literal[
-        "corrupt",
-        "truncated",
-        "tiny",
-        "oversized",
-        "unreadable",
-        "not an image",
-        "unsupported",
-        "reserved",
-        "excluded",
-    ] = Field(
+    reason: Literal[FileFault, "excluded"] = Field(
         description="Kind of fault; 'reserved': the file says not to train on it; 'excluded': a "
         "person took it out."
     )

@@ -76,6 +76,15 @@ class Encoder(nn.Module):
         return torch.cat(pooled, dim=1) * self.scale
 
 
+def as_seen(images: Tensor) -> Tensor:
+    """(N, 3, H, W) in [-1, 1] => (N, 3, 64, 64) as the encoder takes them; of that size: untouched."""
+    size = (RESOLUTION, RESOLUTION)
+    if images.shape[2:] == size:
+        return images
+    images = F.interpolate(images, size=size, mode="bicubic", antialias=True)
+    return images.clamp(-1, 1)  # bicubic overshoots at edges
+
+
 def load_encoder(path: Path = ENCODER, sha256: str = SHA256) -> Encoder:
     """The frozen encoder, with weights of a known digest."""
     network = Encoder()
@@ -98,15 +107,11 @@ class Representation(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.encoder = load_encoder()
-        self.register_buffer("mean", torch.zeros(NUM_FEATURES))
-        self.register_buffer("projection", torch.zeros(NUM_FEATURES, self.SIZE))
         known = load_weights(REPRESENTATION, REPRESENTATION_SHA256)
-        self.load_state_dict(known, strict=False)
+        self.register_buffer("mean", known["mean"])
+        self.register_buffer("projection", known["projection"])
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, S, S) in [-1, 1] => (N, SIZE), float32."""
-        if images.shape[2:] != (RESOLUTION, RESOLUTION):
-            size = (RESOLUTION, RESOLUTION)
-            images = F.interpolate(images, size, mode="bicubic", antialias=True).clamp(-1, 1)
-        return (self.encoder(images).float() - self.mean) @ self.projection
+        return (self.encoder(as_seen(images)).float() - self.mean) @ self.projection

@@ -8,7 +8,6 @@ from typing import get_args
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from components.common import encoder
 from components.common.devices import pick_device
@@ -139,10 +138,5 @@ def _placed(module: nn.Module, device: str) -> nn.Module:
 
 
 def _prepare_for_encoder(pixels: np.ndarray) -> Tensor:
-    """uint8 (N, H, W, 3) => float32 (N, 3, 64, 64), -1 to 1; of that size already: untouched."""
-    images = torch.from_numpy(pixels_to_float(pixels))
-    size = (encoder.RESOLUTION, encoder.RESOLUTION)
-    if images.shape[2:] == size:
-        return images
-    images = F.interpolate(images, size=size, mode="bicubic", antialias=True)
-    return images.clamp(-1, 1)  # bicubic overshoots at edges
+    """uint8 (N, H, W, 3) => float32 (N, 3, 64, 64), -1 to 1."""
+    return encoder.as_seen(torch.from_numpy(pixels_to_float(pixels)))

@@ -19,7 +19,7 @@ from components.common.files import is_regular, open_regular
 from components.common.names import is_unicode, printable
 from components.training_store.zip_names import member_names
 from interfaces.errors import AtelierError
-from interfaces.itdt import QuarantinedFile
+from interfaces.itdt import FileFault, QuarantinedFile
 from interfaces.places import (
     Range,
     Url,
@@ -30,17 +30,6 @@ from interfaces.places import (
     version_of,
 )
 from interfaces.progress import Progress, ProgressEvent
-
-Reason = Literal[
-    "corrupt",
-    "truncated",
-    "tiny",
-    "oversized",
-    "unreadable",
-    "not an image",
-    "unsupported",
-    "reserved",
-]
 
 _STORED, _DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 _METHODS = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "XZ", 98: "PPMd"}
@@ -160,7 +149,7 @@ def digest_at(place: Path | Url) -> str:
     return hashlib.sha256(f"{place} {version_of(place)}".encode()).hexdigest()
 
 
-def put_aside(name: str, reason: Reason, detail: str) -> QuarantinedFile:
+def put_aside(name: str, reason: FileFault, detail: str) -> QuarantinedFile:
     """A quarantined file, with its name and detail safe to show."""
     return QuarantinedFile(name=printable(name), reason=reason, detail=printable(detail))
 

@@ -12,12 +12,12 @@ from pydantic import Field
 from components.common.images import check_header, open_upright, planes_to_image, to_rgb
 from components.common.reservations import reservation_in
 from components.common.samples import UnsupportedError
-from components.training_store.containers import Entry, Reason, put_aside, read_entry
+from components.training_store.containers import Entry, put_aside, read_entry
 from components.training_store.hashing import perceptual_hash
 from components.training_store.layouts import CIFAR_SIDE, Candidate
 from interfaces.contract import Message
 from interfaces.errors import NotFoundError, RefusedError
-from interfaces.itdt import CollectionSettings, QuarantinedFile, TrainingImage
+from interfaces.itdt import CollectionSettings, FileFault, QuarantinedFile, TrainingImage
 from interfaces.places import Url
 
 _OTHER_MAGICS = {
@@ -74,9 +74,9 @@ class Limits:
 
 
 class _FaultError(Exception):
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: FileFault, detail: str) -> None:
         super().__init__(detail)
-        self.reason: Reason = reason
+        self.reason: FileFault = reason
 
 
 def inspect(candidate: Candidate, limits: Limits) -> Finding:

@@ -65,9 +65,9 @@ class Works(nn.Module):
         weights = style.cpu()[self.styles[:known].cpu()]
         if not weights.any():
             return self.codes.new_zeros(Representation.SIZE).cpu()
-        codes = self.codes[:known].float().cpu()
         drawn = torch.multinomial(weights, 1 + CANDIDATES, replacement=True, generator=rng)
-        work, others = codes[drawn[0]], codes[drawn[1:]]
+        codes = self.codes[drawn.to(self.codes.device)].float().cpu()
+        work, others = codes[0], codes[1:]
         distances = (others - work).norm(dim=1)
         distances[distances < LEAST_DISTANCE] = torch.inf
         nearest = int(distances.argmin())
