@@ -77,7 +77,7 @@ class Encoder(nn.Module):
 
 
 def as_seen(images: Tensor) -> Tensor:
-    """(N, 3, H, W) in [-1, 1] => (N, 3, 64, 64) as the encoder takes them; of that size: untouched."""
+    """(N, 3, H, W) in [-1, 1] => (N, 3, 64, 64) as the encoder takes them; if so: untouched."""
     size = (RESOLUTION, RESOLUTION)
     if images.shape[2:] == size:
         return images
