@@ -12,6 +12,9 @@ from interfaces.record import Record
 PREFIX = "/api/v1"
 """Where every route lies; another version's would lie beside it."""
 
+FOREVER = "private, max-age=31536000, immutable"
+"""Cache-Control of what never changes under its address."""
+
 
 class Answer(BaseModel):
     """An answer: closed, so that the schema says all of it."""

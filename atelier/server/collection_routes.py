@@ -1,4 +1,4 @@
-"""Routes of collections: gathered from uploads or named, looked through, chosen from."""
+"""Routes of collections: made from uploads or a named folder, examined, chosen from."""
 
 from typing import Annotated, Self
 
@@ -29,7 +29,7 @@ class GatheredPicture(Answer):
 class NewCollection(Answer):
     """A collection from uploads, or a folder of this machine."""
 
-    name: _Name | None = Field(default=None, description="What to call it.")
+    name: _Name | None = Field(default=None, description="Its name.")
     pictures: list[GatheredPicture] = Field(
         default=[], max_length=_MOST_GATHERED, description="Uploaded pictures."
     )
@@ -48,11 +48,19 @@ class NewCollection(Answer):
 
 def collection_routes(backend: Backend) -> APIRouter:
     """Routes of collections."""
-    router, catalogue = APIRouter(tags=["collections"]), backend.catalogue
+    router = APIRouter(tags=["collections"])
+    _add_gathering(router, backend)
+    _add_choosing(router, backend)
+    _add_thumbnails(router, backend)
+    return router
+
+
+def _add_gathering(router: APIRouter, backend: Backend) -> None:
+    catalogue = backend.catalogue
 
     @router.get("/collections")
     def collections() -> list[CollectionOffer]:
-        """Every collection that can be learnt from."""
+        """Every collection that a model can be trained on."""
         return catalogue.collections()
 
     @router.post("/collections", status_code=201)
@@ -70,24 +78,25 @@ def collection_routes(backend: Backend) -> APIRouter:
         pictures = [(one.upload, one.style) for one in wanted.pictures]
         return catalogue.gather(wanted.name or "collection", pictures)
 
+
+def _add_choosing(router: APIRouter, backend: Backend) -> None:
+    catalogue = backend.catalogue
+
     @router.get("/collections/{collection_id}/pictures")
     def pictures(
         collection_id: str,
         resolution: Annotated[int, Query(ge=1, le=4096)] = 64,
         limit: Annotated[int, Query(ge=1, le=20_000)] = 2000,
     ) -> CollectionFindings:
-        """What is in an inspected collection and what was found, what needs attention first."""
+        """Pictures and findings of an inspected collection, those that need attention first."""
         found = catalogue.inspected(collection_id)
         return examine(found, catalogue.choices(collection_id), resolution, limit)
 
     @router.put("/collections/{collection_id}/choices")
     def choose(collection_id: str, choices: CollectionChoices) -> CollectionChoices:
-        """Keep what a person chose, beside the collection, in place of what was chosen before."""
+        """Keep a person's choices beside the collection; they replace earlier ones."""
         catalogue.choose(collection_id, choices)
         return choices
-
-    _add_thumbnails(router, backend)
-    return router
 
 
 def _add_thumbnails(router: APIRouter, backend: Backend) -> None:

@@ -24,14 +24,14 @@ _ARCHIVES_KEPT = 32
 
 
 class Found(Answer):
-    """Every result that fits, by number alone."""
+    """Numbers of all matching results."""
 
     numbers: list[int] = Field(description="In the order asked for.")
-    starred: list[int] = Field(description="Those of them that are starred.")
+    starred: list[int] = Field(description="The starred ones among them.")
 
 
 class Chosen(Answer):
-    """Results that something is done with."""
+    """Results that a request concerns."""
 
     results: list[ResultId] = Field(
         min_length=1, max_length=MOST_AT_ONCE, description="Results, by number."
@@ -39,7 +39,7 @@ class Chosen(Answer):
 
 
 class Starring(Chosen):
-    """Results to star, or not."""
+    """Results to star or unstar."""
 
     is_starred: bool = Field(description="False takes the stars away.")
 
@@ -53,16 +53,16 @@ class Placing(Chosen):
 
 
 class Changed(Answer):
-    """What a request to many results changed, so that it can be undone."""
+    """Results that a request changed, so that it can be undone."""
 
-    changed: list[int] = Field(description="Those that were not so already.")
+    changed: list[int] = Field(description="Those whose state was another before.")
 
 
 class Placed(Answer):
-    """Where results lay before they were moved, so that it can be undone."""
+    """Boards of the results before they were moved, so that it can be undone."""
 
     before: dict[str, list[int]] = Field(
-        description="Those that moved, by the board they lay on; under '' those from none."
+        description="Those that moved, by the board they were on; under '' those on none."
     )
 
 
@@ -81,7 +81,7 @@ class Archive(Answer):
 
 
 def gallery_routes(backend: Backend, streams: Streams) -> APIRouter:
-    """Routes that treat many results at once."""
+    """Routes for many results at once."""
     router = APIRouter(tags=["gallery"])
     _add_searching(router, backend)
     _add_marking(router, backend, streams)
@@ -95,7 +95,7 @@ def _add_searching(router: APIRouter, backend: Backend) -> None:
 
     @router.get("/results/numbers")
     def numbers(search: Annotated[ResultSearch, Query()]) -> Found:
-        """Numbers of every result that fits, however many; `limit` does not hold here."""
+        """Numbers of every result that matches; `limit` is ignored here."""
         wanted = search.narrowed(shelf)
         found = [] if wanted is None else store.numbers(wanted)
         return Found(numbers=found, starred=sorted(shelf.starred(found)))

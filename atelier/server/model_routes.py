@@ -1,4 +1,4 @@
-"""Routes of models: what there are, their names, the default, export, deletion."""
+"""Routes of models: a list, their names, the default, export, deletion."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,22 +18,28 @@ _Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, m
 
 
 class ModelChange(Answer):
-    """What is to be different about a model; what is left out stays."""
+    """Changes to a model; what is left out stays as it is."""
 
-    title: _Title | None = Field(default=None, description="What to call it.")
+    title: _Title | None = Field(default=None, description="Its new name.")
     is_default: bool | None = Field(
-        default=None, description="True: take it where none is named. False: the project's own."
+        default=None, description="True: use it where none is named. False: use the project's own."
     )
 
 
 def model_routes(backend: Backend) -> APIRouter:
     """Routes of models."""
-    router, catalogue = APIRouter(tags=["models"]), backend.catalogue
+    router = APIRouter(tags=["models"])
+    _add_listing(router, backend)
+    _add_changing(router, backend)
+    _add_export(router, backend)
+    return router
 
+
+def _add_listing(router: APIRouter, backend: Backend) -> None:
     @router.get("/models")
     def models() -> list[ModelOffer]:
         """Every model at hand."""
-        return catalogue.models()
+        return backend.catalogue.models()
 
     @router.get("/models/{model_id}")
     def get(model_id: str) -> ModelOffer:
@@ -46,9 +52,13 @@ def model_routes(backend: Backend) -> APIRouter:
         model = _offer(backend, model_id)
         return list(model.styles) if model.is_conditional else []
 
+
+def _add_changing(router: APIRouter, backend: Backend) -> None:
+    catalogue = backend.catalogue
+
     @router.patch("/models/{model_id}")
     def change(model_id: str, wanted: ModelChange) -> ModelOffer:
-        """Call a model otherwise, or make it the default."""
+        """Rename a model, or make it the default."""
         if wanted.title is not None:
             catalogue.rename_model(model_id, wanted.title)
         if wanted.is_default is not None:
@@ -66,15 +76,15 @@ def model_routes(backend: Backend) -> APIRouter:
         catalogue.restore_model(model_id)
         return _offer(backend, model_id)
 
+
+def _add_export(router: APIRouter, backend: Backend) -> None:
     @router.get("/models/{model_id}/export", response_class=StreamingResponse)
     def export(model_id: str) -> StreamingResponse:
         """The model's folder as a zip, which `adopt` and `--model` take once it is unpacked."""
-        folder: Path = catalogue.model(model_id).directory
+        folder: Path = backend.catalogue.model(model_id).directory
         pieces: Iterator[bytes] = packed_folder(folder, f"model-{model_id}")
         headers = {"Content-Disposition": f'attachment; filename="model-{model_id}.zip"'}
         return StreamingResponse(pieces, media_type="application/zip", headers=headers)
-
-    return router
 
 
 def _offer(backend: Backend, model_id: str) -> ModelOffer:

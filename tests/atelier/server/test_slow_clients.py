@@ -131,7 +131,7 @@ def test_stalled_uploads_make_room(
 ) -> None:
     """Each is given up when somebody else wants its place, well before its own time is over."""
     monkeypatch.setattr("atelier.server.patience.BODY_SECONDS", 60)
-    monkeypatch.setattr("atelier.server.app._STALLED_SECONDS", 0.2)
+    monkeypatch.setattr("atelier.server.upload_routes._STALLED_SECONDS", 0.2)
     with ExitStack() as stack:
         for _ in range(16):
             place = ("127.0.0.1", port)
