@@ -10,6 +10,7 @@ from components.common.durable import write_bytes
 from components.common.pipelining import overlapped
 from components.conversion import sheet as encoded_sheet
 from components.families import FAMILIES
+from components.training import TrainingFolder
 from interfaces.components import Components
 from interfaces.errors import AtelierError
 from interfaces.ics import ICS
@@ -57,7 +58,11 @@ def train(parts: Components, run: Run, collection: ITDT) -> IGME:
     """Train the run's model, or go on with it, or find it finished."""
     watch = parts.ui.watch
     prepared = parts.preprocessing.preprocess(collection, run.chosen.preprocess, watch)
-    return parts.training.train(prepared, run.chosen.train, run.training, watch)
+    model = parts.training.train(prepared, run.chosen.train, run.training, watch)
+    verdict = TrainingFolder(run.training).verdict()  # none of a component that leaves none
+    for sentence in verdict.sentences() if verdict else ():
+        parts.ui.say(sentence)
+    return model
 
 
 def make_images(parts: Components, run: Run, model: IGME) -> list[StoredResult]:

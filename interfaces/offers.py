@@ -68,6 +68,10 @@ class TrainingView(Message):
     measurements: list[dict[str, JsonValue]] = Field(description="One row a measurement.")
     guardian: list[dict[str, JsonValue]] = Field(description="What the guardian saw and did.")
     grids: list[int] = Field(description="Images seen at each sample grid.")
+    verdict: dict[str, JsonValue] | None = Field(
+        default=None,
+        description="How far the training had come when it last ended; None before.",
+    )
 
 
 @runtime_checkable

@@ -256,11 +256,13 @@ class WorkspaceCatalogue:
         """Curves and measurements of a run; empty where there are none yet."""
         folder = TrainingFolder(self._workspace.training_folder(run))
         measured, interventions = folder.measurements(), folder.interventions()
+        verdict = folder.verdict()
         return TrainingView(
             curves=_thinned(folder.curves()),
             measurements=[row.model_dump(mode="json") for row in measured[-_MOST_ROWS:]],
             guardian=[row.model_dump(mode="json") for row in interventions[-_MOST_ROWS:]],
             grids=folder.grids(),
+            verdict=verdict.model_dump(mode="json") if verdict else None,
         )
 
     def grid(self, run: str, images_seen: int) -> bytes:

@@ -18,6 +18,7 @@ from components.training.records import (
     TrainingFolder,
     frechet,
 )
+from components.training.verdict import Verdict
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.ipdt import IPDT
 from interfaces.progress import Progress
@@ -42,7 +43,8 @@ class LocalTrainer:
 
         Leaves `settings.json`, `state.safetensors` and `state.previous.safetensors` (to go on
         from), `good.safetensors` (for the guardian to go back to), `curves.csv`, `curves.png`,
-        `samples/`, `measurements.jsonl`, `guardian.jsonl`, `report.md`, `nearest.png` and `model/`.
+        `samples/`, `measurements.jsonl`, `guardian.jsonl`, `verdict.json`,
+        `report.md`, `nearest.png` and `model/`.
         Ctrl-C saves the state and then raises KeyboardInterrupt.
         """
         from components.training.loop import train
@@ -71,6 +73,7 @@ __all__ = [
     "LocalTrainer",
     "Measured",
     "TrainingFolder",
+    "Verdict",
     "create",
     "frechet",
     "with_ranks",

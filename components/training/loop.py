@@ -38,8 +38,9 @@ from components.training.crew import Crew, check_divides, own_rows, present_rank
 from components.training.curves import Curves
 from components.training.ema import AveragedNetwork
 from components.training.guardian import Guardian, Sighting
+from components.training.judgement import judge
 from components.training.order import ImageOrder
-from components.training.records import Intervention, TrainingFolder
+from components.training.records import Intervention, Measured, TrainingFolder
 from components.training.report import write_report
 from components.training.sources import FromTheSet
 from components.training.states import States
@@ -208,7 +209,8 @@ def _train(
             progress(_event(settings, images_seen, seconds(), curves))
 
             # Measure the pictures, and look whether all is well.
-            if _is_due(settings.measure_images, images_seen, batch_size):
+            is_measured = _is_due(settings.measure_images, images_seen, batch_size)
+            if is_measured or watch.is_halfway(seconds()):
                 measure()
                 watch.write(folder)  # at once: a search gives hopeless trials up by it
             is_look = settings.guardian != "off" and sighting is None
@@ -281,7 +283,10 @@ def _train(
     complete_model(model)
     tracking.model(model)
     log = [Intervention.model_validate(row) for row in guardian.log]
-    write_report(run, watch, model, averaged.network, log)
+    measured = [Measured.model_validate(row) for row in watch.measurements]
+    verdict = judge(measured, watch.floor if measured else None, log)
+    folder.write_verdict(verdict)
+    write_report(run, watch, model, averaged.network, log, verdict)
     return model
 
 

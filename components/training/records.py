@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from components.common.durable import write_text
+from components.training.verdict import Verdict
 from interfaces.errors import AtelierError
 from interfaces.measurement import Measurement
 
@@ -100,6 +101,22 @@ class TrainingFolder:
     def interventions(self) -> list[Intervention]:
         """What the guardian did, in order."""
         return _read_lines(self.path / "guardian.jsonl", Intervention)
+
+    def write_verdict(self, verdict: Verdict) -> None:
+        """Write `verdict.json`."""
+        write_text(self.path / "verdict.json", verdict.model_dump_json(indent=2) + "\n")
+
+    def verdict(self) -> Verdict | None:
+        """How far the training has come, as said when it last ended; None before."""
+        path = self.path / "verdict.json"
+        try:
+            return Verdict.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            raise AtelierError(
+                f"{path}: not what a training writes; train again in another folder"
+            ) from error
 
     def grid(self, images_seen: int) -> Path:
         """The file of a sample grid."""

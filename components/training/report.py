@@ -1,18 +1,18 @@
 """A training's report: how good its model is, which styles it covers, how original it is."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from components.common.durable import replacing, write_text
-from components.common.images import float_to_pixels, pair_sheet
+from components.common.images import pair_sheet
 from components.metrics import Neighbours
 from components.metrics.judging import STYLE_METRICS, STYLELESS_METRICS
 from components.training.records import Intervention
-from components.training.watch import Watch
+from components.training.verdict import Verdict
+from components.training.watch import Made, Watch
 from interfaces.igme import IGME
 from interfaces.measurement import Figures, Metric
 
@@ -26,31 +26,23 @@ STYLES_NOTE = (
 )
 
 
-@dataclass(frozen=True)
-class _Generated:
-    """Pictures of the finished model, by which it is judged."""
-
-    pixels: np.ndarray
-    judged: Tensor
-    """Features of the network that measures."""
-    encoded: Tensor
-    """Features of the embedded encoder, for originality."""
-    labels: np.ndarray
-    """The style that each was made in."""
-
-
 def write_report(
-    run: Path, watch: Watch, model: IGME, network: nn.Module, log: Sequence[Intervention]
+    run: Path,
+    watch: Watch,
+    model: IGME,
+    network: nn.Module,
+    log: Sequence[Intervention],
+    verdict: Verdict,
 ) -> None:
     """Write `report.md` and `nearest.png` into a training's folder."""
-    made = _generated(watch, network)
+    made = watch.made(network, model.images_seen)
     lines = [
         f"# {model.family}, learnt from {model.dataset_name}",
         "",
         f"{model.images_seen} images seen, {len(watch.training)} learnt from, "
         f"{len(watch.held_out)} held out.",
         "",
-        *_how_good(model, watch.floor),
+        *_how_good(model, watch.floor, verdict),
         "",
         "## Styles",
         "",
@@ -71,17 +63,10 @@ def write_report(
     write_text(run / "report.md", "\n".join(lines) + "\n")
 
 
-def _generated(watch: Watch, network: nn.Module) -> _Generated:
-    styles = watch.styles(watch.settings.measure_count)
-    pixels = float_to_pixels(watch.pictures(network, styles).numpy())
-    judged = watch.judge.extract(pixels)
-    encoded = judged if watch.judge is watch.encoder else watch.encoder.extract(pixels)
-    return _Generated(pixels, judged, encoded, styles.argmax(dim=1).numpy())
-
-
-def _how_good(model: IGME, floor: Figures | None) -> list[str]:
-    """The report's figures, what real pictures reach, and what the figures are good for."""
-    lines = ["## How good", "", *(f"- {measured.line()}" for measured in model.measurements)]
+def _how_good(model: IGME, floor: Figures | None, verdict: Verdict) -> list[str]:
+    """The verdict, its figures, what real pictures reach, and what the figures are good for."""
+    lines = ["## How good", "", " ".join(verdict.sentences()), ""]
+    lines += [f"- {measured.line()}" for measured in model.measurements]
     if not model.measurements:
         return [*lines, "Not measured."]
     if floor is not None:
@@ -95,12 +80,12 @@ def _interventions(watch: Watch, log: Sequence[Intervention]) -> list[str]:
     return [f"- after {row.images_seen} images: {row.saw} {row.figures}; {row.did}" for row in log]
 
 
-def _originality(run: Path, watch: Watch, model: IGME, made: _Generated) -> str:
+def _originality(run: Path, watch: Watch, model: IGME, made: Made) -> str:
     """A sentence for the report; the least original beside their nearest as a picture."""
     if not model.neighbours_path.exists():
         return "Too few different pictures were learnt from to say."
     neighbours = Neighbours.load(model.neighbours_path)
-    distances, places = neighbours.nearest(made.encoded)
+    distances, places = neighbours.nearest(watch.encoder_features(made))
     figures = neighbours.originality(distances).numpy()
     least = np.argsort(figures)[:NUM_PAIRS]
     real = watch.prepared.images()[watch.training[places.numpy()[least]]]
@@ -114,7 +99,7 @@ def _originality(run: Path, watch: Watch, model: IGME, made: _Generated) -> str:
     )
 
 
-def _style_rows(watch: Watch, made: _Generated) -> list[str]:
+def _style_rows(watch: Watch, made: Made) -> list[str]:
     """The report's table: a line for each style, in brackets what real pictures reach."""
     # A family that knows no styles may make any style with any seed.
     labels, told = None, STYLELESS_METRICS

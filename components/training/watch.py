@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from components.common.images import float_to_pixels, pixels_to_float
@@ -40,8 +42,24 @@ NUM_LOOKED_AT = 256
 MAX_MEASURED_AGAINST = 5_000
 """Real images of a measurement during training: KID's work grows with their square."""
 
+WORTH_HALVING = 240.0
+"""Seconds of a budget from which it is measured in the middle too."""
+
 AT_ONCE = 8 * SAMPLING_BATCH
 """Pictures made between two reports of progress."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """Pictures by which a network was judged."""
+
+    images_seen: int
+    pixels: NDArray[np.uint8]
+    """(N, S, S, 3)."""
+    judged: Tensor
+    """(N, F): features of the network that measures."""
+    labels: NDArray[np.int64]
+    """(N,): the style that each was made in."""
 
 
 class Watch:
@@ -70,6 +88,7 @@ class Watch:
         self.made_styles = config.made_styles(len(prepared.styles))
         self.training, self.held_out = prepared.split(settings.held_out_fraction)
         self.measurements: list[dict[str, Any]] = []
+        self._newest_made: Made | None = None
 
     @cached_property
     def encoder(self) -> FeatureNetwork:
@@ -118,13 +137,34 @@ class Watch:
         """
         if len(self.shown) < FEWEST_IMAGES:
             return
-        pictures = self.pictures(network, self.styles(self.settings.measure_count))
-        found = self.reference.overall(
-            self.judge.extract(float_to_pixels(pictures.numpy())),
-        )
+        found = self.reference.overall(self.made(network, images_seen).judged)
         row = {"images_seen": images_seen, "seconds": round(seconds, 1)}
         dumped = [measurement.model_dump(mode="json") for measurement in found]
         self.measurements.append(row | {"measurements": dumped})
+
+    def made(self, network: nn.Module, images_seen: int) -> Made:
+        """Pictures that measure a network which has seen so many images, made once."""
+        if self._newest_made is None or self._newest_made.images_seen != images_seen:
+            styles = self.styles(self.settings.measure_count)
+            pixels = float_to_pixels(self.pictures(network, styles).numpy())
+            judged = self.judge.extract(pixels)
+            self._newest_made = Made(images_seen, pixels, judged, styles.argmax(dim=1).numpy())
+        return self._newest_made
+
+    def encoder_features(self, made: Made) -> Tensor:
+        """The embedded encoder's features of the pictures, (N, F)."""
+        return made.judged if self.judge is self.encoder else self.encoder.extract(made.pixels)
+
+    def is_halfway(self, seconds: float) -> bool:
+        """Whether the middle of a longer budget of time has come without a measurement in it.
+
+        Two measurements are what a trend needs.
+        """
+        budget = self.settings.total_seconds
+        if budget is None or budget < WORTH_HALVING or not self.settings.measure_images:
+            return False
+        newest = self.measurements[-1]["seconds"] if self.measurements else 0.0
+        return newest < budget / 4 and seconds >= budget / 2
 
     def has_measured(self, images_seen: int) -> bool:
         """Whether the newest measurement is of this moment."""

@@ -34,6 +34,24 @@ def test_the_default_gives_way_to_a_family_and_a_budget() -> None:
     assert paper.total_images == 1_920_000
 
 
+@pytest.mark.parametrize(
+    ("given", "count"),
+    [
+        ({"total_seconds": 30}, 64),
+        ({"total_seconds": "600"}, 200),
+        ({"total_seconds": 36_000}, 1000),
+        ({"total_seconds": 600, "measure_count": 500}, 500),
+        ({"total_seconds": 600, "family": "r3gan"}, 1000),
+        ({"total_images": 600}, 1000),
+    ],
+)
+def test_measuring_a_diffusion_model_stays_within_a_part_of_the_budget(
+    given: dict[str, object], count: int
+) -> None:
+    chosen = settings.resolve(with_defaults({"train": {"start_from": "none", **given}})).train
+    assert chosen.measure_count == count
+
+
 def test_flags_override_environment_overrides_presets() -> None:
     preset = {"generate": {"count": 1, "seed": 1, "style": "a"}}
     environment = settings.from_environment(

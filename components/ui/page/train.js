@@ -181,7 +181,7 @@ export function create() {
     isLooking = false;
   }
 
-  function draw({ curves, measurements, guardian: log, grids: found }) {
+  function draw({ curves, measurements, guardian: log, grids: found, verdict: end }) {
     const { images_seen: seen = [], seconds, ...columns } = curves;
     const names = Object.keys(columns);
     const group = (fits) => names.filter(fits).map((name) => ({ name, points: seen.map((x, n) => [x, columns[name][n]]) }));
@@ -191,7 +191,8 @@ export function create() {
     const rest = group((name) => !isLoss(name) && !isScore(name)).map((curve) => chart(label(curve.name), [curve]));
     charts.replaceChildren(...first.filter(Boolean));
     others.replaceChildren(...[...metrics(measurements), ...rest].filter(Boolean));
-    verdict.textContent = judged(state.jobs.get(shown), measurements, log, seconds);
+    const job = state.jobs.get(shown);
+    verdict.textContent = end && !state.isActive(job) ? concluded(end) : judged(job, measurements, log, seconds);
     grids = found;
     samples.hidden = !grids.length;
     place.max = String(Math.max(0, grids.length - 1));
@@ -227,6 +228,19 @@ export function create() {
     const left = state.isActive(job) && job.progress?.unit === "seconds" && job.progress.total - job.progress.done;
     if (left > 0) parts.push(t("About {time} to go.", { time: duration(left) }));
     return parts.filter(Boolean).join(" ");
+  }
+
+  /** What the trainer says at a training's end, as `Verdict.sentences` has it. */
+  function concluded({ grade, typical, typical_of_real, varied, varied_of_real, varies_little, minutes_more, advice }) {
+    if (grade === "unknown") return t("Too few pictures to say how good it is: look at the samples.");
+    const percent = (share) => `${Math.round(100 * share)} %`;
+    const parts = [
+      grade === "good" ? t("Good.") : t("Not good yet."),
+      t("{share} of its pictures look like the collection's (of real ones: {real}).", { share: percent(typical), real: percent(typical_of_real) }),
+    ];
+    if (varies_little) parts.push(t("They vary little: {share} of the collection has one like it (with real ones: {real}).", { share: percent(varied), real: percent(varied_of_real) }));
+    if (advice) parts.push(t(advice, { time: duration(60 * minutes_more) }));
+    return parts.join(" ");
   }
 
   /** Whether the pictures still come nearer to the real ones than the measurement can err. */

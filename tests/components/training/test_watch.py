@@ -19,7 +19,7 @@ from components.families import FAMILIES
 from components.families.paper002 import method as paper002
 from components.families.port import Request, Shape
 from components.metrics import FeatureNetwork, Neighbours, load_features
-from components.training import create, report, watch
+from components.training import TrainingFolder, create, report, watch
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.ipdt import IPDT
 from interfaces.measurement import Features, Measurement
@@ -355,3 +355,55 @@ def test_what_the_guardian_did_stands_in_the_report(
     assert "back to 40 images" in line
     assert "learning rate" in line
     assert "Saw no trouble" not in report
+
+
+# ---------------------------------------------------------------- the middle of a budget
+
+
+@pytest.mark.parametrize(
+    ("changes", "measured_at", "seconds", "expected"),
+    [
+        ({}, None, 149.0, False),
+        ({}, None, 150.0, True),
+        ({}, 60.0, 150.0, True),  # of an earlier, smaller budget
+        ({}, 150.0, 299.0, False),
+        ({"total_seconds": 100.0}, None, 60.0, False),  # two measurements would take too much of it
+        ({"measure_images": 0}, None, 200.0, False),
+    ],
+)
+def test_a_longer_budget_of_time_is_measured_in_its_middle(
+    tmp_path: Path,
+    prepared: IPDT,
+    changes: dict[str, Any],
+    measured_at: float | None,
+    seconds: float,
+    expected: bool,
+) -> None:
+    chosen = settings(
+        **({"total_images": None, "total_seconds": 300.0, "measure_images": 50_000} | changes)
+    )
+    family = FAMILIES["r3gan"]
+    config = family.config.model_validate(TINY["r3gan"])
+    one = watch.Watch(prepared, chosen, family, config, tmp_path, silent)
+    if measured_at is not None:
+        one.measurements = [{"images_seen": 1, "seconds": measured_at, "measurements": []}]
+    assert one.is_halfway(seconds) is expected
+
+
+def test_the_report_says_the_verdict_and_makes_no_picture_twice(
+    tmp_path: Path, prepared: IPDT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    pictures = watch.Watch.pictures
+
+    def counted(self: watch.Watch, network: nn.Module, styles: torch.Tensor) -> torch.Tensor:
+        made.append(len(styles))
+        return pictures(self, network, styles)
+
+    monkeypatch.setattr(watch.Watch, "pictures", counted)
+    learn(tmp_path, prepared, total_images=16, measure_images=1000)
+    assert made == [COUNT]
+    report = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    verdict = TrainingFolder(tmp_path / "run").verdict()
+    assert verdict is not None
+    assert " ".join(verdict.sentences()) in report

@@ -1,0 +1,76 @@
+"""The verdict on a training, from its measurements. No torch.
+
+It rests on precision, the share of the pictures made that lie among the real ones (Kynkäänniemi et
+al. 2019, arXiv 1904.06991), beside what real pictures reach in their place. A Fréchet distance also
+falls with variety: a model of many blurs can have a smaller one than a model of few paintings.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from components.training.records import Intervention, Measured
+from components.training.verdict import Verdict
+from interfaces.measurement import Figures, Measurement, Metric
+
+GOOD = 0.8
+"""Share of real pictures' precision from which pictures are called good."""
+FARTHEST = 20.0
+"""Times the time spent, beyond which no time is foretold."""
+
+
+def judge(
+    measured: Sequence[Measured], floor: Figures | None, log: Sequence[Intervention]
+) -> Verdict:
+    """Judge a training by its measurements, in order, and by what real pictures reach."""
+    is_over_fitting = bool(log) and log[-1].saw == "over-fitting"
+    history = [(row.seconds, found) for row in measured if (found := _find(row, "precision"))]
+    real = floor.find("precision") if floor is not None else None
+    if not history or real is None:
+        return Verdict(grade="unknown", is_over_fitting=is_over_fitting)
+    newest, goal = history[-1][1], GOOD * real.value
+    recall = _find(measured[-1], "recall")
+    real_recall = floor.find("recall") if floor is not None else None
+    is_good = newest.value >= goal
+    return Verdict(
+        grade="good" if is_good else "not yet",
+        typical=newest.value,
+        typical_of_real=real.value,
+        varied=recall.value if recall else None,
+        varied_of_real=real_recall.value if real_recall else None,
+        minutes_more=None if is_good else _minutes_more(history, goal),
+        is_standing_still=len(history) > 1 and not _has_improved(history),
+        is_over_fitting=is_over_fitting,
+    )
+
+
+def _find(row: Measured, metric: Metric) -> Measurement | None:
+    return next((m for m in row.measurements if (m.metric, m.style) == (metric, None)), None)
+
+
+def _has_improved(history: Sequence[tuple[float, Measurement]]) -> bool:
+    """By more than half of the newest measurement's interval, against the best before."""
+    newest = history[-1][1]
+    slack = (newest.high - newest.low) / 2
+    return newest.value > min(one.value for _, one in history[:-1]) + slack
+
+
+def _minutes_more(history: Sequence[tuple[float, Measurement]], goal: float) -> float | None:
+    """Minutes until precision reaches the goal, if its log-odds go on along the log of time."""
+    if len(history) < 2 or not _has_improved(history):
+        return None
+    seconds = np.array([max(1.0, at) for at, _ in history])
+    slope, start = np.polyfit(np.log(seconds), [_log_odds(one) for _, one in history], 1)
+    if slope <= 0:
+        return None
+    needed = (math.log(goal / (1 - goal)) - start) / slope if goal < 1 else math.inf
+    if needed > math.log(FARTHEST * seconds[-1]):
+        return None
+    return max(1.0, (math.exp(needed) - seconds[-1]) / 60)
+
+
+def _log_odds(one: Measurement) -> float:
+    """Of a share of so many pictures, none of which may be 0 or 1 (Haldane's half a picture)."""
+    hits = one.value * one.num_generated
+    return math.log((hits + 0.5) / (one.num_generated - hits + 0.5))
