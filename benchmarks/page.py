@@ -4,8 +4,8 @@
 
 - start: from `pipeline.py ui` to a page that can be used, and from pressing Generate to the first
   picture on the screen, 64×64 of the shipped model, which is loaded by then.
-- museum: a store of fifty thousand results: the gallery's first screen, a search, and the memory
-  of the server's process.
+- museum: a store of fifty thousand results: the gallery's first screen, searches, a thousand
+  pictures selected and starred, and the memory of the server's process and of the page.
 - crowd: fifty programs that submit and poll at once for a minute.
 
 The first two are seen in Chromium, which runs on the same cores.
@@ -160,39 +160,42 @@ def start() -> None:
 
 
 def fill(workspace: Path, number: int = 50_000, side: int = 256) -> None:
-    """A store as years of work would leave it: JPEG files with their records, in runs of 500."""
-    from components.results_store import create
-    from components.results_store.store import _insert
-    from components.training_store import EMBEDDED_STYLES, paint_picture
-    from interfaces.iodt import IODT
+    """A store as years of work would leave it: JPEG files with their records, in runs of 500.
 
-    rng, store = random.Random(0), create(workspace)
+    The files are put where the store would put them, and it then makes its index from them at once.
+    """
+    from components.results_store import create
+    from components.training_store import EMBEDDED_STYLES, paint_picture
+    from interfaces.iodt import FileFacts
+
+    rng, facts = random.Random(0), dict[Path, FileFacts]()
     painted = [
         _jpeg(paint_picture(style, index), side) for style in EMBEDDED_STYLES for index in range(40)
     ]
-    (workspace / "results").mkdir(parents=True)
-    with store._connect() as database:
-        for seed in range(number):
-            run = f"{seed // 500:04d}-r3gan-paintings"
-            note = f"picture {seed}".encode()
-            start_of_image, rest = (
-                painted[seed % len(painted)][:2],
-                painted[seed % len(painted)][2:],
-            )
-            comment = b"\xff\xfe" + (len(note) + 2).to_bytes(2, "big") + note
-            data = start_of_image + comment + rest  # so that no two files are the same
-            image = IODT(
-                data=data,
-                sha256=hashlib.sha256(data).hexdigest(),
-                media_type="image/jpeg",
-                width=side,
-                height=side,
-                record=_record(seed, rng, EMBEDDED_STYLES),
-            )
-            path = workspace / "results" / run / f"{seed:06d}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-            _insert(database, image, run, f"{run}/{path.name}")
+    for seed in range(number):
+        record = _record(seed, rng, EMBEDDED_STYLES)
+        path = _write(workspace / "results", _distinct(painted[seed % len(painted)], seed), record)
+        facts[path] = FileFacts(record=record, media_type="image/jpeg", width=side, height=side)
+    report = create(workspace).rebuild(lambda path: facts[path], lambda event: None)
+    assert report.num_listed == number, report
+
+
+def _distinct(jpeg: bytes, seed: int) -> bytes:
+    """The same picture with a comment, so that no two files are the same."""
+    note = f"picture {seed}".encode()
+    return jpeg[:2] + b"\xff\xfe" + (len(note) + 2).to_bytes(2, "big") + note + jpeg[2:]
+
+
+def _write(results: Path, data: bytes, record: Any) -> Path:
+    """Put a result's file where the store would."""
+    from components.results_store.names import places, stem_of
+
+    run = f"{record.origin.seed // 500:04d}-r3gan-paintings"
+    digest = hashlib.sha256(data).hexdigest()
+    path = results / next(iter(places(run, stem_of(record.origin, run), digest, ".jpg")))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
 
 
 def _jpeg(pixels: np.ndarray, side: int) -> bytes:
@@ -226,20 +229,19 @@ def _record(seed: int, rng: random.Random, styles: Any) -> Any:
     )
 
 
-_SCREEN = """async (act) => {
-  const first = () => document.querySelector('.chunk .tile')?.dataset.id
-  const before = document.querySelector('.count')?.textContent ?? ''
-  const was = first()
-  const began = performance.now()
-  if (act === 'open') location.hash = '#/gallery'
-  else document.querySelector('form.search button.main').click()
+_SEEN = """async ([act, value]) => {
+  const count = () => document.querySelector('.count')?.textContent ?? ''
+  const first = () => document.querySelector('.virtual .tile')?.dataset.id
+  const [had, before, began] = [first(), count(), performance.now()]
+  const field = document.querySelector('input[type=search]')
+  if (act === 'go') location.hash = value
+  else (field.value = value), field.dispatchEvent(new Event('input', { bubbles: true }))
   let listed = 0
   while (performance.now() - began < 60000) {
     await new Promise(requestAnimationFrame)
-    const isNew = act === 'open' ? first() : document.querySelector('.count').textContent !== before
-    if (!isNew || !first() || (act !== 'open' && first() === was)) continue
+    if (!first() || (had && (count() === before || first() === had))) continue
     listed ||= performance.now() - began
-    const seen = [...document.querySelectorAll('.chunk .tile')].filter((one) => {
+    const seen = [...document.querySelectorAll('.virtual .tile')].filter((one) => {
       const box = one.getBoundingClientRect()
       return box.top < innerHeight && box.bottom > 0
     })
@@ -249,10 +251,24 @@ _SCREEN = """async (act) => {
   throw new Error('no screen in a minute')
 }"""
 
+_PRESSED = """async ([key, ctrlKey, place, text]) => {
+  const said = () => document.querySelector(place)?.textContent ?? ''
+  const tile = document.querySelector('.virtual .tile')
+  tile.focus()
+  const began = performance.now()
+  tile.dispatchEvent(new KeyboardEvent('keydown', { key, ctrlKey, bubbles: true }))
+  while (performance.now() - began < 60000) {
+    await new Promise(requestAnimationFrame)
+    if (said().includes(text)) return (performance.now() - began) / 1000
+  }
+  throw new Error(`nothing said ${text} in a minute`)
+}"""
+
 _SEARCHES = (
-    {"style": "blossoms", "family": "vae"},
-    {"first_seed": "20000", "last_seed": "20399"},
-    {"sort_by": "originality", "family": "r3gan"},
+    ("typed", "blossoms vae"),
+    ("typed", "seed 20077"),
+    ("go", "#/gallery?first_seed=20000&last_seed=20399"),
+    ("go", "#/gallery?sort_by=originality&family=r3gan"),
 )
 
 
@@ -266,14 +282,12 @@ def museum(number: int = 50_000) -> None:
 
 
 def visit(workspace: Path) -> None:
-    """The gallery of a workspace: opened, searched, scrolled."""
+    """The gallery of a workspace: opened, searched, selected from, scrolled."""
     with serving(workspace) as server, browsing() as page:
         opened: list[float] = []
         for turn in range(ROUNDS + 1):
-            page.goto("about:blank")
-            page.goto(server.address)
-            page.locator("form button.go:enabled").wait_for()
-            listed, shown, seen = page.evaluate(_SCREEN, "open")
+            _arrive(page, server)
+            listed, shown, seen = page.evaluate(_SEEN, ["go", "#/gallery"])
             if turn == 0:
                 print(
                     f"first screen, no thumbnail made yet: listed {listed:.2f} s, all {seen} "
@@ -283,35 +297,51 @@ def visit(workspace: Path) -> None:
             else:
                 opened.append(shown)
         _told("the gallery's first screen", opened, 1)
-        for search in _SEARCHES:
-            _search(page, server, search)
+        for act, value in _SEARCHES:
+            _search(page, server, act, value)
+        _select(page, server)
         _scroll(page)
+        heap = page.evaluate("performance.memory.usedJSHeapSize") / 2**20
         print(f"server's process: {server.mebibytes():.0f} MiB at most (goal 1024)")
+        print(f"page's heap: {heap:.0f} MiB after scrolling")
 
 
-def _search(page: Any, server: Server, fields: dict[str, str]) -> None:
-    listed, shown = [], []
+def _arrive(page: Any, server: Server) -> None:
+    page.goto("about:blank")
+    page.goto(server.address)
+    page.locator("form button.go:enabled").wait_for()
+
+
+def _search(page: Any, server: Server, act: str, value: str) -> None:
+    listed: list[float] = []
+    shown: list[float] = []
     for _ in range(ROUNDS):
-        page.goto("about:blank")
-        page.goto(f"{server.address}/#/gallery")
-        page.locator(".chunk .tile img").first.wait_for()
-        page.wait_for_timeout(1000)
-        for name, value in fields.items():
-            control = page.locator(f"form.search [data-field={name}]")
-            if control.evaluate("one => one.tagName") == "SELECT":
-                control.select_option(label=value)
-            else:
-                control.fill(value)
-        times = page.evaluate(_SCREEN, "search")
+        _arrive(page, server)
+        page.evaluate(_SEEN, ["go", "#/gallery?sort_by=newest"])
+        times = page.evaluate(_SEEN, [act, value])
         listed.append(times[0])
         shown.append(times[1])
-    what = ", ".join(fields.values())
+    what = value.removeprefix("#/gallery?")
     _told(f"a search ({what}): listed", listed, 0.3)
     _told(f"a search ({what}): all pictures seen", shown, 1)
 
 
+def _select(page: Any, server: Server) -> None:
+    """A thousand pictures selected at once and starred, and the stars taken away again."""
+    selecting: list[float] = []
+    starring: list[float] = []
+    for _ in range(ROUNDS):
+        _arrive(page, server)
+        page.evaluate(_SEEN, ["go", "#/gallery?first_seed=20000&last_seed=20999"])
+        selecting.append(page.evaluate(_PRESSED, ["a", True, ".selection strong", "1,000"]))
+        starring.append(page.evaluate(_PRESSED, ["s", False, "#toasts", "1,000 pictures starred"]))
+        page.evaluate(_PRESSED, ["s", False, "#toasts", "1,000 pictures taken away"])
+    _told("1 000 pictures selected", selecting, 0.3)
+    _told("1 000 pictures starred", starring, 1)
+
+
 def _scroll(page: Any) -> None:
-    """As far as a minute's scrolling goes, for the memory."""
+    """As far as half a minute's scrolling goes, for the memory."""
     page.mouse.move(800, 500)
     end = time.monotonic() + 30
     while time.monotonic() < end:
