@@ -14,6 +14,7 @@ import settings
 from atelier.commands.frame import Common
 from atelier.commands.helping import OPTIONS
 from atelier.workspace import Workspace
+from components.enhancement import absent_names
 from components.enhancement import names as enhancer_names
 from interfaces.errors import AtelierError
 from interfaces.iodt import ResultsGallery
@@ -124,6 +125,7 @@ def _backend(
         check=desk.check,
         convert=desk.convert,
         enhancers=tuple(enhancer_names()),
+        absent_enhancers=absent_names,
         presets={preset: settings.load_preset(preset) for preset in settings.preset_names()},
         worker_trouble=trouble,
     )

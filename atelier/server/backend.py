@@ -1,6 +1,6 @@
 """What the server is handed by the pipeline: everything behind a port."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,8 @@ class Backend:
     """A result in another format."""
     enhancers: tuple[str, ...] = ()
     """What `IES.enhancer` may name."""
+    absent_enhancers: Callable[[], Sequence[str]] = tuple
+    """Those of them that are not on this machine at this moment."""
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Any])
     """What a training may begin with: tables of settings by the presets' names."""
     may_name_paths: bool = False
@@ -51,7 +53,8 @@ class Backend:
     def schema(self) -> dict[str, Any]:
         """JSON schemas of all that a person may choose, and what names it may take.
 
-        `sections` by name, `families` with their options and configs, `enhancers`, `presets`.
+        `sections` by name, `families` with their options and configs, `enhancers`, those of them
+        that are not on this machine (`absent_enhancers`), `presets`.
         """
         families = {
             name: {
@@ -69,6 +72,7 @@ class Backend:
             "sections": {name: _to_choose_from(model) for name, model in _SECTIONS.items()},
             "families": families,
             "enhancers": list(self.enhancers),
+            "absent_enhancers": list(self.absent_enhancers()),
             "presets": self.presets,
         }
 

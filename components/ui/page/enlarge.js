@@ -1,6 +1,7 @@
 // Enlarge: drop any pictures, choose how, watch them come, compare and download; trainings go on.
 
 import { api, attempt, h, query, submit, t, upload } from "./kit.js";
+import { advice, enlargers } from "./enlargers.js";
 import { Form } from "./forms.js";
 import * as state from "./state.js";
 import { jobHead, settingsOf, tile, tileGrid } from "./pictures.js";
@@ -60,12 +61,11 @@ function makeForm() {
     hidden: ["weights"],
     choices: {
       scale: () => properties.scale.enum.filter((n) => n > 1).map((n) => [n, `×${n}`]),
-      enhancer: () => [["auto", t("the best that takes under two minutes")], ["lanczos", t("plain resampling, no network")], ...state.schema.enhancers.map((name) => [name, enhancerName(name)])],
+      enhancer: enlargers,
     },
+    advice: { enhancer: advice },
   });
 }
-
-const enhancerName = (name) => (name === "embedded" ? t("Atelier’s own, quick") : name);
 
 /** One order to enlarge, whose pictures appear as they come. */
 function Work({ job, onshow }) {

@@ -26,10 +26,11 @@ const isAsked = (field) =>
  * `hidden`: names that are not asked here. `choices`: what a field may name, by its name, as
  * functions giving [value, text] pairs. `suggestions`: the same for what may also be typed. `base`:
  * values that stand where nothing was changed. `blank`: what an empty number means, `blanks`: the
- * same of single fields; `none`: an empty choice.
+ * same of single fields; `none`: an empty choice. `advice`: what is said under a field of the value
+ * that it has, by its name.
  */
 export class Form {
-  constructor(schema, { primary = null, hidden = [], choices = {}, suggestions = {}, base = {}, blank = t("automatic"), blanks = {}, none = "—", onchange } = {}) {
+  constructor(schema, { primary = null, hidden = [], choices = {}, suggestions = {}, base = {}, blank = t("automatic"), blanks = {}, none = "—", advice = {}, onchange } = {}) {
     this.fields = new Map();
     this.choices = choices;
     this.onchange = onchange ?? (() => {});
@@ -41,6 +42,7 @@ export class Form {
       const field = plain(schema.properties[name], schema.$defs ?? {});
       if (!isAsked(field) || hidden.includes(name)) continue;
       const made = makeField(name, { ...field, blank: blanks[name] ?? blank, none: blanks[name] ?? none, suggestions: suggestions[name] }, choices[name], (value) => this.onchange(name, value));
+      if (advice[name]) advise(made, advice[name]);
       this.fields.set(name, made);
       (first.includes(name) ? this.main : this.more).append(made.element);
     }
@@ -116,6 +118,16 @@ function makeField(name, field, choices, onchange) {
   const element = h("div", { class: "field" }, ...parts, field.description ? help : null);
   if (!field.description) ask.remove();
   return { ...control, element, initial: field.default };
+}
+
+/** A line under a field that says something of the value it has. */
+function advise(field, advice) {
+  const line = h("p", { class: "advice", role: "status" });
+  const { set } = field;
+  const show = () => (line.textContent = advice(field.get()));
+  field.set = (value) => (set(value), show());
+  field.input.addEventListener("change", show);
+  field.element.append(line);
 }
 
 /** A "?" and the help that it shows. */

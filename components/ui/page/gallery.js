@@ -1,6 +1,7 @@
 // Gallery: every stored result, however many; found by words, typed fields, stars and boards.
 
 import { api, attempt, h, query, remember, remembered, t } from "./kit.js";
+import { enlargers } from "./enlargers.js";
 import { Form } from "./forms.js";
 import * as state from "./state.js";
 import { go, openResult } from "./pictures.js";
@@ -54,7 +55,7 @@ const select = (ids) => {
 };
 
 function filters() {
-  const { families, enhancers, sections } = state.schema;
+  const { families, sections } = state.schema;
   const styles = () => [...new Set(state.models.flatMap((model) => model.styles))].sort();
   const form = new Form(sections.find, {
     primary: ["family", "style", "first_seed", "last_seed", "kept_after", "kept_before"],
@@ -64,7 +65,7 @@ function filters() {
     suggestions: { style: styles }, // of a model that is here no more, results may still be
     choices: {
       family: () => Object.keys(families),
-      enhancer: () => enhancers,
+      enhancer: () => enlargers().filter(([name]) => name !== "auto"),
       model_digest: () => state.models.map((one) => [one.digest, `${one.name} · ${one.family}`]),
     },
   });

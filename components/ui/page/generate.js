@@ -1,6 +1,7 @@
 // Generate: a model, a style, seeds, a size; pictures appear as they are made.
 
 import { api, attempt, drawnSeed, h, remember, remembered, submit, t } from "./kit.js";
+import { advice, enlargers } from "./enlargers.js";
 import { Form, folded } from "./forms.js";
 import { Inputs } from "./inputs.js";
 import * as state from "./state.js";
@@ -29,8 +30,9 @@ export class ChoiceForm {
       primary: ["scale", "enhancer", "strength"],
       choices: {
         scale: () => sections.enhance.properties.scale.enum.map((n) => [n, this.size(n)]),
-        enhancer: () => state.schema.enhancers,
+        enhancer: enlargers,
       },
+      advice: { enhancer: advice },
     });
     this.convert = new Form(sections.convert, { primary: ["format"] });
     this.options = null;
@@ -86,7 +88,7 @@ export class ChoiceForm {
   suit() {
     const model = this.chosen();
     if (!model) return;
-    this.note.textContent = t("{n} training images shown", { n: model.images_seen }) + ` · ${model.description}`;
+    this.note.textContent = t("{n} training images shown", { n: model.images_seen }) + ` · ${t(model.description)}`;
     for (const name of ["style", "towards_style", "style_blend"]) this.generate.toggle(name, model.is_conditional);
     this.generate.toggle("prompt", model.takes.includes("prompt"));
     this.inputs.suit(model);

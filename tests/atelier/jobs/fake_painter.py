@@ -115,6 +115,7 @@ def make_backend(workspace: Path) -> "Backend":
         check=lambda order: None,
         convert=convert,
         enhancers=("auto", "lanczos"),
+        absent_enhancers=lambda: ("lanczos",),
         presets={"default": {"train": {"total_seconds": 1.5}}},
     )
 

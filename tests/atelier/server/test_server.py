@@ -160,6 +160,7 @@ def test_settings_are_described_by_the_contracts_themselves(client: TestClient) 
     assert fields["count"]["maximum"] == 1_000_000 and fields["count"]["description"]
     assert schema["families"]["r3gan"]["options"]["type"] == "object"
     assert schema["enhancers"] == ["auto", "lanczos"]
+    assert schema["absent_enhancers"] == ["lanczos"]
     assert schema["presets"]["default"]["train"]["total_seconds"] == 1.5
     models = client.get("/api/models").json()
     assert client.get(f"/api/models/{models[0]['id']}/styles").json() == models[0]["styles"]

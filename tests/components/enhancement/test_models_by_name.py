@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from components.common.download import DownloadError, PublishedFile
-from components.enhancement import OFFICIAL, RealESRGANEnhancer
+from components.common.download import DownloadError, PublishedFile, weights_cache
+from components.enhancement import OFFICIAL, RealESRGANEnhancer, absent_names
 from components.enhancement import enhancer as enhancer_module
 from components.enhancement import official as official_module
 from components.enhancement import routes as routes_module
@@ -169,6 +169,18 @@ def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for module in (enhancer_module, official_module, sources_module):
         monkeypatch.setattr(module, "ENLARGER", path)
     return path
+
+
+def test_what_lies_neither_in_the_wheel_nor_in_the_cache_is_absent(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ATELIER_CACHE", str(tmp_path))
+    monkeypatch.setattr(sources_module, "_PACKAGE", "no_such_package")
+    assert set(absent_names()) == set(OFFICIAL)
+    cached = weights_cache() / OFFICIAL["realesr-general-x4v3"].filename
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"weights")
+    assert set(absent_names()) == set(OFFICIAL) - {"realesr-general-x4v3"}
 
 
 def test_the_embedded_network_needs_no_download(embedded: Path) -> None:
