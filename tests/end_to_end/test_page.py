@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 import requests
@@ -23,13 +24,14 @@ pytest.importorskip("playwright.sync_api", reason="needs playwright (the extra `
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
-from atelier.server.answers import ResultSearch
+from atelier.contracts.samples import make_iedt
 from components.common.durable import write_text
+from components.conversion import ImageConverter
 from components.results_store import create as create_store
 from components.training_store import create as create_training_store
+from interfaces.ics import ICS
 from interfaces.itdt import CollectionSettings
 from interfaces.record import FileOrigin, InputRecord
-from settings import SECTIONS
 from tests.atelier.jobs.fake_painter import ENVIRONMENT
 from tests.end_to_end.page_server import COMMAND
 from tests.helpers import REPOSITORY, digest, make_iodt
@@ -47,12 +49,12 @@ expect.set_options(timeout=1000 * PATIENCE)
 class Server:
     """The page with its worker, as processes of their own."""
 
-    def __init__(self, workspace: Path, port: str = "0") -> None:
+    def __init__(self, workspace: Path, port: str = "0", **environment: str) -> None:
         workspace.mkdir(parents=True, exist_ok=True)
         self.workspace = workspace
         self.process = subprocess.Popen(
             [*COMMAND, "serve", str(workspace), port],
-            env=os.environ | ENVIRONMENT,
+            env=os.environ | ENVIRONMENT | environment,
             cwd=REPOSITORY,
             stdout=subprocess.PIPE,
             text=True,
@@ -86,8 +88,8 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("page"))
+def server(tmp_path_factory: pytest.TempPathFactory, own_credentials: Path) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("page"), ATELIER_CREDENTIALS=str(own_credentials))
     yield server
     server.close()
 
@@ -917,6 +919,101 @@ def test_pictures_are_enlarged_and_lie_under_a_slider(
     assert page.locator(".slider").evaluate("s => s.style.getPropertyValue('--at')") == "25%"
 
 
+def test_an_enlarger_that_is_not_on_the_machine_is_marked(page: Page) -> None:
+    """And choosing it says in a line what to do."""
+    page.get_by_role("link", name="Enlarge").click()
+    choice = page.locator(".enlarging [data-field=enhancer]")
+    assert [one for one in choice.locator("option").all_inner_texts() if "not on this" in one] == [
+        "Plain resampling, no network · not on this machine"
+    ]
+    advice = page.locator(".enlarging .advice")
+    expect(advice).to_be_hidden()
+    choice.select_option(value="1")
+    expect(advice).to_contain_text("downloaded once, when you first use it")
+
+
+def _signed(folder: Path) -> Path:
+    """A picture that Atelier made and that the person's own key signed."""
+    (image,) = ImageConverter().convert([make_iedt(1, 48)], ICS(sign=True))
+    picture = folder / "signed.png"
+    picture.write_bytes(image.data)
+    return picture
+
+
+def _altered(picture: Path) -> Path:
+    """The same picture with a comment that was put in after it was signed."""
+    data, comment = picture.read_bytes(), b"tEXtComment\0put in later"
+    chunk = (len(comment) - 4).to_bytes(4, "big") + comment + crc32(comment).to_bytes(4, "big")
+    place = picture.with_name("altered.png")
+    place.write_bytes(data[:-12] + chunk + data[-12:])
+    return place
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme", "locale"), [(1280, "light", "en-GB"), (390, "dark", "uk-UA")]
+)
+def test_dropped_pictures_are_checked(
+    browser: Browser, server: Server, tmp_path: Path, width: int, scheme: Any, locale: str
+) -> None:
+    """Whose they are, what is proved and what only claimed; and nothing of them is kept."""
+    signed = _signed(tmp_path)
+    bare = tmp_path / "bare.png"
+    Image.new("RGB", (40, 40)).save(bare)
+    context = browser.new_context(
+        viewport={"width": width, "height": 844}, color_scheme=scheme, locale=locale
+    )
+    page, kept = _open(context, server.address, "check"), set(server.workspace.glob("uploads/*"))
+    page.locator(".checking input[type=file]").set_input_files([signed, _altered(signed), bare])
+    answers = page.locator(".checked")
+    expect(answers).to_have_count(3)
+    states = [one.get_attribute("data-state") for one in answers.all()]
+    assert states == ["unsigned", "changed", "intact"]
+    sentences, proved = _CHECKED[locale]
+    assert answers.locator(".verdict").all_inner_texts() == sentences
+    expect(answers.last).to_contain_text(proved)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(_CONTRAST) >= 4.5
+    assert set(server.workspace.glob("uploads/*")) == kept
+    context.close()
+
+
+_CHECKED = {
+    "en-GB": (
+        [
+            "It is not signed, so nothing about it can be proved.",
+            "It was changed after Test signed it.",
+            "It is yours, and nothing has changed since you signed it.",
+        ],
+        "the file is as it was signed",
+    ),
+    "uk-UA": (
+        [
+            "Вона не підписана, тож нічого про неї довести не можна.",
+            "Її змінено після того, як її підписав Test.",
+            "Вона ваша, і після вашого підпису нічого не змінилося.",
+        ],
+        "файл такий, яким його підписано",
+    ),
+}
+
+
+def test_the_keyboard_checks_a_result_from_the_viewer(
+    context: BrowserContext, museum: Server
+) -> None:
+    page = _open(context, museum.address, "gallery?last_seed=20")
+    page.locator("button.tile").first.focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Check", exact=True).focus()
+    page.keyboard.press("Enter")
+    answer = page.locator(".checked")
+    expect(answer).to_have_count(1)
+    place = page.locator(".checking input[type=file]")
+    place.focus()
+    assert place.evaluate("one => getComputedStyle(one.closest('label')).outlineStyle") != "none"
+    with page.expect_file_chooser():
+        page.keyboard.press("Space")
+
+
 def test_the_way_between_two_seeds_is_one_result_that_plays(page: Page, server: Server) -> None:
     page.get_by_text("From one seed to another").click()
     page.get_by_label("Pictures between").fill("6")
@@ -981,44 +1078,6 @@ def test_two_models_are_compared_by_the_same_seeds(page: Page, server: Server) -
 
 
 # ---------------------------------------------------------------- words, looks, access
-
-
-def _words() -> set[str]:
-    """Every text that the page may show by `t`."""
-    scripts = (path for path in PAGE.glob("*.js") if path.name != "preact-htm.js")
-    texts = {path.name: path.read_text(encoding="utf-8") for path in scripts}
-    found = {
-        text for code in texts.values() for text in re.findall(r'\bt\(\s*"((?:[^"\\]|\\.)*)"', code)
-    }
-    tables = re.findall(
-        r"const (?:KINDS|STATES|PARTS|WITHIN|ORIGINS|OWN|LISTED) = \{(.*?)\};",
-        "".join(texts.values()),
-        re.S,
-    )
-    assert len(tables) == 8
-    return found | {
-        word for table in tables for word in re.findall(r'[\[:] ?"([A-Z][^"]+)"', table)
-    }
-
-
-def _options() -> Iterator[str]:
-    """Labels and help of everything that the forms ask for, beside a method's own options."""
-    for section in (*SECTIONS.values(), ResultSearch):
-        for name, field in section.model_fields.items():
-            if name != "schema_version":
-                words = name.replace("_", " ")
-                yield words[0].upper() + words[1:]
-                yield field.description or ""
-
-
-def test_all_is_said_in_ukrainian_too() -> None:
-    catalogue = json.loads((PAGE / "uk.json").read_text(encoding="utf-8"))
-    assert not (_words() | set(_options())) - set(catalogue)
-    forms = [value for value in catalogue.values() if isinstance(value, dict)]
-    assert forms and all(set(form) == {"one", "few", "many", "other"} for form in forms)
-    for text, said in catalogue.items():
-        for one in said.values() if isinstance(said, dict) else [said]:
-            assert set(re.findall(r"\{\w+\}", one)) == set(re.findall(r"\{\w+\}", text)), text
 
 
 def test_the_page_speaks_ukrainian(browser: Browser, server: Server) -> None:
@@ -1086,7 +1145,7 @@ def _serious(axe: Any, page: Page, part: str) -> list[str]:
     ]
 
 
-PARTS = ("generate", "sketch", "enlarge", "train", "models", "gallery", "jobs")
+PARTS = ("generate", "sketch", "enlarge", "train", "models", "gallery", "check", "jobs")
 
 _CONTRAST = """() => {
   const pen = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true })

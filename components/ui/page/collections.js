@@ -1,6 +1,6 @@
 // A collection looked through: what was found in each picture, and what a person chose for it.
 
-import { api, attempt, h, submit, t, upload } from "./kit.js";
+import { api, attempt, h, submit, t, told, upload } from "./kit.js";
 import * as state from "./state.js";
 import { go } from "./pictures.js";
 import { did } from "./undo.js";
@@ -179,7 +179,7 @@ function Collection({ id }) {
   const [filter, setFilter] = useState("");
   const [open, setOpen] = useState(null);
   const offer = state.collections.find((one) => one.id === id);
-  if (!found) return html`<p class="empty" role="status">${job?.error ?? t("The pictures are looked at …")}</p>`;
+  if (!found) return html`<p class="empty" role="status">${job?.error ? told(job.error) : t("The pictures are looked at …")}</p>`;
   const { pictures } = found;
   const chosen = () => Object.fromEntries(pictures.filter(({ choice }) => choice.is_excluded || choice.style || choice.crop).map((one) => [one.name, one.choice]));
   const put = async (all) => {

@@ -1,6 +1,6 @@
 // Jobs: two queues outside the page, quick work beside long trainings; what runs, waits, was done.
 
-import { api, attempt, h, t, when } from "./kit.js";
+import { api, attempt, h, t, told, when } from "./kit.js";
 import * as state from "./state.js";
 import { go, jobHead } from "./pictures.js";
 
@@ -45,7 +45,7 @@ export function create() {
       look.textContent = isPictures ? t("{n} pictures", { n: current.num_results }) : t("Look");
       const said = state.lines.get(current.id) ?? [];
       if (told.children.length !== said.length) {
-        told.replaceChildren(...said.map(({ kind, line }) => h("li", { class: kind }, line)));
+        told.replaceChildren(...said.map(({ kind, line }) => h("li", { class: kind }, told(line))));
       }
     };
     return { element, update };

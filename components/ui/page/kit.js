@@ -18,6 +18,7 @@ export function h(tag, props = {}, ...children) {
 export const LANGUAGES = { en: "English", uk: "Українська" };
 
 let catalogue = {};
+let sayings = []; // what the server says, as [pattern, text] pairs
 let plurals = new Intl.PluralRules("en");
 export let language = "en";
 
@@ -25,7 +26,9 @@ export let language = "en";
 export async function loadWords() {
   const wished = [remembered("language"), ...navigator.languages.map((l) => l.slice(0, 2))];
   language = wished.find((name) => name in LANGUAGES) ?? "en";
-  catalogue = await (await fetch(`/assets/${language}.json`)).json();
+  const words = async (name) => (await fetch(`/assets/${name}.json`)).json();
+  catalogue = await words(language);
+  if (language !== "en") sayings = Object.entries(await words(`${language}-server`)).map(([line, text]) => [patternOf(line), text]);
   plurals = new Intl.PluralRules(language);
   document.documentElement.lang = language;
 }
@@ -40,6 +43,21 @@ export function t(text, values = {}) {
 }
 
 const shown = (value) => (typeof value === "number" ? value.toLocaleString(language) : value);
+
+/** "job {id}: there is none" => what such lines match, with the gaps as named groups. */
+function patternOf(line) {
+  const parts = line.split(/\{(\w+)\}/).map((part, n) => (n % 2 ? `(?<${part}>.+)` : part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")));
+  return new RegExp(`^${parts.join("")}$`);
+}
+
+/** What the server said, in the person's language where the line is known; else as it was said. */
+export function told(line) {
+  for (const [pattern, text] of sayings) {
+    const found = pattern.exec(line);
+    if (found) return text.replace(/\{(\w+)\}/g, (_, name) => told(found.groups[name]));
+  }
+  return line;
+}
 
 /** "Style Blend" or "style_blend" => "Style blend", in the person's language. */
 export function label(name) {
@@ -93,7 +111,7 @@ export async function api(path, { method = "GET", json, body, headers = {} } = {
   // Seeds reach 2^63 and a JavaScript number only 2^53: long ones stay text.
   const text = (await answer.text()).replace(/"(seed|sum)":\s*(\d{16,})/g, '"$1":"$2"');
   const data = text ? JSON.parse(text) : null;
-  if (!answer.ok) throw new Error(data?.error ?? `${answer.status}`);
+  if (!answer.ok) throw new Error(told(data?.error ?? `${answer.status}`));
   return data;
 }
 

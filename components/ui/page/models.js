@@ -1,6 +1,6 @@
 // Models: what there is to make pictures with, as cards; two of them side by side by the same seeds.
 
-import { api, attempt, query, submit, t } from "./kit.js";
+import { api, attempt, query, submit, t, told } from "./kit.js";
 import * as state from "./state.js";
 import { go, modelName, openResult } from "./pictures.js";
 import { save } from "./results.js";
@@ -66,7 +66,7 @@ function Card({ model, isPicked, onpick }) {
       <dt>${t("Makes")}</dt><dd>${side} × ${side}</dd>
       <dt>${t("Styles")}</dt><dd title=${styles.join(", ")}>${styles.length ? styles.slice(0, 3).join(", ") + (styles.length > 3 ? " …" : "") : t("none")}</dd>
       <dt>${t("Pictures seen in training")}</dt><dd>${seen.toLocaleString()}</dd>
-      <dt>${t("Method")}</dt><dd title=${model.description}>${model.family}</dd>
+      <dt>${t("Method")}</dt><dd title=${t(model.description)}>${model.family}</dd>
     </dl>
     <div class="row">
       <button type="button" class="main" onClick=${() => go("generate", { model: model.id })}>${t("Make pictures with it")}</button>
@@ -100,7 +100,7 @@ function Comparison({ models, onclose }) {
         <div class="samples eight">${Array.from({ length: COMPARED }, (_, place) => (ids[place]
           ? html`<div class="tile"><img src=${`/api/v1/results/${ids[place]}/thumbnail?side=256`} alt=${t("Seed {seed}", { seed: String(place) })} /></div>`
           : html`<div class="tile blank" aria-hidden="true"></div>`))}</div>
-        ${job?.error && html`<p class="fault" role="alert">${job.error}</p>`}
+        ${job?.error && html`<p class="fault" role="alert">${told(job.error)}</p>`}
       </section>`;
     })}
   <//>`;

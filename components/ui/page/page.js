@@ -11,6 +11,7 @@ const PARTS = {
   train: ["Train", () => import("./train.js")],
   models: ["Models", () => import("./models.js")],
   gallery: ["Gallery", () => import("./gallery.js")],
+  check: ["Check", () => import("./check.js")],
   jobs: ["Jobs", () => import("./jobs.js")],
 };
 

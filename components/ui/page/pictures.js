@@ -1,6 +1,6 @@
 // Thumbnails, jobs with their pictures, and what a record says of its settings.
 
-import { api, attempt, duration, h, label, query, t } from "./kit.js";
+import { api, attempt, duration, h, label, query, t, told } from "./kit.js";
 import * as state from "./state.js";
 
 export const go = (place, values = {}) => {
@@ -177,9 +177,9 @@ export function jobHead() {
     else bar.removeAttribute("value");
     line.textContent = progressLine(job);
     note.hidden = !isActive || !job.progress?.note;
-    note.textContent = job.progress?.note ?? "";
+    note.textContent = told(job.progress?.note ?? "");
     fault.hidden = !job.error;
-    fault.textContent = job.error ?? "";
+    fault.textContent = told(job.error ?? "");
     const key = `${job.state} ${job.stop}`;
     if (key === shown) return;
     shown = key;

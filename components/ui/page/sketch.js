@@ -1,6 +1,6 @@
 // Sketch: draw on a canvas or drop a picture, and get variations of it.
 
-import { attempt, h, remember, remembered, submit, t, upload } from "./kit.js";
+import { attempt, h, remember, remembered, submit, t, told, upload } from "./kit.js";
 import * as state from "./state.js";
 import { ChoiceForm } from "./generate.js";
 import { decoded, dropPlace, dropsAt, pointOn } from "./inputs.js";
@@ -191,7 +191,7 @@ export function create() {
       from &&
       attempt(async () => {
         const answer = await fetch(`/api/v1/results/${Number(from)}/file`);
-        if (!answer.ok) throw new Error((await answer.json()).error);
+        if (!answer.ok) throw new Error(told((await answer.json()).error));
         await easel.lay(await answer.blob());
         history.replaceState(null, "", "#/sketch"); // so that coming back lays it no second time
       }),

@@ -1,6 +1,6 @@
 // Train: a collection and its report, a preset, and a training that is watched as it goes.
 
-import { api, attempt, duration, h, label, remember, remembered, submit, t } from "./kit.js";
+import { api, attempt, duration, h, label, remember, remembered, submit, t, told } from "./kit.js";
 import { Form, folded } from "./forms.js";
 import * as state from "./state.js";
 import { chart, short } from "./charts.js";
@@ -200,7 +200,7 @@ export function create() {
     showGrid();
     guarded.hidden = !log.length;
     guardian.replaceChildren(
-      ...log.map((row) => h("li", { class: "warned" }, `${Number(row.images_seen).toLocaleString()}: ${[row.saw && t(row.saw), row.did].filter(Boolean).join(" — ")}`)),
+      ...log.map((row) => h("li", { class: "warned" }, `${Number(row.images_seen).toLocaleString()}: ${[row.saw && t(row.saw), told(row.did ?? "")].filter(Boolean).join(" — ")}`)),
     );
   }
 

@@ -225,6 +225,7 @@ function Actions({ found }) {
     <div class="row">
       <button type="button" onClick=${leave("sketch", { from: result.id })}>${t("Send to Sketch")}</button>
       <button type="button" onClick=${leave("enlarge", { result: result.id })}>${t("Compare")}</button>
+      <button type="button" onClick=${leave("check", { result: result.id })}>${t("Check")}</button>
     </div>
   </div>`;
 }
