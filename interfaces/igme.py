@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from interfaces.contract import Contract, Many, Message, Seed, Sha256, is_none
+from interfaces.contract import Contract, Many, Message, Seed, Sha256, is_false, is_none
 from interfaces.errors import NotFoundError
 from interfaces.igs import Device
 from interfaces.ipdt import IPDT
@@ -86,6 +86,14 @@ class TrainingSettings(Message):
     style_balanced: bool = Field(
         default=False, description="Draw each style equally often, however few images it has."
     )
+    cluster_balanced: bool = Field(
+        default=False,
+        exclude_if=is_false,
+        description=(
+            "Draw each group of images that look alike equally often, however few it has; the "
+            "embedded encoder's features make the groups."
+        ),
+    )
     held_out_fraction: float = Field(
         default=0.1,
         ge=0,
@@ -138,6 +146,8 @@ class TrainingSettings(Message):
     def _has_an_end(self) -> Self:
         if self.total_images is None and self.total_seconds is None:
             raise ValueError("give a budget: total_images, total_seconds or both")
+        if self.style_balanced and self.cluster_balanced:
+            raise ValueError("balance by style or by cluster: style_balanced or cluster_balanced")
         return self
 
 

@@ -82,12 +82,17 @@ def identity(
 ) -> dict[str, Any]:
     """What a training is, by name: what it learns from and starts from, how, from which seed."""
     chosen = settings.model_dump(mode="json", exclude={*FREE_WHEN_RESUMED, "options"})
-    return chosen | {
-        "start_from": origin.digest if origin else None,
-        "arithmetic": arithmetic,
-        "dataset_digest": prepared.digest,
-        "options": config.model_dump(mode="json"),
-    }
+    # Fields that say nothing by default are left out of the dump, but are part of it here.
+    return (
+        _defaults()
+        | chosen
+        | {
+            "start_from": origin.digest if origin else None,
+            "arithmetic": arithmetic,
+            "dataset_digest": prepared.digest,
+            "options": config.model_dump(mode="json"),
+        }
+    )
 
 
 def save_or_compare(
@@ -138,8 +143,13 @@ def _saved(path: Path, config: type[FamilyConfig]) -> dict[str, Any]:
 
 
 def _defaults() -> dict[str, Any]:
+    left_out = {*FREE_WHEN_RESUMED, "options"}
     fields = TrainingSettings.model_fields.items()
-    return {name: field.default for name, field in fields if not field.is_required()}
+    return {
+        name: field.default
+        for name, field in fields
+        if not (name in left_out or field.is_required())
+    }
 
 
 def _flat(identity: dict[str, Any]) -> dict[str, Any]:

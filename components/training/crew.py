@@ -26,7 +26,7 @@ from components.families.port import Shape
 from components.families.ranks import ALONE, PeerLostError, Ranks
 from components.families.trainer import FamilyTrainer, Machine
 from components.training.batches import Batches
-from components.training.order import ImageOrder
+from components.training.order import image_order
 from interfaces.errors import AtelierError
 from interfaces.igme import TrainingSettings
 from interfaces.ipdt import IPDT
@@ -49,6 +49,8 @@ class Share:
 
     prepared: IPDT
     settings: TrainingSettings
+    groups: np.ndarray
+    """Of each image learnt from, (N,), as rank 0 found them: see `ImageOrder`."""
     dtype: str
     device: str
 
@@ -58,7 +60,8 @@ class Share:
             "prepared": self.prepared.model_dump(mode="json"),
             "settings": self.settings.model_dump(mode="json"),
         }
-        return json.dumps(messages | {"dtype": self.dtype, "device": self.device}).encode()
+        plain = {"groups": self.groups.tolist(), "dtype": self.dtype, "device": self.device}
+        return json.dumps(messages | plain).encode()
 
     @classmethod
     def unpacked(cls, data: bytes) -> "Share":
@@ -67,6 +70,7 @@ class Share:
         return cls(
             IPDT.model_validate(fields["prepared"]),
             TrainingSettings.model_validate(fields["settings"]),
+            np.array(fields["groups"], np.int64),
             fields["dtype"],
             fields["device"],
         )
@@ -127,14 +131,16 @@ class Crew:
         self._is_sharing = self._is_in_step = False
 
     @contextmanager
-    def sharing(self, prepared: IPDT, settings: TrainingSettings) -> Generator[None]:
+    def sharing(
+        self, prepared: IPDT, settings: TrainingSettings, groups: np.ndarray
+    ) -> Generator[None]:
         """Let the other ranks take part in what is trained within."""
         if self.ranks.is_alone:
             yield
             return
         machine = self.trainer.machine
         dtype = str(machine.dtype).removeprefix("torch.")
-        self.ranks.tell(Share(prepared, settings, dtype, machine.device.type).packed())
+        self.ranks.tell(Share(prepared, settings, groups, dtype, machine.device.type).packed())
         self._is_sharing = True
         self.send_state()
         try:
@@ -175,10 +181,9 @@ def _follow(share: Share, ranks: Ranks) -> None:
     shape = Shape(prepared.resolution, len(prepared.styles))
     machine = Machine(device, dtype, torch.Generator(), ranks)
     trainer = family.method().build_trainer(config, shape, machine)
-    labels = prepared.labels()
-    batches = Batches(prepared.images(), labels, device)
+    batches = Batches(prepared.images(), prepared.labels(), device)
     training, _ = prepared.split(settings.held_out_fraction)
-    order = ImageOrder(labels[training], settings.seed, settings.style_balanced)
+    order = image_order(share.groups, settings)
     batch_size = config.batch_size * settings.accumulate
     while True:
         told, images_seen = np.frombuffer(ranks.hear(), np.int64).tolist()

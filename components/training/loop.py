@@ -39,7 +39,7 @@ from components.training.curves import Curves
 from components.training.ema import AveragedNetwork
 from components.training.guardian import Guardian, Sighting
 from components.training.judgement import judge
-from components.training.order import ImageOrder
+from components.training.order import image_order
 from components.training.records import Intervention, Measured, TrainingFolder
 from components.training.report import write_report
 from components.training.sources import FromTheSet
@@ -107,9 +107,9 @@ def _train(
     if not len(training):
         raise AtelierError("held_out_fraction: leaves nothing to learn from; choose a smaller one")
     batches = Batches(images, labels, device)
-    order = ImageOrder(labels[training], settings.seed, settings.style_balanced)
     curves, guardian = Curves(family.losses), Guardian()
     watch = Watch(prepared, settings, family, config, cache, progress)
+    order = image_order(watch.groups, settings)
     crew = Crew(trainer)
     tracking = trackers.enter_context(tracked(run, settings, begun))
     images_seen, seconds_before = 0, 0.0
@@ -191,7 +191,7 @@ def _train(
     last_saved = last_shown = time.monotonic()
     batch_size = config.batch_size * settings.accumulate
     with ExitStack() as stack:
-        stack.enter_context(crew.sharing(prepared, settings))
+        stack.enter_context(crew.sharing(prepared, settings, watch.groups))
         is_interrupted = stack.enter_context(_interrupt_after_this_step())
         while not (guardian.has_given_up or _is_over(settings, images_seen, seconds())):
             # One step.

@@ -1,4 +1,4 @@
-"""A training's report: how good its model is, which styles it covers, how original it is."""
+"""A training's report: how good its model is, what it covers, how original it is."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +10,8 @@ from components.common.durable import replacing, write_text
 from components.common.images import pair_sheet
 from components.metrics import Neighbours
 from components.metrics.judging import STYLE_METRICS, STYLELESS_METRICS
+from components.training.balance import balance_lines, balance_of
+from components.training.balance_sheet import draw_balance
 from components.training.records import Intervention
 from components.training.verdict import Verdict
 from components.training.watch import Made, Watch
@@ -34,7 +36,7 @@ def write_report(
     log: Sequence[Intervention],
     verdict: Verdict,
 ) -> None:
-    """Write `report.md` and `nearest.png` into a training's folder."""
+    """Write `report.md`, `nearest.png` and `balance.png` into a training's folder."""
     made = watch.made(network, model.images_seen)
     lines = [
         f"# {model.family}, learnt from {model.dataset_name}",
@@ -55,6 +57,10 @@ def write_report(
         "## Originality",
         "",
         _originality(run, watch, model, made),
+        "",
+        "## Balance",
+        "",
+        *_balance(run, watch, made),
         "",
         "## The guardian",
         "",
@@ -97,6 +103,13 @@ def _originality(run: Path, watch: Watch, model: IGME, made: Made) -> str:
         f"{figures.min():.2f}. `nearest.png` shows the {len(least)} least original, each "
         "beside its nearest."
     )
+
+
+def _balance(run: Path, watch: Watch, made: Made) -> list[str]:
+    """The bias of the data and of the pictures made; drawn as `balance.png`."""
+    balance = balance_of(watch, made.pixels, watch.encoder_features(made))
+    draw_balance(run / "balance.png", watch, balance, made.pixels)
+    return list(balance_lines(watch, balance))
 
 
 def _style_rows(watch: Watch, made: Made) -> list[str]:

@@ -24,6 +24,7 @@ from components.metrics import (
     load_features,
     reference_features,
 )
+from components.metrics.clusters import Clusters
 from components.metrics.distances import FEWEST_IMAGES, spread
 from components.metrics.judging import evenly
 from components.training.records import TrainingFolder
@@ -99,6 +100,18 @@ class Watch:
     def encoded(self) -> Tensor:
         """The encoder's features of every image of the prepared set, (N, F)."""
         return reference_features(self.prepared, self.encoder, self.cache, self.progress)
+
+    @cached_property
+    def clusters(self) -> Clusters:
+        """Groups of like pictures among those that `shown` names."""
+        return Clusters.of(self.encoded[self.shown])
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """The group of each image learnt from, (N,), for balancing: its cluster or its style."""
+        if self.settings.cluster_balanced:
+            return self.clusters.assign(self.encoded[self.training])
+        return self.labels[self.training]
 
     @cached_property
     def judge(self) -> FeatureNetwork:

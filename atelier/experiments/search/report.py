@@ -24,7 +24,13 @@ NUM_BEST = 10
 MIN_TRIALS_FOR_IMPORTANCE = 10
 """With fewer judged trials nothing can be distinguished from chance."""
 
-_SHARED = ("accumulate", "ema_halflife_images", "style_balanced", "held_out_fraction")
+_SHARED = (
+    "accumulate",
+    "ema_halflife_images",
+    "style_balanced",
+    "cluster_balanced",
+    "held_out_fraction",
+)
 """Settings of the trials outside the family's options that shape what a training learns."""
 
 

@@ -56,7 +56,8 @@ def json_rows(path: Path) -> list[dict[str, Any]]:
 
 def table(report: str) -> dict[str, list[str]]:
     """The report's table of styles: its cells by style."""
-    lines = [line.strip("| ").split(" | ") for line in report.splitlines() if line[:1] == "|"]
+    styles = report.partition("## Originality")[0]
+    lines = [line.strip("| ").split(" | ") for line in styles.splitlines() if line[:1] == "|"]
     return {name: cells for name, *cells in lines[2:]}
 
 
