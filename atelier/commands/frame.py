@@ -15,6 +15,7 @@ from atelier.choices import choose
 from atelier.commands.flags import Command, flags_of, with_flags
 from atelier.commands.helping import OPTIONS, OTHERS
 from atelier.hearing import hear
+from atelier.ray import REPLACEMENTS
 from atelier.runs import Run
 from atelier.workspace import Workspace
 from components.enhancement import names as enhancer_names
@@ -56,6 +57,18 @@ ComponentFlag = Annotated[
         help="Replace a component: name=package:factory, as enhancement=mine:make.",
     ),
 ]
+RayFlag = Annotated[
+    bool,
+    Parameter(
+        group=OTHERS,
+        negative=(),
+        show_default=False,
+        help=(
+            "Make, enlarge and encode pictures over Ray: on the cluster that RAY_ADDRESS names, "
+            "else with every processor of this machine."
+        ),
+    ),
+]
 
 
 @Parameter(name="*")
@@ -66,12 +79,14 @@ class Common:
     workspace: WorkspaceFlag = Path("workspace")
     preset: PresetFlag = ()
     component: ComponentFlag = ()
+    ray: RayFlag = False
 
     def layer(self, given: Layer) -> Layer:
         """What the person gave: presets, then environment, then flags."""
         presets = [settings.load_preset(name) for name in self.preset]
-        replaced: Layer = {"components": replacements_of(self.component)} if self.component else {}
-        return settings.merge(*presets, settings.from_environment(os.environ), given, replaced)
+        replaced = (REPLACEMENTS if self.ray else {}) | replacements_of(self.component)
+        last: Layer = {"components": replaced} if replaced else {}
+        return settings.merge(*presets, settings.from_environment(os.environ), given, last)
 
     @property
     def place(self) -> Workspace:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -17,6 +17,22 @@ _log = logging.getLogger("atelier")
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
+_answers: dict[str, str] = {}
+_adopted: dict[str, str] = {}
+
+
+def answers() -> dict[str, str]:
+    """What this process has asked of its machine so far: question => answer, both as JSON.
+
+    For processes on other machines whose results must be the same as here; see `adopt`.
+    """
+    return dict(_answers)
+
+
+def adopt(given: Mapping[str, str]) -> None:
+    """Take another machine's answers for this one's, from now on in this process."""
+    _adopted.update(given)
+
 
 def remembered(
     topic: str,
@@ -29,8 +45,23 @@ def remembered(
 
     So the same pictures come out the same the next time. The answer holds for this processor,
     number of threads and version of torch; one that cannot be read is measured again. `asked` can
-    be written as JSON.
+    be written as JSON. What was adopted goes before all that.
     """
+    question = json.dumps([topic, device.type, list(asked)])
+    if question in _adopted:
+        return answer_type.model_validate_json(_adopted[question])
+    answer = _of_this_machine(topic, device, asked, answer_type, measure)
+    _answers[question] = answer.model_dump_json()
+    return answer
+
+
+def _of_this_machine(
+    topic: str,
+    device: torch.device,
+    asked: Sequence[object],
+    answer_type: type[AnswerT],
+    measure: Callable[[], AnswerT],
+) -> AnswerT:
     if device.type == "cuda":
         machine: list[object] = [torch.cuda.get_device_name(device)]
     else:

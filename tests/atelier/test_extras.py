@@ -23,6 +23,7 @@ OF_EXTRAS = (
     "onnx",
     "onnxruntime",
     "spandrel",
+    "ray",
     "pytest",
 )
 
@@ -61,6 +62,7 @@ def test_pictures_are_made_enlarged_and_kept_without_any_extra(tmp_path: Path) -
         (("train", "--family=dcgan", "--from=none", "--total-images=64", "--data=art"), "train"),
         (("export", "shipped", "--to=onnx"), "export"),
         (("ui",), "ui"),
+        (("generate", "--model=shipped", "--ray"), "ray"),
     ],
 )
 def test_what_needs_one_names_it_in_a_line(

@@ -1,0 +1,309 @@
+"""The cluster's workers and what each of them does: every piece of work once, come what may.
+
+Plain actors, not Ray Data's `map_batches`: that restarts lost work too, but gives results back in
+blocks of its own making, takes no report from inside a batch, and cannot be stopped for one request
+and used again for the next. Here a thread stands behind each worker. It hands out the oldest piece
+of work, hears the worker until the answer comes, and where the worker is lost, puts the work back
+and hires another. What is asked for ahead is bounded, so memory is.
+"""
+
+import logging
+import os
+import socket
+import threading
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from functools import cache
+from heapq import heappop, heappush
+from itertools import count, islice
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+from components.common.credentials.places import PASSPHRASE, SERVICE_TOKEN
+from interfaces.errors import RefusedError, UnavailableError
+from interfaces.iedt import LOOK_AHEAD
+from interfaces.igme import IGME
+from interfaces.progress import Progress
+
+if TYPE_CHECKING:
+    import ray
+    from ray.actor import ActorHandle
+
+    from atelier.ray.worker import LogLine, Said, Work, Worker
+    from interfaces.progress import ProgressEvent
+
+_log = logging.getLogger("atelier")
+
+TRIES = 5
+"""How often a piece of work is begun before it counts as what kills the workers."""
+
+_SECONDS_BETWEEN_REPORTS = 0.1
+
+_PATIENCE_SECONDS = 10
+
+_SECRETS = {PASSPHRASE, SERVICE_TOKEN, "ATELIER_TOKEN"}
+"""Variables that a machine of the cluster must have itself: what Ray carries is not encrypted."""
+
+
+class Task:
+    """A piece of work on its way."""
+
+    def __init__(self, work: "Work") -> None:
+        self.work = work
+        self.answer: Future[list[bytes]] = Future()
+        self.said: SimpleQueue[ProgressEvent | LogLine] = SimpleQueue()
+        self.worker: ActorHandle[Worker] | None = None
+        self.tries = 0
+        self.is_stopped = False
+
+    def result(self, progress: Progress) -> list[bytes]:
+        """Wait for the answer, passing on what is said. Raises what the work raised."""
+        while not wait([self.answer], timeout=_SECONDS_BETWEEN_REPORTS).done:
+            self._pass_on(progress)
+        self._pass_on(progress)
+        return self.answer.result()
+
+    def _pass_on(self, progress: Progress) -> None:
+        from atelier.ray.worker import LogLine
+
+        with suppress(Empty):
+            while True:
+                said = self.said.get_nowait()
+                if isinstance(said, LogLine):
+                    _log.log(said.level, "%s", said.text)
+                else:
+                    progress(said)
+
+
+class Crew:
+    """As many workers as the cluster has processors, or GPUs where it has any."""
+
+    def __init__(self) -> None:
+        import ray
+
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        self.size = gpus or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        self._num_gpus = 1 if gpus else 0
+        self._changed = threading.Condition()
+        self._waiting: list[tuple[int, Task]] = []
+        self._numbers = count()
+        self._files: dict[str, ray.ObjectRef[dict[str, bytes]]] = {}
+        for _ in range(self.size):
+            threading.Thread(target=self._stand_behind_a_worker, daemon=True).start()
+        _log.info("Ray: %d workers on %d machines", self.size, _num_machines())
+
+    def files_of(self, model: IGME) -> "ray.ObjectRef[dict[str, bytes]] | None":
+        """A model's files, for machines without its folder; None where there is but one machine."""
+        import ray
+
+        from atelier.ray.worker import files_of
+
+        if _num_machines() == 1:
+            return None
+        if model.digest not in self._files:
+            self._files = {model.digest: ray.put(files_of(model.directory))}
+        return self._files[model.digest]
+
+    def in_order(
+        self, groups: Iterable[Sequence["Work"]], progress: Progress
+    ) -> Generator[list[bytes]]:
+        """The answers to each group of works, in order, computed ahead.
+
+        Groups are taken until behind the first there are two works for each worker, or `LOOK_AHEAD`
+        groups in all. What is under way ends at once when the generator is closed or fails.
+        """
+        ahead: deque[list[Task]] = deque()
+        try:
+            for works in groups:
+                ahead.append([self._submitted(work) for work in works])
+                behind_first = sum(map(len, islice(ahead, 1, None)))
+                if behind_first >= 2 * self.size or len(ahead) == LOOK_AHEAD:
+                    yield _answers(ahead[0], progress)
+                    ahead.popleft()
+            while ahead:
+                yield _answers(ahead[0], progress)
+                ahead.popleft()
+        finally:
+            self._stop(task for tasks in ahead for task in tasks)
+
+    def _submitted(self, work: "Work") -> Task:
+        task = Task(work)
+        self._put(next(self._numbers), task)
+        return task
+
+    def _put(self, number: int, task: Task) -> None:
+        with self._changed:
+            heappush(self._waiting, (number, task))
+            self._changed.notify()
+
+    def _stop(self, tasks: Iterable[Task]) -> None:
+        """Take back what has not begun; end the workers that are at the rest."""
+        import ray
+
+        with self._changed:
+            for task in tasks:
+                task.is_stopped = True
+                if task.worker is not None:
+                    ray.kill(task.worker)
+
+    def _stand_behind_a_worker(self) -> None:
+        """Hand out work to one worker after another: the life of a thread."""
+        from ray.exceptions import RayError
+
+        worker: ActorHandle[Worker] | None = None
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+            try:
+                # Work is taken by whoever has a worker, since one may be long in coming.
+                worker = worker or self._hired()
+            except RayError as error:
+                self._give_up(error)
+                continue
+            if (taken := self._taken(worker)) and not self._is_done(*taken, worker):
+                worker = None
+
+    def _hired(self) -> "ActorHandle[Worker]":
+        """A new worker, once the cluster has room for one."""
+        import ray
+        from ray.actor import ActorHandle
+
+        from atelier.ray.worker import Worker
+
+        options = ray.remote(num_cpus=1, num_gpus=self._num_gpus, max_restarts=0)
+        worker = options(Worker).remote()
+        assert isinstance(worker, ActorHandle)
+        ray.get(worker.ready.remote())
+        return worker
+
+    def _give_up(self, error: Exception) -> None:
+        """No worker can be had: whoever waits is told."""
+        with self._changed:
+            tasks, self._waiting = [task for _, task in self._waiting], []
+        for task in tasks:
+            task.answer.set_exception(UnavailableError(f"Ray: no worker starts ({error})"))
+
+    def _taken(self, worker: "ActorHandle[Worker]") -> tuple[int, Task] | None:
+        """The oldest work that is still wanted, begun."""
+        with self._changed:
+            while self._waiting:
+                number, task = heappop(self._waiting)
+                if not task.is_stopped:
+                    task.worker = worker
+                    task.tries += 1
+                    return number, task
+        return None
+
+    def _is_done(self, number: int, task: Task, worker: "ActorHandle[Worker]") -> bool:
+        """Whether the worker answered; where it was lost, the work waits for another."""
+        import ray
+        from ray.exceptions import RayError, RayTaskError
+
+        try:
+            for said in _stream(worker, task.work):
+                self._hear(task, ray.get(said))
+        except RayTaskError as error:
+            self._answer(task, error.cause)
+        except RayError as error:
+            with suppress(RayError):
+                ray.kill(worker)  # it may live, out of reach
+            self._lost(number, task, error)
+            return False
+        return True
+
+    def _hear(self, task: Task, said: "Said") -> None:
+        if isinstance(said, list):
+            self._answer(task, said)
+        else:
+            task.said.put(said)
+
+    def _answer(self, task: Task, answer: list[bytes] | Exception) -> None:
+        with self._changed:
+            task.worker = None
+        if isinstance(answer, Exception):
+            task.answer.set_exception(answer)
+        else:
+            task.answer.set_result(answer)
+
+    def _lost(self, number: int, task: Task, error: Exception) -> None:
+        with self._changed:
+            task.worker = None
+        if task.is_stopped or task.answer.done():
+            return
+        if task.tries == TRIES:
+            problem = f"Ray: {TRIES} workers were lost at the same pictures ({error})"
+            task.answer.set_exception(UnavailableError(f"{problem}; is there memory enough?"))
+            return
+        _log.warning("Ray: a worker was lost; what it was making is made again")
+        self._put(number, task)
+
+
+def _num_machines() -> int:
+    import ray
+
+    return sum(node["Alive"] for node in ray.nodes())
+
+
+def _answers(tasks: Iterable[Task], progress: Progress) -> list[bytes]:
+    return [message for task in tasks for message in task.result(progress)]
+
+
+def _stream(worker: "ActorHandle[Worker]", work: "Work") -> "Iterator[ray.ObjectRef[Said]]":
+    """What the worker says while it does the work, one by one as it says it."""
+    return worker.carry_out.remote(work, _environment())
+
+
+def _environment() -> dict[str, str]:
+    """The variables that say where a worker finds weights, cache and certificate."""
+    names = (name for name in os.environ if name.startswith("ATELIER_"))
+    return {name: os.environ[name] for name in names if name not in _SECRETS}
+
+
+def crew() -> Crew:
+    """The workers of the cluster that this process is connected to; it is connected first.
+
+    That is the cluster of `RAY_ADDRESS`, else one that runs on this machine, else one that this
+    process starts. Raises `RefusedError` for an address that is none, `UnavailableError` for a
+    cluster that does not answer.
+    """
+    import ray
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+    if not ray.is_initialized():
+        _connect(os.environ.get("RAY_ADDRESS"))
+    return _crew_of(ray.get_runtime_context().get_job_id())
+
+
+def _connect(address: str | None) -> None:
+    import ray
+
+    if address is not None:
+        _check_answers(address)
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UnavailableError(f"Ray: cannot be started or reached ({reason})") from error
+
+
+def _check_answers(address: str) -> None:
+    """Ask the head for a sign of life, since Ray itself waits for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        return  # 'auto' or 'local', which Ray knows
+    if "/" in host or not port.isdecimal():
+        raise RefusedError(f"RAY_ADDRESS={address}: name the head itself, as head:6379")
+    try:
+        socket.create_connection((host, int(port)), _PATIENCE_SECONDS).close()
+    except OSError as error:
+        raise UnavailableError(
+            f"RAY_ADDRESS={address}: nothing answers there ({error}); is the cluster up?"
+        ) from error
+
+
+@cache
+def _crew_of(job: str) -> Crew:
+    """One for each connection."""
+    return Crew()
