@@ -97,7 +97,7 @@ def _carry_out(queue: SQLiteJobQueue, job: Job, execute: Execute, life: "_Life")
     except Exception as error:
         traceback.print_exc()  # the keeper has it in the worker's log
         kind = type(error).__name__
-        queue.fail(job.id, f"a fault of ours ({kind}); worker.log in the workspace tells more")
+        queue.fail(job.id, f"an internal error ({kind}); see worker.log in the workspace")
     else:
         queue.finish(job.id, control.outcome)
 
