@@ -72,7 +72,7 @@ def with_seed(given: Layer) -> Layer:
 
 
 def _default_below(given: Layer) -> Layer:
-    """`default.toml`, less what gives way to what was given.
+    """`default.toml`, less the defaults that something given replaces.
 
     The model that the default starts from has its own family and resolution, and its budget is for
     whoever names none: they give way where another family, resolution, model or budget is named.
@@ -170,7 +170,7 @@ def _anchored(chosen: RunSettings) -> RunSettings:
 
 
 def _may_be_there(path: Path) -> bool:
-    """Whether there is a file, or a folder of those that a name with braces stands for."""
+    """Whether a file exists, or the folder of those that a name with braces stands for."""
     return path.exists() or ("{" in path.name and path.parent.is_dir())
 
 

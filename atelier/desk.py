@@ -22,7 +22,7 @@ from settings import RunSettings
 
 
 class Desk:
-    """The orders of one workspace: checked when they come, carried out when they are due."""
+    """The orders of one workspace: checked as they arrive, carried out in turn."""
 
     def __init__(
         self, workspace: Workspace, replacements: Mapping[str, str], offered: Sequence[Path] = ()
@@ -38,7 +38,7 @@ class Desk:
         HANDLERS[type(order)].check(order, self.places)
 
     def __call__(self, job: Job, control: Control) -> None:
-        """Carry a job out, or go on with it; what is told of it says not where things lie here."""
+        """Carry a job out, or resume it; its messages name no place on this machine."""
         handler = HANDLERS[type(job.order)]
         chosen = choose(handler.layer(job.order, self.places))
         private = self._private(chosen)

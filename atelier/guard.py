@@ -54,7 +54,7 @@ class Component:
 
     @contextmanager
     def called(self) -> Generator[None]:
-        """Around a call: what a stranger's code raises comes as one line."""
+        """Wrap a call: an exception of foreign code becomes one line."""
         try:
             yield
         except (AtelierError, Stopped, MemoryError):
@@ -94,7 +94,7 @@ class Component:
 
 
 class _Declaring:
-    """A guard that hands on what the component behind it declares."""
+    """A guard that passes on the capabilities that its component declares."""
 
     component: Component
 
@@ -395,7 +395,7 @@ class GuardedConverter(_Declaring):
 
 
 def _images(batches: Iterable[IEDT], due: list[tuple[IEDT, int]]) -> Iterator[IEDT]:
-    """The batches that go in; each of their images is due."""
+    """The batches that go in, whose images must all come out."""
     for batch in batches:
         due += [(batch, place) for place in range(len(batch))]
         yield batch

@@ -24,7 +24,7 @@ class _Told(logging.Handler):
 
 
 def hear(ui: UserInterface) -> None:
-    """Let `ui` show what is logged from now on, in place of whoever heard it before."""
+    """Show the log in `ui` from now on, in place of the listener before it."""
     log = logging.getLogger("atelier")
     log.handlers = [_Told(ui)]
     log.setLevel(logging.INFO)

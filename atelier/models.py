@@ -1,4 +1,4 @@
-"""Which model makes the pictures, and why: what a person set, else a rule that can be said."""
+"""Which model makes the pictures, and why: the person's default, else a stated rule."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

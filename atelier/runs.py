@@ -125,7 +125,7 @@ class Run:
         return newest
 
     def adopt(self, given: Layer, check: Callable[[Layer], RunSettings]) -> None:
-        """Take what was given on resuming, checked; save it.
+        """Adopt the settings given on resuming, checked, and save them.
 
         Raises `AtelierError` where it asks for anything else than the run was begun with, but for
         what changes no pixel and the length of a training.

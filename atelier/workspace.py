@@ -35,7 +35,7 @@ _RUN_NAME = re.compile(r"(\d{4,})-")
 
 
 class Workspace:
-    """One folder, and what lies where in it; nothing is made by asking."""
+    """One folder and the places in it; asking for a place does not create it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().absolute()
@@ -54,7 +54,7 @@ class Workspace:
         self._default = self.root / "default-model.txt"
 
     def named_folder(self, kind: str, name: str) -> Path:
-        """`KIND/NAME`, made where it is missing; the name is stripped of what no disk takes."""
+        """`KIND/NAME`, created if missing; characters that file systems refuse are removed."""
         folder = self.root / kind / sanitize_filename(name, platform="universal")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -78,7 +78,7 @@ class Workspace:
         return [folder for _, folder in sorted(numbered, reverse=True)]
 
     def training_folder(self, run: str) -> Path:
-        """What a run's training leaves. Raises `NotFoundError` for what is no run's name."""
+        """What a run's training leaves. Raises `NotFoundError` if it is not a run's name."""
         if Path(run).name != run or run in ("", ".", ".."):
             raise NotFoundError(f"run {run[:80]!r}: there is none")
         return self.runs / run / "training"
@@ -188,7 +188,7 @@ def _is_trial(name: str, folder: Path) -> bool:
 
 
 def run_number(name: str) -> int | None:
-    """'0012-dcgan-embedded' => 12; None for what is no run's name."""
+    """'0012-dcgan-embedded' => 12; None if it is not a run's name."""
     found = _RUN_NAME.match(name)
     return int(found.group(1)) if found else None
 

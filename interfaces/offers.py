@@ -79,14 +79,14 @@ class Uploads(Protocol):
     """Files that people sent, by random ids."""
 
     def add(self, chunks: Iterable[bytes], name: str) -> Upload:
-        """Take a file in; its content decides what it is.
+        """Receive a file; its content determines its kind.
 
         Raises `AtelierError` where it is neither a picture nor an archive, or too large.
         """
         ...
 
     def get(self, upload_id: str) -> Upload:
-        """What is known of it. Raises `NotFoundError` where there is none."""
+        """Description of an upload. Raises `NotFoundError` where there is none."""
         ...
 
     def with_digest(self, sha256: str) -> list[Upload]:

@@ -172,7 +172,7 @@ def measure_costs(
 
 
 def _told_apart(folders: Mapping[str, Path]) -> dict[str, str]:
-    """Short names of models by what was asked for: a folder's, a run's; else what was asked."""
+    """Short names of models by how they were asked for: the folder's, the run's, else the text."""
     short = {
         asked: folder.parts[-3] if folder.parts[-2:] == ("training", "model") else folder.name
         for asked, folder in folders.items()

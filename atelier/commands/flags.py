@@ -208,7 +208,7 @@ def _fit(info: FieldInfo) -> bool:
 
 
 _BOUNDLESS = 2**31
-"""A bound beyond which nobody goes is not worth a reader's time."""
+"""Whether a bound is worth showing: one far beyond any use is not."""
 
 
 def _bounds(info: FieldInfo) -> list[str]:

@@ -150,7 +150,7 @@ def command(
 def assembled(
     place: Workspace, replacements: Mapping[str, str] | None = None
 ) -> Generator[Components]:
-    """The components for one command; what they log, the person sees."""
+    """The components for one command; their log is shown to the person."""
     parts = assemble(place.root, replacements)
     hear(parts.ui)
     try:
@@ -165,7 +165,7 @@ def resumed(
     name: str | None,
     layer: Layer,
 ) -> Run | None:
-    """The run to go on with, what was given adopted.
+    """The run to resume, with the given settings adopted.
 
     Where there is none, None for a `run` that is fully described, so that one command line both
     starts and resumes; else an error.
@@ -181,7 +181,7 @@ def resumed(
 def settings_of(
     common: Common, verb: str, given: Layer, *, resume: bool, run: str | None
 ) -> tuple[Run | None, RunSettings]:
-    """The run to go on with, if that was asked for, and its settings; else what was given."""
+    """The run to resume and its settings, if that was asked for; else the given settings."""
     layer = common.layer(given)
     current = resumed(common.place, verb, run, layer) if resume or run else None
     return current, current.chosen if current else choose(layer)

@@ -15,7 +15,7 @@ OPTIONS = Group("Options", sort_key=0)
 """What people use of a command: all that `--help` alone shows."""
 
 OTHERS = Group("Other options", sort_key=9)
-"""The rest of what belongs to a command and to no section of the settings."""
+"""Flags of the command itself, which belong to no section of the settings."""
 
 _FLAGS = ("--help", "-h")
 
@@ -23,7 +23,7 @@ _ALL = "all"
 
 
 def split_help(words: Sequence[str]) -> tuple[list[str], list[str] | None]:
-    """`generate --help --all` => the command, and what its help shall show; None: no help."""
+    """`generate --help --all` => the command, and how much its help shows; None: no help."""
     for place, word in enumerate(words):
         if word == "--":
             break

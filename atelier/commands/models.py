@@ -97,7 +97,7 @@ def verify_model(
 
 
 SOME_CHANGED = 3
-"""Exit code where a model is not what was signed."""
+"""Exit code for a model that differs from what was signed."""
 
 
 def _with_adoption(function: Command) -> Command:

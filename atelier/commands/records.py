@@ -1,4 +1,4 @@
-"""A picture's record in words: what it was made from and how, the figures behind."""
+"""A picture's record in words: what it was made from and how, then the figures."""
 
 from collections.abc import Mapping
 

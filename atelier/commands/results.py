@@ -59,7 +59,7 @@ def _rows(found: list[StoredResult]) -> list[list[str]]:
 
 
 def _near(path: Path) -> str:
-    """The path from here where it lies below, else the whole."""
+    """The path relative to the current folder if it lies within, else the full path."""
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
@@ -97,7 +97,7 @@ def open_result(which: int, *, common: Common = Common()) -> None:
 
 
 def examine_results(*, common: Common = Common()) -> None:
-    """Rebuild the index from the files; report what is lost, edited or not from here."""
+    """Rebuild the index from the files; report lost, edited and foreign ones."""
     with assembled(common.place, common.layer({}).get("components")) as parts:
         store = parts.results_store
         if not isinstance(store, Rebuildable):

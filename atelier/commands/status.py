@@ -95,7 +95,7 @@ def _contents(found: _Found) -> Iterator[tuple[str, str]]:
 
 
 def _steps(found: _Found) -> Iterator[tuple[str, str]]:
-    """Commands that fit what is there, the most urgent first, and what each does."""
+    """Commands that suit the workspace, the most urgent first, and what each does."""
     if found.stopped:
         yield f"{found.stopped.verb} --resume", f"go on with {found.stopped.name}"
     if found.num_waiting and not found.num_running:

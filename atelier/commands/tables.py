@@ -17,7 +17,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[st
 
 
 def pairs(rows: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Lines that name a thing and say it, one below the other; what is empty is left out."""
+    """Aligned lines of names and values; empty values are left out."""
     said = [(name, text) for name, text in rows if text]
     width = max((len(name) for name, _ in said), default=0)
     for name, text in said:

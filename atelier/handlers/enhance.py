@@ -45,7 +45,7 @@ class EnhanceHandler(Handler[EnhanceOrder]):
     order = EnhanceOrder
 
     def check(self, order: EnhanceOrder, places: Places) -> None:
-        """Refuse uploads that are no pictures."""
+        """Refuse uploads that are not pictures."""
         places.check_pictures(order.uploads)
         super().check(order, places)
 

@@ -46,7 +46,7 @@ class GenerateOrder(Order):
 
     @property
     def uploads(self) -> dict[str, str]:
-        """The uploads that are named, by what each is taken as."""
+        """The named uploads, by the input that each becomes."""
         named = {role: getattr(self, role) for role in INPUT_FILES}
         return {role: upload_id for role, upload_id in named.items() if upload_id is not None}
 
@@ -57,7 +57,7 @@ class GenerateHandler(Handler[GenerateOrder]):
     order = GenerateOrder
 
     def check(self, order: GenerateOrder, places: Places) -> None:
-        """Refuse what the model's family cannot do, and uploads that are no pictures."""
+        """Refuse what the model's family cannot do, and uploads that are not pictures."""
         check_choice(places.catalogue.model(order.model), order.choices.generate, order.uploads)
         places.check_pictures(order.uploads.values())
         super().check(order, places)

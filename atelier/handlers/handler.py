@@ -26,14 +26,14 @@ OrderT = TypeVar("OrderT", bound=Order)
 
 @dataclass(frozen=True)
 class Places:
-    """What orders name, and where it lies in one workspace."""
+    """What orders may name in one workspace, and where it is."""
 
     workspace: Workspace
     uploads: LocalUploads
     catalogue: WorkspaceCatalogue
 
     def check_pictures(self, upload_ids: Iterable[str]) -> None:
-        """Raise `AtelierError` for an upload that is not there, or that is no picture."""
+        """Raise `AtelierError` for an upload that is missing or not a picture."""
         for upload_id in upload_ids:
             self.uploads.path(upload_id)
             if self.uploads.get(upload_id).kind != "picture":
@@ -91,7 +91,7 @@ class Handler(ABC, Generic[OrderT]):
 
     @abstractmethod
     def carry_out(self, task: Task[OrderT]) -> None:
-        """Do it, or go on with it at what is missing."""
+        """Carry the order out, or resume it at what is missing."""
 
     def check(self, order: OrderT, places: Places) -> None:
         """Raise `AtelierError` for an order that could not be carried out, before it waits."""

@@ -57,7 +57,7 @@ class InspectHandler(Handler[InspectOrder]):
 
 
 def _bounded(lines: Sequence[str]) -> Iterator[str]:
-    """The first lines, none very long; what is left out is said."""
+    """The first lines, each shortened, and a note of what was left out."""
     for line in lines[:_MOST_LINES]:
         yield line if len(line) <= _LONGEST_LINE else line[:_LONGEST_LINE] + "…"
     if (rest := len(lines) - _MOST_LINES) > 0:

@@ -54,7 +54,7 @@ class InterpolateHandler(Handler[InterpolateOrder]):
         return dict(order.choices)
 
     def carry_out(self, task: Task[InterpolateOrder]) -> None:
-        """Make the frames and keep what they are together, unless it is kept already."""
+        """Make the frames and keep the animation, unless it is kept already."""
         order, model = task.order, task.places.catalogue.model(task.order.model)
         with task.run(f"{model.family}-{model.dataset_name}", model) as run:
             asked = {"seeds": order.between, "originality": False}

@@ -116,7 +116,7 @@ class WorkspaceCatalogue:
     # ------------------------------------------------------------ collections
 
     def collections(self) -> list[CollectionOffer]:
-        """The project's own, what was offered, what was inspected before, what was uploaded."""
+        """Collections: the project's own, offered at the start, inspected earlier, or uploaded."""
         inspected = self._inspected()
         offers = [_collection(_EMBEDDED, _EMBEDDED, inspected.get(_EMBEDDED))]
         offers += [
@@ -236,7 +236,7 @@ class WorkspaceCatalogue:
         return list(dict.fromkeys([*self._offered, *self._gathered(), *named, *sorted(known)]))
 
     def _inspected(self) -> dict[str, "_Inspected"]:
-        """What earlier inspections found, by what the person had named."""
+        """Findings of earlier inspections, by the path that the person named."""
         return {found.source: found for _, found in self._inspections()}
 
     def _inspections(self) -> list[tuple[Path, "_Inspected"]]:

@@ -46,7 +46,7 @@ class ModelNotes:
         self._write(notes)
 
     def purge(self, folders: dict[str, Path], older_than: timedelta) -> int:
-        """Remove for good the folders of what was deleted so long ago. How many."""
+        """Purge the folders of models deleted that long ago; returns their number."""
         notes = self._read()
         before = datetime.now(UTC) - older_than
         old = [digest for digest, at in notes.deleted.items() if at < before]

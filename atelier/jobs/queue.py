@@ -130,7 +130,7 @@ _ENDS: dict[StopKind, JobState] = {
 
 
 class SQLiteJobQueue:
-    """The port `interfaces.jobs.JobQueue`, and beside it what the worker and its keeper do.
+    """The port `interfaces.jobs.JobQueue`, with the methods of the worker and its keeper.
 
     May be used by several threads, and several processes may have the same database open.
     """
@@ -251,7 +251,7 @@ class SQLiteJobQueue:
             return moved
 
     def stop(self, job_id: int, how: StopKind) -> Job:
-        """Ask a job to stop; to ask again is no fault, and the harder stop holds."""
+        """Ask a job to stop; this may be repeated, and the harder stop wins."""
         with self._writing():
             job = self._get(job_id)
             ends = _ENDS[how]
@@ -306,7 +306,7 @@ class SQLiteJobQueue:
     # ------------------------------------------------------------ for the worker
 
     def take(self, worker: int, lane: Lane = "quick") -> Job | None:
-        """The next job of a lane, now running in the process `worker`; None where nobody waits."""
+        """The next job of a lane, now running in the process `worker`; None where none waits."""
         if not self._waits(lane):  # looking is cheaper than taking
             return None
         with self._writing() as database:
@@ -407,7 +407,7 @@ class SQLiteJobQueue:
             return _stop_of(database, job_id)
 
     def report(self, job_id: int, progress: JobProgress) -> None:
-        """How far the job is; takes the place of what it reported before."""
+        """Record the job's progress, in place of its previous report."""
         text = progress.model_dump_json()
         with self._writing() as database:
             database.execute("UPDATE jobs SET progress = ? WHERE id = ?", (text, job_id))
@@ -465,7 +465,7 @@ class SQLiteJobQueue:
         )
 
     def _change(self, job_id: int, state: JobState, **columns: Any) -> Job:
-        """Another state, told of; `columns` change with it."""
+        """Set a job's state, and `columns` with it, and announce it."""
         if state in ("paused", "cancelled"):
             columns = {"stop": None, "ended_at": _now() if state == "cancelled" else None} | columns
         columns["state"] = state
@@ -490,7 +490,7 @@ class SQLiteJobQueue:
         return self._change(job_id, "waiting", place=(first or 0) - 1)
 
     def _without_place(self, line: str) -> str:
-        """One line that does not say where the workspace lies: other machines may read it."""
+        """One line without the workspace's path, since other machines may read it."""
         return " ".join(line.split()).replace(f"{self.path.parent}{os.sep}", "")
 
     def _tell(self, job_id: int, kind: EventKind, data: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ MOST_PIXELS = 100_000_000
 MOST_ARCHIVE_BYTES = 8 * 2**30
 MOST_BYTES_IN_ALL = 64 * 2**30
 MOST_MEMBERS = 200_000
-"""Files of a zip: its directory is read whole, which takes a second for so many."""
+"""Upper limit on files of a zip: reading the directory of that many takes a second."""
 
 # Pillow's name of a format: media type, and the suffix that readers go by.
 _PICTURES = {
@@ -65,7 +65,7 @@ class LocalUploads:
         self._folder = folder
 
     def add(self, chunks: Iterable[bytes], name: str) -> Upload:
-        """Take a file in; its content decides what it is.
+        """Receive a file; its content determines its kind.
 
         At most 200 MiB and 100 million pixels for a picture (PNG, JPEG, WebP, AVIF, TIFF, BMP,
         GIF), 8 GiB for an archive (zip, tar). Raises `AtelierError` for anything else.
@@ -83,7 +83,7 @@ class LocalUploads:
         return upload
 
     def get(self, upload_id: str) -> Upload:
-        """What is known of it. Raises `NotFoundError` where there is none."""
+        """Description of an upload. Raises `NotFoundError` where there is none."""
         is_id = len(upload_id) == 32 and set(upload_id) <= set("0123456789abcdef")
         path = self._description(upload_id)
         if not is_id or not path.is_file():
@@ -139,7 +139,7 @@ class LocalUploads:
             raise UnavailableError("uploads: the folder is full; remove some uploads first")
 
     def _sweep(self) -> None:
-        """Remove what killed servers left: arrivals, and files that nothing is known of."""
+        """Remove what killed servers left: partial arrivals, and files without a description."""
         sweep(self._folder)
         for path in self._folder.iterdir():
             is_named = len(path.stem) == 32 and path.suffix in _SUFFIXES.values()
@@ -157,7 +157,7 @@ def _is_old(path: Path) -> bool:
 
 
 def _receive(chunks: Iterable[bytes], path: Path) -> tuple[str, int]:
-    """Write what comes, up to the limit of its kind => its digest and size."""
+    """Write the chunks, up to the limit of their kind => digest and size."""
     digest, size, start, limit = hashlib.sha256(), 0, b"", MOST_PICTURE_BYTES
     with path.open("wb") as stream:
         for chunk in chunks:
@@ -230,7 +230,7 @@ def _num_members(stream: BinaryIO, size: int) -> int:
 
 
 def _is_tar(path: Path, start: bytes) -> bool:
-    """Whether the first header is a tar's; what it says is to follow is not read."""
+    """Whether the first header is a tar's; nothing after it is read."""
     opener = next((open_ for magic, open_ in _PACKERS.items() if start.startswith(magic)), None)
     try:
         if opener is not None:

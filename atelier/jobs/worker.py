@@ -30,7 +30,7 @@ from interfaces.progress import Pace, ProgressEvent
 from interfaces.ui import Choices
 
 _LOOK_SECONDS = 0.05
-"""How often an idle worker looks for a job: what a person waits for it."""
+"""Seconds between an idle worker's looks for a job: the longest wait for its start."""
 
 _WATCH_SECONDS = 0.2
 """How often progress is written and a wish to stop looked for."""
@@ -120,7 +120,7 @@ class _Life:
             signal.signal(signal.SIGHUP, self._terminated)
 
     def interrupt(self) -> None:
-        """Send the main thread what Ctrl-C sends, from another one."""
+        """Interrupt the main thread from another one, as Ctrl-C does."""
         self.expects_interrupt = True
         if sys.platform == "win32":
             _thread.interrupt_main()
@@ -220,7 +220,7 @@ class JobInterface:
     """The port `interfaces.ui.UserInterface` for a job: the order was the answer."""
 
     def __init__(self, control: Control, worded: Callable[[str], str] = str) -> None:
-        """`worded` makes of a line what may be told."""
+        """`worded` turns a line into one that may be shown."""
         self._control = control
         self._worded = worded
 

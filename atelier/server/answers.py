@@ -78,7 +78,7 @@ class ResultSearch(ResultQuery):
 
 
 def info_of(result: StoredResult, shelf: Shelf) -> ResultInfo:
-    """All that is told of one result."""
+    """Everything that the API says about one result."""
     place = f"{PREFIX}/results/{result.id}"
     return ResultInfo(
         result=KeptResult(**{name: value for name, value in result if name != "path"}),

@@ -29,7 +29,7 @@ _SECURITY = [
         )
     )
 ]
-"""Said in the schema; `Guard` is what holds it, before any route."""
+"""For the schema alone; `Guard` enforces it before any route."""
 
 
 def make_app(backend: Backend, safety: Safety) -> FastAPI:
@@ -69,7 +69,7 @@ def _schema_routes(backend: Backend) -> APIRouter:
 
     @router.get("/settings/schema")
     def schema() -> dict[str, Any]:
-        """JSON schemas of all that a person may choose, and what names it may take."""
+        """JSON schemas of everything a person may choose, with the names that may be given."""
         return backend.schema()
 
     return router

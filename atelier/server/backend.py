@@ -51,7 +51,7 @@ class Backend:
     """Why there is no worker at this moment; None where there is one."""
 
     def schema(self) -> dict[str, Any]:
-        """JSON schemas of all that a person may choose, and what names it may take.
+        """JSON schemas of everything a person may choose, with the names that may be given.
 
         `sections` by name, `families` with their options and configs, `enhancers`, those of them
         that are not on this machine (`absent_enhancers`), `presets`.

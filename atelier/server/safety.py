@@ -86,7 +86,7 @@ class Safety:
 
     @property
     def is_for_one(self) -> bool:
-        """Whether nobody but who sits at this machine can be meant to reach the server."""
+        """Whether this machine alone is meant to reach the server."""
         return self.token is None and self._is_local and len(self._names) <= 2
 
     def knows_host(self, header: str) -> bool:
@@ -144,7 +144,7 @@ class Safety:
         return f"{end}.{self._sign(end)}"
 
     def is_session(self, cookie: str) -> bool:
-        """Whether a cookie is one of ours and not over."""
+        """Whether a cookie is ours and has not expired."""
         end, _, signature = cookie.partition(".")
         is_signed = hmac.compare_digest(signature.encode(), self._sign(end).encode())
         return is_signed and end.isascii() and end.isdecimal() and int(end) > time.time()
@@ -179,7 +179,7 @@ class Guard:
         self._safety = safety
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what is refused, and hand on the rest."""
+        """Refuse a request, or pass it on."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -329,7 +329,7 @@ async def refuse(scope: Scope, send: Send, status: int, line: str) -> None:
 
 
 async def answer(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-    """Send a whole answer, which nobody may keep."""
+    """Send a whole answer, not to be cached."""
     headers = [
         *headers,
         (b"content-length", str(len(body)).encode()),

@@ -29,7 +29,7 @@ def create_app(backend: Backend, safety: Safety) -> "FastAPI":
 def serve(
     app: "FastAPI", host: str, port: int, ready: Callable[[str], None], *, log_level: str = "error"
 ) -> None:
-    """Serve in the main thread until Ctrl-C; `ready` is told the address once it answers.
+    """Serve in the main thread until Ctrl-C; `ready` is called with the address once it answers.
 
     Port 0 takes a free one. Raises `AtelierError` where the address cannot be had.
     """

@@ -13,7 +13,7 @@ from interfaces.jobs import ENDED, JobEvent, JobQueue
 _LOOK_SECONDS = 0.1
 _WAIT_SECONDS = 0.5
 _STORE_SECONDS = 1.0
-"""How old what is said of the store may be."""
+"""Seconds for which figures about the store are reused."""
 _ALIVE_SECONDS = 15.0
 _AT_ONCE = 500
 
@@ -40,8 +40,8 @@ class Streams:
     ) -> AsyncGenerator[str]:
         """Events after that number as text, as long as the listener stays.
 
-        Of one job they end when it has ended. Among those of all is what the store holds; that has
-        no number, and a listener that comes back is told of it anew.
+        Those of one job end with it. Those of all include the state of the store, which has no
+        number, and is sent again to a listener that reconnects.
         """
         self.num_listeners += 1
         held = ""
@@ -77,7 +77,7 @@ class Streams:
         self._held_at = 0.0
 
     async def _holdings(self) -> str:
-        """What the store holds, as JSON; whoever keeps, hides or restores a result changes it."""
+        """Figures about the store as JSON; keeping, hiding or restoring a result changes them."""
         if time.monotonic() - self._held_at > _STORE_SECONDS:
             self._held_at = time.monotonic()
             with suppress(AtelierError):  # its own routes say what is wrong with it
@@ -95,7 +95,7 @@ class Streams:
         return json.dumps(held)
 
     async def _wait(self, after: int) -> None:
-        """Until there is an event after that number, but not long."""
+        """Wait for an event after that number, for a bounded time."""
         if self._last > after:
             return
         self._num_waiting += 1

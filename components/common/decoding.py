@@ -93,7 +93,7 @@ class Source(ABC):
 
     @abstractmethod
     def _samples(self) -> Samples:
-        """The first frame as it lies."""
+        """The first frame as stored."""
 
 
 def open_source(data: bytes, formats: Sequence[str] = FORMATS) -> Source:

@@ -115,7 +115,7 @@ def _download(weights: PublishedFile, partial: Path, progress: Progress) -> None
 
 
 def _transfer(weights: PublishedFile, partial: Path, progress: Progress) -> None:
-    """One connection: continue `partial` where the server can, else start it anew."""
+    """Resume `partial` over one connection if the server can, else start again."""
     import requests
 
     had = _size(partial)

@@ -16,7 +16,7 @@ from pathlib import Path
 _log = logging.getLogger("atelier")
 
 MAX_LITTER_SECONDS = 86_400
-"""Age from which a temporary file is litter, whoever may still own it."""
+"""Age from which a temporary file is removed, whoever may still own it."""
 
 _QUIET_WAIT_SECONDS = 0.5
 
@@ -109,7 +109,7 @@ def _is_litter(entry: "os.DirEntry[str]") -> bool:
 
 
 def _is_writing(process_id: int) -> bool:
-    """Whether another process bears this number; what this one writes is in `_in_use`."""
+    """Whether another process has this id; files of this one are in `_in_use`."""
     return process_id != os.getpid() and _is_running(process_id)
 
 

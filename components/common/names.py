@@ -16,7 +16,7 @@ def canonical(name: str) -> str:
 
 
 def place_among(name: str, known: Sequence[str]) -> int | None:
-    """Where a name that a person typed stands among known ones; None where it does not.
+    """Position of a typed name among known ones; None if it is not among them.
 
     As it is spelled, or else regardless of case, and of spaces, hyphens and underscores, where one
     name alone is meant by that.

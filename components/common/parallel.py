@@ -175,7 +175,7 @@ def _answer(requests: BinaryIO, answers: BinaryIO) -> None:
 
 
 def _portable(error: Exception) -> Exception:
-    """The error itself where it survives a journey between processes, else what it says."""
+    """The error itself if it can be pickled, else one with its message."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

@@ -1,4 +1,4 @@
-"""Whether two image files hold the same, whoever signed them.
+"""Whether two image files hold the same pixels and metadata, whoever signed them.
 
 A signature has random bytes and may have a time in it, so that the same picture signed twice is two
 different files. What is compared is all the rest: size, samples, profile, EXIF, XMP and texts.

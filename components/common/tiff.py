@@ -184,7 +184,7 @@ class Layout:
 
     @property
     def is_left_to_pillow(self) -> bool:
-        """Whether Pillow decodes this picture, and rightly. Raises `UnsupportedError` if nobody."""
+        """Whether Pillow decodes this correctly. Raises `UnsupportedError` if nothing does."""
         is_ycbcr = self.photometric == YCBCR
         if not is_ycbcr and self.compression in {_PLAIN, *_DEFLATE, *_PACKED}:
             return False
@@ -316,7 +316,7 @@ def read_samples(data: bytes, layout: Layout) -> np.ndarray:
 
 
 def _decoded(packed: bytes, layout: Layout, rows: int, columns: int) -> np.ndarray:
-    """A strip or tile as it lies in the file => samples (rows, columns, samples)."""
+    """A strip or tile as stored in the file => samples (rows, columns, samples)."""
     in_one = 1 if layout.is_planar else layout.num_samples
     row_bytes = (columns * in_one * layout.bits + 7) // 8
     if layout.is_reversed:

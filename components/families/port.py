@@ -171,7 +171,7 @@ def no_graphs(network: nn.Module, config: FamilyConfig, shape: Shape) -> Mapping
 
 @dataclass(frozen=True)
 class Method(Generic[ConfigT, OptionsT, NetworkT]):
-    """What a family's `method.py` builds; it lies there as `METHOD`."""
+    """What a family's `method.py` builds; its `METHOD`."""
 
     build_trainer: Callable[[ConfigT, Shape, Machine], FamilyTrainer[ConfigT]]
     """A fresh trainer. Its first weights and all later noise come from the machine's generator."""

@@ -20,7 +20,7 @@ class Values(Protocol):
 
 
 class Dialect(NamedTuple):
-    """Where the databases' SQL differs. Both mark what is filled in as `:name`."""
+    """The parts of SQL in which the databases differ. Both mark parameters as `:name`."""
 
     among: str
     """Whether `id` is among `:numbers`, a JSON array."""
@@ -127,7 +127,7 @@ def row_of(row: Values) -> Row | DamagedRow:
 def condition(
     query: ResultQuery, cursor: str | None, dialect: Dialect
 ) -> tuple[str, dict[str, Any]]:
-    """The condition for all that a query asks, and what it is to be filled with, by name."""
+    """The SQL condition of a query, and its parameters by name."""
     values = query.model_dump(include=set(_CONDITIONS), exclude_none=True)
     conditions = [_CONDITIONS[name].format(**dialect._asdict()) for name in values]
     if "numbers" in values:

@@ -1,4 +1,4 @@
-"""Index and journal made anew from the files, with a report of what is lost, edited or foreign.
+"""Index and journal rebuilt from the files, with a report of lost, edited and foreign ones.
 
 What a file says of itself (record, size, format) is read through a function that is handed in; its
 number, run and deletion stand in the journal. Where the journal is gone as well, a file counts as
@@ -39,7 +39,7 @@ _NUM_FORMS = 12
 def rebuild(
     folder: Path, index: Index, journal: Journal, read: Reader, progress: Progress
 ) -> RebuildReport:
-    """Make index and journal anew; the store's lock is held. See `interfaces.iodt.Rebuildable`."""
+    """Rebuild index and journal, see `Rebuildable`; the caller holds the store's lock."""
     known = _what_is_known(index, journal)
     files = _Files(folder, read)
     work = _Work(known, files)
@@ -60,7 +60,7 @@ def rebuild(
 
 
 def history_of(index: Index, history: History) -> History:
-    """Add to a history what a sound index knows: the way back from the index to a journal."""
+    """Add what an intact index knows to a history, from which a journal can be written."""
     for row in index.rows():
         history.last = max(history.last, row.number)
         if isinstance(row, Row):
@@ -73,7 +73,7 @@ def history_of(index: Index, history: History) -> History:
 
 
 def position_of(history: History, offset: int) -> Position:
-    """Where an index stands that has followed a journal of this meaning to this length."""
+    """Position of an index that has followed a journal of this meaning to this length."""
     return Position(history.store, history.generation, offset, history.last, history.days)
 
 

@@ -101,7 +101,7 @@ class Index(Protocol):
         ...
 
     def create(self) -> None:
-        """Make an empty index where there is none."""
+        """Create an empty index if there is none."""
         ...
 
     def position(self) -> Position | None:
@@ -115,7 +115,7 @@ class Index(Protocol):
     def rebuild(
         self, rows: Iterable[Row], unlisted: Iterable[Unlisted], position: Position
     ) -> str | None:
-        """Make the index anew; returns where a damaged one was moved, if there was one."""
+        """Recreate the index; returns where a damaged one was moved, if there was one."""
         ...
 
     def find(self, query: ResultQuery, cursor: str | None, limit: int) -> list[Row | DamagedRow]:

@@ -136,7 +136,7 @@ class PostgresIndex:
             return _version_of(database) > 0
 
     def create(self) -> None:
-        """Make the tables where there are none."""
+        """Create the tables if there are none."""
         with self._connected() as database:
             self._migrate(database)
 
@@ -309,7 +309,7 @@ class PostgresIndex:
             yield database
 
     def _migrate(self, database: "_Connection") -> None:
-        """Bring the tables up to this version, in order; whoever comes second finds it done."""
+        """Migrate the tables to this version, in order; a second process finds it done."""
         database.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         for version in range(_version_of(database), SCHEMA_VERSION):
             database.execute(_MIGRATIONS[version])
@@ -377,7 +377,7 @@ def _writer(database: "_Connection") -> SqlWriter:
 
 
 def _marked(statement: str) -> Any:
-    """`:name` => `%(name)s`, as psycopg marks what is filled in."""
+    """`:name` => `%(name)s`, as psycopg marks parameters."""
     return _MARK.sub(r"%(\1)s", statement)
 
 

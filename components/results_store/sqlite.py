@@ -136,11 +136,11 @@ class SqliteIndex:
         self._path = path
 
     def exists(self) -> bool:
-        """Whether anything lies there, damaged or not, but an empty file."""
+        """Whether there is a file, damaged or not, that is not empty."""
         return self._path.exists() and not (self._path.is_file() and not self._path.stat().st_size)
 
     def create(self) -> None:
-        """Make an empty database where there is none, or an empty file."""
+        """Create an empty database if there is none, or an empty file."""
         with self._explained(), closing(sqlite3.connect(self._path, timeout=60)) as database:
             database.executescript(_script(_SCHEMA, SCHEMA_VERSION))
 

@@ -99,7 +99,7 @@ class LocalResultsStore:
         return self._result(Row(kept, image.record))
 
     def _known(self, image: IODT, run: str) -> tuple[Row | DamagedRow | Unlisted | None, str]:
-        """What the index knows of the image, and where it lies or is to lie."""
+        """The image's row in the index, and the place of its file, present or future."""
         known = self._index.holding(run, image.sha256)
         if known is None:
             used = self._used_places(image, run)
@@ -149,7 +149,7 @@ class LocalResultsStore:
         return is_signed and is_gone and entry.record == image.record
 
     def _can_hold(self, place: str, image: IODT) -> bool:
-        """Whether nothing lies there, not even a link to nowhere, or the image itself does."""
+        """Whether a place is free (without even a dangling link) or holds the image itself."""
         return not os.path.lexists(self._folder / place) or self._holds(place, image)
 
     def _holds(self, place: str, image: IODT) -> bool:
@@ -157,7 +157,7 @@ class LocalResultsStore:
         return path.is_file() and sha256_of(path) == image.sha256
 
     def _is_twin(self, place: str, image: IODT) -> bool:
-        """Whether the same picture lies there under another signature."""
+        """Whether a place holds the same picture under another signature."""
         path = self._folder / place
         if not path.is_file() or path.stat().st_size > _MAX_READ_BYTES:
             return False
@@ -281,7 +281,7 @@ class LocalResultsStore:
         return len(numbers)
 
     def purge(self, older_than: timedelta) -> int:
-        """Remove for good what was deleted that long ago. A file that somebody edited stays.
+        """Purge what was deleted that long ago; a file that somebody edited stays.
 
         A clock that jumps ahead removes nothing: the store must also have been in use on as many
         days since as `older_than` has.
@@ -312,7 +312,7 @@ class LocalResultsStore:
     def rebuild(
         self, read: Callable[[Path], FileFacts], progress: Progress = silent
     ) -> RebuildReport:
-        """Make index and journal anew from the files; see `Rebuildable`."""
+        """Rebuild index and journal from the files; see `Rebuildable`."""
         if not self._folder.is_dir():
             raise NotFoundError(f"{self._folder}: there is no results store; name its --workspace")
         with exclusive(self._folder / ".lock"):
@@ -333,7 +333,7 @@ class LocalResultsStore:
     def _commit(
         self, position: Position, events: Sequence[Event], record: Record | None = None
     ) -> None:
-        """Write lines of the journal, then what they change in the index."""
+        """Append lines to the journal, then apply them to the index."""
         # Begun first, so that nothing is said in the journal where the index cannot be written.
         with self._index.writing() as writer:
             offset = self._journal.append(events)
@@ -420,7 +420,7 @@ class LocalResultsStore:
         return self._journal.after(position.offset if is_same else 0)[0]
 
     def _catch_up(self) -> Position:
-        """Let the index follow the journal to its end; the lock is held."""
+        """Let the index follow the journal to its end; the caller holds the lock."""
         position = self._index.position()
         assert position is not None, "every index is given its place when it is first opened"
         begun, size = self._journal.begun(), self._journal.size()
@@ -438,7 +438,7 @@ class LocalResultsStore:
         return followed
 
     def _write_journal(self, position: Position) -> Position:
-        """Write a lost or shortened journal anew, from the index."""
+        """Rewrite a lost or shortened journal from the index."""
         _log.warning(
             "%s: was lost or cut off; written anew from %s",
             self._folder / JOURNAL,

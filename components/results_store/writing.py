@@ -10,7 +10,7 @@ from components.results_store.journal import Deleted, Event, Kept, Purged, Resto
 from interfaces.record import Record
 
 Execute = Callable[[str, dict[str, Any]], Iterable[Values]]
-"""Carries a statement out, in which `:name` marks what is filled in; returns the rows it gives."""
+"""Executes a statement whose parameters are marked `:name`; returns its rows."""
 
 
 class SqlWriter:
@@ -67,7 +67,7 @@ class SqlWriter:
         self._forget(kept)
 
     def remember(self, kept: Kept, is_lost: bool) -> None:
-        """Note what was kept and has no record here."""
+        """List a kept result that has no record here."""
         self._forget(kept)
         entry = {"path": kept.place, "kept": kept.model_dump_json(), "is_lost": is_lost}
         self._execute(
@@ -76,7 +76,7 @@ class SqlWriter:
         )
 
     def _forget(self, kept: Kept) -> None:
-        """Take a result out of what has no record."""
+        """Remove a result from those without a record."""
         self._execute(
             "DELETE FROM unlisted WHERE id = :id OR run = :run AND sha256 = :sha256",
             _keys_of(kept),

@@ -71,6 +71,6 @@ def _minutes_more(history: Sequence[tuple[float, Measurement]], goal: float) -> 
 
 
 def _log_odds(one: Measurement) -> float:
-    """Of a share of so many pictures, none of which may be 0 or 1 (Haldane's half a picture)."""
+    """Of a share of that many pictures, kept from 0 and 1 by half a picture (Haldane)."""
     hits = one.value * one.num_generated
     return math.log((hits + 0.5) / (one.num_generated - hits + 0.5))

@@ -60,7 +60,7 @@ NUM_SAMPLES = 36
 def train(
     prepared: IPDT, settings: TrainingSettings, run: Path, cache: Path, progress: Progress
 ) -> IGME:
-    """Train in the folder `run`, or go on with what lies there; see the port for the promises.
+    """Train in the folder `run`, or go on with what is there; see the port for the promises.
 
     Features of the prepared set are kept in `cache`. Another process that trains in the same
     folder is waited for.

@@ -156,7 +156,7 @@ class Watch:
         self.measurements.append(row | {"measurements": dumped})
 
     def made(self, network: nn.Module, images_seen: int) -> Made:
-        """Pictures that measure a network which has seen so many images, made once."""
+        """Pictures that measure a network after that many images, made once."""
         if self._newest_made is None or self._newest_made.images_seen != images_seen:
             styles = self.styles(self.settings.measure_count)
             pixels = float_to_pixels(self.pictures(network, styles).numpy())

@@ -24,7 +24,7 @@ def choices_place(collection: Path) -> Path:
 
 
 def read_choices(place: Path) -> CollectionChoices | None:
-    """The choices in a file; None where nobody chose anything. Raises `DamagedError`."""
+    """The choices in a file; None if there are none. Raises `DamagedError`."""
     if not place.is_file():
         return None
     try:

@@ -72,7 +72,7 @@ WORKSPACE_MARK = Path("collections", ".lock")
 
 
 class Container(Protocol):
-    """Lists what it holds, the same way in the same order each time it is asked."""
+    """Lists its files, in the same order every time."""
 
     def entries(self) -> Iterator[Entry | QuarantinedFile]:
         """Every file but hidden ones; a file that cannot be reached comes with its reason."""
@@ -80,7 +80,7 @@ class Container(Protocol):
 
 
 def open_container(place: Path | Url, workspace: Path, progress: Progress) -> Container:
-    """The folder, zip or tar at `place`, told apart by content.
+    """The folder, zip or tar at `place`, recognised by its content.
 
     A workspace in a folder is no part of it. A compressed tar is unpacked once, into `workspace`.
     Raises `AtelierError` for a file that is none of these.
@@ -133,12 +133,12 @@ def read_entry(entry: Entry) -> bytes:
 
 
 def stamp_of(status: os.stat_result) -> str:
-    """Size and times of a file: they differ wherever its bytes were written anew."""
+    """Size and times of a file, which differ once its bytes are rewritten."""
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
 
 
 def stamp_at(place: Path | Url) -> str:
-    """The stamp of what lies at a place; of a remote file, its version."""
+    """The stamp of the file at a place; of a remote file, its version."""
     return stamp_of(place.stat()) if isinstance(place, Path) else version_of(place)
 
 

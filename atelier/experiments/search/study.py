@@ -72,7 +72,7 @@ def search(
     folder: Path,
     progress: Progress,
 ) -> SearchOutcome:
-    """Search Table 2 in `folder`, or go on with the study that lies there.
+    """Search Table 2 in `folder`, or resume the study in it.
 
     What Table 2 does not name (channels, …) stays as in `base`. Leaves `study.db`, `best.toml`,
     `report.md`, `importance.png`, `history.png` and `trials/`, written anew after each trial. A

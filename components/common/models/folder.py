@@ -1,4 +1,4 @@
-"""A model's folder made ready to be passed on: what is in it, and who vouches for it.
+"""A model's folder prepared for publication: its contents, and its signature.
 
 README.md              the model card
 bom.json               what software made it (CycloneDX)
@@ -45,7 +45,7 @@ class ModelSeal(Message):
     state: Literal["intact", "changed", "unsigned"] = Field(
         description="Whether every file is as it was signed; 'unsigned': there is nothing to check."
     )
-    model_digest: Sha256 = Field(description="Digest of the model as it lies there now.")
+    model_digest: Sha256 = Field(description="Digest of the model as it is now.")
     signer: str | None = Field(default=None, description="Name in the certificate that signed.")
     is_yours: bool = Field(default=False, description="True where it is your own certificate.")
     problem: str | None = Field(default=None, description="What is wrong, in one line.")
