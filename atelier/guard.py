@@ -81,7 +81,7 @@ class Component:
             raise self.broke(explain(error, f"gave an invalid {kind.__name__}")) from error
 
     def items(self, found: Iterator[_Item]) -> Iterator[_Item]:
-        """What an iterator gives, one by one. Raises where it is no iterator."""
+        """The items of an iterator, one by one. Raises where it is not an iterator."""
         if not isinstance(found, Iterator):
             raise self.broke(f"gave a {type(found).__name__} where an iterator is due")
         while True:

@@ -94,7 +94,7 @@ class Uploads(Protocol):
         ...
 
     def path(self, upload_id: str) -> Path:
-        """Where it lies. Raises `NotFoundError` where there is none."""
+        """Path of an upload. Raises `NotFoundError` where there is none."""
         ...
 
     def remove(self, upload_id: str) -> None:

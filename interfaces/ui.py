@@ -40,5 +40,5 @@ class UserInterface(Protocol):
         ...
 
     def close(self) -> None:
-        """Nothing more will be shown."""
+        """Stop showing; called once, last."""
         ...

@@ -83,7 +83,7 @@ def _family_of(wanted: Adoption) -> str:
 
 
 def _refuse_files(wanted: Adoption) -> None:
-    """Say what a file is that is no network: a pipeline is a folder."""
+    """Say what a file holds that is not a network: a pipeline is a folder."""
     for source in wanted.sources:
         path = Path(source).expanduser()
         if path.exists() and not path.is_dir():

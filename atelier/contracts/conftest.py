@@ -19,7 +19,7 @@ __all__ = ["own_credentials", "own_environment"]
 
 @pytest.fixture
 def parts(pytestconfig: pytest.Config, tmp_path: Path) -> Components:
-    """The eight components, those on the command line in the place of ours."""
+    """The eight components, with those named on the command line in place of ours."""
     return assemble(tmp_path / "workspace", replacements(pytestconfig))
 
 

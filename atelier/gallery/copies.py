@@ -46,7 +46,7 @@ def packed_folder(folder: Path, name: str) -> Iterator[bytes]:
 
 
 class _Sink(io.RawIOBase):
-    """A file that is read while it is written, and cannot be gone back in."""
+    """A file that is read while it is written, and that cannot seek."""
 
     def __init__(self) -> None:
         self._written = bytearray()

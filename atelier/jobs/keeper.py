@@ -22,7 +22,7 @@ _LONGEST_LOG = 2**20
 _SAVE_SECONDS = 15.0
 """How long a training may take to save its state when it is to stop now."""
 _ANSWER_SECONDS = 1.0
-"""The same for what makes images, of which none is lost."""
+"""The same for a job that makes images, none of which is lost."""
 
 
 class WorkerKeeper:
@@ -48,11 +48,11 @@ class WorkerKeeper:
         self._thread = threading.Thread(target=self._keep, name="worker keeper", daemon=True)
         self.num_restarts = 0
         self.trouble: str | None = None
-        """Why there is no worker at this moment; None where there is one."""
+        """Why no worker is running; None while one is."""
 
     @property
     def pid(self) -> int | None:
-        """The worker's process; None where there is none at this moment."""
+        """The worker's process; None while none is running."""
         process = self._process
         return process.pid if process is not None else None
 

@@ -98,7 +98,7 @@ class LocalUploads:
         return upload
 
     def path(self, upload_id: str) -> Path:
-        """Where it lies. Raises `NotFoundError` where there is none."""
+        """Path of an upload. Raises `NotFoundError` where there is none."""
         path = self._place(self.get(upload_id))
         if not path.is_file():
             raise NotFoundError(f"upload {upload_id}: the file is gone; send it again")

@@ -17,7 +17,7 @@ SECONDS_BETWEEN = 0.2
 
 
 class Handle(Protocol):
-    """What IPython gives for something shown, so that it can be shown anew in its place."""
+    """IPython's handle of something displayed, by which it is updated in place."""
 
     def update(self, obj: "Shown") -> None:
         """Show another object in the same place."""

@@ -66,7 +66,7 @@ class Task:
     read: Callable[[Path], IGDT]
     """A file => a batch of one. Raises `AtelierError` for a file that this cannot be done with."""
     file_of: Callable[[Origin], FileOrigin | None]
-    """The file that a result with this origin was made of; None where it is no result of this."""
+    """The file from which a result with this origin was made; None if it came of another errand."""
     enhance: IES
     convert: ICS
 

@@ -48,7 +48,7 @@ class Backend:
     may_name_paths: bool = False
     """Whether a collection may be named by its path: where only this machine reaches the server."""
     worker_trouble: Callable[[], str | None] = lambda: None
-    """Why there is no worker at this moment; None where there is one."""
+    """Why no worker is running; None while one is."""
 
     def schema(self) -> dict[str, Any]:
         """JSON schemas of everything a person may choose, with the names that may be given.

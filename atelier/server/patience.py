@@ -1,4 +1,4 @@
-"""How long the server waits for a client: one that is slow or gone holds up nobody else."""
+"""How long the server waits for a client: a slow or vanished one holds up no other."""
 
 import asyncio
 from typing import Any

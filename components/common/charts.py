@@ -1,4 +1,4 @@
-"""Charts: matplotlib, which only whoever trains or studies needs, asked for in one place."""
+"""Charts: the one place that imports matplotlib, which only trainings and studies need."""
 
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any

@@ -20,7 +20,7 @@ import numpy as np
 
 
 class UnsupportedError(ValueError):
-    """A sound file that is not read, since nobody could say what it shows; says what to do."""
+    """An intact file whose pixels have no defined meaning; the message says what to do."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Whether an error says that the memory does not suffice, whoever raised it."""
+"""Whether an error, of any library, says that memory ran out."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""A picture of ours as a copy for others: what says that a model made it, and no more."""
+"""A copy of a picture for others: it says that a model made it, and no more."""
 
 from pathlib import Path
 

@@ -103,7 +103,7 @@ def _actions(record: Record, ingredients: Sequence[Ingredient]) -> list[JsonValu
 
 
 def _parent_of(record: Record, ingredients: Iterable[Ingredient]) -> str | None:
-    """Digest of the file that the picture is a version of; None where a model made it anew."""
+    """Digest of the file that the picture is a version of; None where a model made it."""
     if isinstance(record.origin, FileOrigin):
         return record.origin.sha256
     return next((one.sha256 for one in ingredients if one.relationship == "parentOf"), None)

@@ -1,4 +1,4 @@
-"""The last thing that happens to a file: it is signed, and nothing of ours touches it again."""
+"""Signing: the last step of a file, which nothing changes afterwards."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

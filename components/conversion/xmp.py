@@ -209,7 +209,7 @@ def _is_xml(code: int) -> bool:
 
 
 def _kept(rdf: ElementTree.Element, replaced: Set[str]) -> Iterator[ElementTree.Element]:
-    """The descriptions without what is said anew; those that say nothing else are gone."""
+    """The descriptions without the properties to be replaced; empty ones are dropped."""
     for description in rdf:
         attributes = {k: v for k, v in description.attrib.items() if k not in replaced}
         children = [child for child in description if child.tag not in replaced]

@@ -56,7 +56,7 @@ ROUTES = {
 
 
 def check_route(route: Route, device: torch.device) -> None:
-    """Raise `AtelierError` where a route cannot be gone on this machine."""
+    """Raise `AtelierError` where a route cannot run on this machine."""
     if route.dtype == torch.float16 and device.type == "cpu":
         raise AtelierError(f"route {route.name}: wants a GPU; choose auto or bfloat16")
     if route.engine == "openvino":

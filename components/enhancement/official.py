@@ -67,7 +67,7 @@ def names() -> list[str]:
 
 
 def name_of(sha256: str) -> str | None:
-    """Published name of the weights with this digest; None where they are nobody's official."""
+    """Published name of the weights with this digest; None where they are not official ones."""
     return next((w.name for w in OFFICIAL.values() if w.sha256 == sha256), None)
 
 

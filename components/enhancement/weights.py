@@ -145,7 +145,7 @@ def _named(content: Any) -> Any:
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    """The tensors in float32; refuses what is no state dict, and values that are not numbers."""
+    """The tensors in float32; refuses anything but a state dict of finite numbers."""
     named = _named(content)
     is_state = isinstance(named, Mapping) and all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in named.items()

@@ -77,7 +77,7 @@ def nearest_style(prompt: str, styles: Sequence[str]) -> tuple[str, str] | None:
 
 
 def _words(text: str) -> list[str]:
-    """Lower case, without accents, split at whatever is no letter or digit."""
+    """Lower case, without accents, split at everything but letters and digits."""
     plain = unicodedata.normalize("NFKD", text.casefold())
     return re.findall(r"[^\W_]+", "".join(c for c in plain if not unicodedata.combining(c)))
 

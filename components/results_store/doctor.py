@@ -33,7 +33,7 @@ Reader = Callable[[Path], FileFacts]
 
 _STAGE = "examine results"
 _NUM_FORMS = 12
-"""Forms of a place that are tried: more than a dozen equal names in one run are nobody's."""
+"""Forms of a name that are tried: a run never holds more equal names than this."""
 
 
 def rebuild(

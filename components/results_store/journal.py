@@ -50,7 +50,7 @@ class Begun(Message):
     event: Literal["begun"] = "begun"
     version: int = Field(description="Version of the journal's lines.")
     store: str = Field(description="Random digits by which index and journal know each other.")
-    generation: int = Field(ge=0, description="How often the journal has been written anew.")
+    generation: int = Field(ge=0, description="How often the journal has been rewritten.")
     last: int = Field(default=0, ge=0, description="Highest number given out so far.")
     days: Days = Field(default=Days(), description="Days of use so far.")
     left: tuple[str, ...] = Field(

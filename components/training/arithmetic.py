@@ -1,4 +1,4 @@
-"""float32 or bfloat16: measured where nobody can tell, and remembered for the machine."""
+"""float32 or bfloat16: measured where it cannot be predicted, and remembered for the machine."""
 
 import statistics
 import time

@@ -32,7 +32,7 @@ HIGHEST_OVER_FITTING = 0.6
 LOOKS_IN_A_ROW = 3
 
 LOOKS_TO_FORGET = 10
-"""Good looks after a trouble until the next one is counted anew."""
+"""Good measurements after a trouble until the count starts again."""
 
 
 @dataclass(frozen=True)

@@ -331,7 +331,7 @@ def _is_due(interval: int, images_seen: int, batch_size: int) -> bool:
 
 
 def _broken(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """The scalars that are no numbers any more."""
+    """The scalars that are not finite any more."""
     found = {name: float(value) for name, value in metrics.items()}
     return {name: value for name, value in found.items() if not math.isfinite(value)}
 

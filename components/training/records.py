@@ -34,7 +34,7 @@ class Intervention(BaseModel):
     seconds: float
     saw: str
     figures: dict[str, float | str] = {}
-    """What it was seen by; a figure that is no number is text."""
+    """The figures that showed it; one that is not finite is text."""
     did: str
 
 

@@ -161,7 +161,7 @@ class NVML:
         return None if failed else cls(library, handle)
 
     def used_bytes(self) -> int | None:
-        """Memory that is taken on the whole GPU, whoever took it."""
+        """Memory in use on the whole GPU, by any process."""
         memory = _Memory()
         failed = self._library.nvmlDeviceGetMemoryInfo(self._handle, ctypes.byref(memory))
         return None if failed else memory.used

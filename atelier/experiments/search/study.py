@@ -35,10 +35,10 @@ KEPT = frozenset({"curves.csv", "curves.png", "measurements.jsonl", "guardian.js
 """What stays of a trial's folder when it is over and not the best."""
 
 MAX_KILLS = 2
-"""A trial that was killed so often is not begun again: it may be what kills."""
+"""Kills after which a trial is not begun again: it may be their cause."""
 
 MAX_NEVER_BEGUN = 3
-"""So many trainings in a row that fail before their first image are no fault of their options."""
+"""Trainings in a row that may fail before their first image: more mean another fault."""
 
 SECONDS_BETWEEN_NOTES = 2.0
 """The most of its time that a killed search loses count of, seconds."""

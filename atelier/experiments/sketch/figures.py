@@ -1,4 +1,4 @@
-"""Paper 004's Figs. 4 to 16 made anew: what the network is given, and what it makes of it."""
+"""Paper 004's Figs. 4 to 16 reproduced: what the network is given, and what it makes of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paper 004's experiments with drawings made anew, as figures and as numbers, and ours beside."""
+"""Paper 004's experiments with drawings reproduced as figures and numbers, beside ours."""
 
 from __future__ import annotations
 
@@ -416,7 +416,7 @@ def _what_it_rests_on(study: SketchStudy) -> str:
     learnt = (
         f"each saw {seen['guided']} images"
         if len(set(seen.values())) == 1
-        else "they saw unlike numbers of images, so their curves are no fair comparison: "
+        else "they saw different numbers of images, so their curves cannot be compared fairly: "
         + ", ".join(f"{method} {count}" for method, count in seen.items())
     )
     last = settings.seed + FIGURE_COUNT - 1
