@@ -52,7 +52,7 @@ def write_report(
         "",
         "| style | pictures learnt from | generated | precision | recall | coverage |",
         "|---|---|---|---|---|---|",
-        *_style_rows(watch, made),
+        *_style_rows(watch, made, is_measured=watch.settings.measure_images > 0),
         "",
         "## Originality",
         "",
@@ -112,18 +112,19 @@ def _balance(run: Path, watch: Watch, made: Made) -> list[str]:
     return list(balance_lines(watch, balance))
 
 
-def _style_rows(watch: Watch, made: Made) -> list[str]:
+def _style_rows(watch: Watch, made: Made, *, is_measured: bool) -> list[str]:
     """The report's table: a line for each style, in brackets what real pictures reach."""
     # A family that knows no styles may make any style with any seed.
     labels, told = None, STYLELESS_METRICS
     if watch.family.is_conditional:
         labels, told = made.labels, STYLE_METRICS
-    found = watch.reference.by_style(made.judged, labels)
+    found = watch.reference.by_style(watch.judged(made), labels) if is_measured else ()
+    told = told if is_measured else ()
     figures = Figures(overall=(), by_style=found)
     rows: list[str] = []
     for label, style in enumerate(watch.prepared.styles):
         learnt = int((watch.labels[watch.training] == label).sum())
-        count = len(made.judged) if labels is None else int((labels == label).sum())
+        count = len(made.pixels) if labels is None else int((labels == label).sum())
         cells = [
             _cell(figures, watch.floor, metric, style) if metric in told else "–"
             for metric in STYLE_METRICS

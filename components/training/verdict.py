@@ -16,6 +16,8 @@ class Verdict(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     grade: Grade
+    is_blind: bool = False
+    """Measured by features that cannot tell paintings from blurs: the embedded ones."""
     typical: float | None = None
     """Share of the pictures that look like the collection's: precision."""
     typical_of_real: float | None = None
@@ -40,6 +42,10 @@ class Verdict(BaseModel):
     @property
     def advice(self) -> str | None:
         """What to do, with `{time}` for `minutes_more`; None where nothing is needed."""
+        if self.is_blind:
+            return "How good it is, these features cannot tell: look at the samples."
+        if self.grade == "unknown":
+            return "Too few pictures to say how good it is: look at the samples."
         if self.is_over_fitting:
             return "It begins to learn its pictures by heart: more pictures would help most."
         if self.grade == "good":
@@ -52,13 +58,13 @@ class Verdict(BaseModel):
 
     def sentences(self) -> list[str]:
         """Plain words: the grade, what it rests on, and what to do."""
-        if self.grade == "unknown":
-            return ["Too few pictures to say how good it is: look at the samples."]
-        said = [
-            "Good." if self.grade == "good" else "Not good yet.",
-            f"{_percent(self.typical)} of its pictures look like the collection's "
-            f"(of real ones: {_percent(self.typical_of_real)}).",
-        ]
+        said: list[str] = []
+        if self.grade != "unknown":
+            said = [
+                "Good." if self.grade == "good" else "Not good yet.",
+                f"{_percent(self.typical)} of its pictures look like the collection's "
+                f"(of real ones: {_percent(self.typical_of_real)}).",
+            ]
         if self.varies_little:
             said.append(
                 f"They vary little: {_percent(self.varied)} of the collection has one like it "

@@ -57,8 +57,6 @@ class Made:
     images_seen: int
     pixels: NDArray[np.uint8]
     """(N, S, S, 3)."""
-    judged: Tensor
-    """(N, F): features of the network that measures."""
     labels: NDArray[np.int64]
     """(N,): the style that each was made in."""
 
@@ -90,6 +88,7 @@ class Watch:
         self.training, self.held_out = prepared.split(settings.held_out_fraction)
         self.measurements: list[dict[str, Any]] = []
         self._newest_made: Made | None = None
+        self._newest_judged: Tensor | None = None
 
     @cached_property
     def encoder(self) -> FeatureNetwork:
@@ -150,7 +149,7 @@ class Watch:
         """
         if len(self.shown) < FEWEST_IMAGES:
             return
-        found = self.reference.overall(self.made(network, images_seen).judged)
+        found = self.reference.overall(self.judged(self.made(network, images_seen)))
         row = {"images_seen": images_seen, "seconds": round(seconds, 1)}
         dumped = [measurement.model_dump(mode="json") for measurement in found]
         self.measurements.append(row | {"measurements": dumped})
@@ -160,13 +159,21 @@ class Watch:
         if self._newest_made is None or self._newest_made.images_seen != images_seen:
             styles = self.styles(self.settings.measure_count)
             pixels = float_to_pixels(self.pictures(network, styles).numpy())
-            judged = self.judge.extract(pixels)
-            self._newest_made = Made(images_seen, pixels, judged, styles.argmax(dim=1).numpy())
+            self._newest_made = Made(images_seen, pixels, styles.argmax(dim=1).numpy())
+            self._newest_judged = None
         return self._newest_made
+
+    def judged(self, made: Made) -> Tensor:
+        """The judge's features of the newest pictures made, (N, F)."""
+        if self._newest_judged is None:
+            self._newest_judged = self.judge.extract(made.pixels)
+        return self._newest_judged
 
     def encoder_features(self, made: Made) -> Tensor:
         """The embedded encoder's features of the pictures, (N, F)."""
-        return made.judged if self.judge is self.encoder else self.encoder.extract(made.pixels)
+        if self.settings.measure_features == self.encoder.name:
+            return self.judged(made)
+        return self.encoder.extract(made.pixels)
 
     def is_halfway(self, seconds: float) -> bool:
         """Whether the middle of a longer budget of time has come without a measurement in it.

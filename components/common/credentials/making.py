@@ -55,7 +55,7 @@ def ready_identity(files: Files) -> Identity:
             raise UnavailableError(
                 f"{files.folder}: no certificate to sign with can be made there "
                 f"({error.strerror}); name another folder in {FOLDER}, or write unsigned "
-                "(--no-convert.sign)"
+                "(--no-sign)"
             ) from error
     return open_identity(files)
 

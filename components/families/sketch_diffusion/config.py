@@ -170,8 +170,14 @@ class Options(FamilyOptions):
     at 128×128, and an eighth of the side always.
     """
 
-    steps: int = Field(
-        default=16, ge=1, le=1000, description="Network evaluations from noise to picture."
+    steps: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description=(
+            "Network evaluations from noise to picture (left out: 8; 16 for a model that learnt "
+            "sixteen intensities)."
+        ),
     )
     shift: float | None = Field(
         default=None,
@@ -179,7 +185,7 @@ class Options(FamilyOptions):
         le=100,
         description=(
             "Over 1, more of the steps are at strong noise, under 1 at weak noise; for a model "
-            "that learnt all between (3 if left out)."
+            "that learnt all between (2.5 if left out)."
         ),
     )
     sampler: SamplerName = Field(
@@ -206,8 +212,9 @@ class Options(FamilyOptions):
         le=20,
         exclude_if=is_none,
         description=(
-            "How strongly a picture follows the works it begins between; 1: as learnt (2 if left "
-            "out; for a model that was told what pictures are like)."
+            "How strongly a picture follows the works it begins between, for a model that was "
+            "told what pictures are like; 1, as learnt, if left out. Over 1: more variety, at "
+            "twice the time."
         ),
     )
     radius: float | None = Field(

@@ -64,14 +64,14 @@ from components.families.trainer import (
 
 LEAST_NOISE = 1e-3
 LARGEST_GRADIENT = 1.0
-SAMPLING_SHIFT = 3.0
-"""Of a sampler's noise levels; measured in docs/studies/diffusion.md."""
+SAMPLING_STEPS: dict[Schedule, int] = {"sixteen": INTENSITIES, "continuous": 8}
+"""Of a sampler; measured in docs/studies/diffusion.md."""
+SAMPLING_SHIFT = 2.5
+"""Of a sampler's noise levels; measured there too."""
 LARGEST_PAINTED = 256
 """Shorter side at which a picture is painted anew where no size was asked for, pixels."""
 REPRESENTATION_NOISE = 0.6
 """Largest deviation of the noise over a representation in training, in units of its own."""
-REPRESENTATION_GUIDANCE = 2.0
-"""Measured in docs/studies/diffusion.md."""
 UNTOLD = 0.15
 """Share of images learnt without their representation; of those shown strokes, `UNTOLD_DRAWN`."""
 UNTOLD_DRAWN = 0.5
@@ -117,15 +117,16 @@ def draw_noise_levels(count: int, schedule: Schedule, rng: torch.Generator) -> T
 
 
 def noise_levels(
-    start: float, steps: int, schedule: Schedule, shift: float | None = None
+    start: float, steps: int | None, schedule: Schedule, shift: float | None = None
 ) -> list[float]:
     """From `start` down to 0: what a sampler goes through.
 
-    `steps` is for the whole way from 1; a part of it takes its share, rounded up. Evenly, then
-    shifted (`SAMPLING_SHIFT` where it is None), so that there are more steps at strong noise, where
-    the composition is decided. Of the sixteen intensities every step is a whole one: `ValueError`
-    where others would be needed, and for any shift.
+    `steps` is for the whole way from 1 (`SAMPLING_STEPS` where it is None); a part of it takes its
+    share, rounded up. Evenly, then shifted (`SAMPLING_SHIFT` where it is None), so that there are
+    more steps at strong noise, where the composition is decided. Of the sixteen intensities every
+    step is a whole one: `ValueError` where others would be needed, and for any shift.
     """
+    steps = steps or SAMPLING_STEPS[schedule]
     if schedule == "continuous":
         shift = SAMPLING_SHIFT if shift is None else shift
         first = shifted(start, 1 / shift)
@@ -630,9 +631,8 @@ class Sampler:
                 "representation_guidance: this model was not told what pictures are like; leave "
                 "it out"
             )
-        if not codes.any():
+        if strength is None or not codes.any():
             strength = 1.0
-        strength = REPRESENTATION_GUIDANCE if strength is None else strength
         return Wanted(styles, codes, options.guidance, strength)
 
     def _denoise(self, wanted: Wanted, start: Start, x: Tensor, t: float) -> Tensor:

@@ -18,7 +18,7 @@ CANDIDATES = 64
 """Works that are looked at for one that is alike."""
 LEAST_DISTANCE = 2.0
 """Between two works; nearer ones are the same picture, mirrored or learnt from twice."""
-BETWEEN = 0.5
+BETWEEN = 0.25
 """How far from the one work towards the other a picture begins."""
 MEMORISED = ("codes", "styles", "count")
 """What `Works` knows of single works; another training begins without."""
@@ -59,7 +59,8 @@ class Works(nn.Module):
     def draw(self, style: Tensor, rng: torch.Generator) -> Tensor:
         """A new representation (64,) in a style (K,), whose weights sum to 1, by `rng` on the CPU.
 
-        Halfway between a work and the one most like it among some; all 0 where none is known.
+        A quarter of the way from a work to the one most like it among some; all 0 where none is
+        known.
         """
         known = min(int(self.count), MEMORY)
         weights = style.cpu()[self.styles[:known].cpu()]

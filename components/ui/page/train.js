@@ -232,7 +232,7 @@ export function create() {
 
   /** What the trainer says at a training's end, as `Verdict.sentences` has it. */
   function concluded({ grade, typical, typical_of_real, varied, varied_of_real, varies_little, minutes_more, advice }) {
-    if (grade === "unknown") return t("Too few pictures to say how good it is: look at the samples.");
+    if (grade === "unknown") return t(advice);
     const percent = (share) => `${Math.round(100 * share)} %`;
     const parts = [
       grade === "good" ? t("Good.") : t("Not good yet."),

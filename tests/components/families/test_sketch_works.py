@@ -12,7 +12,7 @@ from components.common.shipped import SHIPPED_MODELS
 from components.families.port import Inputs, Request, Shape
 from components.families.sketch_diffusion.config import Options, SketchDiffusionConfig
 from components.families.sketch_diffusion.method import Sampler, Trainer
-from components.families.sketch_diffusion.works import LEAST_DISTANCE, MEMORY, Works
+from components.families.sketch_diffusion.works import BETWEEN, LEAST_DISTANCE, MEMORY, Works
 from components.families.trainer import Machine
 from components.metrics import load_features
 from components.metrics.originality import Neighbours
@@ -80,12 +80,13 @@ def test_the_newest_works_take_the_oldest_ones_places() -> None:
     assert int(works.styles[newest]) == (MEMORY + 9) % 7
 
 
-def test_a_drawn_representation_lies_halfway_between_two_works_that_are_alike() -> None:
+def test_a_drawn_representation_lies_between_two_works_that_are_alike() -> None:
     rng = torch.Generator().manual_seed(0)
     near, far = torch.zeros(2, Representation.SIZE), torch.full((2, Representation.SIZE), 50.0)
     codes = torch.cat([near, far]) + torch.randn(4, Representation.SIZE, generator=rng)
     works = known_works(codes, torch.zeros(4, dtype=torch.int64))
-    middles = [(codes[0] + codes[1]) / 2, (codes[2] + codes[3]) / 2]
+    pairs = [(0, 1), (1, 0), (2, 3), (3, 2)]
+    middles = [torch.lerp(codes[one], codes[other], BETWEEN) for one, other in pairs]
     for seed in range(20):
         drawn = works.draw(torch.tensor([1.0, 0.0]), torch.Generator().manual_seed(seed))
         assert min(float((drawn - middle).norm()) for middle in middles) < 1e-3
@@ -98,7 +99,8 @@ def test_a_style_is_drawn_from_its_own_works_and_copies_are_no_neighbours() -> N
     works = known_works(codes, torch.tensor([0, 0, 0, 1, 1, 1]))
     for seed in range(20):
         drawn = works.draw(torch.tensor([1.0, 0.0]), torch.Generator().manual_seed(seed))
-        between = [(codes[n] + codes[2]) / 2 for n in (0, 1)]
+        pairs = [(0, 2), (2, 0), (1, 2), (2, 1)]
+        between = [torch.lerp(codes[one], codes[other], BETWEEN) for one, other in pairs]
         assert min(float((drawn - middle).norm()) for middle in between) < 1e-3
     one = known_works(codes[:1], torch.tensor([0]))
     assert_close(one.draw(torch.tensor([1.0, 0.0]), rng), codes[0])
@@ -184,7 +186,7 @@ def test_pictures_begin_at_works_by_their_seed_alone(trained: Trainer) -> None:
 
     together = made([0, 1, 2])
     assert torch.equal(together[1], made([1])[0])
-    assert not torch.equal(together, made([0, 1, 2], representation_guidance=1))
+    assert not torch.equal(together, made([0, 1, 2], representation_guidance=2))
 
 
 def test_a_drawing_is_followed_without_works(trained: Trainer) -> None:

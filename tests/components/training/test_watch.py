@@ -321,7 +321,7 @@ def test_a_style_that_nobody_learnt_is_told_apart(tmp_path: Path) -> None:
     labels = np.zeros(40, dtype=np.int64)
     labels[prepared.split(0.1)[1]] = 1
     np.save(prepared.directory / "labels.npy", labels)
-    model = learn(tmp_path, prepared)
+    model = learn(tmp_path, prepared, measure_images=1000)
     assert model.style_counts[1] == 0
     styles = table((tmp_path / "run" / "report.md").read_text(encoding="utf-8"))
     assert styles["style1"] == ["0", "0", *3 * ["too few"]]
