@@ -13,6 +13,7 @@ from typing import Protocol
 from PIL import Image
 
 from components.common.durable import sha256_of, sweep, write_bytes
+from components.common.files import real_path
 from components.common.images import check_header, foreign
 from components.common.pipelining import overlapped
 from interfaces.errors import AtelierError, RefusedError, one_line
@@ -247,10 +248,10 @@ class Errand:
 
     def _is_own_result(self, path: Path, inside: Path) -> bool:
         """Whether a picture is only met because the folder written to lies in the one read."""
-        if self._output is None or not path.resolve().is_relative_to(self._output.resolve()):
+        if self._output is None or not real_path(path).is_relative_to(real_path(self._output)):
             return False
-        named = path.parents[len(inside.parts)].resolve()
-        is_inside = not named.is_relative_to(self._output.resolve())
+        named = real_path(path.parents[len(inside.parts)])
+        is_inside = not named.is_relative_to(real_path(self._output))
         return is_inside or self._file_in(path) is not None
 
     def _file_in(self, path: Path) -> FileOrigin | None:

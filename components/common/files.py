@@ -15,6 +15,14 @@ def is_regular(path: Path) -> bool:
         return False
 
 
+def real_path(path: Path) -> Path:
+    """Where a path leads once its links are followed; a loop of links stays as it is.
+
+    `Path.resolve` raises for a loop, which any folder of a person's own may hold.
+    """
+    return Path(os.path.realpath(path))
+
+
 def open_regular(path: Path) -> BinaryIO:
     """Open a regular file for reading, without ever waiting for a writer.
 

@@ -57,6 +57,9 @@ UNREADABLE_SUFFIXES = frozenset({
 # fmt: on
 """Endings of pictures in formats that are not read: named inside a folder, not passed over."""
 
+_MOST_BYTES_A_PIXEL = 16  # four samples of 32 bits
+_MOST_BYTES_BESIDE = 256 << 20  # metadata, other frames and pages
+
 _INCH, _CENTIMETRE = 2, 3  # EXIF's units of resolution; 1 is none at all
 _PER_INCH = {_INCH: 1.0, _CENTIMETRE: 2.54}
 _JFIF_UNITS = {1, 2}  # in which a JPEG's own density is one, and not a mere ratio
@@ -128,6 +131,7 @@ def _pictures_inside(folder: Path) -> list[Path]:
     found: list[Path] = []
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        _name_links(place, folders)
         found += [
             Path(place, name)
             for name in names
@@ -135,6 +139,14 @@ def _pictures_inside(folder: Path) -> list[Path]:
             and Path(name).suffix.lower() in SUFFIXES | UNREADABLE_SUFFIXES
         ]
     return sorted(found)
+
+
+def _name_links(place: str, folders: Iterable[str]) -> None:
+    for path in (Path(place, name) for name in folders):
+        if path.is_symlink():
+            _log.warning(
+                "%s: a link to a folder; passed over, name it to take it in", one_line(str(path))
+            )
 
 
 def read_picture(path: Path, scale: int = 1, file_format: ImageFormat | None = None) -> IGDT:
@@ -154,6 +166,7 @@ def read_picture(path: Path, scale: int = 1, file_format: ImageFormat | None = N
         with open_regular(path) as stream:
             header = check_header(stream, formats=formats)
             _check_enlarged(header, scale, file_format)
+            _check_length(header, os.fstat(stream.fileno()).st_size)
             stream.seek(0)
             data = stream.read()
         return decode_picture(path, data, formats)
@@ -169,6 +182,16 @@ def _check_enlarged(header: Header, scale: int, file_format: ImageFormat | None)
         )
     if file_format is not None and (fault := too_large(width, height, file_format)) is not None:
         raise UnsupportedError(f"is too large: {fault}")
+
+
+def _check_length(header: Header, length: int) -> None:
+    """The whole file is read at once, so it may not be far longer than its picture."""
+    most = header.width * header.height * _MOST_BYTES_A_PIXEL + _MOST_BYTES_BESIDE
+    if length > most:
+        raise UnsupportedError(
+            f"is {length:,} bytes long, for a picture of {header.width} x {header.height} pixels "
+            f"(at most {most:,}); save the picture alone"
+        )
 
 
 def decode_picture(path: Path, data: bytes, formats: Sequence[str] = FORMATS) -> IGDT:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, Literal, Protocol
 
 from components.common.durable import replacing, sha256_of
-from components.common.files import is_regular, open_regular
+from components.common.files import is_regular, open_regular, real_path
 from components.common.names import is_unicode, printable
 from components.training_store.zip_names import member_names
 from interfaces.errors import AtelierError
@@ -165,7 +165,7 @@ class Folder:
     """
 
     def __init__(self, root: Path, workspace: Path) -> None:
-        self._root = root.resolve()
+        self._root = real_path(root)
         self._workspace = workspace.resolve()
         if self._root == self._workspace:
             raise AtelierError(
@@ -201,7 +201,7 @@ class Folder:
             return
         if not stat.S_ISDIR(status.st_mode):
             yield _file_entry(name, path, status)
-        elif not self._is_in_workspace(target := path.resolve()):
+        elif not self._is_in_workspace(target := real_path(path)):
             if reason := self._why_passed_over(item, target, visited):
                 yield put_aside(f"{name}/", "unsupported", reason)
                 return
@@ -262,7 +262,7 @@ class Zip:
     """A zip whose members, stored or deflated, are read in place."""
 
     def __init__(self, place: Path | Url) -> None:
-        self._place = place.resolve() if isinstance(place, Path) else place
+        self._place = real_path(place) if isinstance(place, Path) else place
 
     def entries(self) -> Iterator[Entry | QuarantinedFile]:
         """Every member but hidden ones, by name."""
@@ -329,7 +329,7 @@ class Tar:
     """A tar that is not compressed; its members are read in place."""
 
     def __init__(self, place: Path | Url) -> None:
-        self.place = place.resolve() if isinstance(place, Path) else place
+        self.place = real_path(place) if isinstance(place, Path) else place
 
     def entries(self) -> Iterator[Entry | QuarantinedFile]:
         """Every file but hidden ones, by name; a note where the tar is cut off."""
@@ -343,10 +343,12 @@ class Tar:
             ):
                 for member in archive:
                     name = archive_name(member.name)
-                    if member.issparse() or member.islnk() or member.issym():
-                        faults.append(put_aside(name, "unsupported", "a link or sparse file"))
-                    elif member.isreg() and not is_hidden_path(name):
-                        found.append((name, member.offset_data, member.size))
+                    if member.isreg() and not member.issparse():
+                        if not is_hidden_path(name):
+                            found.append((name, member.offset_data, member.size))
+                    elif not member.isdir():
+                        detail = "a link, device or sparse file"
+                        faults.append(put_aside(name, "unsupported", detail))
                     # tarfile would keep every header in memory.
                     archive.members = []  # pyright: ignore[reportAttributeAccessIssue]
                 if not _ends_well(stream, archive.offset):

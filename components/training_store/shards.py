@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from components.common.durable import replacing
-from components.common.files import is_regular
+from components.common.files import is_regular, real_path
 from components.common.names import printable
 from components.training_store.containers import (
     archive_name,
@@ -96,7 +96,7 @@ def named_shards(text: str) -> list[Path | Url]:
     for place in places:
         if isinstance(place, Path) and not is_regular(place):
             raise AtelierError(f"{place}: no such file; {text} names it as one of {len(places)}")
-    return [place.resolve() if isinstance(place, Path) else place for place in places]
+    return [real_path(place) if isinstance(place, Path) else place for place in places]
 
 
 def is_web_dataset(place: Path | Url) -> bool:

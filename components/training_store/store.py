@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from components.common.durable import exclusive
-from components.common.files import is_regular
+from components.common.files import is_regular, real_path
 from components.common.names import is_unicode, printable
 from components.common.parallel import ProcessPool, WorkerDiedError
 from components.training_store.choices import choices_place, read_choices, with_choices
@@ -178,7 +178,7 @@ def _check_path(path: Path) -> None:
             f"{path}: no such file or folder; name a folder of images, a zip, a tar, a parquet "
             f"file, or '{EMBEDDED_NAME}' for the project's own collection"
         )
-    if not is_unicode(str(path.resolve())):
+    if not is_unicode(str(real_path(path))):
         raise AtelierError(f"{path}: its path is not valid Unicode; rename what is not")
     if is_regular(path) and path.suffix.lower() in IMAGE_SUFFIXES:
         raise AtelierError(f"{path}: a single image; name the folder that holds it")
@@ -264,7 +264,7 @@ def _chunks(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
 
 def _short_name(place: Path | Url) -> str:
     """A folder's name, or a file's without its extensions; '.' and '/' have none of their own."""
-    resolved = place.resolve() if isinstance(place, Path) else place
+    resolved = real_path(place) if isinstance(place, Path) else place
     is_file = not (isinstance(resolved, Path) and resolved.is_dir())
     plain = resolved.name.partition("{")[0].rstrip("-_.") or resolved.name
     stem = PurePosixPath(plain).stem.removesuffix(".tar")

@@ -18,6 +18,7 @@ from components.common.durable import arriving, temporary_for
 from interfaces.errors import AtelierError
 from interfaces.iodt import ResultQuery, every_result
 from interfaces.itdt import TrainingImage
+from pipeline import main
 from tests.helpers import digest, make_iodt
 
 FOLDERS = (
@@ -149,3 +150,19 @@ def test_places_are_cut_from_texts_and_nothing_else_is() -> None:
 
 def test_temporary_names_of_one_file_differ(tmp_path: Path) -> None:
     assert len({temporary_for(tmp_path / "a.png") for _ in range(50)}) == 50
+
+
+def test_links_that_lead_nowhere_or_to_folders_are_named_and_the_rest_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "a.png")
+    (folder / "itself.png").symlink_to("itself.png")
+    (folder / "broken.png").symlink_to("nowhere.png")
+    (folder / "round").symlink_to(folder)
+    line = ["convert", str(folder), "--output", str(tmp_path / "out"), "--workspace", str(tmp_path)]
+    assert main(line) == 3
+    said = capsys.readouterr().err
+    assert all(f"{name}: " in said for name in ("itself.png", "broken.png", "round"))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]

@@ -427,3 +427,16 @@ def test_several_frames_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixtu
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
         read_picture(tmp_path / name)
         assert f"{name}: holds several frames or pages; the first is taken" in warnings_in(caplog)
+
+
+def test_a_file_far_longer_than_its_picture_is_refused_unread(tmp_path: Path) -> None:
+    """One byte too long; as a sparse file, which takes no room on the disk."""
+    path = tmp_path / "long.png"
+    Image.new("RGB", (8, 8), "red").save(path)
+    most = 8 * 8 * 16 + (256 << 20)
+    os.truncate(path, most + 1)
+    tracemalloc.start()
+    with pytest.raises(AtelierError, match=f"is {most + 1:,} bytes long"):
+        read_picture(path)
+    assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    tracemalloc.stop()

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import socket
+import tarfile
 import unicodedata
 import zipfile
 from collections.abc import Sequence
@@ -121,6 +122,28 @@ def test_what_is_no_file_is_named_and_never_opened(
             collect(store, data)
     with pytest.raises(AtelierError, match="a pipe, socket or device"):
         collect(store, folder, styles_csv=folder / "red" / "pipe.png")
+
+
+def test_what_is_no_file_in_a_tar_is_named(store: LocalTrainingStore, tmp_path: Path) -> None:
+    kinds = {
+        "a/device.png": tarfile.CHRTYPE,
+        "a/link.png": tarfile.SYMTYPE,
+        "a/other name.png": tarfile.LNKTYPE,
+        "a/pipe.png": tarfile.FIFOTYPE,
+        "b": tarfile.DIRTYPE,
+    }
+    with tarfile.open(tmp_path / "mine.tar", "w") as archive:
+        picture, data = tarfile.TarInfo("a/1.png"), png()
+        picture.size = len(data)
+        archive.addfile(picture, io.BytesIO(data))
+        for name, kind in kinds.items():
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "a/1.png"
+            archive.addfile(member)
+    collection = collect(store, tmp_path / "mine.tar")
+    assert put_aside(collection) == dict.fromkeys(
+        [name for name in kinds if name != "b"], "a link, device or sparse file"
+    )
 
 
 def test_a_linked_folder_within_another_is_listed_once(
