@@ -96,7 +96,7 @@ def load_preset(name: str) -> Layer:
     """
     path = PRESETS / f"{name}.toml" if name in preset_names() else Path(name).expanduser()
     try:
-        layer = tomllib.loads(path.read_text(encoding="utf-8"))
+        layer = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise AtelierError(
             f"preset {name!r}: no such file, and no preset of that name; there are "

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from cyclopts import CycloptsError, UnusedCliTokensError
 
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, one_line
 
 _RESUMABLE = ("run", "train", "generate")
 
@@ -19,6 +19,8 @@ def exit_code_of(work: Callable[[], object], arguments: Sequence[str]) -> int:
     0: all is well; 1: it failed; 2: the command line is wrong; 3: done, but for files that could
     not be used; 130: stopped by the person.
     """
+    if fault := _empty(arguments):
+        return _fail(fault, code=2)
     try:
         code = work()
     except UnusedCliTokensError as error:
@@ -43,8 +45,21 @@ def exit_code_of(work: Callable[[], object], arguments: Sequence[str]) -> int:
     return 0
 
 
+def _empty(arguments: Sequence[str]) -> str:
+    """What is wrong with a value that is empty; '' where none is.
+
+    An empty path would mean the folder one happens to be in.
+    """
+    if "" in arguments:
+        before = " ".join(arguments[: arguments.index("")][-1:])
+        return f"{before}: an empty value follows; is a variable of the shell empty?".lstrip(": ")
+    if os.environ.get("ATELIER_WORKSPACE") == "":
+        return "environment variable ATELIER_WORKSPACE: is empty; name a folder, or unset it"
+    return ""
+
+
 def _fail(line: str, code: int = 1) -> int:
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {one_line(line)}", file=sys.stderr)
     return code
 
 
@@ -55,4 +70,6 @@ def _in_words(error: OSError | sqlite3.OperationalError) -> str:
         return f"{where}: the disk is full; free some space, or choose another --workspace"
     if number in (errno.EACCES, errno.EPERM, errno.EROFS) or "readonly" in str(error):
         return f"{where}: no permission; change it, or choose another --workspace"
+    if number in (errno.ENOTDIR, errno.EEXIST):
+        return f"{where}: a file is where a folder is needed; name another --workspace or --output"
     return f"{where}: {getattr(error, 'strerror', None) or error}"
