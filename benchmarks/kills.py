@@ -2,9 +2,9 @@
 
 `python -m benchmarks.kills [12] [run generate enhance convert adopt worker server]`: so many kills,
 in turn over these. Each is done once undisturbed; then it is killed (SIGKILL, its whole group) at a
-random moment and begun again until it ends. Every file met after a kill must be whole, results and
-models must be equal to the byte to the undisturbed ones, and no temporary file may be left.
-Nothing is signed: a signature holds the time.
+random moment after its first file and begun again until it ends. Every file met after a kill must
+be whole, results and models must be equal to the byte to the undisturbed ones, and no temporary
+file may be left. Nothing is signed: a signature holds the time.
 """
 
 import hashlib
@@ -34,7 +34,8 @@ TRAINING = (
     "--enhancer lanczos --workspace {place}/ws --data {inputs}/pictures"
 )
 GENERATION = (
-    "generate --model shipped --count 12 --scale 1 --enhancer lanczos --workspace {place}/ws"
+    "generate --model shipped --seed 5 --count 12 --scale 1 --enhancer lanczos "
+    "--workspace {place}/ws"
 )
 COMMANDS: dict[str, str] = {
     "run": TRAINING,
@@ -46,6 +47,8 @@ COMMANDS: dict[str, str] = {
     "adopt": "adopt {inputs}/there.pth {inputs}/back.pth --name turned --workspace {place}/ws",
 }
 KINDS = (*COMMANDS, "worker", "server")
+_NEVER_EQUAL = ("model.json", "manifest.sig.json")
+"""Files of a model that hold a time, or a signature over a fresh random number."""
 
 
 def main(number: int, kinds: list[str], seed: int = 0) -> None:
@@ -61,6 +64,8 @@ def main(number: int, kinds: list[str], seed: int = 0) -> None:
         for trial in range(number):
             kind = kinds[trial % len(kinds)]
             print(f"{trial + 1}/{number} {kind}: {works[kind].disturb(rng)}", flush=True)
+        for kind, work in works.items():
+            print(f"{kind}: {work.num_killed} killed, {work.num_midway} of them midway", flush=True)
 
 
 def make_inputs(folder: Path) -> None:
@@ -81,13 +86,16 @@ class Work:
     def __init__(self, kind: str, folder: Path, inputs: Path) -> None:
         self.kind, self.folder, self.inputs = kind, folder, inputs
         self.seconds = 0.0
+        """Between the first file and the end, undisturbed."""
         self.whole: dict[str, str] = {}
+        self.num_killed = self.num_midway = 0
 
     def measure(self) -> None:
         """Do it undisturbed."""
         place = self.folder / f"{self.kind}-whole"
-        began = time.monotonic()
         process = self.begin(place)
+        wait_for_a_file(process, place)
+        began = time.monotonic()
         self.wait(process, place)
         self.seconds = time.monotonic() - began
         self.whole = made(place)
@@ -96,12 +104,15 @@ class Work:
     def disturb(self, rng: random.Random) -> str:
         """Kill it at a random moment, and begin it again until it ends."""
         place = self.folder / f"{self.kind}-killed"
-        after = rng.uniform(0.4, 1.0) * self.seconds
+        after = rng.uniform(0.0, 1.0) * self.seconds
         process = self.begin(place)
+        wait_for_a_file(process, place)
         time.sleep(after)
-        self.kill(process, rng)
+        self.num_killed += process.poll() is None
+        self.kill(process)
         num_whole = check_whole(place)
         left = len(litter(place))
+        self.num_midway += 0 < len(made(place)) < len(self.whole)
         self.wait(self.begin(place), place)
         found = made(place)
         assert found == self.whole, f"{self.kind}: differs: {found.items() ^ self.whole.items()}"
@@ -119,7 +130,7 @@ class Work:
             command = f"{self.kind} --resume --workspace {{place}}/ws"
         return start(command.format(place=place, inputs=self.inputs).split())
 
-    def kill(self, process: "subprocess.Popen[str]", rng: random.Random) -> None:
+    def kill(self, process: "subprocess.Popen[str]") -> None:
         """Kill its process group."""
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -157,7 +168,7 @@ class ServedWork(Work):
         self._job = f"{address}/api/jobs/{answer.json()['id']}"
         return process
 
-    def kill(self, process: "subprocess.Popen[str]", rng: random.Random) -> None:
+    def kill(self, process: "subprocess.Popen[str]") -> None:
         """Kill the server with SIGKILL, or its worker, which the server starts again."""
         if self.kind == "worker":
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").parent.parent
@@ -217,6 +228,12 @@ def _address(output: IO[str]) -> str:
     raise AssertionError("the server did not start")
 
 
+def wait_for_a_file(process: "subprocess.Popen[str]", place: Path) -> None:
+    """Wait until it has written something, or ended."""
+    while process.poll() is None and not any(path.is_file() for path in place.rglob("*")):
+        time.sleep(0.01)
+
+
 def litter(place: Path) -> list[Path]:
     """Temporary files."""
     return [path for path in place.rglob(".*") if ".partial" in path.name]
@@ -229,7 +246,7 @@ def made(place: Path) -> dict[str, str]:
     return {
         path.relative_to(place).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(paths)
-        if path.is_file() and not path.name.startswith(".") and path.name != "model.json"
+        if path.is_file() and not path.name.startswith(".") and path.name not in _NEVER_EQUAL
     }
 
 
