@@ -214,9 +214,11 @@ def check_request(
     family = FAMILIES.get(family_name)
     if family is None:
         return
-    validate(family.options, request.options, "generate.options")
+    options = validate(family.options, request.options, "generate.options")
     if reason := family.why_not({*request.given, *uploaded}):
         raise AtelierError(f"generate.{reason}")
+    for fault in options.idle({*request.asked_for, *uploaded}):
+        raise AtelierError(f"generate.options.{fault}; leave it out")
     for field in ("style", "towards_style"):
         style = getattr(request, field)
         if style is not None and not family.is_conditional:

@@ -20,6 +20,7 @@ from pydantic import (
 
 from interfaces.contract import Contract, Many, Message, Seed, Sha256, is_false, is_none
 from interfaces.errors import NotFoundError
+from interfaces.idle import Need, idle
 from interfaces.igs import Device
 from interfaces.ipdt import IPDT
 from interfaces.itdt import Rights
@@ -149,6 +150,19 @@ class TrainingSettings(Message):
         if self.style_balanced and self.cluster_balanced:
             raise ValueError("balance by style or by cluster: style_balanced or cluster_balanced")
         return self
+
+    def idle(self) -> list[str]:
+        """What was chosen and has no effect beside the rest, each in a sentence."""
+        is_measured = Need("a measure_images over 0", self.measure_images > 0)
+        return idle(
+            self,
+            {
+                "measure_count": is_measured,
+                "measure_features": is_measured,
+                "guardian_images": Need("a guardian", self.guardian != "off"),
+                "guardian_tries": Need("a guardian that acts", self.guardian == "act"),
+            },
+        )
 
 
 def _names_no_other_file(name: str) -> str:

@@ -139,6 +139,8 @@ class IGS(Contract):
     def _mixes_two_styles(self) -> Self:
         if self.towards_style is not None and self.style is None:
             raise ValueError("towards_style: name the style to start from too (style)")
+        if self.towards_style is None and self.style_blend != 0.5:
+            raise ValueError("style_blend: has an effect only with towards_style; leave it out")
         return self
 
     @model_validator(mode="after")
@@ -152,6 +154,11 @@ class IGS(Contract):
     def given(self) -> tuple[str, ...]:
         """What is asked for besides seeds: 'prompt', 'sketch', … by the field's name."""
         return tuple(name for name in ("prompt", *INPUT_FILES) if getattr(self, name) is not None)
+
+    @property
+    def asked_for(self) -> frozenset[str]:
+        """What is `given`, and 'style' where one is named."""
+        return frozenset((*self.given, *(() if self.style is None else ("style",))))
 
     @property
     def chosen_seeds(self) -> tuple[int, ...]:

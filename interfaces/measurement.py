@@ -7,7 +7,7 @@ resized, by which network's features and in which arithmetic. These go with ever
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, FiniteFloat
+from pydantic import Field, FiniteFloat, ValidationInfo, field_validator
 
 from interfaces.contract import Message, Seed, Sha256
 from interfaces.errors import RefusedError
@@ -163,3 +163,10 @@ class EvaluationSettings(Message):
     options: dict[str, Any] = Field(
         default_factory=dict, description="The family's own options when it generates."
     )
+
+    @field_validator("inception_weights")
+    @classmethod
+    def _are_inceptions(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if path is not None and info.data.get("features") != "inception":
+            raise ValueError("has an effect only with features 'inception'")
+        return path

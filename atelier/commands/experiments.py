@@ -12,7 +12,7 @@ from atelier.commands.frame import Common, assembled, command
 from atelier.commands.helping import OPTIONS
 from atelier.stages import prepare
 from components.training_store import EMBEDDED_STYLES, paint_picture
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, RefusedError
 from interfaces.experiments import BenchmarkSettings, SearchSettings, SketchStudySettings
 from settings import Layer, RunSettings, load_preset, merge, validate
 
@@ -80,6 +80,15 @@ def _with_budget_of(layer: Layer, preset: Layer) -> RunSettings:
 
 
 _TABLE_2: Layer = {"train": {"family": "wgan_gp"}}
+_OF_TRIALS = (
+    "total_images",
+    "total_seconds",
+    "measure_images",
+    "guardian",
+    "guardian_images",
+    "guardian_tries",
+)
+"""Of `train`: a trial's length and how it is judged are the search's own."""
 
 
 @command(
@@ -89,6 +98,7 @@ _TABLE_2: Layer = {"train": {"family": "wgan_gp"}}
     "search",
     usual=("data", "family", "resolution", "search.total_seconds", "trial_images"),
     below=_TABLE_2,
+    decided=[("train", name) for name in _OF_TRIALS],
 )
 def search_settings(
     *,
@@ -100,8 +110,11 @@ def search_settings(
 
     The same command again goes on with the study; a longer --search.total-seconds with it too.
     """
+    from atelier.experiments.search.space import FIELDS
     from atelier.experiments.search.study import search
 
+    if drawn := FIELDS & given.get("train", {}).get("options", {}).keys():
+        raise RefusedError(f"train.options.{min(drawn)}: is what the search varies; leave it out")
     layer = common.layer(given)
     asked = validate(SearchSettings, layer.pop("search", {}), "search")
     chosen = choose(merge(_TABLE_2, layer))
@@ -193,6 +206,7 @@ _SKETCHES = load_preset("papers/sketch_diffusion")
     "study",
     usual=("data", "resolution", "total_images", "total_seconds", "drawings", "seeds"),
     below=_SKETCHES,
+    decided=[("train", "conditioning")],
 )
 def study_sketch(
     *,

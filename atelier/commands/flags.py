@@ -8,7 +8,7 @@ Values stay text here: the model that owns a field is what checks it.
 import inspect
 import types
 import typing
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
@@ -68,7 +68,7 @@ def flags_of(
     options: Mapping[str, Mapping[str, type[BaseModel]]],
     defaults: Layer,
     names: Mapping[tuple[str, str], Iterable[str]],
-    hidden: Container[tuple[str, str]] = (),
+    hidden: Collection[tuple[str, str]] = (),
 ) -> list[Flag]:
     """The flags of a command: every field by its long name, and by its short one.
 
@@ -77,7 +77,7 @@ def flags_of(
     `sections` maps a section to its settings model; `options` maps a section to its families'
     option models by family name; `defaults` is the preset that stands below whatever is given;
     `names` lists what a field of free text may name, by section and field; `hidden` are fields
-    that have no flag.
+    and options that have no flag.
     """
     owners: dict[str, list[_Owner]] = {}
     for section, model in sections.items():
@@ -88,6 +88,8 @@ def flags_of(
                 owner = _Owner((section, name), info, section.capitalize())
                 owners.setdefault(name, []).append(owner)
         for name, (info, families) in _joined(options.get(section, {})).items():
+            if (section, name) in hidden:
+                continue
             if name in defaults.get(section, {}).get("options", {}):
                 info = _with_default(info, "by family and preset")
             group = f"{section.capitalize()}, options of {', '.join(families)}"

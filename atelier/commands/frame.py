@@ -1,7 +1,7 @@
 """The frame of a command: what every command takes, and flags from settings."""
 
 import os
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,12 +122,16 @@ OutputFlag = Annotated[
 
 
 def command(
-    *sections: str, usual: Sequence[str], below: Layer | None = None
+    *sections: str,
+    usual: Sequence[str],
+    below: Layer | None = None,
+    decided: Collection[tuple[str, str]] = (),
 ) -> Callable[[Command], Command]:
     """Give a command the fields of these sections of the settings as flags.
 
     `usual` names the flags that the short help shows, in its order; `below` has the command's own
-    defaults, where they differ from the default preset's.
+    defaults, where they differ from the default preset's; `decided` are fields and options that the
+    command itself decides, by section and name, so that they have no flag.
     """
     options = {
         "train": {name: f.config for name, f in FAMILIES.items() if f.is_trainable},
@@ -141,6 +145,7 @@ def command(
         options,
         settings.merge(settings.load_preset("default"), below or {}),
         names,
+        decided,
     )
 
     return lambda function: with_flags(function, flags, usual)

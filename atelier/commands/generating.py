@@ -109,7 +109,16 @@ BetweenFlag = Annotated[
 ]
 
 
-@command("generate", "enhance", usual=("style", "prompt", "scale"))
+_OF_THE_WAY = ("count", "seed", "seeds", "batch_size", "originality", "towards_seed", "blend")
+"""Of `generate`: which pictures lie between two seeds says all of these."""
+
+
+@command(
+    "generate",
+    "enhance",
+    usual=("style", "prompt", "scale"),
+    decided=[("generate", name) for name in _OF_THE_WAY],
+)
 def interpolate(
     *,
     between: BetweenFlag,

@@ -9,6 +9,7 @@ from atelier.handlers.generate import check_choice
 from atelier.handlers.handler import Handler, Places, Task
 from atelier.stages import frames_of
 from components.conversion import animate
+from interfaces.errors import RefusedError
 from interfaces.ics import ICS
 from interfaces.igs import SeedList
 from interfaces.iodt import IODT
@@ -27,9 +28,7 @@ class InterpolateOrder(Order):
     between: SeedList = Field(description="Seeds to go through, as '3,7,12'; two to 32.")
     frames: int = Field(default=12, ge=1, le=240, description="Pictures from a seed to the next.")
     frames_per_second: float = Field(default=12.0, gt=0, le=60, description="How fast it plays.")
-    choices: Choices = Field(
-        default_factory=Choices, description="Style, options, enlargement and format."
-    )
+    choices: Choices = Field(default_factory=Choices, description="Style, options and enlargement.")
 
     @model_validator(mode="after")
     def _goes_somewhere(self) -> Self:
@@ -45,7 +44,8 @@ class InterpolateHandler(Handler[InterpolateOrder]):
     order = InterpolateOrder
 
     def check(self, order: InterpolateOrder, places: Places) -> None:
-        """Refuse what the model's family cannot do."""
+        """Refuse what the model's family cannot do, and what an interpolation decides itself."""
+        _refuse_decided(order.choices)
         check_choice(places.catalogue.model(order.model), order.choices.generate)
         super().check(order, places)
 
@@ -66,6 +66,20 @@ class InterpolateHandler(Handler[InterpolateOrder]):
             encoded = task.encode(run, made, num_frames * model.resolution**2, ICS(format="png"))
             moving = _moving(list(encoded), order.frames_per_second)
             task.parts.results_store.keep(moving, run.name)
+
+
+def _refuse_decided(choices: Choices) -> None:
+    usual = Choices()
+    if choices.convert != usual.convert:
+        raise RefusedError("choices.convert: an interpolation is a signed WebP; leave it out")
+    for name in ("count", "seed", "seeds"):
+        if getattr(choices.generate, name) != getattr(usual.generate, name):
+            raise RefusedError(f"choices.generate.{name}: `between` names the seeds; leave it out")
+    for name in ("towards_seed", "blend"):
+        if name in choices.generate.options:
+            raise RefusedError(
+                f"choices.generate.options.{name}: goes from seed to seed; leave it out"
+            )
 
 
 def _moving(frames: list[IODT], frames_per_second: float) -> IODT:

@@ -1,6 +1,7 @@
 """The conversion component: from floating point back to an image format."""
 
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -15,10 +16,14 @@ from components.conversion.signing import identity_for, signed
 from components.conversion.xmp import GENERATED, declared_in, for_publishing, record_in
 from interfaces.batch import Carried
 from interfaces.contract import refuse_unless_offered
+from interfaces.errors import RefusedError
 from interfaces.ics import ICS
+from interfaces.idle import Need, idle
 from interfaces.iedt import IEDT
 from interfaces.iodt import IODT
 from interfaces.record import GeneratedOrigin, Record
+
+_log = logging.getLogger("atelier")
 
 _DEEP_FORMATS = {"png", "tiff"}
 _BLOCK_PIXELS = 1 << 20
@@ -31,9 +36,10 @@ class ImageConverter:
     def check(self, settings: ICS) -> None:
         """Refuse settings that could not be carried out, before anything is made.
 
-        Raises `AtelierError` where the person's certificate cannot sign; makes one where there is
-        none yet.
+        Raises `AtelierError` where the person's certificate cannot sign, and for a format that
+        cannot be without loss where that was asked for; makes a certificate where there is none.
         """
+        _check_loss(settings)
         identity_for(settings)
 
     def convert(self, batches: Iterable[IEDT], settings: ICS) -> Iterator[IODT]:
@@ -48,9 +54,28 @@ class ImageConverter:
         known, and for a picture that it cannot hold; and what `check` raises.
         """
         refuse_unless_offered(settings, "convert")
+        _check_loss(settings)
+        for fault in _idle(settings):
+            _log.warning("%s", fault)
         for batch in batches:
             for place in range(len(batch)):
                 yield _convert(batch, place, settings)
+
+
+def _check_loss(settings: ICS) -> None:
+    if settings.lossless and settings.format in ("jpeg", "avif"):
+        raise RefusedError(
+            f"lossless: {settings.format} is always written with loss; choose png, tiff or webp, "
+            "or leave lossless out"
+        )
+
+
+def _idle(settings: ICS) -> list[str]:
+    """What was chosen and has no effect, each in a sentence."""
+    loses = settings.format in ("jpeg", "avif") or (
+        settings.format == "webp" and not settings.lossless
+    )
+    return idle(settings, {"quality": Need("a format that is written with loss", loses)})
 
 
 def _convert(batch: IEDT, place: int, settings: ICS) -> IODT:

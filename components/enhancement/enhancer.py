@@ -28,6 +28,7 @@ from components.enhancement.transparency import bled
 from interfaces.arrays import hand_over
 from interfaces.contract import refuse_unless_offered
 from interfaces.errors import AtelierError
+from interfaces.idle import Need, idle
 from interfaces.iedt import IEDT
 from interfaces.ies import IES
 from interfaces.igdt import IGDT
@@ -111,6 +112,8 @@ class RealESRGANEnhancer:
         them whether the best network can be waited for (`choice.weigh`).
         """
         plan = self._plan(settings, progress, pixels)
+        for fault in _idle(settings, plan):
+            _log.warning("%s", fault)
         return (self._enlarge(batch, plan, settings, progress) for batch in batches)
 
     def planned(self, settings: IES, pixels: int | None = None) -> EnhancementRecord:
@@ -342,6 +345,21 @@ def _check_names(settings: IES) -> None:
             f"weights: {settings.weights} was given, and the enhancer {settings.enhancer!r} named; "
             "leave one of them out"
         )
+
+
+def _idle(settings: IES, plan: _Plan) -> list[str]:
+    """What was chosen and has no effect on this plan, each in a sentence."""
+    network = Need("a network", bool(plan.networks))
+    return idle(
+        settings,
+        {
+            "weights": Need("a scale over 1", settings.scale > 1),
+            "denoise": network,
+            "strength": network,
+            "tile_pixels": network,
+            "route": network,
+        },
+    )
 
 
 def _plain_plan(

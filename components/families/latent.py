@@ -1,8 +1,11 @@
 """What a person may choose where pictures grow from latents: shared by all such families."""
 
+from collections.abc import Collection, Mapping
+
 from pydantic import Field
 
 from components.families.port import FamilyOptions
+from interfaces.idle import Need
 
 
 class LatentOptions(FamilyOptions):
@@ -26,3 +29,8 @@ class LatentOptions(FamilyOptions):
         le=1,
         description="How far towards `towards_seed`: 0 is the seed's own picture, 1 the other's.",
     )
+
+    def needs(self, given: Collection[str] = ()) -> Mapping[str, Need]:
+        """An end to go towards."""
+        has_end = self.towards_seed is not None or "towards_source" in given
+        return {"blend": Need("towards_seed or towards_source", has_end)}

@@ -6,11 +6,13 @@ and `method.py` (networks, losses, trainer, sampler).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from interfaces.idle import Need, idle
 
 if TYPE_CHECKING:  # the command line reads configs, and must not wait for torch
     from torch import Tensor, nn
@@ -30,6 +32,17 @@ class _Settings(BaseModel):
     """Values that cannot change, and no others than those that are named."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def needs(self, given: Collection[str] = ()) -> Mapping[str, Need]:
+        """What each field that has no effect by itself needs beside it, by the field's name.
+
+        `given` names what is asked for besides: 'source', 'style'.
+        """
+        return {}
+
+    def idle(self, given: Collection[str] = ()) -> list[str]:
+        """What was chosen and has no effect beside the rest, each in a sentence."""
+        return idle(self, self.needs(given))
 
 
 class FamilyConfig(_Settings):

@@ -86,6 +86,8 @@ def _check(model: IGME, settings: IGS) -> _Checked:
     options = _checked_options(family, settings)
     settings = _with_style_in_words(model, family, settings)
     style = _style_of(model, family, settings)
+    for fault in options.idle(settings.asked_for):
+        raise AtelierError(f"{fault}; leave it out")
     settings = _with_the_models_spelling(model, settings)
     return _Checked(family, options, settings, style, open_inputs(settings))
 

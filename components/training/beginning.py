@@ -1,6 +1,7 @@
 """How a training begins: its family, the model it starts from, and what it may be resumed with."""
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from interfaces.contract import explain
 from interfaces.errors import AtelierError
 from interfaces.igme import FREE_WHEN_RESUMED, IGME, TrainingSettings
 from interfaces.ipdt import IPDT
+
+_log = logging.getLogger("atelier")
 
 
 def start_model(settings: TrainingSettings) -> IGME | None:
@@ -60,9 +63,12 @@ def choose_family(settings: TrainingSettings) -> tuple[AnyFamily, FamilyConfig]:
     if not family.is_trainable:
         raise AtelierError(f"family {family.name}: comes trained; `adopt` takes such a model in")
     try:
-        return family, family.config.model_validate(settings.options)
+        config = family.config.model_validate(settings.options)
     except ValidationError as error:
         raise AtelierError(explain(error, f"options of {family.name}")) from error
+    for fault in (*settings.idle(), *config.idle()):
+        _log.warning("%s", fault)
+    return family, config
 
 
 def precision_of(path: Path, settings: TrainingSettings) -> str:

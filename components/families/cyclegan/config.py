@@ -5,11 +5,13 @@ laptop trains at 64×64. The paper has 64 channels, one image of each style in a
 blocks from 256×256 on.
 """
 
+from collections.abc import Collection, Mapping
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from components.families.port import FamilyConfig, FamilyOptions
+from interfaces.idle import Need
 
 Upsampling = Literal["nearest", "transposed"]
 
@@ -84,6 +86,13 @@ class CycleGANConfig(FamilyConfig):
         if self.first_style == self.second_style:
             raise ValueError("second_style: must be another one than first_style")
         return self
+
+    def needs(self, given: Collection[str] = ()) -> Mapping[str, Need]:
+        """The cycle loss, and the fall of the learning rate, that others belong to."""
+        return {
+            "lambda_identity": Need("a lambda_cycle over 0", self.lambda_cycle > 0),
+            "constant_images": Need("decay_images over 0", self.decay_images > 0),
+        }
 
     def made_styles(self, num_styles: int) -> tuple[int, ...]:
         """The two, of however many a collection has."""

@@ -6,12 +6,14 @@ special weight initialisation, «DCGAN-WI» adds it (we read WI as weight initia
 follows Gulrajani et al. 2017.
 """
 
+from collections.abc import Collection, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from components.families.latent import LatentOptions
 from components.families.port import FamilyConfig, WholeNumber
+from interfaces.idle import Need
 
 Activation = Literal["linear", "relu", "leaky_relu", "tanh"]
 Normalisation = Literal["none", "batch", "layer"]
@@ -81,6 +83,16 @@ class Table2Config(FamilyConfig):
     penalty_weight: float = Field(
         default=10.0, ge=0, description="λ of the gradient penalty under 'penalty'."
     )
+
+    def needs(self, given: Collection[str] = ()) -> Mapping[str, Need]:
+        """The optimiser and the correction that numbers of theirs belong to."""
+        is_adam, correction = self.optimiser == "adam", self.gradient_correction
+        return {
+            "beta1": Need("optimiser 'adam'", is_adam),
+            "beta2": Need("optimiser 'adam'", is_adam),
+            "clip_value": Need("gradient_correction 'clipping'", correction == "clipping"),
+            "penalty_weight": Need("gradient_correction 'penalty'", correction == "penalty"),
+        }
 
     def check_resolution(self, resolution: int) -> None:
         """4×4 features are doubled until they have the images' side."""

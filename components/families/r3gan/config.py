@@ -4,12 +4,14 @@ The defaults are the paper's recipe at a size that a laptop trains: its networks
 some hundred million weights, these have about two million each.
 """
 
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from pydantic import Field
 
 from components.families.latent import LatentOptions
 from components.families.port import FamilyConfig
+from interfaces.idle import Need
 
 Augmentation = Literal["none", "flip", "light", "full"]
 
@@ -68,6 +70,15 @@ class R3GANConfig(FamilyConfig):
             "shifts; full adds colour and cut-outs, for sets of a few hundred."
         ),
     )
+
+    def needs(self, given: Collection[str] = ()) -> Mapping[str, Need]:
+        """The burn-in, and the penalties, that others belong to."""
+        burns_in, is_penalised = self.burn_in_images > 0, max(self.gamma, self.final_gamma) > 0
+        return {
+            "learning_rate": Need("burn_in_images over 0", burns_in),
+            "gamma": Need("burn_in_images over 0", burns_in),
+            "penalty_interval": Need("a gamma or final_gamma over 0", is_penalised),
+        }
 
     @classmethod
     def adapted(cls, config: dict[str, Any]) -> dict[str, Any]:

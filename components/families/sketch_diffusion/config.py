@@ -3,12 +3,14 @@
 The defaults are a network of eight million weights for 64×64, which a laptop trains in hours.
 """
 
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from components.families.port import FamilyConfig, FamilyOptions
 from interfaces.contract import is_none
+from interfaces.idle import Need
 
 Conditioning = Literal["none", "noised_image", "radius_mask", "guided"]
 Schedule = Literal["sixteen", "continuous"]
@@ -140,6 +142,17 @@ class SketchDiffusionConfig(FamilyConfig):
         if self.min_radius > self.max_radius:
             raise ValueError("min_radius: is over max_radius")
         return self
+
+    def needs(self, given: Collection[str] = ()) -> Mapping[str, Need]:
+        """The strokes and the perceptual distance that others belong to."""
+        strokes = Need("conditioning 'guided' or 'radius_mask'", self.takes_strokes)
+        return {
+            "perceptual_noise": Need("a perceptual over 0", self.perceptual > 0),
+            "sketch_dropout": strokes,
+            "min_radius": strokes,
+            "max_radius": strokes,
+            "fewest_lines": Need("conditioning 'guided'", self.conditioning == "guided"),
+        }
 
     @classmethod
     def adapted(cls, config: dict[str, Any]) -> dict[str, Any]:

@@ -77,6 +77,7 @@ UNTOLD = 0.15
 UNTOLD_DRAWN = 0.5
 WORKS_STREAM = 0x5EED << 40
 """Sets the random numbers that choose works apart from those of the noise."""
+_NO_WORKS = "representation_guidance: no picture begins between works"
 WARP_CELLS = 4
 """Cells along a side between which lines are displaced independently."""
 
@@ -528,6 +529,8 @@ class Sampler:
         if conditioning == "radius_mask":
             mask = mask_within(distances, radius)
         elif conditioning == "guided":
+            if options.representation_guidance is not None:
+                raise ValueError(f"{_NO_WORKS} where strokes are followed; leave it out")
             hints = hints_of(distances, radius)
         return Start(noise_of(guides.intensity), picture, mask, hints, guides.sketch_guidance)
 
@@ -562,6 +565,10 @@ class Sampler:
             raise ValueError("source_strength: paints a source anew; give a source, and no sketch")
         if {options.radius, options.intensity, options.sketch_guidance} != {None}:
             raise ValueError("source_strength: leave radius, intensity and sketch_guidance out")
+        if inputs.has_own_style and options.guidance != 1:
+            raise ValueError("guidance: a source painted anew has its own style; name one, too")
+        if options.representation_guidance is not None:
+            raise ValueError(f"{_NO_WORKS} from a source painted anew; leave it out")
         if self.config.conditioning == "radius_mask":
             raise ValueError(
                 "source_strength: a model of conditioning 'radius_mask' cannot; leave it out"

@@ -5,12 +5,14 @@ weights in each network.
 """
 
 import math
-from typing import Any, Literal, Self
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from components.families.latent import LatentOptions
 from components.families.port import FamilyConfig
+from interfaces.idle import Need
 
 Augmentation = Literal["none", "ada"]
 Noise = Literal["constant", "seed", "none"]
@@ -90,6 +92,17 @@ class StyleGAN2Config(FamilyConfig):
         default=500_000, ge=1, description="Images over which augmentation can go from none to all."
     )
 
+    def needs(self, given: Collection[str] = ()) -> Mapping[str, Need]:
+        """The terms and the augmentation that the others belong to."""
+        is_adaptive = self.augment == "ada"
+        return {
+            "style_layers": Need("conditional", self.conditional),
+            "r1_interval": Need("an r1_gamma over 0", self.r1_gamma > 0),
+            "path_length_interval": Need("a path_length over 0", self.path_length > 0),
+            "ada_target": Need("augment 'ada'", is_adaptive),
+            "ada_images": Need("augment 'ada'", is_adaptive),
+        }
+
     @classmethod
     def adapted(cls, config: dict[str, Any]) -> dict[str, Any]:
         """The model's own networks, in slower steps; augmentation adapts itself."""
@@ -145,8 +158,11 @@ class Options(LatentOptions):
         default=200, ge=1, le=10_000, description="Steps of the search for `source` in w."
     )
 
-    @model_validator(mode="after")
-    def _a_layer_has_a_seed(self) -> Self:
-        if self.mix_seed is None and self.mix_from_layer != FIRST_MIXED_LAYER:
-            raise ValueError("mix_from_layer: only with mix_seed; name the seed as well")
-        return self
+    def needs(self, given: Collection[str] = ()) -> Mapping[str, Need]:
+        """The seed, the truncation and the source that the others belong to."""
+        return {
+            **super().needs(given),
+            "mix_from_layer": Need("mix_seed", self.mix_seed is not None),
+            "truncation_layers": Need("a truncation under 1", self.truncation < 1),
+            "projection_steps": Need("a source", "source" in given),
+        }

@@ -315,6 +315,10 @@ class Sampler:
             raise ValueError(
                 f"mix_from_layer {options.mix_from_layer}: this model's last layer is {last}"
             )
+        if options.truncation_layers is not None and options.truncation_layers > last + 1:
+            raise ValueError(
+                f"truncation_layers {options.truncation_layers}: this model has {last + 1} layers"
+            )
 
     def _project(
         self, seed: int, style: Tensor, target: Tensor, request: Request[Options]

@@ -1,9 +1,12 @@
 """What a person may choose for the variational autoencoder."""
 
+from collections.abc import Collection, Mapping
+
 from pydantic import Field
 
 from components.families.latent import LatentOptions
 from components.families.port import FamilyConfig, Loss
+from interfaces.idle import Need
 
 LOSSES = (
     Loss("loss", "loss", limit=None),
@@ -46,6 +49,10 @@ class VAEConfig(FamilyConfig):
     )
     learning_rate: float = Field(default=5e-4, gt=0, le=10, description="Adam's learning rate.")
 
+    def needs(self, given: Collection[str] = ()) -> Mapping[str, Need]:
+        """The divergence that free bits are taken from."""
+        return {"free_bits": Need("a beta over 0", self.beta > 0)}
+
     def check_resolution(self, resolution: int) -> None:
         """4×4 features are doubled until they have the images' side."""
         if resolution < 8 or resolution & (resolution - 1):
@@ -64,3 +71,7 @@ class Options(LatentOptions):
             "the model is unsure of it."
         ),
     )
+
+    def needs(self, given: Collection[str] = ()) -> Mapping[str, Need]:
+        """The source that seeds vary."""
+        return {**super().needs(given), "spread": Need("a source", "source" in given)}

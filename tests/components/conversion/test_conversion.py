@@ -23,7 +23,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from components.conversion import ImageConverter, create, read_picture, read_record
 from interfaces.batch import Carried
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, RefusedError
 from interfaces.ics import ICS
 from interfaces.iedt import IEDT
 from interfaces.iodt import IODT
@@ -854,3 +854,22 @@ def test_no_text_of_a_png_can_stand_for_the_packet(tmp_path: Path) -> None:
 
 def test_the_door() -> None:
     assert isinstance(create(Path("anywhere")), ImageConverter)
+
+
+@pytest.mark.parametrize("name", ["jpeg", "avif"])
+def test_what_is_never_lossless_is_refused_as_such(name: str) -> None:
+    with pytest.raises(RefusedError, match=f"^lossless: {name} is always written with loss"):
+        convert(own_file(), format=name, lossless=True)
+
+
+@pytest.mark.parametrize("chosen", [{"format": "png"}, {"format": "webp", "lossless": True}])
+def test_a_quality_that_changes_nothing_is_said_to(
+    chosen: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("WARNING", "atelier"):
+        convert(own_file(), **chosen)
+        assert not caplog.messages
+        convert(own_file(), **chosen, quality=50)
+    assert caplog.messages == [
+        "quality: has an effect only with a format that is written with loss"
+    ]

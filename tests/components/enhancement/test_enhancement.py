@@ -913,3 +913,15 @@ def test_a_ten_line_script_enlarges_a_picture(
     printed = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
     assert printed.stdout == "mine (1, 3, 36, 48)\n"
     assert Image.open(tmp_path / "large.png").size == (48, 36)
+
+
+@pytest.mark.parametrize("chosen", [{"scale": 1}, {"enhancer": "lanczos"}])
+def test_what_changes_nothing_without_a_network_is_said(
+    chosen: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("WARNING", "atelier"):
+        list(RealESRGANEnhancer().enhance([], IES.model_validate(chosen)))
+        assert not caplog.messages
+        settings = IES.model_validate(chosen | {"denoise": 0.5, "route": "float32"})
+        list(RealESRGANEnhancer().enhance([], settings))
+    assert [line.split(":")[0] for line in caplog.messages] == ["denoise", "route"]

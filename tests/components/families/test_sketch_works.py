@@ -206,3 +206,25 @@ def test_a_model_that_was_told_nothing_refuses_the_option() -> None:
     request = Request([0], torch.eye(2)[:1], Options(steps=1, representation_guidance=2))
     with pytest.raises(ValueError, match="was not told"):
         Sampler(plain.denoiser, plain.config).sample(request)
+
+
+def test_where_no_picture_begins_between_works_the_option_is_refused(trained: Trainer) -> None:
+    sampler = Sampler(trained.denoiser, trained.config)
+    sketch, source = torch.eye(SIDE)[None], torch.rand(3, SIDE, SIDE) * 2 - 1
+    options = {"steps": 1, "representation_guidance": 2}
+
+    def made(inputs: Inputs, **more: float) -> Tensor:
+        chosen = Options.model_validate(options | more)
+        return sampler.sample(Request([0], torch.eye(2)[:1], chosen, inputs))
+
+    with pytest.raises(ValueError, match=r"^representation_guidance: .* where strokes"):
+        made(Inputs(sketch=sketch))
+    with pytest.raises(ValueError, match=r"^representation_guidance: .* painted anew"):
+        made(Inputs(source=source), source_strength=0.5)
+
+
+def test_a_source_with_its_own_style_refuses_to_follow_another(trained: Trainer) -> None:
+    source = Inputs(source=torch.rand(3, SIDE, SIDE) * 2 - 1, has_own_style=True)
+    request = Request([0], torch.eye(2)[:1], Options(source_strength=0.5, guidance=2), source)
+    with pytest.raises(ValueError, match=r"^guidance: "):
+        Sampler(trained.denoiser, trained.config).sample(request)

@@ -1,0 +1,55 @@
+"""No flag is taken and then passed over: what would change nothing is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atelier.desk import Desk
+from atelier.handlers import ORDERS
+from atelier.workspace import Workspace
+from interfaces.errors import AtelierError
+from pipeline import main
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("interpolate --between 1,2 --count 3", "--count"),
+        ("interpolate --between 1,2 --blend 0.3", "--blend"),
+        ("search --total-images 64", "--total-images"),
+        ("search --guardian off", "--guardian"),
+        ("search --latent-dim 100", "train.options.latent_dim"),
+        ("study sketch --conditioning none", "--conditioning"),
+        ("generate --model shipped --blend 0.3", "generate.options.blend"),
+        (
+            "generate --model shipped --style-blend 0.3",
+            "style_blend: has an effect only with towards_style",
+        ),
+        ("generate --model shipped --format avif --lossless", "lossless"),
+        ("evaluate --inception-weights own.pth", "inception_weights: has an effect only"),
+    ],
+)
+def test_what_would_change_nothing_is_refused(
+    line: str, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*line.split(), "--workspace", str(tmp_path)]) not in (0, None)
+    said = capsys.readouterr()
+    assert named in said.err + said.out
+    assert not list(tmp_path.glob("runs/*"))
+
+
+@pytest.mark.parametrize(
+    ("choices", "named"),
+    [
+        ({"convert": {"publish": True}}, "choices.convert"),
+        ({"generate": {"count": 3}}, "choices.generate.count"),
+        ({"generate": {"options": {"blend": 0.3}}}, "choices.generate.options.blend"),
+    ],
+)
+def test_an_order_says_nothing_of_what_an_interpolation_decides(
+    choices: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    order = {"kind": "interpolate", "model": "0" * 16, "between": "1,2", "choices": choices}
+    with pytest.raises(AtelierError, match=f"^{named}: .*leave it out"):
+        Desk(Workspace(tmp_path), {}).check(ORDERS.validate_python(order))
