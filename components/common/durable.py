@@ -51,13 +51,18 @@ def arriving(path: Path) -> Generator[Path]:
     """Write a file whose final name is not settled yet, under a temporary name like `path`.
 
     Yields the temporary path, in the same folder, to be given its name by `commit`. What was not
-    committed when the block ends is removed; what a killed process left, `sweep` removes.
+    committed when the block ends is removed; what a killed process left, `sweep` removes. An
+    `OSError` of the block that names no file names `path`.
     """
     _make_folder(path.parent)
     temporary = temporary_for(path)
     _in_use.add(temporary.name)
     try:
         yield temporary
+    except OSError as error:
+        if error.filename is None:  # a full disk's, say: writing names no file
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
         _in_use.discard(temporary.name)

@@ -1,5 +1,6 @@
 """Whole files: names of their own, litter, and locks that say that they wait."""
 
+import errno
 import logging
 import os
 import random
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from components.common.durable import (
     MAX_LITTER_SECONDS,
     append,
+    arriving,
     exclusive,
     replacing,
     sweep,
@@ -258,3 +260,10 @@ def test_a_lock_that_is_free_is_taken_without_a_word(
         list(pool.map(count, range(40)))
     assert numbers == list(range(40))
     assert caplog.messages == []
+
+
+def test_a_disk_that_is_full_is_said_with_the_file(tmp_path: Path) -> None:
+    named = pytest.raises(OSError, match=r"No space left on device: '.*a\.json'")
+    with named, arriving(tmp_path / "a.json"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(tmp_path.iterdir())
