@@ -28,6 +28,7 @@ _WRITTEN = (
     "features",
     "evaluations/*",
     "interpolations/*",
+    "requests",
 )
 """Folders that hold files which are written whole, but those whose component sweeps itself."""
 
@@ -49,6 +50,7 @@ class Workspace:
         self.uploads = self.root / "uploads"
         self.gathered = self.root / "gathered"
         self.thumbnails = self.root / "thumbnails"
+        self.requests = self.root / "requests"
         self.worker_log = self.root / "worker.log"
         self.training_log = self.root / "training.log"
         self._default = self.root / "default-model.txt"

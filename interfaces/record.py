@@ -196,4 +196,5 @@ def published(origin: Origin) -> Origin:
         dataset_name="",
         dataset_digest=origin.dataset_digest,
         originality=origin.originality,
+        inputs=tuple(one.model_copy(update={"name": UNNAMED_FILE}) for one in origin.inputs),
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from atelier.choices import check_generation, choose
 from atelier.commands.frame import Common, ModelFlag, OutputFlag, Pictures, assembled, command
 from atelier.models import pick_model
-from atelier.own_files import Errand, Rework, Task, own_file
+from atelier.own_files import Errand, Requests, Rework, Task, own_file
 from components.conversion import MEDIA_TYPES, find_pictures, read_picture, read_record
 from components.families import FAMILIES
 from interfaces.components import Components
@@ -16,7 +16,7 @@ from interfaces.ics import ICS
 from interfaces.ies import IES
 from interfaces.igme import IGME
 from interfaces.igs import IGS
-from interfaces.iodt import check_conversion, suffix_of
+from interfaces.iodt import IODT, check_conversion, suffix_of
 from settings import Layer, merge
 
 
@@ -57,7 +57,11 @@ def convert(
 def _task(stage: str, enhance: IES, convert: ICS) -> Task:
     """Work that makes no new picture; what is too large for it is refused by its header."""
     read = partial(read_picture, scale=enhance.scale, file_format=convert.format)
-    return Task(stage, read, own_file, enhance, convert)
+    return Task(stage, read, own_file, _leave, enhance, convert)
+
+
+def _leave(image: IODT) -> None:
+    """The record of such a picture says all that the next run must know."""
 
 
 SOME_PASSED_OVER = 3
@@ -101,8 +105,9 @@ def rework(
         if limits := _LIMITS.get(opened.family):
             parts.ui.warn(limits.format(side=opened.resolution))
         settings = _for_rework(chosen.generate, opened)
-        work = Rework(parts.generation, opened, settings, read_picture, parts.ui.watch)
-        task = Task("rework", work.read, work.file_of, chosen.enhance, chosen.convert)
+        requests = Requests(common.place.requests)
+        work = Rework(parts.generation, opened, settings, read_picture, parts.ui.watch, requests)
+        task = Task("rework", work.read, work.file_of, work.keep, chosen.enhance, chosen.convert)
         return _work_on(pictures, parts, task, output)
 
 

@@ -30,7 +30,7 @@ from interfaces.iodt import (
     every_result,
 )
 from interfaces.progress import ProgressEvent
-from interfaces.record import UNNAMED_FILE, EnhancementRecord, FileOrigin, Origin, Record
+from interfaces.record import UNNAMED_FILE, EnhancementRecord, FileOrigin, Record
 from interfaces.ui import UserInterface
 
 
@@ -66,8 +66,10 @@ class Task:
     """As a person would say it: 'enhance'."""
     read: Callable[[Path], IGDT]
     """A file => a batch of one. Raises `AtelierError` for a file that this cannot be done with."""
-    file_of: Callable[[Origin], FileOrigin | None]
-    """The file from which a result with this origin was made; None if it came of another errand."""
+    file_of: Callable[[Record, Path], FileOrigin | None]
+    """The file from which a result was made, by its record and place; None: of another errand."""
+    keep: Callable[[IODT], None]
+    """Is told of each picture that is kept."""
     enhance: IES
     convert: ICS
 
@@ -85,9 +87,9 @@ _FAULTS_OF_A_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 _MAX_NAME_BYTES = 250  # file systems take 255; a temporary file beside it needs a few
 
 
-def own_file(origin: Origin) -> FileOrigin | None:
+def own_file(record: Record, result: Path) -> FileOrigin | None:
     """The `file_of` a task that makes no new picture: the origin is the file itself."""
-    return origin if origin.kind == "file" else None
+    return record.origin if record.origin.kind == "file" else None
 
 
 class Errand:
@@ -131,7 +133,8 @@ class Errand:
             path: inside for path, inside in found.items() if not self._is_own_result(path, inside)
         }
         self._num_found = len(found)
-        self._names = {one_line(path.name) for path in found}
+        is_unnamed = self._task.convert.publish
+        self._names = {_recorded_name(path, is_unnamed=is_unnamed) for path in found}
         self._sweep(found)
         todo = deque(_Piece(path, inside) for path, inside in found.items())
         while todo:
@@ -209,6 +212,7 @@ class Errand:
 
     def _keep(self, image: IODT) -> Path:
         place = self._under_way[0].place
+        self._task.keep(image)
         if self._output is None or place is None:
             return self._ports.results_store.keep(image, "").path
         try:
@@ -239,7 +243,7 @@ class Errand:
     def _stored(self) -> set[tuple[str, str]]:
         """Name and digest of those of the found files whose results are in the store."""
         of_no_run = every_result(self._ports.results_store, ResultQuery(run=""))
-        made_of = ((self._file_of(result.record), result) for result in of_no_run)
+        made_of = ((self._file_of(result.record, result.path), result) for result in of_no_run)
         return {
             (file.name, file.sha256)
             for file, result in made_of
@@ -256,11 +260,11 @@ class Errand:
 
     def _file_in(self, path: Path) -> FileOrigin | None:
         try:
-            return self._file_of(self._read_record(path))
+            return self._file_of(self._read_record(path), path)
         except AtelierError:
             return None  # anybody's
 
-    def _file_of(self, record: Record) -> FileOrigin | None:
+    def _file_of(self, record: Record, result: Path) -> FileOrigin | None:
         """The file that a result was made of; None where these settings give another result."""
         asked, done = self._task.enhance, record.enhancement
         if record.conversion != self._conversion:
@@ -268,7 +272,7 @@ class Errand:
         is_computed_so = asked.route == "auto" or done.route in (None, asked.route)
         is_planned_so = done.model_copy(update={"route": None}) in self._planned
         is_enlarged_so = is_computed_so and is_planned_so
-        return self._task.file_of(record.origin) if is_enlarged_so else None
+        return self._task.file_of(record, result) if is_enlarged_so else None
 
     @cached_property
     def _conversion(self) -> dict[str, object]:
@@ -318,9 +322,13 @@ def _named(stem: str, number: int, suffix: str) -> str:
     return os.fsencode(stem)[:room].decode("utf-8", "ignore") + ending
 
 
+def _recorded_name(path: Path, *, is_unnamed: bool) -> str:
+    return UNNAMED_FILE if is_unnamed else one_line(path.name)
+
+
 def _file_origin(path: Path, *, is_unnamed: bool) -> FileOrigin:
     """What the record of a picture made of this file says; for publishing, without its name."""
-    name = UNNAMED_FILE if is_unnamed else one_line(path.name)
+    name = _recorded_name(path, is_unnamed=is_unnamed)
     try:
         return FileOrigin(name=name, sha256=sha256_of(path))
     except OSError as error:

@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from atelier.own_files.requests import Requests
 from interfaces.batch import Carried
 from interfaces.errors import AtelierError
 from interfaces.igdt import IGDT, ImageGenerator
 from interfaces.igme import IGME
 from interfaces.igs import IGS
+from interfaces.iodt import IODT
 from interfaces.progress import Progress
-from interfaces.record import FileOrigin, GeneratedOrigin, Origin
+from interfaces.record import FileOrigin, GeneratedOrigin, Record, published
 
 
 class Rework:
@@ -26,7 +28,9 @@ class Rework:
         settings: IGS,
         read_picture: Callable[[Path], IGDT],
         progress: Progress,
+        requests: Requests,
     ) -> None:
+        self._requests = requests
         self._generator = generator
         self._model = model
         self._read_picture = read_picture
@@ -59,22 +63,34 @@ class Rework:
             carried=carried or None,
         )
 
-    def file_of(self, origin: Origin) -> FileOrigin | None:
+    def file_of(self, record: Record, result: Path) -> FileOrigin | None:
         """The file that a result was made of; None where this gives another result."""
+        origin = record.origin
         if origin.kind != "generated":
             return None
         sources = [given for given in origin.inputs if given.role == "source"]
         others = tuple(given for given in origin.inputs if given.role != "source")
-        if not sources or not self._is_made_so(origin.model_copy(update={"inputs": others})):
+        made_of = origin.model_copy(update={"inputs": others})
+        # A published record says too little, so what was asked for is kept beside it.
+        if record.is_published and not self._requests.made(result, self._planned):
+            return None
+        planned = published(self._planned) if record.is_published else self._planned
+        if not sources or self._known(made_of) != planned:
             return None
         return FileOrigin(name=sources[0].name, sha256=sources[0].sha256)
 
-    def _is_made_so(self, origin: GeneratedOrigin) -> bool:
-        known = self._planned.model_digest
-        if not self._model.is_known_as(origin.model_digest):
-            known = origin.model_digest
+    def keep(self, image: IODT) -> None:
+        """Note what was asked for, where the picture's own record does not say it."""
+        if image.record.is_published:
+            self._requests.note(image.sha256, self._planned)
+
+    def _known(self, origin: GeneratedOrigin) -> GeneratedOrigin:
+        """An origin by what can be planned; this model by its newest digest."""
+        known = origin.model_digest
+        if self._model.is_known_as(known):
+            known = self._planned.model_digest
         found = {"originality": None, "nearest_sha256": None, "model_digest": known}
-        return origin.model_copy(update=found) == self._planned
+        return origin.model_copy(update=found)
 
 
 def _with_colours(own: Carried, made: Carried) -> Carried:

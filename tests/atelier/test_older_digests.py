@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from atelier.choices import choose
-from atelier.own_files.rework import Rework
+from atelier.own_files import Requests, Rework
 from atelier.runs import Run
 from atelier.stages import kept_of
 from components.results_store import create as create_store
@@ -17,7 +17,7 @@ from interfaces.iodt import IODT
 from interfaces.progress import Progress, silent
 from interfaces.record import GeneratedOrigin, InputRecord
 from interfaces.ui import Choices
-from tests.helpers import digest, make_iodt, make_origin
+from tests.helpers import digest, make_iodt, make_origin, make_record
 
 MODEL = IGME(
     directory=Path("model"),
@@ -61,8 +61,12 @@ class Planner:
 @pytest.mark.parametrize(
     "model_digest,is_done", [(NOW, True), (BEFORE, True), (digest("other"), False)]
 )
-def test_a_reworked_file_is_not_reworked_again(model_digest: str, is_done: bool) -> None:
-    rework = Rework(Planner(), MODEL, IGS(), read_picture=lambda path: None, progress=silent)
+def test_a_reworked_file_is_not_reworked_again(
+    model_digest: str, is_done: bool, tmp_path: Path
+) -> None:
+    requests = Requests(tmp_path / "requests")
+    rework = Rework(Planner(), MODEL, IGS(), lambda path: None, silent, requests)
     source = InputRecord(role="source", name="own.png", sha256=digest("own"))
     made = make_origin().model_copy(update={"model_digest": model_digest, "inputs": (source,)})
-    assert (rework.file_of(made) is not None) == is_done
+    record = make_record().model_copy(update={"origin": made})
+    assert (rework.file_of(record, tmp_path / "own.png") is not None) == is_done

@@ -10,11 +10,19 @@ import pytest
 import torch
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
+from atelier.assembly import assemble
+from atelier.own_files import Errand, Requests, Rework, Task, own_file
+from atelier.workspace import Workspace
 from components.common.checkpoints import save_weights
-from components.conversion import read_record
+from components.conversion import read_picture, read_record
 from components.families import FAMILIES
 from components.families.port import Shape
+from interfaces.ics import ICS
+from interfaces.ies import IES
 from interfaces.igme import IGME
+from interfaces.igs import IGS
+from interfaces.iodt import ResultQuery
+from interfaces.progress import silent
 from tests.end_to_end.cli import atelier
 from tests.end_to_end.test_errors import one_line
 from tests.helpers import digest
@@ -218,3 +226,37 @@ def test_where_nothing_can_be_made_of_any_file_it_is_an_error(
 ) -> None:
     done = atelier("rework", folder / "inner" / "too small.png", "--model=turner", cwd=tmp_path)
     assert "rework: nothing could be made of any of these files" in one_line(done)
+
+
+def test_for_publishing_too_nothing_is_made_twice_and_nothing_else_is_taken_for_it(
+    cyclegan: IGME, tmp_path: Path
+) -> None:
+    """A published record names neither style nor file, so a note in the workspace must."""
+    mine, out = tmp_path / "mine.png", tmp_path / "out"
+    Image.linear_gradient("L").resize((20, 20)).convert("RGB").save(mine)
+    place = Workspace(tmp_path / "workspace")
+    parts, convert = assemble(place.root), ICS(publish=True)
+
+    def worked_on(task: Task, output: Path | None) -> list[bytes]:
+        """The files that are there afterwards."""
+        assert Errand(parts, task, read_record, ".png", output).run({mine: Path()})
+        kept = parts.results_store.find(ResultQuery())
+        paths = sorted(output.iterdir()) if output else [result.path for result in kept]
+        return [path.read_bytes() for path in paths]
+
+    def reworked(style: str) -> list[bytes]:
+        settings = IGS.model_validate({"source": mine, "style": style})
+        notes = Requests(place.requests)
+        work = Rework(parts.generation, cyclegan, settings, read_picture, silent, notes)
+        task = Task("rework", work.read, work.file_of, work.keep, IES(scale=1), convert)
+        return worked_on(task, out)
+
+    (first,) = reworked("day")
+    record = read_record(out / "mine.png")
+    assert record.is_published and record.origin.kind == "generated"
+    assert [(given.role, given.name) for given in record.origin.inputs] == [("source", "unnamed")]
+    assert reworked("day") == [first]  # signed anew it would be other bytes
+    assert len(reworked("night")) == 2
+    taken = Task("convert", read_picture, own_file, lambda image: None, IES(scale=1), convert)
+    (stored,) = worked_on(taken, None)
+    assert worked_on(taken, None) == [stored]

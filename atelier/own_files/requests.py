@@ -1,0 +1,34 @@
+"""What was asked for, of results whose own records leave it out on purpose (`ICS.publish`)."""
+
+import hashlib
+from pathlib import Path
+
+from components.common.durable import sha256_of, write_text
+from interfaces.errors import AtelierError
+from interfaces.record import GeneratedOrigin
+
+
+class Requests:
+    """Notes in a folder of the workspace: a result's digest => the digest of its request.
+
+    They stay on this machine. Where one is lost, its picture is made again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def note(self, result_sha256: str, planned: GeneratedOrigin) -> None:
+        """Keep that a result was made by this request."""
+        write_text(self._folder / result_sha256, _digest(planned) + "\n")
+
+    def made(self, result: Path, planned: GeneratedOrigin) -> bool:
+        """Whether the file is a result of this very request."""
+        try:
+            noted = (self._folder / sha256_of(result)).read_text(encoding="utf-8")
+        except (OSError, AtelierError):
+            return False
+        return noted.strip() == _digest(planned)
+
+
+def _digest(planned: GeneratedOrigin) -> str:
+    return hashlib.sha256(planned.model_dump_json().encode()).hexdigest()
