@@ -2,14 +2,18 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, get_args
 
 import numpy as np
 
+from atelier.jobs import LocalUploads
+from atelier.originals import Originals
+from atelier.own_files import Requests, Rework
 from atelier.workspace import Workspace
 from components.common.sameness import hold_the_same
 from components.conversion import read_picture, read_record
@@ -22,7 +26,7 @@ from interfaces.igdt import IGDT
 from interfaces.igme import IGME
 from interfaces.igs import IGS
 from interfaces.iodt import IODT
-from interfaces.record import EnhancementRecord, GeneratedOrigin, Record
+from interfaces.record import EnhancementRecord, GeneratedOrigin, Origin, Record
 from interfaces.ui import Choices
 
 Verdict = Literal["equal", "equal pixels", "close", "different", "not possible"]
@@ -58,22 +62,19 @@ def models_in(folder: Path) -> list[IGME]:
     return found
 
 
-def choices_of(record: Record) -> Choices:
+def choices_of(record: Record, files: Mapping[str, Path] | None = None) -> Choices:
     """The choices that a record's picture was made with, so that it can be made again.
 
-    Raises `RefusedError` where the record does not hold enough: a person's own file, a record for
-    publishing, and pictures made from a sketch or another file, which it names by digest alone.
+    `files` are those that it was made from, by role. Raises `RefusedError` where the record does
+    not hold enough: a person's own file, and a generated picture's record for publishing.
     """
     origin = record.origin
-    if record.is_published:
-        raise RefusedError("its settings were left out of it, for publishing")
     if origin.kind != "generated":
         raise RefusedError(f"{origin.name}: a person's own file, which no model made")
-    if origin.inputs:
-        files = ", ".join(f"{given.role} {given.name}" for given in origin.inputs)
-        raise RefusedError(f"it was made from files that the record does not hold ({files})")
+    if record.is_published:
+        raise RefusedError("its settings were left out of it, for publishing")
     return Choices(
-        generate=_generation_of(origin),
+        generate=_generation_of(origin).model_copy(update=dict(files or {})),
         enhance=_enhancement_of(record.enhancement),
         convert=ICS.model_validate(record.conversion),
     )
@@ -105,40 +106,113 @@ def _enhancement_of(record: EnhancementRecord) -> IES:
 
 
 def replay(
-    parts: Components, place: Workspace, picture: Path, models: Sequence[IGME] = ()
+    parts: Components,
+    place: Workspace,
+    picture: Path,
+    models: Sequence[IGME] = (),
+    originals: Originals | None = None,
 ) -> Replay:
     """Make a file's picture again, by its record, and compare the two.
 
     The model is sought by digest: among `models`, in the workspace, then among those that come
-    with the project.
+    with the project. Files that the picture was made from are sought among the `originals`: by
+    default beside the picture, and among the workspace's uploads and results.
     """
+    given = originals or Originals(parts.results_store, LocalUploads(place.uploads))
+    nearest: Replay | None = None
     try:
         record = read_record(picture)
-        again = remake(parts, place, record, models)
+        for again in _remakes(parts, place, picture, record, models, given):
+            found = _compared(picture, again)
+            if found.verdict == "equal":
+                return found
+            nearest = min(nearest or found, found, key=_levels)
     except AtelierError as error:
         return Replay(picture.name, "not possible", str(error))
-    if hold_the_same(again.data, picture.read_bytes()):
-        return Replay(picture.name, "equal", "every pixel and the record", 0.0)
-    return _compared(picture, again)
+    assert nearest is not None  # there is at least one way
+    return nearest
+
+
+def _levels(found: Replay) -> float:
+    return math.inf if found.levels is None else found.levels
+
+
+def _remakes(
+    parts: Components,
+    place: Workspace,
+    picture: Path,
+    record: Record,
+    models: Sequence[IGME],
+    originals: Originals,
+) -> Iterator[IODT]:
+    """The picture made anew, in each way that may have led to this record."""
+    origin = record.origin
+    if origin.kind == "file":
+        yield enlarged_again(parts, record, originals.find(origin.name, origin.sha256, picture))
+        return
+    choices_of(record)  # what the record lacks is said before any file or model is sought
+    files = {
+        given.role: originals.find(given.name, given.sha256, picture) for given in origin.inputs
+    }
+    model = _model_of(place, origin, models)
+    yield remake(parts, record, model, files)
+    if "source" in files:
+        yield _reworked_again(parts, place, record, model, files)
 
 
 def remake(
-    parts: Components, place: Workspace, record: Record, models: Sequence[IGME] = ()
+    parts: Components,
+    record: Record,
+    model: IGME,
+    files: Mapping[str, Path] | None = None,
 ) -> IODT:
-    """The encoded picture that a record describes, made anew. Raises `AtelierError`."""
-    choices, origin = choices_of(record), record.origin
-    assert origin.kind == "generated"
-    model = _model_of(place, origin, models)
+    """The encoded picture that a model's record describes, made anew. Raises `AtelierError`."""
+    choices = choices_of(record, files)
     generated = parts.generation.generate(model, choices.generate, parts.ui.watch)
-    # The place in the request that it was part of stands in the record, and in no pixel.
-    numbered = (_at(batch, origin.index) for batch in generated)
-    enlarged = parts.enhancement.enhance(numbered, choices.enhance, parts.ui.watch)
-    return next(iter(parts.conversion.convert(enlarged, choices.convert)))
+    return _encoded(parts, record, generated)
 
 
-def _at(batch: IGDT, index: int) -> IGDT:
-    origins = tuple(origin.model_copy(update={"index": index}) for origin in batch.origins)
+def enlarged_again(parts: Components, record: Record, original: Path) -> IODT:
+    """A person's own picture, enlarged and encoded anew as its record says.
+
+    Raises `AtelierError` where the file cannot be read or enlarged so.
+    """
+    file_format = ICS.model_validate(record.conversion).format
+    return _encoded(parts, record, [read_picture(original, record.enhancement.scale, file_format)])
+
+
+def _reworked_again(
+    parts: Components, place: Workspace, record: Record, model: IGME, files: Mapping[str, Path]
+) -> IODT:
+    """As `rework` makes it, which keeps what the person's file held beside its pixels."""
+    settings = choices_of(record, files).generate
+    requests = Requests(place.requests)
+    work = Rework(parts.generation, model, settings, read_picture, parts.ui.watch, requests)
+    return _encoded(parts, record, [work.read(files["source"])])
+
+
+def _encoded(parts: Components, record: Record, batches: Iterable[IGDT]) -> IODT:
+    """Enlarge and encode as a record says."""
+    # Its place in the request, names of files: they stand in the record, and in no pixel.
+    told = (_as_recorded(batch, record.origin) for batch in batches)
+    enhance = _enhancement_of(record.enhancement)
+    enlarged = parts.enhancement.enhance(told, enhance, parts.ui.watch)
+    return next(iter(parts.conversion.convert(enlarged, ICS.model_validate(record.conversion))))
+
+
+def _as_recorded(batch: IGDT, recorded: Origin) -> IGDT:
+    """The batch with what its origins cannot know; all else must come out by itself."""
+    origins = tuple(_named_as(origin, recorded) for origin in batch.origins)
     return batch.model_copy(update={"origins": origins})
+
+
+def _named_as(origin: Origin, recorded: Origin) -> Origin:
+    if origin.kind == "generated" and recorded.kind == "generated":
+        changes = {"index": recorded.index, "inputs": recorded.inputs}
+        return origin.model_copy(update=changes)
+    if origin.kind == "file" and recorded.kind == "file":
+        return origin.model_copy(update={"name": recorded.name})
+    return origin
 
 
 def _model_of(place: Workspace, origin: GeneratedOrigin, models: Sequence[IGME]) -> IGME:
@@ -152,8 +226,8 @@ def _model_of(place: Workspace, origin: GeneratedOrigin, models: Sequence[IGME])
 
 
 def _compared(picture: Path, again: IODT) -> Replay:
-    from tempfile import TemporaryDirectory
-
+    if hold_the_same(again.data, picture.read_bytes()):
+        return Replay(picture.name, "equal", "every pixel and the record", 0.0)
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"again{again.suffix}"
         path.write_bytes(again.data)

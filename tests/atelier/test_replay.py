@@ -10,15 +10,24 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from atelier.assembly import assemble
+from atelier.commands.frame import Common
+from atelier.gallery import Shelf
+from atelier.handlers.replay import replay_files
+from atelier.jobs import LocalUploads
+from atelier.originals import Originals
+from atelier.own_files import Requests, Rework
 from atelier.replay import Replay, models_in, replay, tally
 from atelier.workspace import Workspace
 from components.common.shipped import find_shipped
+from components.conversion import read_picture
 from interfaces.components import Components
 from interfaces.errors import NotFoundError
 from interfaces.ics import ICS
 from interfaces.ies import IES
+from interfaces.igdt import IGDT
 from interfaces.igme import IGME
 from interfaces.igs import IGS
+from interfaces.iodt import ResultsGallery
 
 
 @pytest.fixture
@@ -123,3 +132,114 @@ def test_the_summary_counts_every_verdict() -> None:
     found = [Replay("a", "equal"), Replay("b", "equal"), Replay("c", "not possible")]
     assert tally(found) == "3 pictures: 2 equal, 1 not possible"
     assert tally(found[:1]) == "1 picture: 1 equal"
+
+
+# ---------------------------------------------------------------- from a person's own files
+
+
+@pytest.fixture
+def painter() -> IGME:
+    """The shipped model that takes pictures in."""
+    return IGME.open(find_shipped(Path("shipped-sketch")))
+
+
+@pytest.fixture
+def drawing(tmp_path: Path) -> Path:
+    path = tmp_path / "mine" / "drawing.png"
+    path.parent.mkdir()
+    Image.fromarray(make_pixels(48, 48)).save(path)
+    return path
+
+
+def make_pixels(height: int, width: int) -> np.ndarray:
+    across = np.linspace(0, 255, width)[None, :, None]
+    down = np.linspace(0, 255, height)[:, None, None]
+    return np.broadcast_to(
+        (across + down * np.array([0, 0.5, 1])) % 256, (height, width, 3)
+    ).astype(np.uint8)
+
+
+def kept(parts: Components, batch: IGDT, folder: Path, **chosen: object) -> Path:
+    """A batch's first picture, encoded into a folder."""
+    enlarged = parts.enhancement.enhance([batch], IES(scale=1))
+    image = next(iter(parts.conversion.convert(enlarged, ICS.model_validate(chosen))))
+    folder.mkdir(exist_ok=True)
+    path = folder / f"made{image.suffix}"
+    path.write_bytes(image.data)
+    return path
+
+
+def from_source(parts: Components, painter: IGME, source: Path, folder: Path) -> Path:
+    """A variation, in few steps."""
+    options = {"steps": 2, "source_strength": 0.4}
+    settings = IGS.model_validate({"seeds": (5,), "source": source, "options": options})
+    return kept(parts, next(iter(parts.generation.generate(painter, settings))), folder)
+
+
+def test_a_picture_made_from_a_source_needs_that_file(
+    parts: Components, place: Workspace, painter: IGME, drawing: Path, tmp_path: Path
+) -> None:
+    path = from_source(parts, painter, drawing, tmp_path / "apart")
+    lost = replay(parts, place, path)
+    assert lost.verdict == "not possible"
+    assert "drawing.png" in lost.note and "--inputs" in lost.note
+    renamed = drawing.rename(drawing.with_name("other.png"))
+    store, uploads = parts.results_store, LocalUploads(place.uploads)
+    given = Originals(store, uploads, [renamed.parent])
+    assert replay(parts, place, path, originals=given).verdict == "equal"
+    uploads.add([renamed.read_bytes()], "drawing.png")
+    assert replay(parts, place, path).verdict == "equal"
+
+
+def test_another_file_of_the_same_name_is_not_taken(
+    parts: Components, place: Workspace, painter: IGME, drawing: Path, tmp_path: Path
+) -> None:
+    path = from_source(parts, painter, drawing, drawing.parent)
+    assert replay(parts, place, path).verdict == "equal"  # it lies beside the picture
+    Image.fromarray(make_pixels(48, 40)).save(drawing)
+    assert replay(parts, place, path).verdict == "not possible"
+
+
+@pytest.mark.parametrize("publish", [False, True])
+def test_own_files_are_enlarged_and_encoded_again(
+    publish: bool, parts: Components, place: Workspace, drawing: Path
+) -> None:
+    path = kept(parts, read_picture(drawing), drawing.parent, format="webp", publish=publish)
+    given = Originals(parts.results_store, LocalUploads(place.uploads), [drawing])
+    assert replay(parts, place, path, originals=given).verdict == "equal"
+
+
+def test_a_reworked_picture_comes_out_with_all_that_the_file_held(
+    parts: Components, place: Workspace, painter: IGME, drawing: Path
+) -> None:
+    opaque = make_pixels(64, 64)
+    layered = np.dstack([opaque, np.full((64, 64), 200, np.uint8)])
+    Image.fromarray(layered).save(drawing, dpi=(300, 300))
+    settings = IGS.model_validate(
+        {"seeds": (5,), "source": drawing, "options": {"steps": 2, "source_strength": 0.4}}
+    )
+    requests = Requests(place.requests)
+    work = Rework(parts.generation, painter, settings, read_picture, parts.ui.watch, requests)
+    path = kept(parts, work.read(drawing), drawing.parent)
+    with Image.open(path) as image:
+        assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+    assert replay(parts, place, path).verdict == "equal"
+
+
+def test_a_whole_board_is_made_again(
+    parts: Components,
+    place: Workspace,
+    model: IGME,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    generated = parts.generation.generate(model, IGS(seeds=(3, 4, 5)))
+    images = parts.conversion.convert(parts.enhancement.enhance(generated, IES(scale=1)), ICS())
+    numbers = [parts.results_store.keep(image, "").id for image in images]
+    assert isinstance(parts.results_store, ResultsGallery)
+    Shelf(place.root / "shelf.sqlite", parts.results_store).place(numbers[:2], "sea")
+    common = Common(workspace=place.root)
+    replay_files(board="sea", common=common)
+    assert "2 pictures: 2 equal" in capsys.readouterr().out
+    with pytest.raises(NotFoundError, match="board 'hills'"):
+        replay_files(board="hills", common=common)
