@@ -178,7 +178,12 @@ def _proved(credentials: Credentials | None, key: Key | None) -> tuple[str, ...]
         return ()
     found = ["the file is as it was signed"]
     if key != "unknown":
-        found.append(f"signed with the key of {credentials.signer}")
+        whose = (
+            "your own key"
+            if key == "yours"
+            else f"the key of {credentials.signer or 'somebody unnamed'}"
+        )
+        found.append(f"signed with {whose}")
     if credentials.signed_at and credentials.is_time_trusted:
         found.append(f"signed on {credentials.signed_at}")
     return tuple(found)
@@ -192,7 +197,7 @@ def _claimed(credentials: Credentials | None, key: Key | None, claims: Claims) -
     if credentials is not None:
         said = [_history(credentials), *said]
         if key == "unknown":
-            said.insert(0, f"signed by {credentials.signer!r}, for whom nobody you trust vouches")
+            said.insert(0, f"signed by {_name_of(credentials)}, for whom nobody you trust vouches")
         if credentials.signed_at and not credentials.is_time_trusted:
             said.append(f"signed on {credentials.signed_at}")
     if claims.record is not None:
@@ -200,6 +205,10 @@ def _claimed(credentials: Credentials | None, key: Key | None, claims: Claims) -
     elif claims.tool is not None:
         said.append(f"made with {claims.tool}")
     return tuple(said)
+
+
+def _name_of(credentials: Credentials) -> str:
+    return repr(credentials.signer) if credentials.signer else "somebody unnamed"
 
 
 def _parents(credentials: Credentials | None) -> list[FoundIngredient]:

@@ -19,7 +19,7 @@ def make_credentials(
     *,
     name: Annotated[
         str | None,
-        Parameter(group=OPTIONS, help="Name that validators show; else 'Unnamed person'."),
+        Parameter(group=OPTIONS, help="Name that everybody reads in the pictures; else none."),
     ] = None,
     encrypt: Annotated[
         bool,
@@ -34,7 +34,7 @@ def make_credentials(
     ] = False,
 ) -> None:
     """Make an authority of your own and a certificate, both with their private keys."""
-    from components.common.credentials.making import UNNAMED, make
+    from components.common.credentials.making import make
 
     files = credential_files()
     if files.certificate.exists() and not replace:
@@ -42,7 +42,7 @@ def make_credentials(
             f"{files.certificate}: a certificate is here already; see `credentials show`, or give "
             "--replace (pictures signed with it stay valid)"
         )
-    make(files, name or UNNAMED, _new_passphrase() if encrypt else None)
+    make(files, name or None, _new_passphrase() if encrypt else None)
     print(f"certificate:   {files.certificate}")
     print(f"private key:   {files.key}")
     print("For others to trust it, `credentials export` writes what goes on their trust list.")
@@ -61,7 +61,8 @@ def show_credentials() -> None:
 
     files = credential_files()
     certificate, services = load_chain(files.certificate)[0], load_services(files)
-    print(f"name:          {common_name(certificate)}")
+    unnamed = "none (`credentials make --replace --name NAME` signs with yours)"
+    print(f"name:          {common_name(certificate) or unnamed}")
     print(f"issued by:     {certificate.issuer.rfc4514_string()}")
     print(f"valid:         {certificate.not_valid_before_utc:%Y-%m-%d} to", end=" ")
     print(f"{certificate.not_valid_after_utc:%Y-%m-%d}")

@@ -33,6 +33,17 @@ def test_made_shown_and_renewed(files: Files, capsys: pytest.CaptureFixture[str]
     assert load_chain(files.certificate)[0] != before
 
 
+def test_without_a_name_the_certificate_names_nobody(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.make_credentials()
+    for _ in range(2):
+        assert common_name(load_chain(files.certificate)[0]) is None
+        command.show_credentials()
+        assert "name:          none" in capsys.readouterr().out
+        command.renew_credentials()
+
+
 def test_one_that_is_there_is_replaced_only_where_asked(files: Files) -> None:
     command.make_credentials(name="Ada")
     with pytest.raises(RefusedError, match="--replace"):

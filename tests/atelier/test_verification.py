@@ -145,7 +145,7 @@ def test_credentials_moved_to_another_picture_do_not_hold(tmp_path: Path) -> Non
 
 def test_a_stranger_who_calls_their_program_atelier_proves_nothing(tmp_path: Path) -> None:
     files = Files(tmp_path / "theirs")
-    make(files, "Unnamed person")
+    make(files)
     manifest = {
         "claim_generator_info": [{"name": "Atelier", "version": "0.2.0"}],
         "assertions": [

@@ -88,15 +88,15 @@ def algorithm_of(certificate: x509.Certificate) -> str:
     if isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048:
         return "ps256"
     raise RefusedError(
-        f"certificate {common_name(certificate)}: its kind of key cannot sign content credentials; "
-        "use one with a P-256, P-384, P-521, Ed25519 or RSA (2048 bits or more) key"
+        f"certificate {certificate.subject.rfc4514_string()}: its kind of key cannot sign content "
+        "credentials; use one with a P-256, P-384, P-521, Ed25519 or RSA (2048 bits or more) key"
     )
 
 
-def common_name(certificate: x509.Certificate) -> str:
-    """Whose certificate it is, as it says itself; the whole subject where it has no common name."""
+def common_name(certificate: x509.Certificate) -> str | None:
+    """Whose certificate it is, as it says itself; None where it names nobody."""
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(names[0].value) if names else certificate.subject.rfc4514_string()
+    return str(names[0].value) if names else None
 
 
 def fingerprint(certificate: x509.Certificate) -> str:

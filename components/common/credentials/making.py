@@ -37,8 +37,8 @@ _log = logging.getLogger("atelier")
 _AUTHORITY_YEARS, _SIGNER_YEARS = 20, 10
 _SLACK = timedelta(hours=1)  # a machine that verifies may have a clock that is a little behind
 _PEM = serialization.Encoding.PEM
-UNNAMED = "Unnamed person"
 _ORGANISATION = "Self-made with Atelier"
+_AUTHORITY_OF = ", own authority"
 # Document signing (RFC 9336), and e-mail protection for validators that do not know it.
 _USES = (x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36"), ExtendedKeyUsageOID.EMAIL_PROTECTION)
 
@@ -66,19 +66,21 @@ def _make_first(files: Files) -> None:
             return  # another process was quicker
         make(files)
     _log.info(
-        "made a certificate to sign pictures with, in %s; see `credentials show`", files.folder
+        "made a certificate to sign pictures with, without a name, in %s; see `credentials show`",
+        files.folder,
     )
 
 
-def make(files: Files, name: str = UNNAMED, passphrase: str | None = None) -> None:
+def make(files: Files, name: str | None = None, passphrase: str | None = None) -> None:
     """Make an authority and a signing certificate, in place of any that are there.
 
-    `name` is what validators show; a passphrase encrypts both keys. Addresses of services that
-    were set stay, but for a signing service, whose key is another.
+    `name` is what validators show; without one the certificate names nobody. A passphrase encrypts
+    both keys. Addresses of services that were set stay, but for a signing service, whose key is
+    another.
     """
     now = datetime.now(UTC)
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = _subject(f"{name}, own authority")
+    subject = _subject("Own authority" if name is None else f"{name}{_AUTHORITY_OF}")
     authority = (
         _begun(subject, subject, key, now, _AUTHORITY_YEARS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -111,8 +113,9 @@ def renew(files: Files, passphrase: str | None) -> None:
     key = load_key(files.authority_key, passphrase)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise DamagedError(f"{files.authority_key}: is not the key that Atelier made")
-    name = str(authority.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
-    _issue(files, authority, key, name.removesuffix(", own authority"), passphrase)
+    of = str(authority.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+    name = of.removesuffix(_AUTHORITY_OF) if of.endswith(_AUTHORITY_OF) else None
+    _issue(files, authority, key, name, passphrase)
 
 
 def take_in(files: Files, chain: Path, key: Path | None, service: str | None) -> None:
@@ -165,7 +168,7 @@ def _issue(
     files: Files,
     authority: x509.Certificate,
     authority_key: ec.EllipticCurvePrivateKey,
-    name: str,
+    name: str | None,
     passphrase: str | None,
 ) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
@@ -204,9 +207,10 @@ def _begun(
     )
 
 
-def _subject(name: str) -> x509.Name:
+def _subject(name: str | None) -> x509.Name:
     organisation = x509.NameAttribute(NameOID.ORGANIZATION_NAME, _ORGANISATION)
-    return x509.Name([organisation, x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
+    named = [] if name is None else [x509.NameAttribute(NameOID.COMMON_NAME, name[:64])]
+    return x509.Name([organisation, *named])
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:

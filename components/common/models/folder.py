@@ -54,7 +54,8 @@ class ModelSeal(Message):
         """The answer in one line."""
         if self.state == "unsigned":
             return f"unsigned: {self.problem}"
-        whose = "with your key" if self.is_yours else f"by {self.signer!r}, an unknown key"
+        name = repr(self.signer) if self.signer else "somebody unnamed"
+        whose = "with your key" if self.is_yours else f"by {name}, an unknown key"
         return f"intact, signed {whose}" if self.state == "intact" else f"changed: {self.problem}"
 
 
@@ -109,8 +110,11 @@ def _sign(folder: Path) -> None:
     write_text(folder / _SIGNATURE, signature.model_dump_json(indent=2) + "\n")
 
 
-def _checked_signer(folder: Path) -> tuple[str, bool]:
-    """Name of the signer, and whether it is the person themself. Raises `AtelierError`."""
+def _checked_signer(folder: Path) -> tuple[str | None, bool]:
+    """Name of the signer, if the certificate has one, and whether it is the person themself.
+
+    Raises `AtelierError`.
+    """
     from components.common.credentials.detached import Signature, check_signature
     from components.common.credentials.identity import common_name, load_chain
 
