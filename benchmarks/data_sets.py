@@ -14,7 +14,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from PIL import Image
 from components.training_store import create
 from interfaces.itdt import CollectionSettings
 from interfaces.progress import silent
+from tests.s3 import s3_bucket
 
 _STYLES = ("julia", "night sky", "waves")
 
@@ -40,14 +41,14 @@ def _forms(root: Path, number: int) -> None:
     _write_shards(root / "shards", number)
     _write_arrow(root / "arrow", number)
     _write_parquet(root / "hub", number)
-    with _bucket() as bucket:
+    with s3_bucket("benchmark"):
         import fsspec
 
-        fsspec.filesystem("s3").put(f"{root}/folder/", f"{bucket}/folder/", recursive=True)
+        fsspec.filesystem("s3").put(f"{root}/folder/", "benchmark/folder/", recursive=True)
         fsspec.filesystem("memory").put(f"{root}/hub/", "/hub/", recursive=True)
         places = {
             "folder": f"{root}/folder",
-            "S3": f"s3://{bucket}/folder",
+            "S3": "s3://benchmark/folder",
             "Hub-like, by URL": "memory://hub",
             "six shards": f"{root}/shards/set-{{000..005}}.tar",
             "arrow": f"{root}/arrow",
@@ -150,26 +151,6 @@ def _write_parquet(root: Path, number: int) -> None:
         path = root / "data" / f"train-{place:05d}-of-00002.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         _data_set(number).shard(2, place).to_parquet(path)
-
-
-@contextmanager
-def _bucket() -> Iterator[str]:
-    """A bucket of an S3 server on this machine."""
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    os.environ |= {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    boto3.client("s3").create_bucket(Bucket="benchmark")
-    yield "benchmark"
-    server.stop()
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from tests.components.training_store.test_training_store import (
     reasons,
     write,
 )
+from tests.s3 import s3_bucket
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is missing: pip install 'atelier[remote]'")
 
@@ -49,26 +50,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     """A bucket on a real HTTP server that speaks S3; its name."""
-    moto = pytest.importorskip("moto.server", reason="moto is missing: pip install 'moto[s3]'")
-    pytest.importorskip("s3fs", reason="s3fs is missing: pip install 'atelier[remote]'")
-    import boto3
-
-    before = dict(os.environ)
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    os.environ |= {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    boto3.client("s3").create_bucket(Bucket="paintings")
-    _filesystem.cache_clear()
-    yield "paintings"
-    server.stop()
-    os.environ.clear()
-    os.environ |= before
+    with s3_bucket("paintings"):
+        _filesystem.cache_clear()
+        yield "paintings"
     _filesystem.cache_clear()
 
 

