@@ -100,7 +100,7 @@ def evaluate_pictures(
     cache: Path,
     progress: Progress,
 ) -> Evaluation:
-    """Measure all pictures of one prepared set against all of another, whoever made them.
+    """Measure all pictures of one prepared set against all of another, whatever made them.
 
     Where the two have styles of the same names, those are compared style by style; where they have
     none, each style of the second is looked for among all pictures of the first. Writes

@@ -68,7 +68,7 @@ def _draw_panel(axes: "Axes", columns: Mapping[str, str], panel: Panel) -> None:
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """Running mean over a fortieth of the curve; at the ends, over what there is of it."""
+    """Running mean over a fortieth of the curve; at the ends, over the part that there is."""
     width = max(1, len(values) // 40)
     kernel = np.ones(width)
     return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")

@@ -23,7 +23,7 @@ UNBALANCED = 3.0
 
 
 class Finding(Message):
-    """One thing that a person should know."""
+    """One finding to report to the person."""
 
     kind: Literal[
         "unusable", "exact duplicate", "near duplicate", "cropped", "small", "few", "unbalanced"

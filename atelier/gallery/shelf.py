@@ -36,7 +36,7 @@ _SET = {
 
 
 class Board(Message):
-    """A named heap of results; it is there as long as it holds one."""
+    """A named set of results; it exists as long as it holds one."""
 
     name: str = Field(min_length=1, max_length=100, description="What the person calls it.")
     num_results: int = Field(ge=1, description="Results on it that are not deleted.")

@@ -49,7 +49,7 @@ class Ports(Protocol):
 
     @property
     def results_store(self) -> ResultsStore:
-        """Keeps, where no folder is named."""
+        """The store that keeps the results where no folder is named."""
         ...
 
     @property
@@ -63,7 +63,7 @@ class Task:
     """What becomes of each picture, and with which settings it is enlarged and encoded."""
 
     stage: str
-    """As a person would say it: 'enhance'."""
+    """Name of the work in words: 'enhance'."""
     read: Callable[[Path], IGDT]
     """A file => a batch of one. Raises `AtelierError` for a file that this cannot be done with."""
     file_of: Callable[[Record, Path], FileOrigin | None]
@@ -251,7 +251,7 @@ class Errand:
         }
 
     def _is_own_result(self, path: Path, inside: Path) -> bool:
-        """Whether a picture is only met because the folder written to lies in the one read."""
+        """Whether a picture was found only because the output folder is inside the input folder."""
         if self._output is None or not real_path(path).is_relative_to(real_path(self._output)):
             return False
         named = real_path(path.parents[len(inside.parts)])
@@ -265,7 +265,7 @@ class Errand:
             return None  # anybody's
 
     def _file_of(self, record: Record, result: Path) -> FileOrigin | None:
-        """The file that a result was made of; None where these settings give another result."""
+        """The file that a result was made from; None where these settings give another result."""
         asked, done = self._task.enhance, record.enhancement
         if record.conversion != self._conversion:
             return None

@@ -64,7 +64,7 @@ class Rework:
         )
 
     def file_of(self, record: Record, result: Path) -> FileOrigin | None:
-        """The file that a result was made of; None where this gives another result."""
+        """The file that a result was made from; None where this gives another result."""
         origin = record.origin
         if origin.kind != "generated":
             return None

@@ -188,6 +188,6 @@ def _is_keyword(name: str) -> bool:
 
 
 def left_out(what: str, origin: Origin, reason: str) -> None:
-    """Say in one line what of a person's own file the result will lack, and why."""
+    """Say in one line what the result will lack of a person's own file, and why."""
     name = origin.name if origin.kind == "file" else f"seed {origin.seed}"
     _log.warning("%s: its own %s is left out (%s)", name, what, " ".join(reason.split()))

@@ -47,7 +47,7 @@ SUFFIXES = frozenset({
     ".qoi", ".pcx", ".sgi",
 })
 # fmt: on
-"""Endings, in lower case, of what counts as a picture inside a folder."""
+"""File endings, in lower case, that count as pictures inside a folder."""
 
 # fmt: off
 UNREADABLE_SUFFIXES = frozenset({

@@ -84,7 +84,7 @@ def read_claims(path: Path, data: bytes) -> Claims:
 
 @dataclass(frozen=True)
 class _Header:
-    """What stands before the pixels."""
+    """The header before the pixels."""
 
     format: str
     width: int

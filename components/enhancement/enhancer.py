@@ -51,7 +51,7 @@ TYPICAL_PIXELS = 64 * 64
 
 
 _Find = Callable[[str], Source]
-"""A network's name => its weights on this machine, downloaded where need be."""
+"""A network's name => its weights on this machine, downloaded if necessary."""
 
 
 @dataclass(frozen=True)
@@ -318,7 +318,7 @@ def _record(settings: IES, networks: tuple[_Loaded, ...]) -> EnhancementRecord:
 
 
 def _state_of(file: Path) -> tuple[Path, int, int] | None:
-    """What changes when a file does; None where it cannot be read, which loading will tell."""
+    """Stamp of a file's contents; None where it cannot be read, which loading will report."""
     try:
         found = file.stat()
     except OSError:
@@ -394,7 +394,7 @@ def _enlarged(
 
 
 def _check_size(batch: IGDT, scale: int) -> None:
-    """Refuse what the canvas has no room for, since a system out of memory kills without a word."""
+    """Refuse a canvas too large for the memory, which would end in a kill without a message."""
     height, width = (side * scale for side in batch.images.shape[2:])
     if height * width > MAX_ENLARGED_PIXELS:
         raise AtelierError(

@@ -171,7 +171,7 @@ class TiledRunner:
         return enlarged.numpy()
 
     def _shrink(self, height: int, width: int) -> None:
-        """Half of what was tried: pictures at once, and where it was one, the tile's side."""
+        """Half of what was tried: half the pictures or, for one alone, half the tile's side."""
         rows, columns = self._axes(height, width)
         batch_size = self._batch_size(rows.length, columns.length)
         if batch_size > 1:

@@ -1,4 +1,4 @@
-"""Colours where nothing shows: what must not bleed into what does show."""
+"""Colours of transparent pixels, which must not bleed into visible ones."""
 
 import numpy as np
 

@@ -75,7 +75,7 @@ def _is_line_art(pixels: Bytes, grey: NDArray[Any]) -> bool:
 
 
 def _quantile(values: NDArray[Any], share: float) -> float:
-    """The value under which so large a share lies; ten times as quick as numpy's."""
+    """The quantile of a share; ten times as fast as NumPy's."""
     place = min(values.size - 1, int(share * values.size))
     return float(np.partition(values.ravel(), place)[place])
 
@@ -236,7 +236,7 @@ def _reduced(ink: Bytes, side: int) -> Floats:
 
 
 def _without_specks(ink: Bytes, smallest: float) -> Bytes:
-    """Without what is under this many pixels wide and high: dust, grain."""
+    """A drawing without marks under this many pixels wide and high: dust, grain."""
     import cv2
 
     _, found_labels, found, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)

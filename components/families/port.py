@@ -178,7 +178,7 @@ class Graph:
 
 
 def no_graphs(network: nn.Module, config: FamilyConfig, shape: Shape) -> Mapping[str, Graph]:
-    """Say that a family's networks are carried elsewhere in another way."""
+    """Return no graphs: the family's networks are exported in another way, or not at all."""
     return {}
 
 

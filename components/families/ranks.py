@@ -84,7 +84,7 @@ class Ranks:
             self._broadcast(torch.frombuffer(bytearray(data), dtype=torch.uint8))
 
     def hear(self) -> bytes:
-        """Wait for what rank 0 tells."""
+        """Wait for rank 0's next instruction."""
         length = int(self._broadcast(torch.zeros(1, dtype=torch.int64)))
         if not length:
             return b""

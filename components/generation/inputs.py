@@ -89,7 +89,7 @@ _MASKING = ("mask", "source")
 def _checked(
     path: Path, data: bytes, read: Callable[[Image.Image, int], Tensor], side: int
 ) -> Tensor:
-    """Decode a file that may be anything; what is wrong with it comes as one line."""
+    """Decode a file that may be anything; a fault is raised as one line."""
     with foreign(str(path)):
         image = open_upright(data, MAX_PIXELS)
         image.load()

@@ -38,7 +38,7 @@ from interfaces.record import GeneratedOrigin
 _log = logging.getLogger("atelier")
 
 IN_FLIGHT_BYTES = 32 * 2**20
-"""Pixels handed on together where the person does not say, at most."""
+"""Upper limit on pixels handed on together, unless the person sets one."""
 
 QUICK_SECONDS = 1.0
 """What took less is made in larger batches the next time."""
@@ -59,7 +59,7 @@ class _Checked:
     family: AnyFamily
     options: FamilyOptions
     settings: IGS
-    """With the style that the words name, where that is what they do."""
+    """The request with the style that its words name, if they name one."""
     style: Tensor | None
     """How much of each style (K,), where one was asked for."""
     files: tuple[InputBytes, ...]
@@ -165,7 +165,7 @@ class _Loaded:
 
 
 def _state_of(file: Path) -> tuple[int, int] | None:
-    """What changes when a file does; None where it cannot be read, which loading will report."""
+    """Stamp of a file's contents; None where it cannot be read, which loading will report."""
     try:
         found = file.stat()
     except OSError:
@@ -219,7 +219,7 @@ class _Sizes:
 
     @contextmanager
     def growing(self) -> Generator[None]:
-        """Around the making of `now` pictures: where it was quick, twice as many the next time."""
+        """Wrap the making of `now` pictures: if it was quick, twice as many the next time."""
         begun = time.monotonic()
         yield
         if time.monotonic() - begun < QUICK_SECONDS:
@@ -232,7 +232,7 @@ def _made(
     styles: Tensor,
     model: IGME,
 ) -> Tensor:
-    """The family's pictures; what it cannot do comes as one line for a person."""
+    """The family's pictures; what it cannot do is refused in one line."""
     try:
         return sample(seeds, styles)
     except ValueError as error:

@@ -127,7 +127,7 @@ def _with_pool(block: Any, pool: Callable[[Tensor], Tensor]) -> Any:
 
 
 def _average_pool(features: Tensor) -> Tensor:
-    """TensorFlow's: what lies beyond the edge does not count."""
+    """Average pooling as in TensorFlow, which does not count the padding."""
     return F.avg_pool2d(features, 3, stride=1, padding=1, count_include_pad=False)
 
 

@@ -87,7 +87,7 @@ class Guardian:
         return None
 
     def may_try_again(self, images_seen: int, settings: TrainingSettings) -> bool:
-        """Count a going back; False, for good, where the tries are used up.
+        """Count a return to the good state; False, for good, once the tries are used up.
 
         Trouble that comes long after the last one is a new one, its tries its own.
         """

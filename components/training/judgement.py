@@ -18,7 +18,7 @@ from interfaces.measurement import Figures, Measurement, Metric
 GOOD = 1.1
 """Times real pictures' precision from which pictures are called good."""
 FARTHEST = 20.0
-"""Times the time spent, beyond which no time is foretold."""
+"""Multiple of the time spent beyond which no time is predicted."""
 
 
 def judge(

@@ -54,7 +54,7 @@ from interfaces.progress import Progress, ProgressEvent
 _log = logging.getLogger("atelier")
 
 NUM_SAMPLES = 36
-"""Pictures on a sample grid; the same seeds on every grid, so that one sees them grow."""
+"""Pictures on a sample grid; the same seeds on every grid, so that progress can be seen."""
 
 
 def train(

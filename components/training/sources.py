@@ -25,7 +25,7 @@ class FromTheSet:
         self.places = places
 
     def sample(self, request: Request[Any]) -> Tensor:
-        """Make each seed's picture of the set anew, (n, 3, S, S)."""
+        """Make the set's picture of each seed again, (n, 3, S, S)."""
         sources = self.sources(request.seeds, request.styles)
         made = [
             self.sampler.sample(Request([seed], row[None], request.options, Inputs(source=source)))

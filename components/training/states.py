@@ -15,7 +15,7 @@ from interfaces.errors import AtelierError
 _log = logging.getLogger("atelier")
 
 TRACES = ("model/model.json", "curves.csv", "measurements.jsonl", "guardian.jsonl")
-"""Files of a training that has got somewhere."""
+"""Files of a training that has made progress."""
 
 
 class States:

@@ -48,7 +48,7 @@ class Tracker(Protocol):
 
 
 class Tracking:
-    """All trackers of a training, told alike; none is no special case.
+    """All trackers of a training, informed alike; there may be none.
 
     One that fails meanwhile (a server that is away, a full disk) is named and told no more: the
     training is worth more than its being followed.
@@ -66,7 +66,7 @@ class Tracking:
                 _log.warning("%s: no longer followed (%s)", name, error)
 
     def close(self) -> None:
-        """Let every tracker write what is left."""
+        """Let every tracker write what it has not written yet."""
         self._tell(lambda tracker: tracker.close())
 
     def curves(self, row: Mapping[str, float]) -> None:

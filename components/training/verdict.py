@@ -25,7 +25,7 @@ class Verdict(BaseModel):
     """Share of the collection that has a picture near it: recall."""
     varied_of_real: float | None = None
     minutes_more: float | None = None
-    """Until they would be good, by the trend so far; None where none can be told."""
+    """Time until they would be good, by the trend so far; None where there is no trend."""
     is_standing_still: bool = False
     """Measured more than once, and no better than before by more than the measurement can err."""
     is_over_fitting: bool = False

@@ -1,4 +1,4 @@
-"""What the machine tells of memory and energy, and what machine it is.
+"""Readings of memory and energy, and a description of the machine.
 
 A figure that this machine does not tell is None: it is said to be missing, never guessed.
 """

@@ -274,7 +274,7 @@ def _precision(entry: _Entry) -> str | None:
 
 
 def _measured(entry: _Entry, log: Path, say: Say) -> dict[str, Any]:
-    """Fields of the row, from a process of its own; each picture is said as it comes."""
+    """Fields of the row, from a process of its own; each picture is reported as it is made."""
     fields: dict[str, Any] = {}
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {"OMP_WAIT_POLICY": "passive", **os.environ}

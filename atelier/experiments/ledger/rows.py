@@ -84,7 +84,7 @@ class LedgerRow(Message):
 
     @property
     def size(self) -> str:
-        """Of its pictures, as a person writes it."""
+        """Size of its pictures in words: '64×64'; '–' where it has none."""
         return f"{self.width}×{self.height}" if self.width else "–"
 
 

@@ -182,7 +182,7 @@ def _interval(measurement: Measurement) -> str:
 
 
 def _shown(value: Any) -> str:
-    """'–' where the field has no say: β1 without Adam."""
+    """A value as text; '–' for a field that does not apply, such as β1 without Adam."""
     if value is None:
         return "–"
     if isinstance(value, bool):

@@ -266,7 +266,7 @@ class _Session:
     num_never_begun: int = 0
 
     def run_one(self) -> None:
-        """Ask for hyper-parameters, train with them, tell what came of it."""
+        """Ask for hyper-parameters, train with them, report the result."""
         import optuna
         from optuna.trial import TrialState
 

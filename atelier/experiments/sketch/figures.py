@@ -213,7 +213,7 @@ def shown_strokes(subject: Subject, radius: float) -> list[Pixels]:
 
 
 def _seen(images: Tensor) -> Pixels:
-    """What goes beyond black and white, as noise does, is shown as those."""
+    """Values beyond black and white, as in noise, are shown as those."""
     return float_to_pixels(images.clamp(-1, 1).numpy())
 
 

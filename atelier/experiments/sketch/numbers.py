@@ -371,9 +371,9 @@ chance to perfect."""
 CLEAR = 0.25
 """A rise of fidelity that is clear: a quarter of the way from chance to perfect."""
 IN_ORDER = 0.9
-"""Rank correlation from which on we say that one grows with the other."""
+"""Rank correlation from which one is said to grow with the other."""
 LESS_DETAIL = 0.9
-"""Detail is less where it is under so large a share of the other's."""
+"""Share of the other's detail below which detail counts as less."""
 STILL_VARIES = 0.25
 """Variety that counts: a quarter of the training set's."""
 
@@ -503,7 +503,7 @@ def _mean(values: Sequence[float]) -> Estimate:
 
 
 def _rank_correlation(points: Sequence[Point], tell: Callable[[SketchNumbers], float]) -> float:
-    """Spearman's, of a figure with the intensity; 0 where the figure never changes."""
+    """Spearman's correlation of a figure with the intensity; 0 where the figure never changes."""
     from scipy.stats import rankdata
 
     baseline = [point for point in points if point.method == "noised_image"]

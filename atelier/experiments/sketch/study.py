@@ -114,7 +114,7 @@ def study_sketches(
     cache: Path,
     progress: Progress,
 ) -> SketchStudy:
-    """Make paper 004's Figs. 4 to 16 anew, and curves of fidelity over variety.
+    """Reproduce paper 004's Figs. 4 to 16, and draw curves of fidelity over variety.
 
     `models` are three of sketch_diffusion that learnt from `prepared`, one of each conditioning.
     Writes into `folder` `report.md` with its pictures, `curves.csv` and `study.json`. The folder

@@ -109,4 +109,4 @@ class CycleGANConfig(FamilyConfig):
 
 
 class Options(FamilyOptions):
-    """Nothing: the source and the style asked for say all."""
+    """No options: the source and the style asked for determine the picture."""

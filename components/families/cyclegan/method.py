@@ -429,7 +429,7 @@ class _Tally:
         self.num_ways += had_images
 
     def means(self) -> Scalars:
-        """The whole batch's; none where no way had images."""
+        """Means over the whole batch; none where no way had images."""
         if not self.num_ways:
             return {}
         return {name: s / self.num_ways for name, s in self.ranks.means(self.sums).items()}

@@ -245,12 +245,12 @@ _HERE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class _OutOfReachError(PipelineError):
-    """The hub does not answer, so what is here already will have to do."""
+    """The hub does not answer; the files that are here must suffice."""
 
 
 @contextmanager
 def _hub_errors(pipeline: str, revision: str | None) -> Iterator[None]:
-    """Turn what the hub's client raises into one line each."""
+    """Turn each exception of the hub's client into one line."""
     from huggingface_hub import errors
 
     try:
@@ -286,7 +286,7 @@ def _hub_errors(pipeline: str, revision: str | None) -> Iterator[None]:
 
 @contextmanager
 def needs_extra() -> Iterator[None]:
-    """Around imports of the optional packages: say how to install what is missing."""
+    """Wrap imports of the optional packages: say how to install what is missing."""
     try:
         yield
     except ImportError as error:

@@ -103,7 +103,7 @@ def _import_diffusers() -> Any:
 
 
 class PipelineNetwork(nn.Module):
-    """Stands where other families have a network: a pipeline, loaded when it is first used.
+    """Takes the place of a network: a pipeline, loaded when it is first used.
 
     It has no weights of its own, so a model's weights file is empty; the pipeline's are vouched for
     by `files_sha256` of the config.
@@ -450,7 +450,7 @@ def _picture(pipeline: Any, call: dict[str, Any], seed: int) -> Tensor:
 
 
 def _finished(image: Tensor, canvas: Canvas | None) -> Tensor:
-    """Cut the padding off, and lay what is to be kept back over the picture."""
+    """Cut the padding off, and lay the part to be kept over the picture."""
     if canvas is None:
         return image.clamp(-1, 1)
     height, width = canvas.image.shape[1:]
@@ -487,7 +487,7 @@ def _without_bars() -> Iterator[None]:
 
 @contextmanager
 def _one_line(what: str) -> Iterator[None]:
-    """Around foreign code: what goes wrong there comes out as a `PipelineError` of one line."""
+    """Wrap foreign code: any exception becomes a `PipelineError` of one line."""
     try:
         yield
     except PipelineError:

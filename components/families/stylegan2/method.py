@@ -341,7 +341,7 @@ class Sampler:
         return w.cpu()
 
     def _fitted(self, source: Tensor) -> Tensor:
-        """A picture (3, H, W) as the network's size has it."""
+        """A picture (3, H, W) fitted to the network's size."""
         if source.ndim != 3 or source.shape[0] != 3:
             raise ValueError(f"source: {tuple(source.shape)}; a picture is (3, H, W)")
         return square(source, self.network.synthesis.constant_noise()[-1].shape[-1])[0]
