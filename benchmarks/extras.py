@@ -54,7 +54,7 @@ def main(*names: str) -> None:
 
 def environment(folder: Path, over: Path | None = None) -> Path:
     """A fresh environment, perhaps on top of another => its folder of packages."""
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (packages,) = folder.glob("lib/*/site-packages")
     if over is not None:
         (packages / "over.pth").write_text(f"{over}\n", encoding="utf-8")
@@ -62,27 +62,23 @@ def environment(folder: Path, over: Path | None = None) -> Path:
 
 
 def install(packages: Path, *wanted: str) -> None:
-    """What pip is asked for, in the versions of constraints.txt."""
-    pip = ["-m", "pip", "install", "--quiet", "--no-cache-dir", "--no-compile"]
+    """What this environment's pip is asked for, in the versions of constraints.txt."""
+    pip = [sys.executable, "-m", "pip", "--python", str(_python(packages)), "install"]
+    options = ["--quiet", "--no-cache-dir", "--no-compile"]
     constraints = ["--constraint", str(ROOT / "constraints.txt")]
-    subprocess.run([_python(packages), *pip, *constraints, *wanted], check=True)
+    subprocess.run([*pip, *options, *constraints, *wanted], check=True)
 
 
 def report(name: str, packages: Path, modules: tuple[str, ...]) -> None:
-    """Print the environment's size, less pip's and setuptools', and what importing costs."""
-    size, count = _size(packages), len(list(packages.glob("*.dist-info"))) - 2
+    """Print the environment's size, and what importing costs."""
+    size, count = _size(packages), len(list(packages.glob("*.dist-info")))
     seconds = ", ".join(f"{module} {import_seconds(packages, module):.1f} s" for module in modules)
     print(f"{name:<18} {size:6.0f} MB {count:4} packages; {seconds}", flush=True)
 
 
 def _size(packages: Path) -> float:
-    """Megabytes of the files that pip unpacked, without its own."""
-    files = (
-        path
-        for entry in packages.iterdir()
-        if not entry.name.startswith(("pip", "setuptools", "pkg_resources", "_distutils_hack"))
-        for path in (entry.rglob("*") if entry.is_dir() else (entry,))
-    )
+    """Megabytes of the files that pip unpacked."""
+    files = (path for path in packages.rglob("*") if path.is_file())
     return sum(path.stat().st_size for path in files if path.suffix != ".pyc") / 1e6
 
 

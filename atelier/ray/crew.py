@@ -273,7 +273,8 @@ def crew() -> Crew:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
     if not ray.is_initialized():
         _connect(os.environ.get("RAY_ADDRESS"))
-    return _crew_of(ray.get_runtime_context().get_job_id())
+    context = ray.get_runtime_context()
+    return _crew_of(context.get_node_id(), context.get_job_id())
 
 
 def _connect(address: str | None) -> None:
@@ -304,6 +305,6 @@ def _check_answers(address: str) -> None:
 
 
 @cache
-def _crew_of(job: str) -> Crew:
-    """One for each connection."""
+def _crew_of(node: str, job: str) -> Crew:
+    """One for each connection: each cluster counts its jobs anew, and its nodes' ids are random."""
     return Crew()
