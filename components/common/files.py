@@ -6,6 +6,9 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+MAX_WHOLE_BYTES = 2 << 30
+"""Longest file that is read at once: the largest pictures that are taken, uncompressed."""
+
 
 def is_regular(path: Path) -> bool:
     """Whether a path leads to a regular file; False for pipes, sockets, devices and folders."""
@@ -45,6 +48,12 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def read_regular(path: Path) -> bytes:
-    """The bytes of a regular file. Raises `OSError` as `open_regular` does."""
+    """The bytes of a regular file. Raises `OSError` as `open_regular` does, and for a longer one.
+
+    Of a sparse file, gigabytes cost no disk and would still fill the memory.
+    """
     with open_regular(path) as stream:
+        if os.fstat(stream.fileno()).st_size > MAX_WHOLE_BYTES:
+            what = f"longer than {MAX_WHOLE_BYTES >> 30} GiB, which nothing here reads whole"
+            raise OSError(errno.EFBIG, what, str(path))
         return stream.read()

@@ -440,3 +440,11 @@ def test_a_file_far_longer_than_its_picture_is_refused_unread(tmp_path: Path) ->
         read_picture(path)
     assert tracemalloc.get_traced_memory()[1] < 10 << 20
     tracemalloc.stop()
+
+
+def test_a_file_of_gigabytes_is_never_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "disk.png"
+    Image.new("RGB", (8, 8), "red").save(path)
+    os.truncate(path, (2 << 30) + 1)
+    with pytest.raises(AtelierError, match="longer than 2 GiB"):
+        read_record(path)
