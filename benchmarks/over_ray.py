@@ -45,18 +45,16 @@ def main(number: str) -> None:
     print(f"load of the machine {os.getloadavg()[0]:.1f}, {os.cpu_count()} processors")
     alone = _timed(lambda seeds: _files(assemble(Path("unused")), seeds), count)
     _say("one process", alone, alone)
-    with get_context("spawn").Pool(WORKERS) as pool:
-        _say("a plain pool", _timed(lambda seeds: _pooled(pool.imap, seeds), count), alone)
     import ray
 
     ray.init(num_cpus=WORKERS, include_dashboard=False, log_to_driver=False)
     parts = assemble(Path("unused"), REPLACEMENTS)
+    killing = _timed(lambda seeds: _while_killing(_files(parts, seeds), len(seeds), count), count)
+    _say(f"Ray, {KILLS} workers killed", killing, alone)
     _say("Ray", _timed(lambda seeds: _files(parts, seeds), count), alone)
-    _say(
-        f"Ray, {KILLS} workers killed",
-        _timed(lambda seeds: _while_killing(_files(parts, seeds), count), count),
-        alone,
-    )
+    ray.shutdown()
+    with get_context("spawn").Pool(WORKERS) as pool:
+        _say("a plain pool", _timed(lambda seeds: _pooled(pool.imap, seeds), count), alone)
 
 
 def _timed(make: Callable[[range], Iterator[str]], count: int) -> Made:
@@ -94,16 +92,17 @@ def _in_a_pool(seeds: range) -> list[str]:
     return list(_files(_PARTS[0], seeds))
 
 
-def _while_killing(digests: Iterator[str], count: int) -> Iterator[str]:
-    """The digests; a worker is killed at a quarter, a half and three quarters of the way."""
+def _while_killing(digests: Iterator[str], number: int, count: int) -> Iterator[str]:
+    """The digests; a worker is killed at a quarter, a half and three quarters of all `count`."""
     killed: set[int] = set()
     for place, digest in enumerate(digests):
-        if (place + 1) % (count // (KILLS + 1)) == 0 and len(killed) < KILLS:
+        is_due = (place + 1) % (count // (KILLS + 1)) == 0
+        if number == count and is_due and len(killed) < KILLS:
             pid = max(_workers() - killed)
             os.kill(pid, signal.SIGKILL)
             killed.add(pid)
         yield digest
-    assert len(killed) == KILLS
+    assert len(killed) == (KILLS if number == count else 0)
 
 
 def _workers() -> set[int]:

@@ -1,9 +1,13 @@
 """What trackers are told of a training, read back by their own readers."""
 
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ from components.training.tracking import TRACKERS, Tracking
 from interfaces.errors import UnavailableError
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.progress import silent
-from tests.helpers import tiny_prepared
+from tests.helpers import REPOSITORY, tiny_prepared
 
 
 def trained(folder: Path, images: int = 320, **settings: Any) -> IGME:
@@ -114,12 +118,19 @@ def told_in(log: Path) -> bytes:
     return told
 
 
-def test_trackio_writes_to_the_trainings_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("trackio", reason="the extra trackio is not installed")
-    monkeypatch.delenv("TRACKIO_DIR", raising=False)
-    model = trained(tmp_path, track="trackio")
+def test_trackio_writes_to_the_trainings_folder(tmp_path: Path) -> None:
+    """In a process of its own: trackio reads where to write once, when it is imported."""
+    if find_spec("trackio") is None:
+        pytest.skip("the extra trackio is not installed")
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from tests.components.training.test_tracking import trained\n"
+        "trained(Path(sys.argv[1]), track='trackio')"
+    )
+    environment = {name: text for name, text in os.environ.items() if name != "TRACKIO_DIR"}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    subprocess.run(command, cwd=REPOSITORY, env=environment, check=True)
+    model = IGME.open(tmp_path / "run/model")
     (store,) = (tmp_path / "run/trackio").glob("atelier*.db")
     with sqlite3.connect(store) as connection:
         rows = [json.loads(row) for (row,) in connection.execute("select metrics from metrics")]
