@@ -139,7 +139,7 @@ class Work:
     def wait(self, process: "subprocess.Popen[str]", place: Path) -> None:
         """Wait for its end, which must be a good one."""
         said, _ = process.communicate(timeout=600)
-        is_there = self.kind == "adopt" and "is there already" in said
+        is_there = self.kind == "adopt" and "is here already" in said
         assert process.returncode == 0 or is_there, f"{self.kind}: {said[-1000:]}"
 
     def settle(self, place: Path) -> None:
