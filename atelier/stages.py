@@ -30,6 +30,9 @@ IN_FLIGHT_BYTES = 64 * 2**20
 SEEDS_AT_ONCE = 1000
 """Seeds that the store is asked for together."""
 
+_NO_TIME = 1e-9
+"""A budget of seconds that is over at once."""
+
 MAX_TILES = 100
 """Pictures on a contact sheet."""
 
@@ -54,11 +57,16 @@ def prepare(parts: Components, chosen: RunSettings) -> tuple[str, IPDT]:
     return collection.name, parts.preprocessing.preprocess(collection, chosen.preprocess, watch)
 
 
-def train(parts: Components, run: Run, collection: ITDT) -> IGME:
-    """Train the run's model, or go on with it, or find it finished."""
-    watch = parts.ui.watch
+def train(parts: Components, run: Run, collection: ITDT, *, is_to_end: bool = False) -> IGME:
+    """Train the run's model, or go on with it, or find it finished.
+
+    `is_to_end`: learn no more, and make the model of the state that the training has saved.
+    """
+    watch, settings = parts.ui.watch, run.chosen.train
+    if is_to_end:
+        settings = settings.model_copy(update={"total_seconds": _NO_TIME})
     prepared = parts.preprocessing.preprocess(collection, run.chosen.preprocess, watch)
-    model = parts.training.train(prepared, run.chosen.train, run.training, watch)
+    model = parts.training.train(prepared, settings, run.training, watch)
     verdict = TrainingFolder(run.training).verdict()  # none of a component that leaves none
     for sentence in verdict.sentences() if verdict else ():
         parts.ui.say(sentence)

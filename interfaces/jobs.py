@@ -185,6 +185,10 @@ class Control(Protocol):
         """
         ...
 
+    def is_to_conclude(self) -> bool:
+        """Whether the person wished the job to end with what it has by now."""
+        ...
+
     def say(self, line: str) -> None:
         """Tell the person something that went well."""
         ...

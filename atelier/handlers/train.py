@@ -5,8 +5,11 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from atelier.handlers.handler import Handler, Places, Task
+from atelier.runs import Run
 from atelier.stages import collect, train
 from interfaces.errors import AtelierError
+from interfaces.igme import IGME
+from interfaces.itdt import ITDT
 from interfaces.orders import CollectionId, Lane, ModelId, Order
 from settings import Layer, load_preset, merge, preset_names
 
@@ -69,5 +72,15 @@ class TrainHandler(Handler[TrainOrder]):
         """Train, or go on with it, and conclude with the model's id."""
         collection = collect(task.parts, task.chosen)
         with task.run(f"{task.chosen.train.family}-{collection.name}") as run:
-            model = train(task.parts, run, collection)
+            model = _trained(task, run, collection)
             task.control.conclude({"model": model.digest[:16]})
+
+
+def _trained(task: Task[TrainOrder], run: Run, collection: ITDT) -> IGME:
+    """The run's model; of what it has learnt by then, where the person ended it early."""
+    try:
+        return train(task.parts, run, collection)
+    except KeyboardInterrupt:  # its state is saved
+        if not task.control.is_to_conclude():
+            raise
+    return train(task.parts, run, collection, is_to_end=True)

@@ -186,6 +186,9 @@ class _JobControl:
         if ids := list(result_ids):
             self._queue.kept(self._job.id, *ids)
 
+    def is_to_conclude(self) -> bool:
+        return self._queue.stop_of(self._job.id) == "after-image"
+
     def say(self, line: str) -> None:
         self._queue.remark(self._job.id, "said", line)
 

@@ -114,7 +114,11 @@ def _add_stopping(router: APIRouter, backend: Backend) -> None:
         router.post(at, description=text, operation_id=path, response_model=JobInfo)(stop)
 
     stopping("now", "cancel", "Stop at once. What is kept stays; it can be resumed.")
-    stopping("after-image", "finish-image", "Stop after the image that is being made.")
+    stopping(
+        "after-image",
+        "finish-image",
+        "Stop after the image that is being made; a training ends with the model that it has.",
+    )
     stopping("pause", "pause", "Stop after the image that is being made, to be resumed.")
 
     @router.post("/jobs/{job_id}/resume", response_model=JobInfo)

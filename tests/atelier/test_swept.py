@@ -133,6 +133,9 @@ class _Told:
     def kept(self, result_id: int) -> None: ...
     def recall(self, result_ids: object) -> None: ...
 
+    def is_to_conclude(self) -> bool:
+        return False
+
     def say(self, line: str) -> None:
         self.lines.append(line)
 

@@ -180,7 +180,7 @@ export function jobHead() {
     note.textContent = told(job.progress?.note ?? "");
     fault.hidden = !job.error;
     fault.textContent = told(job.error ?? "");
-    const key = `${job.state} ${job.stop}`;
+    const key = `${job.state} ${job.stop} ${job.progress?.stage}`;
     if (key === shown) return;
     shown = key;
     const had = element.contains(document.activeElement);
@@ -192,8 +192,9 @@ export function jobHead() {
     const pause = () => button(t("Pause"), "pause", t("Stop, to go on later"));
     const after = () => button(t("Stop after this image"), "finish-image");
     const now = () => button(t("Stop now"), "cancel");
-    const isMany = state.makesPictures(job);
-    if (job.state === "running") return isMany ? [pause(), after(), now()] : [pause(), now()];
+    const keep = () => button(t("Stop and keep the model"), "finish-image", t("It learns no more; the model is as good as it is now"));
+    const isLearning = job.kind === "train" && job.progress?.stage === "train";
+    if (job.state === "running") return [pause(), ...(state.makesPictures(job) ? [after()] : isLearning ? [keep()] : []), now()];
     if (job.state === "stopping") return job.stop === "now" ? [] : [button(t("Go on"), "resume"), now()];
     if (job.state === "waiting") return [button(t("Remove"), "cancel")];
     if (job.state === "paused") return [button(t("Go on"), "resume"), button(t("Remove"), "cancel")];
