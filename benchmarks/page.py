@@ -232,14 +232,14 @@ def _record(seed: int, rng: random.Random, styles: Any) -> Any:
 _SEEN = """async ([act, value]) => {
   const count = () => document.querySelector('.count')?.textContent ?? ''
   const first = () => document.querySelector('.virtual .tile')?.dataset.id
-  const [had, before, began] = [first(), count(), performance.now()]
+  const [before, began] = [count(), performance.now()]
   const field = document.querySelector('input[type=search]')
   if (act === 'go') location.hash = value
   else (field.value = value), field.dispatchEvent(new Event('input', { bubbles: true }))
   let listed = 0
   while (performance.now() - began < 60000) {
     await new Promise(requestAnimationFrame)
-    if (!first() || (had && (count() === before || first() === had))) continue
+    if (!first() || !count().trim() || count() === before) continue
     listed ||= performance.now() - began
     const seen = [...document.querySelectorAll('.virtual .tile')].filter((one) => {
       const box = one.getBoundingClientRect()
@@ -334,7 +334,7 @@ def _select(page: Any, server: Server) -> None:
         _arrive(page, server)
         page.evaluate(_SEEN, ["go", "#/gallery?first_seed=20000&last_seed=20999"])
         selecting.append(page.evaluate(_PRESSED, ["a", True, ".selection strong", "1,000"]))
-        starring.append(page.evaluate(_PRESSED, ["s", False, "#toasts", "1,000 pictures starred"]))
+        starring.append(page.evaluate(_PRESSED, ["s", False, ".virtual", "★"]))
         page.evaluate(_PRESSED, ["s", False, "#toasts", "1,000 pictures taken away"])
     _told("1 000 pictures selected", selecting, 0.3)
     _told("1 000 pictures starred", starring, 1)

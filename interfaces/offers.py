@@ -55,6 +55,7 @@ class CollectionOffer(Message):
     name: str = Field(description="Its short name.")
     num_images: int | None = Field(description="Good images; None before it was inspected.")
     images_per_style: dict[str, int] = Field(description="Good images of each style, if known.")
+    num_excluded: int = Field(default=0, ge=0, description="Good images that a person excluded.")
 
 
 class TrainingView(Message):
@@ -108,6 +109,10 @@ class Catalogue(Protocol):
 
     def models(self) -> list[ModelOffer]:
         """Every model at hand, the newest first; the project's own last."""
+        ...
+
+    def deleted_models(self) -> list[ModelOffer]:
+        """The models that were deleted and can still be restored, the newest first."""
         ...
 
     def model(self, model_id: str) -> IGME:

@@ -5,7 +5,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -60,10 +60,19 @@ class WorkspaceCatalogue:
 
     def models(self) -> list[ModelOffer]:
         """Every model at hand, the newest first; the project's own last. Damaged ones are not."""
-        titles, gone = self._notes.titles(), self._notes.deleted()
+        gone = self._notes.deleted()
+        return self._offers(lambda model: model.digest not in gone)
+
+    def deleted_models(self) -> list[ModelOffer]:
+        """The models that were deleted and can still be restored, the newest first."""
+        gone = self._notes.deleted()
+        return self._offers(lambda model: model.digest in gone)
+
+    def _offers(self, fits: Callable[[IGME], bool]) -> list[ModelOffer]:
+        titles = self._notes.titles()
         found: dict[str, tuple[str, IGME]] = {}
         for name, model in self._workspace.models():
-            if model.digest in gone:
+            if not fits(model):
                 continue
             # A copy is the same model, and what a strange family makes cannot be chosen here.
             if model.family in FAMILIES:
@@ -130,7 +139,17 @@ class WorkspaceCatalogue:
                 continue  # it is listed under its own name
             data = str(path)
             offers.append(_collection(upload.id, upload.name, inspected.get(data)))
-        return offers
+        return [
+            offer.model_copy(update={"num_excluded": self._num_excluded(offer.id)})
+            for offer in offers
+        ]
+
+    def _num_excluded(self, collection_id: str) -> int:
+        try:
+            chosen = self.choices(collection_id).pictures.values()
+        except AtelierError:
+            return 0  # whoever looks through the collection or learns from it is told
+        return sum(choice.is_excluded for choice in chosen)
 
     def collection_data(self, collection_id: str) -> str:
         """What `CollectionSettings.data` is to be. Raises `NotFoundError`."""

@@ -41,6 +41,11 @@ def _add_listing(router: APIRouter, backend: Backend) -> None:
         """Every model at hand."""
         return backend.catalogue.models()
 
+    @router.get("/models/deleted")
+    def deleted() -> list[ModelOffer]:
+        """The models that were deleted and can still be restored."""
+        return backend.catalogue.deleted_models()
+
     @router.get("/models/{model_id}")
     def get(model_id: str) -> ModelOffer:
         """One model."""

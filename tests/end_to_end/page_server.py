@@ -98,9 +98,15 @@ class Offers:
         _gone.discard(model_id)
 
     def models(self) -> list[ModelOffer]:
+        return [one for one in self._every() if one.id not in _gone]
+
+    def deleted_models(self) -> list[ModelOffer]:
+        return [one for one in self._every() if one.id in _gone]
+
+    def _every(self) -> list[ModelOffer]:
         others = (_MODEL.model_copy(update=update) for update in (_DRAWING, _REPAINTING))
         every = [*others, _MODEL]  # the default stands last, as the project's own does
-        return [one.model_copy(update=_changed.get(one.id)) for one in every if one.id not in _gone]
+        return [one.model_copy(update=_changed.get(one.id)) for one in every]
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._catalogue, name)

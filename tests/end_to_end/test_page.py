@@ -862,6 +862,7 @@ def test_a_folder_is_looked_through_and_chosen_from(
     expect(page.locator(".found[data-state=excluded]")).to_have_count(0)
     page.get_by_role("button", name="Exclude 3.png").click()
     expect(page.locator(".found[data-state=excluded]")).to_have_attribute("data-name", "3.png")
+    assert page.locator(".undoable").count() == 1  # two were excluded and one taken back
     page.locator(".found[data-name='long.png'] .tile").click()
     dialog = page.get_by_role("dialog")
     box = dialog.locator(".cropper").bounding_box()
@@ -877,6 +878,8 @@ def test_a_folder_is_looked_through_and_chosen_from(
     assert "3.png" not in images and images["long.png"].style == "night"
     assert images["long.png"].crop == (0, 0, 80)
     assert chosen.choices is not None and chosen.choices.pictures["3.png"].is_excluded
+    offers = requests.get(f"{server.address}/api/v1/collections", timeout=30).json()
+    assert [one["num_excluded"] for one in offers if one["id"] == made["id"]] == [1]
 
 
 def test_loose_pictures_become_a_collection(page: Page, server: Server, folder: Path) -> None:
@@ -1056,6 +1059,11 @@ def test_models_are_renamed_chosen_deleted_and_brought_back(page: Page, server: 
     other.get_by_role("button", name="Delete").click()
     expect(other).to_have_count(0)
     page.keyboard.press("Control+z")
+    expect(other).to_have_count(1)
+    other.get_by_role("button", name="Delete").click()
+    page.reload()  # nothing to undo any more, and a week left to change one's mind
+    page.locator("summary", has_text="Deleted models").click()
+    page.locator(".deleted").get_by_role("button", name="Restore").click()
     expect(other).to_have_count(1)
     with page.expect_download() as download:
         other.get_by_role("button", name="Export").click()

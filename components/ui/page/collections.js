@@ -97,7 +97,7 @@ export function dropCollection(ontaken) {
     await state.loadOffers();
     ontaken(offer);
   };
-  const named = h("details", { class: "more" }, h("summary", {}, t("Choose or name a folder")), chooser(t("Choose a folder"), { webkitdirectory: "" }), h("div", { class: "with-button" }, path, h("button", { type: "button", onclick: () => attempt(name) }, t("Take"))));
+  const named = h("details", { class: "more" }, h("summary", {}, t("Choose or name a folder")), chooser(t("Choose a folder"), { webkitdirectory: "" }), h("div", { class: "with-button" }, path, h("button", { type: "button", class: "worded", onclick: () => attempt(name) }, t("Take"))));
   return h("div", { class: "fields" }, pictures, note, named);
 }
 
@@ -184,7 +184,7 @@ function Collection({ id }) {
   const chosen = () => Object.fromEntries(pictures.filter(({ choice }) => choice.is_excluded || choice.style || choice.crop).map((one) => [one.name, one.choice]));
   const put = async (all) => {
     await api(`collections/${id}/choices`, { method: "PUT", json: { pictures: all } });
-    await load();
+    await Promise.all([load(), state.loadOffers()]);
   };
   const keep = async (changes, text) => {
     const before = chosen();

@@ -4,7 +4,7 @@ import { t } from "./kit.js";
 import * as state from "./state.js";
 
 const USES = {
-  auto: "The best that takes under two minutes",
+  auto: "The best under two minutes",
   lanczos: "Plain resampling, no network",
   embedded: "Atelier’s own network, quick",
   "realesrgan-x4plus": "Paintings and photographs, slow",

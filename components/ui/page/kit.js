@@ -153,6 +153,9 @@ export function toast(text, { kind = "", action, act } = {}) {
     dialog.append(toasts);
     dialog.addEventListener("close", () => document.body.append(toasts), { once: true });
   }
+  // The newest can be undone here, those before it by Ctrl-Z: many would cover what they are about.
+  if (action) for (const one of toasts.querySelectorAll(".undoable")) one.remove();
+  line.classList.toggle("undoable", Boolean(action));
   toasts.append(line);
   setTimeout(close, action || kind === "bad" ? 12000 : 5000);
 }

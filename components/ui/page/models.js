@@ -15,13 +15,15 @@ const change = async (id, json) => {
   await state.loadOffers();
 };
 
+async function restore(model) {
+  await api(`models/${model.id}/restore`, { method: "POST" });
+  await state.loadOffers();
+}
+
 async function remove(model) {
   await api(`models/${model.id}`, { method: "DELETE" });
   await state.loadOffers();
-  did(t("“{name}” is deleted; its files are removed in a week.", { name: modelName(model) }), async () => {
-    await api(`models/${model.id}/restore`, { method: "POST" });
-    await state.loadOffers();
-  });
+  did(t("“{name}” is deleted; its files are removed in a week.", { name: modelName(model) }), () => restore(model));
 }
 
 /** Pictures that it made, the newest first; where there are none yet, a button that makes some. */
@@ -73,6 +75,7 @@ function Card({ model, isPicked, onpick }) {
       ${!model.is_default && html`<${Act} act=${() => change(model.id, { is_default: true })}>${t("Make it the default")}<//>`}
     </div>
     <div class="row small">
+      <button type="button" class="link" onClick=${() => go("gallery", { model_digest: model.digest })}>${t("Its pictures")}</button>
       <button type="button" class="link" onClick=${() => setNaming(true)}>${t("Rename")}</button>
       <button type="button" class="link" onClick=${() => save(`/api/v1/models/${model.id}/export`)}>${t("Export")}</button>
       ${!model.needs.length && html`<button type="button" class="link" aria-pressed=${String(isPicked)} onClick=${onpick}>${isPicked ? t("Chosen to compare") : t("Compare")}</button>`}
@@ -106,6 +109,15 @@ function Comparison({ models, onclose }) {
   <//>`;
 }
 
+/** Those that were deleted in the last week, each to be brought back. */
+function Deleted() {
+  const found = useLoaded(() => api("models/deleted"), [state.models]);
+  if (!found?.length) return null;
+  return html`<details class="more"><summary>${t("Deleted models")} · ${found.length}</summary>
+    <ul class="deleted">${found.map((model) => html`<li key=${model.id}>${modelName(model)} <${Act} act=${() => restore(model)}>${t("Restore")}<//></li>`)}</ul>
+  </details>`;
+}
+
 function Models() {
   const [picked, setPicked] = useState([]);
   const toggle = (id) => setPicked(picked.includes(id) ? picked.filter((one) => one !== id) : [...picked, id].slice(-2));
@@ -113,6 +125,7 @@ function Models() {
   return html`<section class="models" aria-label=${t("Models")}>
     <p class="help">${t("The default is taken where you name no other. Choose two to see the same seeds made by both.")}</p>
     <div class="shelf">${state.models.map((model) => html`<${Card} key=${model.id} model=${model} isPicked=${picked.includes(model.id)} onpick=${() => toggle(model.id)} />`)}</div>
+    <${Deleted} />
     ${models.length === 2 && html`<${Comparison} key=${picked.join()} models=${models} onclose=${() => setPicked([])} />`}
   </section>`;
 }

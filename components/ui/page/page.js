@@ -96,8 +96,9 @@ async function show() {
     scrollTo(0, 0);
   }
   for (const [part, link] of links) {
-    if (part === (places[chosen][2] ?? chosen)) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    const isHere = part === (places[chosen][2] ?? chosen);
+    if (!isHere) link.removeAttribute("aria-current");
+    else link.setAttribute("aria-current", "page"), link.scrollIntoView({ inline: "nearest", block: "nearest" });
   }
   title = t(places[chosen][0]);
   view.show?.(Object.fromEntries(new URLSearchParams(values)));

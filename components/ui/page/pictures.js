@@ -142,6 +142,7 @@ export function progressLine(job) {
   const { progress } = job;
   if (!progress) return t("Starting…");
   const total = progress.total;
+  if (progress.stage === "train" && total && progress.done >= total) return t("It has learnt; its pictures are measured now, and the model is kept.");
   const amount = (n) => (progress.unit === "seconds" ? Math.round(n) : Math.floor(n));
   const far = total
     ? t("{done} of {total} {unit}", { done: amount(progress.done), total: amount(total), unit: t(progress.unit) })

@@ -24,6 +24,7 @@ export function create() {
     train: new Form(sections.train, {
       primary: ["family", "total_images", "total_seconds"],
       choices: { family: () => trainable },
+      advice: { family: (name) => t(families[name].description) },
       onchange: (name) => name === "family" && suit(),
     }),
   };
@@ -101,7 +102,8 @@ export function create() {
   }
 
   function offer() {
-    const known = state.collections.map(({ id, name, num_images: n }) => [id, n === null ? name : `${name} · ${t("{n} pictures", { n })}`]);
+    const size = ({ num_images: all, num_excluded: excluded }) => (all === null ? [] : [t("{n} pictures", { n: all - excluded }), ...(excluded ? [t("{n} excluded", { n: excluded })] : [])]);
+    const known = state.collections.map((one) => [one.id, [one.name, ...size(one)].join(" · ")]);
     const key = JSON.stringify([known, state.models.map((model) => model.id)]);
     if (key === offer.before) return;
     offer.before = key;
@@ -224,10 +226,11 @@ export function create() {
   /** How it goes, in plain words; the figures lie behind. */
   function judged(job, rows, log, seconds = []) {
     const distances = rows.flatMap(({ measurements = [] }) => measurements.filter((one) => !one.style && one.metric === "kid").slice(0, 1));
-    const parts = [seconds.length && t("Learning for {time}.", { time: duration(seconds.at(-1)) }), trend(distances, log)];
+    if (!seconds.length) return ""; // it is still being prepared
+    const parts = [t("Learning for {time}.", { time: duration(seconds.at(-1)) }), trend(distances, log)];
     const left = state.isActive(job) && job.progress?.unit === "seconds" && job.progress.total - job.progress.done;
     if (left > 0) parts.push(t("About {time} to go.", { time: duration(left) }));
-    return parts.filter(Boolean).join(" ");
+    return parts.join(" ");
   }
 
   /** What the trainer says at a training's end, as `Verdict.sentences` has it. */

@@ -869,6 +869,23 @@ def test_a_trained_model_is_taken_only_where_chosen_and_a_damaged_one_not_listed
     assert [offer.is_default for offer in catalogue.models()] == [False, True, False]
 
 
+def test_a_deleted_model_is_listed_apart_until_it_is_restored(
+    catalogue: WorkspaceCatalogue, tmp_path: Path
+) -> None:
+    shipped = catalogue.models()[0]
+    manifest = json.loads((catalogue.model(shipped.id).directory / "model.json").read_text())
+    mine = tmp_path / "models" / "mine" / "model.json"
+    write_text(mine, json.dumps(manifest | {"weights_sha256": "a" * 64}))
+    (offer,) = (one for one in catalogue.models() if one.name == "mine")
+    assert catalogue.deleted_models() == []
+    catalogue.delete_model(offer.id)
+    assert [one.id for one in catalogue.deleted_models()] == [offer.id]
+    assert offer.id not in {one.id for one in catalogue.models()}
+    catalogue.restore_model(offer.id)
+    assert catalogue.deleted_models() == []
+    assert offer.id in {one.id for one in catalogue.models()}
+
+
 @pytest.mark.parametrize(
     "change,why",
     [
