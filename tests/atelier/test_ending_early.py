@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from atelier.desk import Desk
 from atelier.handlers import ORDERS
@@ -18,7 +19,7 @@ class _Ended:
     """The port `interfaces.jobs.Control` of a person who ends the training at its first step."""
 
     def __init__(self, *, is_kept: bool) -> None:
-        self.outcome: dict[str, object] = {}
+        self.outcome: dict[str, JsonValue] = {}
         self._is_kept = is_kept
         self._num_interrupts = 0
 
@@ -36,7 +37,7 @@ class _Ended:
     def say(self, line: str) -> None: ...
     def warn(self, line: str) -> None: ...
 
-    def conclude(self, outcome: dict[str, object]) -> None:
+    def conclude(self, outcome: dict[str, JsonValue]) -> None:
         self.outcome = outcome
 
 
