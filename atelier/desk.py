@@ -60,7 +60,10 @@ class Desk:
     def convert(self, result: StoredResult, wanted: ICS) -> IODT:
         """A result in another format, with the record that it has."""
         drift = () if result.record.drift is None else (result.record.drift,)
-        known = {"origins": (result.record.origin,), "drift": drift}
-        enhancement = result.record.enhancement
-        batch = IEDT(**dict(read_picture(result.path)) | known, enhancement=enhancement)
+        known: dict[str, object] = {
+            "origins": (result.record.origin,),
+            "drift": drift,
+            "enhancement": result.record.enhancement,
+        }
+        batch = IEDT.model_validate({**dict(read_picture(result.path)), **known})
         return next(iter(self.parts.conversion.convert([batch], wanted)))

@@ -80,7 +80,7 @@ class Component:
         except ValidationError as error:
             raise self.broke(explain(error, f"gave an invalid {kind.__name__}")) from error
 
-    def items(self, found: Iterator[_Item]) -> Iterator[_Item]:
+    def items(self, found: Iterable[_Item]) -> Iterator[_Item]:
         """The items of an iterator, one by one. Raises where it is not an iterator."""
         if not isinstance(found, Iterator):
             raise self.broke(f"gave a {type(found).__name__} where an iterator is due")

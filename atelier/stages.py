@@ -167,7 +167,7 @@ def write_contact_sheet(results: Sequence[StoredResult], settings: ICS, path: Pa
     import numpy as np
     from PIL import Image
 
-    tiles = []
+    tiles: list[np.ndarray] = []
     for result in results:
         with Image.open(result.path) as image:
             image.thumbnail((256, 256), Image.Resampling.LANCZOS)
@@ -192,20 +192,20 @@ def finish(parts: Components, run: Run, results: Sequence[StoredResult]) -> None
 def frames_of(parts: Components, model: IGME, request: IGS, count: int) -> Iterator[IGDT]:
     """Batches of one picture each, `count` from seed to seed; the last seed's picture ends them."""
     seeds, watch = request.chosen_seeds, parts.ui.watch
-    steps = [
-        (seed, {"towards_seed": following, "blend": n / count})
-        for seed, following in pairwise(seeds)
-        for n in range(count)
+    steps: list[tuple[int, tuple[int, float] | None]] = [
+        (seed, (following, n / count)) for seed, following in pairwise(seeds) for n in range(count)
     ]
-    steps.append((seeds[-1], {}))
-    for done, (seed, options) in enumerate(steps):
+    steps.append((seeds[-1], None))
+    for done, (seed, way) in enumerate(steps):
         watch(ProgressEvent(stage="interpolate", done=done, total=len(steps)))
-        changes = {"seeds": (seed,), "options": request.options | options}
-        if request.style is None and options and _has_styles(model):
+        options = request.options
+        if way is not None:
+            options = options | {"towards_seed": way[0], "blend": way[1]}
+        changes: dict[str, object] = {"seeds": (seed,), "options": options}
+        if request.style is None and way is not None and _has_styles(model):
             # Each seed has a style of its own then: it is gone through too, or the way would jump.
-            styles = (model.styles[n % len(model.styles)] for n in (seed, options["towards_seed"]))
-            changes |= dict(zip(("style", "towards_style"), styles, strict=True))
-            changes["style_blend"] = options["blend"]
+            here, there = (model.styles[n % len(model.styles)] for n in (seed, way[0]))
+            changes |= {"style": here, "towards_style": there, "style_blend": way[1]}
         yield from parts.generation.generate(model, request.model_copy(update=changes), watch)
     watch(ProgressEvent(stage="interpolate", done=len(steps), total=len(steps)))
 

@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 from pathvalidate import sanitize_filename
@@ -162,11 +163,11 @@ class Workspace:
     def model_of_id(self, model_id: str) -> IGME:
         """A model by the first 16 digits of its digest. Raises `NotFoundError`."""
         models = [model for _, model in self.models()]
+        current = [model for model in models if model.digest.startswith(model_id)]
         # Of an earlier version's digests, only where no model has that one now.
-        for digest_of in (lambda model: (model.digest,), lambda model: model.digests):
-            for model in models:
-                if any(digest.startswith(model_id) for digest in digest_of(model)):
-                    return model
+        former = (m for m in models if any(one.startswith(model_id) for one in m.digests))
+        for model in chain(current, former):
+            return model
         raise NotFoundError(
             f"model {model_id}: there is none; one that was trained further has another id"
         )

@@ -25,7 +25,7 @@ import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
+from typing import Annotated, Literal, Self, TypeVar, get_args, get_origin
 
 import numpy as np
 from pydantic import (
@@ -136,7 +136,7 @@ class Message(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+    def model_copy(self, *, update: Mapping[str, object] | None = None, deep: bool = False) -> Self:
         """A copy, with other values for some fields; the whole is checked, as on making a message.
 
         Arrays that stay are not looked through again. Raises Pydantic's `ValidationError`.

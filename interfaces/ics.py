@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, StringConstraints
 from interfaces.contract import Contract, Offers, is_false, is_none
 
 
-def _usual_name(value: Any) -> Any:
+def _usual_name(value: object) -> object:
     return {"jpg": "jpeg", "tif": "tiff"}.get(value, value) if isinstance(value, str) else value
 
 

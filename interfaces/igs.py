@@ -20,7 +20,7 @@ MAX_BATCH_SIZE = 4096
 """Images that are handed on together, at most."""
 
 
-def parse_seeds(value: Any) -> Any:
+def parse_seeds(value: object) -> object:
     """'0-15,40' or 7 or [1, 2] => the seeds, in the order they were named, each once."""
     if isinstance(value, int) and not isinstance(value, bool):
         return (value,)

@@ -156,7 +156,7 @@ def resolve(layer: Layer) -> RunSettings:
     return validate(RunSettings, of_a_run, "settings")
 
 
-def validate(model: type[_Model], values: Mapping[str, Any], what: str) -> _Model:
+def validate(model: type[_Model], values: Mapping[str, object], what: str) -> _Model:
     """Check values against a model; the error is one line for a person, beginning with `what`."""
     try:
         return model.model_validate(values)

@@ -140,7 +140,9 @@ def worker(*, lane: Lane = "quick", common: Common = Common()) -> None:
 
     desk = Desk(common.place, _components(common))
     if lane == "quick":
-        import torch  # noqa: F401  # while the person still chooses
+        import torch  # which takes a while, as the person still chooses
+
+        del torch
 
     run_worker(create_queue(common.place.root, ORDERS), desk, sys.stdin.buffer, lane)
 

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 from pathvalidate import sanitize_filename
 from pydantic import Field, FiniteFloat
@@ -323,7 +322,7 @@ def _csv(rows: Sequence[ComparisonRow]) -> str:
     return csv_table([_flat(row) for row in rows])
 
 
-def _flat(row: ComparisonRow) -> dict[str, Any]:
+def _flat(row: ComparisonRow) -> dict[str, object]:
     fields = row.model_dump(exclude={"distance", "other_interventions"})
     fields["other_interventions"] = _others(row) if row.other_interventions else ""
     fields |= {f"distance_{name}": None for name in ("value", *Measurement.model_fields)}

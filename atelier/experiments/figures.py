@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from components.common.charts import new_figure
 from components.common.durable import replacing
 from components.training import Distance
 from interfaces.errors import AtelierError
+from interfaces.measurement import Measurement
 
 if TYPE_CHECKING:  # a command that draws nothing does not wait for matplotlib
     from matplotlib.axes import Axes
@@ -109,7 +110,7 @@ def draw_distances(path: Path, panels: Sequence[Panel]) -> None:
     _save(figure, path)
 
 
-def _is_alike(first: Any, panel: Panel) -> bool:
+def _is_alike(first: Measurement, panel: Panel) -> bool:
     try:
         first.check_comparable(panel.distances[-1].measurement)
     except AtelierError:

@@ -94,7 +94,9 @@ class Shelf:
             for name, number in rows:
                 held.setdefault(name, []).append(number)
         shown = {n for numbers in held.values() for n in numbers}
-        alive = set(self._store.numbers(ResultQuery(numbers=tuple(shown)))) if shown else set()
+        alive: set[int] = set()
+        if shown:
+            alive.update(self._store.numbers(ResultQuery(numbers=tuple(shown))))
         kept = {name: alive.intersection(numbers) for name, numbers in sorted(held.items())}
         return [
             Board(name=name, num_results=len(numbers), cover=max(numbers))

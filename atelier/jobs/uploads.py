@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, Literal, NotRequired, TypedDict
 
 from pydantic import ValidationError
 
@@ -178,8 +178,15 @@ def _may_be_archive(start: bytes) -> bool:
     return start.startswith((*_ZIP_STARTS, *_PACKERS)) or start[257:262] == b"ustar"
 
 
-def _recognise(path: Path, size: int) -> dict[str, Any]:
-    """What the content is: kind, media type, and of a picture its width and height."""
+class _Recognised(TypedDict):
+    kind: Literal["picture", "collection"]
+    media_type: str
+    width: NotRequired[int]
+    height: NotRequired[int]
+
+
+def _recognise(path: Path, size: int) -> _Recognised:
+    """What the content is; raises `AtelierError` where it is neither picture nor archive."""
     with path.open("rb") as stream:
         start = stream.read(_START_BYTES)
     if start.startswith(_ZIP_STARTS) and zipfile.is_zipfile(path):
@@ -242,7 +249,7 @@ def _is_tar(path: Path, start: bytes) -> bool:
     return True
 
 
-def _recognise_picture(path: Path) -> dict[str, Any]:
+def _recognise_picture(path: Path) -> _Recognised:
     from PIL import UnidentifiedImageError
 
     from components.common import png

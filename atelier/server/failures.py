@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import Field
+from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
 from atelier.server.answers import Answer
@@ -54,33 +55,33 @@ def handle_errors(app: FastAPI, workspace: Path) -> None:
     inside = f"{workspace}/"
 
     @app.exception_handler(AtelierError)
-    async def _known(request: Request, error: AtelierError) -> Response:
+    async def known(request: Request, error: AtelierError) -> Response:
         status = next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
         return _failure(status, str(error).replace(inside, ""))
 
     @app.exception_handler(OSError)
-    async def _disk(request: Request, error: OSError) -> Response:
+    async def disk(request: Request, error: OSError) -> Response:
         if error.errno in _NO_ROOM:
             return _failure(503, f"the disk of the workspace: {error.strerror}; make room there")
-        return await _unknown(request, error)
+        return await unknown(request, error)
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(request: Request, error: RequestValidationError) -> Response:
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
         return _failure(422, "; ".join(map(_fault, error.errors()[:5])))
 
     @app.exception_handler(HTTPException)
-    async def _http(request: Request, error: HTTPException) -> Response:
+    async def refused(request: Request, error: HTTPException) -> Response:
         return _failure(error.status_code, str(error.detail), error.headers)
 
     @app.exception_handler(Exception)
-    async def _unknown(request: Request, error: Exception) -> Response:
+    async def unknown(request: Request, error: Exception) -> Response:
         _log.error("%s %s", request.method, request.url.path, exc_info=error)
         return _failure(500, "an internal error; see the server's own output")
 
 
-def _fault(fault: dict[str, Any]) -> str:
+def _fault(fault: ErrorDetails) -> str:
     where = ".".join(str(part) for part in fault["loc"][1:]) or "the request"
-    return f"{where[:200]}: {str(fault['msg']).removeprefix('Value error, ')[:300]}"
+    return f"{where[:200]}: {fault['msg'].removeprefix('Value error, ')[:300]}"
 
 
 def _failure(status: int, line: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -59,7 +59,8 @@ class PatientProtocol(H11Protocol):
             self._head = self.loop.call_later(HEAD_SECONDS, self._give_up)
 
     def _is_between_requests(self) -> bool:
-        return self.cycle is None or self.cycle.response_complete
+        # uvicorn has no cycle before the first request.
+        return not self.cycle or self.cycle.response_complete
 
     def _give_up(self) -> None:
         self._head = None

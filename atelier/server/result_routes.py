@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Annotated, Literal
 from urllib.parse import quote
@@ -167,7 +167,7 @@ class _Turns:
         self._free = threading.Semaphore(most)
 
     @contextmanager
-    def one(self) -> Iterator[None]:
+    def one(self) -> Generator[None]:
         if not self._free.acquire(timeout=10):
             raise UnavailableError("busy: many pictures are being encoded already; try again later")
         try:

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from atelier.server.backend import Backend
 from atelier.server.safety import Safety
@@ -67,7 +67,8 @@ def serve(
 
 def _bind(host: str, port: int) -> socket.socket:
     try:
-        family, kind, protocol, _, place = _resolve(host, port)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, place = found[0]
         listening = socket.socket(family, kind, protocol)
     except OSError as error:
         raise AtelierError(f"--host {host}: no address of this machine ({error})") from error
@@ -81,7 +82,3 @@ def _bind(host: str, port: int) -> socket.socket:
             f"{host}:{port}: cannot be listened at ({error}); choose another --port, or --port 0"
         ) from error
     return listening
-
-
-def _resolve(host: str, port: int) -> Any:
-    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]

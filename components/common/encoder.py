@@ -64,7 +64,7 @@ class Encoder(nn.Module):
     def maps(self, images: Tensor) -> list[Tensor]:
         """Feature maps of 16, 8 and 4 pixels a side."""
         features = F.relu(self.stem(images))
-        found = []
+        found: list[Tensor] = []
         for stage in self.stages:
             features = stage(features)
             found.append(features)

@@ -97,7 +97,7 @@ class _NumpyType:
     code: str
     order: str = "<"
 
-    def read(self, data: Any) -> np.ndarray:
+    def read(self, data: object) -> np.ndarray:
         if not re.fullmatch(r"[fiu][1248]|b1", self.code):
             raise ValueError(f"numpy values of type {self.code[:20]!r}")
         order = self.order if self.order in ("<", ">") else "<"
@@ -106,29 +106,29 @@ class _NumpyType:
 
 @dataclass
 class _NumpyArray:
-    """An array: its contents come with the instruction that builds it, and nobody needs them."""
+    """An array, kept as a placeholder: no reader needs its contents."""
 
-    state: Any = None
+    state: object = None
 
 
 # ---------------------------------------------------------------- the names that are known
 
 
-def text_of(value: Any) -> str:
+def text_of(value: object) -> str:
     """Return a value that must be text; `ValueError` for another."""
     if not isinstance(value, str):
         raise ValueError("text was expected")
     return value
 
 
-def _bytes(value: Any) -> bytes:
+def _bytes(value: object) -> bytes:
     if not isinstance(value, bytes):
         raise ValueError("bytes were expected")
     return value
 
 
-def _few(items: Any = ()) -> list[Any]:
-    """The items of a short list: a long one, copied often enough, would fill the memory."""
+def _few(items: object = ()) -> list[object]:
+    """The items of a list, refused where it is long: copied repeatedly it would fill the memory."""
     if not isinstance(items, list | tuple) or len(items) > MAX_ITEMS:
         raise ValueError("a short list was expected")
     return list(items)
@@ -141,33 +141,33 @@ def _persistent(meta: Any) -> PersistentObject:
     return PersistentObject(text_of(meta["class_name"]), state, text_of(meta["module_src"]))
 
 
-def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> StoredTensor:
-    """Of what follows (does it need gradients, hooks) nothing is wanted."""
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: object) -> StoredTensor:
+    """A tensor; the arguments that follow (gradients, hooks) are not needed."""
     if not isinstance(storage, _Storage) or len(size) != len(stride) or len(size) > 8:
         raise ValueError("a tensor without a storage")
     numbers = (offset, *size, *stride)
     if not all(type(number) is int for number in numbers):
-        raise ValueError("a tensor whose shape is no numbers")
+        raise ValueError("a tensor whose shape is not whole numbers")
     return StoredTensor(storage, offset, tuple(size), tuple(stride))
 
 
-def _parameter(data: Any, *_: Any) -> StoredTensor:
+def _parameter(data: object, *_: object) -> StoredTensor:
     if not isinstance(data, StoredTensor):
-        raise ValueError("a parameter that is no tensor")
+        raise ValueError("a parameter that is not a tensor")
     return data
 
 
-def _numpy_scalar(kind: Any, data: Any) -> Any:
+def _numpy_scalar(kind: object, data: object) -> object:
     if not isinstance(kind, _NumpyType):
-        raise ValueError("a number of numpy's without its type")
+        raise ValueError("a NumPy number without its type")
     return kind.read(data).item()
 
 
-def _set(items: Any = ()) -> set[Any]:
+def _set(items: object = ()) -> set[object]:
     return {_key(item) for item in _few(items)}
 
 
-_KNOWN: dict[Name, Callable[..., Any]] = {
+_KNOWN: dict[Name, Callable[..., object]] = {
     Name("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent,
     Name("torch._utils", "_rebuild_tensor_v2"): _tensor,
     Name("torch._utils", "_rebuild_parameter"): _parameter,
@@ -222,7 +222,7 @@ _NUMBERS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FL
 _TEXTS = {"UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"}
 _PUSHED = _NUMBERS | _TEXTS | {"SHORT_BINBYTES", "BINBYTES", "BINBYTES8"}
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_EMPTY: dict[str, Callable[[], Any]] = {
+_EMPTY: dict[str, Callable[[], object]] = {
     "EMPTY_LIST": list,
     "EMPTY_DICT": dict,
     "EMPTY_TUPLE": tuple,
@@ -234,12 +234,12 @@ MAX_PLACE = 2**24
 MAX_ITEMS = 1000
 
 
-def _pairs(items: list[Any]) -> dict[Any, Any]:
+def _pairs(items: list[object]) -> dict[object, object]:
     """Names and values in turn, as a dict."""
     return {_key(name): value for name, value in zip(items[::2], items[1::2], strict=True)}
 
 
-def _key(value: Any) -> Any:
+def _key(value: object) -> str | float | bytes | None:
     """A value that may be looked up: hashing nested tuples could take forever."""
     if value is not None and not isinstance(value, str | int | float | bytes):
         raise ValueError("a name that is neither text nor a number")

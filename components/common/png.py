@@ -133,7 +133,8 @@ def take_apart(png: bytes) -> PngParts:
     the texts and the profile unpack to over 64 MB, and for colours by palette without a palette.
     """
     header = read_header(png[:33])
-    kept, seen, room = [SIGNATURE], {}, _MAX_UNPACKED_BYTES
+    kept, room = [SIGNATURE], _MAX_UNPACKED_BYTES
+    seen: dict[bytes, bytes] = {}
     texts: dict[str, str] = {}
     has_palette = header.colour_type != PALETTE
     for name, data, whole in chunks(png):

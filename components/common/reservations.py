@@ -5,6 +5,7 @@ over (IPTC Photo Metadata Standard 2023.1), and the keywords `noai` and `noimage
 sites set. They are statements: nothing here judges whether they bind anybody.
 """
 
+from collections.abc import Mapping
 from xml.etree import ElementTree
 
 from components.common.credentials.ingredients import may_hold_credentials
@@ -50,7 +51,7 @@ def _by_credentials(data: bytes, source: Source) -> str | None:
     from components.common.credentials.reading import read_credentials
 
     found = read_credentials(data, media_type_of(source.header.format))
-    uses = {} if found is None else found.training
+    uses: Mapping[str, str] = {} if found is None else found.training
     for use in _FORBIDDING_USES:
         if uses.get(use) in ("notAllowed", "constrained"):
             return f"content credentials: {use} {uses[use]}"
@@ -91,6 +92,6 @@ def _by_keywords(source: Source, rdf: ElementTree.Element | None) -> str | None:
 
 
 def _exif_keywords(source: Source) -> list[str]:
-    value = source.exif.get(_XP_KEYWORDS, b"")
+    value: bytes | tuple[int, ...] | str = source.exif.get(_XP_KEYWORDS, b"")
     text = bytes(value).decode("utf-16-le", "replace") if isinstance(value, bytes | tuple) else ""
     return [word.strip(" \0").lower() for word in text.split(";")]

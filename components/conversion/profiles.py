@@ -84,8 +84,8 @@ def _adapted(points: np.ndarray) -> np.ndarray:
     By Bradford's transform, as ICC.1 annex E has it.
     """
     x, y = points.T
-    white, *_ = xyz = np.stack([x / y, np.ones(4), (1 - x - y) / y], axis=1)
-    primaries = xyz[1:].T
+    xyz = np.stack([x / y, np.ones(4), (1 - x - y) / y], axis=1)
+    white, primaries = xyz[0], xyz[1:].T
     primaries = primaries * np.linalg.solve(primaries, white)
     gains = (_BRADFORD @ _D50) / (_BRADFORD @ white)
     return np.linalg.inv(_BRADFORD) @ np.diag(gains) @ _BRADFORD @ primaries

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # the command line reads configs, and must not wait for torch
     from components.families.trainer import FamilyTrainer, Machine
 
 
-def _number_from_text(value: Any) -> Any:
+def _number_from_text(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 

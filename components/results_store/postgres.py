@@ -9,6 +9,7 @@ import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -405,10 +406,10 @@ def _version_of(database: "_Connection") -> int:
 
 def _psycopg() -> Any:
     try:
-        import psycopg.rows
+        import_module("psycopg.rows")
     except ImportError as error:
         raise RefusedError(
             "an index in PostgreSQL needs psycopg, which is not installed: pip install "
             "'atelier[postgres]'"
         ) from error
-    return psycopg
+    return import_module("psycopg")

@@ -3,12 +3,17 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from components.common.charts import new_figure
 from components.common.durable import replacing
 from components.families.port import Loss
 from components.training.records import TrainingFolder
+
+if TYPE_CHECKING:  # the records of a training are read without torch
+    from torch import Tensor
+
+_Value = TypeVar("_Value")
 
 SCORES = {"real_score": "real images", "fake_score": "generated images"}
 
@@ -24,11 +29,13 @@ class Curves:
     def __init__(self, losses: Sequence[Loss]) -> None:
         self.losses = losses
         self.rows: list[dict[str, float]] = []
-        self._sums: dict[str, Any] = {}
+        self._sums: dict[str, Tensor | float] = {}
         self._counts: dict[str, int] = {}
         self._num_steps = 0
 
-    def add(self, metrics: Mapping[str, Any], images_seen: int, seconds: float) -> bool:
+    def add(
+        self, metrics: "Mapping[str, Tensor | float]", images_seen: int, seconds: float
+    ) -> bool:
         """Take one step's scalars in (tensors are read only once a row); True when a row ends."""
         for name, value in metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
@@ -64,7 +71,7 @@ class Curves:
         self.rows = [self._renamed(row) for row in state["rows"]]
         self._sums, self._counts = self._renamed(state["sums"]), self._renamed(counts)
 
-    def _renamed(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _renamed(self, values: Mapping[str, _Value]) -> dict[str, _Value]:
         names = {loss.formerly: loss.name for loss in self.losses if loss.formerly}
         return {names.get(name, name): value for name, value in values.items()}
 

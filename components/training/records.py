@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -81,7 +81,7 @@ class TrainingFolder:
         columns = rows[0] if rows else {}
         return {name: [_number(row.get(name)) for row in rows] for name in columns}
 
-    def write_measurements(self, rows: Iterable[Mapping[str, Any]]) -> None:
+    def write_measurements(self, rows: Iterable[Mapping[str, object]]) -> None:
         """Write `measurements.jsonl`, each row as `Measured`."""
         write_text(self.path / "measurements.jsonl", _json_lines(rows))
 
@@ -94,7 +94,7 @@ class TrainingFolder:
         found = ((line, frechet(line.measurements)) for line in self.measurements())
         return [Distance(line.images_seen, line.seconds, m) for line, m in found if m is not None]
 
-    def write_interventions(self, rows: Iterable[Mapping[str, Any]]) -> None:
+    def write_interventions(self, rows: Iterable[Mapping[str, object]]) -> None:
         """Write `guardian.jsonl`, each row as `Intervention`."""
         write_text(self.path / "guardian.jsonl", _json_lines(rows))
 
@@ -128,7 +128,7 @@ class TrainingFolder:
         return [int(name) for name in names if name.isdecimal()]
 
 
-def _json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+def _json_lines(rows: Iterable[Mapping[str, object]]) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
@@ -160,7 +160,7 @@ def _read_lines(path: Path, model: type[_Line]) -> list[_Line]:
     return lines
 
 
-def _json_or_none(text: str) -> Any:
+def _json_or_none(text: str) -> object:
     try:
         return json.loads(text)
     except ValueError:

@@ -74,7 +74,7 @@ class Tracking:
         values = {name: value for name, value in row.items() if name != "images_seen"}
         self._tell(lambda tracker: tracker.numbers(values, int(row["images_seen"])))
 
-    def measured(self, row: Mapping[str, Any]) -> None:
+    def measured(self, row: Mapping[str, object]) -> None:
         """Tell a measurement; the figure of one style has the style in its name."""
         found = Measured.model_validate(row)
         values = {
@@ -259,6 +259,6 @@ def _described(model: IGME) -> dict[str, str]:
     }
 
 
-def _as_block(table: Mapping[str, Any]) -> str:
+def _as_block(table: Mapping[str, object]) -> str:
     """JSON as a block of Markdown."""
     return "```json\n" + json.dumps(table, indent=2) + "\n```"

@@ -101,11 +101,11 @@ def listed_rows(
                 "SELECT * FROM rows WHERE place > ? ORDER BY place LIMIT ?", (after, _BATCH_ROWS)
             ).fetchall():
                 for place, file, offset, length, style, reason, detail in rows:
-                    name = place.replace(_DIVIDER, "/")
+                    name, at = place.replace(_DIVIDER, "/"), int(file)
                     if reason is not None:
                         yield put_aside(name, reason, detail)
                         continue
-                    entry = Entry(name, files[file], offset, length, length, stamp=stamps[file])
+                    entry = Entry(name, files[at], offset, length, length, stamp=stamps[at])
                     yield Candidate(entry, style or otherwise(name))
                 after = rows[-1][0]
 

@@ -210,7 +210,7 @@ def _read(archive: tarfile.TarFile, member: _Member) -> str:
 
 def _style_in_json(text: str) -> str | None:
     try:
-        fields = json.loads(text)
+        fields: dict[str, object] | list[object] | str | float | None = json.loads(text)
     except (ValueError, RecursionError):
         return None
     if not isinstance(fields, dict):

@@ -79,7 +79,7 @@ def _rows_of(path: Path, text: str) -> Iterator[tuple[str, str]]:
         text = text.partition("\n")[2]  # Excel's own line; the next one shows the same
     for divider in _DIVIDERS:
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=divider)
-        columns = [column.strip().lower() for column in next(rows, [])]
+        columns = [column.strip().lower() for column in next(rows, list[str]())]
         if set(_COLUMNS) <= set(columns):
             break
     else:

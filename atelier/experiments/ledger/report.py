@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from atelier.experiments.figures import COLOURS
 from atelier.experiments.ledger.advice import advice, control_table
@@ -137,14 +137,14 @@ def _csv(rows: Sequence[LedgerRow]) -> str:
     return csv_table([_flat(row) for row in rows])
 
 
-def _flat(row: LedgerRow) -> dict[str, Any]:
+def _flat(row: LedgerRow) -> dict[str, object]:
     fields = row.model_dump(exclude={"measurements", "seconds", "batches", "failure"})
     fields["seconds"] = " ".join(map(repr, row.seconds))
     fields["batches"] = " ".join(f"{size}:{rate!r}" for size, rate in row.batches)
     return fields | _summary(row) | {"failure": row.failure}
 
 
-def _summary(row: LedgerRow) -> dict[str, Any]:
+def _summary(row: LedgerRow) -> dict[str, object]:
     """The averages of a row that has figures."""
     has_figures = row.failure is None
     size, rate = row.best_batch or (None, None)

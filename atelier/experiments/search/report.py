@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from atelier.experiments.figures import Tried, draw_history, draw_importances
 from atelier.experiments.search import space
@@ -181,7 +181,7 @@ def _interval(measurement: Measurement) -> str:
     return f"{measurement.low:.2f} to {measurement.high:.2f}"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """A value as text; '–' for a field that does not apply, such as β1 without Adam."""
     if value is None:
         return "–"

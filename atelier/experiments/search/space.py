@@ -13,14 +13,17 @@ Ruled out, because the mathematics forbids it:
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from components.families import FAMILIES
 
 if TYPE_CHECKING:  # Optuna takes a third of a second
     from optuna import Trial
 
-TABLE_2: dict[str, tuple[Any, ...]] = {
+Value = bool | int | float | str
+"""Value of one hyper-parameter."""
+
+TABLE_2: dict[str, tuple[Value, ...]] = {
     "latent_dim": (100, 128, 256),
     "learning_rate": (1e-3, 2e-4, 1e-4, 1e-5),
     "batch_size": (64, 128, 256),
@@ -56,13 +59,13 @@ def field(name: str) -> str:
     return name.partition("@")[0]
 
 
-def fields(params: Mapping[str, Any]) -> dict[str, Any]:
+def fields(params: Mapping[str, Value]) -> dict[str, Value]:
     """A trial's parameters as fields of the config, in Table 2's order."""
     chosen = {field(name): value for name, value in params.items()}
     return {name: chosen[name] for name in (*TABLE_2, "penalty_weight") if name in chosen}
 
 
-def names(options: Mapping[str, Any]) -> dict[str, Any]:
+def names(options: Mapping[str, Value]) -> dict[str, Value]:
     """The inverse: a whole config's fields under the names of the search space."""
     params = {name: options[name] for name in TABLE_2}
     if params["optimiser"] != "adam":
@@ -75,7 +78,7 @@ def names(options: Mapping[str, Any]) -> dict[str, Any]:
     return params
 
 
-def draw(trial: "Trial") -> dict[str, Any]:
+def draw(trial: "Trial") -> dict[str, Value]:
     """Ask a trial for every field of the config that the search decides."""
     choose = trial.suggest_categorical
     dependent = {"beta1", "beta2", "gradient_correction", "discriminator_normalisation"}
@@ -98,12 +101,12 @@ def draw(trial: "Trial") -> dict[str, Any]:
     return fields(trial.params)
 
 
-def family(options: Mapping[str, Any]) -> str:
+def family(options: Mapping[str, Value]) -> str:
     """The name under which a combination trains; the three are one method, so any would do."""
     return "wgan_gp" if options["loss"] == "wasserstein" else "dcgan"
 
 
-def starting_points() -> dict[str, dict[str, Any]]:
+def starting_points() -> dict[str, dict[str, Value]]:
     """The paper's three models, as we reconstruct them, under the names of the search space.
 
     The search begins with them, so that what it ends with is no worse.

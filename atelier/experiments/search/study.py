@@ -8,11 +8,11 @@ before it. The study lies in SQLite and is whole after every step: a search that
 import json
 import shutil
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from atelier.experiments.search import space
 from atelier.experiments.search.report import write_reports
@@ -29,6 +29,7 @@ from interfaces.progress import Progress, ProgressEvent
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
+    from optuna.samplers import TPESampler
     from optuna.trial import FrozenTrial
 
 KEPT = frozenset({"curves.csv", "curves.png", "measurements.jsonl", "guardian.jsonl"})
@@ -160,7 +161,9 @@ def _images_between(settings: SearchSettings) -> int:
     return settings.trial_images // MEASUREMENTS_IN_A_TRIAL
 
 
-def _identity(prepared: IPDT, base: TrainingSettings, settings: SearchSettings) -> dict[str, Any]:
+def _identity(
+    prepared: IPDT, base: TrainingSettings, settings: SearchSettings
+) -> Mapping[str, object]:
     """What makes the distances of two trials comparable; only the time may differ."""
     left_out = {*FREE_WHEN_RESUMED, "options", "family", "measure_images", "guardian", "start_from"}
     chosen = base.model_dump(mode="json", exclude=left_out)
@@ -173,7 +176,7 @@ def _identity(prepared: IPDT, base: TrainingSettings, settings: SearchSettings) 
     )
 
 
-def _save_or_compare(study: "Study", identity: dict[str, Any], folder: Path) -> None:
+def _save_or_compare(study: "Study", identity: Mapping[str, object], folder: Path) -> None:
     before = study.user_attrs.get("identity")
     if before is None:
         study.set_user_attr("identity", identity)
@@ -317,7 +320,7 @@ class _Session:
             if trial.state.is_finished() and trial.number not in kept and run.exists():
                 _keep_records_only(run)
 
-    def _sampler(self) -> Any:
+    def _sampler(self) -> "TPESampler":
         """Of its own for each trial: a resumed study does not draw the first numbers again."""
         import numpy as np
         import optuna
@@ -360,7 +363,7 @@ def _keep_records_only(run: Path) -> None:
 
 
 def _trial_settings(
-    base: TrainingSettings, settings: SearchSettings, drawn: dict[str, Any]
+    base: TrainingSettings, settings: SearchSettings, drawn: dict[str, space.Value]
 ) -> TrainingSettings:
     """A training of these hyper-parameters, all written out."""
     kept = {name: value for name, value in base.options.items() if name not in space.FIELDS}

@@ -3,7 +3,6 @@
 import json
 import re
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
-from typing import Any
 
 from interfaces.igme import IGME
 
@@ -18,7 +17,7 @@ def bill_of(model: IGME) -> str:
     """
     found = _installed(_PROGRAM)
     model_reference = f"model:{model.digest}"
-    bill: dict[str, Any] = {
+    bill: dict[str, object] = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
@@ -31,7 +30,7 @@ def bill_of(model: IGME) -> str:
     return json.dumps(bill, indent=2) + "\n"
 
 
-def _of_model(model: IGME, reference: str) -> dict[str, Any]:
+def _of_model(model: IGME, reference: str) -> dict[str, object]:
     return {
         "type": "machine-learning-model",
         "bom-ref": reference,
@@ -47,8 +46,8 @@ def _of_model(model: IGME, reference: str) -> dict[str, Any]:
     }
 
 
-def _of_package(package: Distribution) -> dict[str, Any]:
-    described: dict[str, Any] = {
+def _of_package(package: Distribution) -> dict[str, object]:
+    described: dict[str, object] = {
         "type": "library",
         "bom-ref": _address(package),
         "name": package.metadata["Name"],

@@ -4,7 +4,6 @@ Markdown under a front matter of YAML, as the Hugging Face hub reads it (model c
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 from interfaces.igme import IGME
 from interfaces.itdt import Rights
@@ -18,8 +17,8 @@ def card_of(model: IGME) -> str:
     return "---\n" + front + "---\n\n" + "\n".join(_lines(model)) + "\n"
 
 
-def _front_matter(model: IGME) -> dict[str, Any]:
-    matter: dict[str, Any] = {
+def _front_matter(model: IGME) -> dict[str, object]:
+    matter: dict[str, object] = {
         "library_name": "atelier",
         "pipeline_tag": "unconditional-image-generation",
         "tags": ["image-generation", "art", model.family],
@@ -29,7 +28,7 @@ def _front_matter(model: IGME) -> dict[str, Any]:
     return matter
 
 
-def _results(model: IGME) -> dict[str, Any]:
+def _results(model: IGME) -> dict[str, object]:
     metrics = [
         {"type": one.metric, "name": f"{one.metric} ({one.features} features)", "value": one.value}
         for one in model.measurements
