@@ -95,6 +95,9 @@ def _default_below(given: Layer) -> Layer:
         train.pop("measure_count")
     elif "total_seconds" in asked:
         train["measure_count"] = _measured_within(asked["total_seconds"], train["measure_count"])
+    if str(asked.get("measure_images")) == "0":
+        train.pop("measure_features")
+        train.pop("measure_count", None)
     return default
 
 

@@ -44,7 +44,7 @@ def write_report(
         f"{model.images_seen} images seen, {len(watch.training)} learnt from, "
         f"{len(watch.held_out)} held out.",
         "",
-        *_how_good(model, watch.floor, verdict),
+        *_how_good(model, watch.floor if model.measurements else None, verdict),
         "",
         "## Styles",
         "",

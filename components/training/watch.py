@@ -149,7 +149,8 @@ class Watch:
         """
         if len(self.shown) < FEWEST_IMAGES:
             return
-        found = self.reference.overall(self.judged(self.made(network, images_seen)))
+        judged = self.judged(self.made(network, images_seen))
+        found = self.reference.overall(judged)
         row = {"images_seen": images_seen, "seconds": round(seconds, 1)}
         dumped = [measurement.model_dump(mode="json") for measurement in found]
         self.measurements.append(row | {"measurements": dumped})

@@ -43,6 +43,7 @@ def test_the_default_gives_way_to_a_family_and_a_budget() -> None:
         ({"total_seconds": 600, "measure_count": 500}, 500),
         ({"total_seconds": 600, "family": "r3gan"}, 1000),
         ({"total_images": 600}, 1000),
+        ({"total_seconds": 600, "measure_images": 0}, 1000),
     ],
 )
 def test_measuring_a_diffusion_model_stays_within_a_part_of_the_budget(
@@ -50,6 +51,7 @@ def test_measuring_a_diffusion_model_stays_within_a_part_of_the_budget(
 ) -> None:
     chosen = settings.resolve(with_defaults({"train": {"start_from": "none", **given}})).train
     assert chosen.measure_count == count
+    assert not chosen.idle()
 
 
 def test_flags_override_environment_overrides_presets() -> None:
