@@ -45,7 +45,7 @@ class Verdict(BaseModel):
         if self.is_blind:
             return "How good it is, these features cannot tell: look at the samples."
         if self.grade == "unknown":
-            return "Too few pictures to say how good it is: look at the samples."
+            return "How good it is was not measured: look at the samples."
         if self.is_over_fitting:
             return "It begins to learn its pictures by heart: more pictures would help most."
         if self.grade == "good":
