@@ -36,7 +36,12 @@ R3GAN = (
     "--max-channels=16",
     "--learning-rate=2e-3",
 )
-BRIEF = ("--measure-images=120", "--measure-count=32", "--guardian-images=120")
+BRIEF = (
+    "--measure-images=120",
+    "--measure-count=32",
+    "--measure-features=embedded",  # the quick ones
+    "--guardian-images=120",
+)
 SMALL = (
     "--train.options.batch-size=8",
     "--generator-channels=4",
@@ -461,7 +466,7 @@ def test_a_search_ends_with_a_preset_that_trains(studio: Path, tmp_path: Path) -
     pytest.importorskip("optuna")
     chosen = (
         *("--data", studio / "art", "--resolution=16", "--measure-count=16"),
-        *SMALL[1:],
+        *("--measure-features=embedded", *SMALL[1:]),
         *("--search.total-seconds=25", "--search.trial-images=256"),
     )
     done = in_a_process_of_its_own("search", *chosen, cwd=tmp_path, timeout=180)
@@ -472,7 +477,7 @@ def test_a_search_ends_with_a_preset_that_trains(studio: Path, tmp_path: Path) -
     assert report.splitlines()[0] in done.stderr
     for name in ("study.db", "best.toml"):
         assert (folder / name).stat().st_size > 0
-    brief = ("--data", studio / "art", "--total-images=64", "--measure-count=16")
+    brief = ("--data", studio / "art", "--total-images=64", "--measure-images=0")
     place = ("--workspace", tmp_path / "second")
     succeeds("train", "--preset", folder / "best.toml", *brief, *place)
     (found,) = (tmp_path / "second" / "runs").glob("*/training/model")
@@ -486,7 +491,7 @@ def test_a_search_without_time_ends_at_once_and_says_so(studio: Path, tmp_path: 
     """It takes the lock of its folder once: it does not wait for itself."""
     pytest.importorskip("optuna")
     chosen = ("--data", studio / "art", "--resolution=16", *SMALL[1:])
-    brief = ("--search.total-seconds=0.001", "--measure-count=16")
+    brief = ("--search.total-seconds=0.001", "--measure-count=16", "--measure-features=embedded")
     done = in_a_process_of_its_own("search", *chosen, *brief, cwd=tmp_path, timeout=60)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "workspace" / "searches" / "art"

@@ -39,7 +39,8 @@ def rows(workspace: Path) -> int:
 
 def test_from_a_folder_to_stored_images(paintings: Path, tmp_path: Path) -> None:
     measured = [flag for flag in QUICK if flag != "--measure-images=0"]
-    done = atelier("run", "--data", paintings, *measured, "--measure-count=64", SHORT, cwd=tmp_path)
+    measured += ["--measure-count=64", "--measure-features=embedded"]
+    done = atelier("run", "--data", paintings, *measured, SHORT, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "24 images, 2 styles" in done.stderr
     assert "contact sheet" in done.stderr

@@ -89,7 +89,8 @@ def test_pictures_are_those_of_one_process_though_a_worker_is_killed(
     model = IGME.open(SHIPPED_MODELS["shipped"])
     here, there = assemble(tmp_path), assemble(tmp_path, REPLACEMENTS)
     there = replace(there, generation=_Killing(there.generation))
-    wanted, enlarged = IGS(seeds="5-20,3,40-55", batch_size=12), IES(enhancer="embedded")
+    wanted = IGS(seeds="5-20,3,40-55", batch_size=12)
+    enlarged = IES(enhancer="embedded", route="float32")
     made = [
         list(
             parts.conversion.convert(
