@@ -120,7 +120,7 @@ def _check_certificate(wanted: str) -> None:
         raise RefusedError(
             f"{os.uname().nodename}: signs with another certificate than the machine that asks; "
             "copy that one's there (`credentials export`, `credentials import`), or leave "
-            "signatures out (--no-convert.sign)"
+            "signatures out (--no-sign)"
         )
 
 
