@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from components.common.durable import replacing, write_text
 from components.common.images import pair_sheet
@@ -38,6 +38,7 @@ def write_report(
 ) -> None:
     """Write `report.md`, `nearest.png` and `balance.png` into a training's folder."""
     made = watch.made(network, model.images_seen)
+    encoded = watch.encoder_features(made)
     lines = [
         f"# {model.family}, learnt from {model.dataset_name}",
         "",
@@ -56,11 +57,11 @@ def write_report(
         "",
         "## Originality",
         "",
-        _originality(run, watch, model, made),
+        _originality(run, watch, model, made, encoded),
         "",
         "## Balance",
         "",
-        *_balance(run, watch, made),
+        *_balance(run, watch, made, encoded),
         "",
         "## The guardian",
         "",
@@ -86,12 +87,12 @@ def _interventions(watch: Watch, log: Sequence[Intervention]) -> list[str]:
     return [f"- after {row.images_seen} images: {row.saw} {row.figures}; {row.did}" for row in log]
 
 
-def _originality(run: Path, watch: Watch, model: IGME, made: Made) -> str:
+def _originality(run: Path, watch: Watch, model: IGME, made: Made, encoded: Tensor) -> str:
     """A sentence for the report; the least original beside their nearest as a picture."""
     if not model.neighbours_path.exists():
         return "Too few different pictures were learnt from to say."
     neighbours = Neighbours.load(model.neighbours_path)
-    distances, places = neighbours.nearest(watch.encoder_features(made))
+    distances, places = neighbours.nearest(encoded)
     figures = neighbours.originality(distances).numpy()
     least = np.argsort(figures)[:NUM_PAIRS]
     real = watch.prepared.images()[watch.training[places.numpy()[least]]]
@@ -105,9 +106,9 @@ def _originality(run: Path, watch: Watch, model: IGME, made: Made) -> str:
     )
 
 
-def _balance(run: Path, watch: Watch, made: Made) -> list[str]:
+def _balance(run: Path, watch: Watch, made: Made, encoded: Tensor) -> list[str]:
     """The bias of the data and of the pictures made; drawn as `balance.png`."""
-    balance = balance_of(watch, made.pixels, watch.encoder_features(made))
+    balance = balance_of(watch, made.pixels, encoded)
     draw_balance(run / "balance.png", watch, balance, made.pixels)
     return list(balance_lines(watch, balance))
 
