@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from components.training.records import Intervention, Measured
+from components.training.records import Intervention, Measured, overall
 from components.training.verdict import Verdict
-from interfaces.measurement import Figures, Measurement, Metric
+from interfaces.measurement import Figures, Measurement
 
 GOOD = 1.1
 """Times real pictures' precision from which pictures are called good."""
@@ -26,14 +26,18 @@ def judge(
 ) -> Verdict:
     """Judge a training by its measurements, in order, and by what real pictures reach."""
     is_over_fitting = bool(log) and log[-1].saw == "over-fitting"
-    history = [(row.seconds, found) for row in measured if (found := _find(row, "precision"))]
+    history = [
+        (row.seconds, found)
+        for row in measured
+        if (found := overall(row.measurements, "precision"))
+    ]
     real = floor.find("precision") if floor is not None else None
     if not history or real is None:
         return Verdict(grade="unknown", is_over_fitting=is_over_fitting)
     newest, goal = history[-1][1], min(1.0, GOOD * real.value)
     if newest.features == "embedded":
         return Verdict(grade="unknown", is_blind=True, is_over_fitting=is_over_fitting)
-    recall = _find(measured[-1], "recall")
+    recall = overall(measured[-1].measurements, "recall")
     real_recall = floor.find("recall") if floor is not None else None
     is_good = newest.value >= goal
     return Verdict(
@@ -48,15 +52,11 @@ def judge(
     )
 
 
-def _find(row: Measured, metric: Metric) -> Measurement | None:
-    return next((m for m in row.measurements if (m.metric, m.style) == (metric, None)), None)
-
-
 def _has_improved(history: Sequence[tuple[float, Measurement]]) -> bool:
     """By more than half of the newest measurement's interval, against the best before."""
     newest = history[-1][1]
     slack = (newest.high - newest.low) / 2
-    return newest.value > min(one.value for _, one in history[:-1]) + slack
+    return newest.value > max(one.value for _, one in history[:-1]) + slack
 
 
 def _minutes_more(history: Sequence[tuple[float, Measurement]], goal: float) -> float | None:

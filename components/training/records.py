@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from components.common.durable import write_text
 from components.training.verdict import Verdict
 from interfaces.errors import AtelierError
-from interfaces.measurement import Measurement
+from interfaces.measurement import Figures, Measurement, Metric
 
 _Line = TypeVar("_Line", bound=BaseModel)
 
@@ -47,9 +47,14 @@ class Distance:
     measurement: Measurement
 
 
+def overall(measurements: Sequence[Measurement], metric: Metric) -> Measurement | None:
+    """The figure of a metric for all styles together, where it is among them."""
+    return Figures(overall=tuple(measurements), by_style=()).find(metric)
+
+
 def frechet(measurements: Sequence[Measurement]) -> Measurement | None:
     """The Fréchet distance of all styles together, where it is among them."""
-    return next((m for m in measurements if m.metric == "frechet" and m.style is None), None)
+    return overall(measurements, "frechet")
 
 
 @dataclass(frozen=True)

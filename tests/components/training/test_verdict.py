@@ -80,6 +80,11 @@ def test_no_time_is_foretold_by_one_measurement_nor_where_none_was_won() -> None
     assert "hardly gets better" in " ".join(still.sentences())
 
 
+def test_a_fall_after_the_best_is_no_improvement() -> None:
+    found = judge([row(60, 0.1), row(120, 0.4), row(180, 0.2)], FLOOR, ())
+    assert (found.minutes_more, found.is_standing_still) == (None, True)
+
+
 def test_a_time_too_far_to_foretell_is_not_told() -> None:
     rows = [row(1000, 0.100), row(2000, 0.104)]
     found = judge(rows, FLOOR, ())
