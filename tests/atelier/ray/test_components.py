@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from atelier.assembly import assemble
@@ -75,6 +76,15 @@ def test_no_other_certificate_signs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not (tmp_path / "none").exists()
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As many as a worker has: the order of some sums in a generator depends on it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     ray.init(**start_of_ray())
@@ -84,7 +94,7 @@ def cluster() -> Iterator[None]:
 
 @pytest.mark.slow
 def test_pictures_are_those_of_one_process_though_a_worker_is_killed(
-    cluster: None, tmp_path: Path
+    cluster: None, one_thread: None, tmp_path: Path
 ) -> None:
     model = IGME.open(SHIPPED_MODELS["shipped"])
     here, there = assemble(tmp_path), assemble(tmp_path, REPLACEMENTS)
