@@ -2,7 +2,10 @@
 
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch; see docs/architecture.md
+# Before torch; see docs/architecture.md. Networks of a test are so small that a second thread costs
+# twice the processor's time, and as many tests at a time as there are processors fill them anyway.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
 

@@ -264,8 +264,8 @@ def compare_killed_with_undisturbed(
 
 @pytest.mark.slow
 def test_killed_in_training_and_resumed_equals_undisturbed(paintings: Path, tmp_path: Path) -> None:
-    arguments = ("run", "--resume", "--data", str(paintings), *QUICK, "--total-images=16000")
-    compare_killed_with_undisturbed(arguments, tmp_path, times=20, longest=7.0, count=3)
+    arguments = ("run", "--resume", "--data", str(paintings), *QUICK, "--total-images=8000")
+    compare_killed_with_undisturbed(arguments, tmp_path, times=8, longest=8.0, count=3)
 
 
 @pytest.mark.slow
@@ -273,8 +273,8 @@ def test_killed_while_images_are_made_equals_undisturbed(paintings: Path, tmp_pa
     """The enlarger takes a quarter of a second an image, so most kills fall between two."""
     slow = ("--component=enhancement=their_package:slow", "--generate.batch-size=1")
     arguments = ("run", "--resume", "--data", str(paintings), *TRAINING, SHORT, *slow)
-    arguments = (*arguments, "--count=60")
-    compare_killed_with_undisturbed(arguments, tmp_path, times=20, longest=5.0, count=60)
+    arguments = (*arguments, "--count=30")
+    compare_killed_with_undisturbed(arguments, tmp_path, times=8, longest=7.0, count=30)
 
 
 # ---------------------------------------------------------------- resuming
