@@ -82,12 +82,19 @@ def _generating(model: IGME, settings: IGS, workers: Crew) -> Iterator[list["Gen
 
     alone = FAMILIES[model.family].one_by_one
     size = MADE_AT_ONCE if alone.isdisjoint({*settings.given, *settings.options}) else 1
-    known, files = model.to_bytes(), workers.files_of(model)
+    known, files, threads = model.to_bytes(), workers.files_of(model), _threads()
     for seeds in _slices(settings.chosen_seeds[settings.skip :], settings.batch_size or BATCH):
         yield [
-            Generating(known, files, _asking_for(settings, some).to_bytes())
+            Generating(known, files, _asking_for(settings, some).to_bytes(), threads)
             for some in _slices(seeds, size)
         ]
+
+
+def _threads() -> int:
+    """How many threads torch computes with in this process."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 def _asking_for(settings: IGS, seeds: Sequence[int]) -> IGS:
@@ -151,9 +158,9 @@ def _enlarging(batch: IGDT, settings: IES, pixels: int | None) -> list["Enlargin
     from atelier.ray.worker import Enlarging
     from components.common.remembering import answers
 
-    known, measured = settings.to_bytes(), answers()
+    known, measured, threads = settings.to_bytes(), answers(), _threads()
     parts = _parts(batch, ENLARGED_AT_ONCE)
-    return [Enlarging(part.to_bytes(), known, pixels, measured) for part in parts]
+    return [Enlarging(part.to_bytes(), known, pixels, measured, threads) for part in parts]
 
 
 def _check_same(found: EnhancementRecord, wanted: EnhancementRecord) -> None:

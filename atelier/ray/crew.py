@@ -43,6 +43,9 @@ _SECONDS_BETWEEN_REPORTS = 0.1
 
 _PATIENCE_SECONDS = 10
 
+_SECONDS_TO_START = 60
+"""A worker that takes longer to start is mentioned: the cluster may have no room for it."""
+
 _SECRETS = {PASSPHRASE, SERVICE_TOKEN, "ATELIER_TOKEN"}
 """Variables that a machine of the cluster must have itself: what Ray carries is not encrypted."""
 
@@ -78,14 +81,22 @@ class Task:
 
 
 class Crew:
-    """As many workers as the cluster has processors, or GPUs where it has any."""
+    """A worker for each GPU of the cluster, or where it has none, as many as its processors carry.
 
-    def __init__(self) -> None:
+    A thread stands behind each until the program ends. Whatever goes wrong, it answers the work it
+    has taken and goes on: who waits for an answer has nobody else to give it.
+    """
+
+    def __init__(self, threads: int) -> None:
+        """Share the cluster out to workers that compute with this many threads each."""
         import ray
 
         gpus = int(ray.cluster_resources().get("GPU", 0))
-        self.size = gpus or max(1, int(ray.cluster_resources().get("CPU", 1)))
         self._num_gpus = 1 if gpus else 0
+        processors = _processors()
+        self._num_cpus = 1 if gpus else processors_of_a_worker(threads, processors)
+        self.size = gpus or sum(number // self._num_cpus for number in processors)
+        self._connection = _connection()
         self._changed = threading.Condition()
         self._waiting: list[tuple[int, Task]] = []
         self._numbers = count()
@@ -136,50 +147,68 @@ class Crew:
     def _put(self, number: int, task: Task) -> None:
         with self._changed:
             heappush(self._waiting, (number, task))
-            self._changed.notify()
+            # All of them, since the one that is woken may have to wait for a worker.
+            self._changed.notify_all()
 
     def _stop(self, tasks: Iterable[Task]) -> None:
         """Take back what has not begun; end the workers that are at the rest."""
         import ray
 
+        is_connected = self._connection == _connection()
         with self._changed:
             for task in tasks:
                 task.is_stopped = True
-                if task.worker is not None:
+                if task.worker is not None and is_connected:
                     ray.kill(task.worker)
 
     def _stand_behind_a_worker(self) -> None:
         """Hand out work to one worker after another: the life of a thread."""
-        from ray.exceptions import RayError
-
         worker: ActorHandle[Worker] | None = None
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
             try:
+                self._check_connected()
                 # Work is taken by whoever has a worker, since one may be long in coming.
                 worker = worker or self._hired()
-            except RayError as error:
+            except Exception as error:
                 self._give_up(error)
                 continue
             if (taken := self._taken(worker)) and not self._is_done(*taken, worker):
                 worker = None
 
+    def _check_connected(self) -> None:
+        """Raise where the cluster was left: Ray would start another by itself."""
+        if self._connection != _connection():
+            raise UnavailableError("this process has left the cluster")
+
     def _hired(self) -> "ActorHandle[Worker]":
+        """A new worker; one that is lost while it starts is replaced a few times."""
+        from ray.exceptions import RayActorError
+
+        for _ in range(TRIES - 1):
+            with suppress(RayActorError):
+                return self._started()
+        return self._started()
+
+    def _started(self) -> "ActorHandle[Worker]":
         """A new worker, once the cluster has room for one."""
         import ray
         from ray.actor import ActorHandle
 
         from atelier.ray.worker import Worker
 
-        options = ray.remote(num_cpus=1, num_gpus=self._num_gpus, max_restarts=0)
+        options = ray.remote(num_cpus=self._num_cpus, num_gpus=self._num_gpus, max_restarts=0)
         worker = options(Worker).remote()
         assert isinstance(worker, ActorHandle)
-        ray.get(worker.ready.remote())
+        ready = worker.ready.remote()
+        if not ray.wait([ready], timeout=_SECONDS_TO_START)[0]:
+            _log.warning("Ray: the cluster has no room for one more worker yet")
+        ray.get(ready)
         return worker
 
     def _give_up(self, error: Exception) -> None:
-        """No worker can be had: whoever waits is told."""
+        """Tell whoever waits that no worker can be had."""
         with self._changed:
             tasks, self._waiting = [task for _, task in self._waiting], []
         for task in tasks:
@@ -205,12 +234,14 @@ class Crew:
             for said in _stream(worker, task.work):
                 self._hear(task, ray.get(said))
         except RayTaskError as error:
-            self._answer(task, error.cause)
+            self._answer(task, error.cause if isinstance(error.cause, Exception) else error)
         except RayError as error:
             with suppress(RayError):
                 ray.kill(worker)  # it may live, out of reach
             self._lost(number, task, error)
             return False
+        except Exception as error:  # the work cannot be sent, or its answer not be read
+            self._answer(task, error)
         return True
 
     def _hear(self, task: Task, said: "Said") -> None:
@@ -222,7 +253,9 @@ class Crew:
     def _answer(self, task: Task, answer: list[bytes] | Exception) -> None:
         with self._changed:
             task.worker = None
-        if isinstance(answer, Exception):
+        if task.answer.done():
+            _log.warning("Ray: a worker failed after its answer (%s)", answer)
+        elif isinstance(answer, Exception):
             task.answer.set_exception(answer)
         else:
             task.answer.set_result(answer)
@@ -246,6 +279,23 @@ def _num_machines() -> int:
     return sum(node["Alive"] for node in ray.nodes())
 
 
+def processors_of_a_worker(threads: int, processors: Sequence[int]) -> int:
+    """How many processors a worker takes on machines that have so many each; at least 1.
+
+    Half as many as it has threads, since it does not compute all the time; none takes more than
+    the smallest machine has.
+    """
+    return max(1, min(threads // 2, *processors))
+
+
+def _processors() -> list[int]:
+    """How many processors each machine gives to Ray; those that give none are left out."""
+    import ray
+
+    found = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    return [number for number in found if number] or [1]
+
+
 def _answers(tasks: Iterable[Task], progress: Progress) -> list[bytes]:
     return [message for task in tasks for message in task.result(progress)]
 
@@ -256,8 +306,11 @@ def _stream(worker: "ActorHandle[Worker]", work: "Work") -> "Iterator[ray.Object
 
 
 def _environment() -> dict[str, str]:
-    """The variables that say where a worker finds weights, cache and certificate."""
-    names = (name for name in os.environ if name.startswith("ATELIER_"))
+    """The variables that say where a worker finds weights, cache and certificate, and how it waits.
+
+    That is `OMP_WAIT_POLICY`, which torch reads when it is loaded.
+    """
+    names = (name for name in os.environ if name.startswith(("ATELIER_", "OMP_WAIT_POLICY")))
     return {name: os.environ[name] for name in names if name not in _SECRETS}
 
 
@@ -273,8 +326,7 @@ def crew() -> Crew:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
     if not ray.is_initialized():
         _connect(os.environ.get("RAY_ADDRESS"))
-    context = ray.get_runtime_context()
-    return _crew_of(context.get_node_id(), context.get_job_id())
+    return _crew_of(_connection())
 
 
 def _connect(address: str | None) -> None:
@@ -304,7 +356,22 @@ def _check_answers(address: str) -> None:
         ) from error
 
 
+def _connection() -> tuple[str, str] | None:
+    """This process's node and job in the cluster it is connected to; None where it is to none.
+
+    No two connections are alike: each cluster counts its jobs anew, and its nodes' ids are random.
+    """
+    import ray
+
+    if not ray.is_initialized():
+        return None
+    context = ray.get_runtime_context()
+    return context.get_node_id(), context.get_job_id()
+
+
 @cache
-def _crew_of(node: str, job: str) -> Crew:
-    """One for each connection: each cluster counts its jobs anew, and its nodes' ids are random."""
-    return Crew()
+def _crew_of(connection: tuple[str, str] | None) -> Crew:
+    """One for each connection."""
+    import torch
+
+    return Crew(torch.get_num_threads())

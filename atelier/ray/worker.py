@@ -60,9 +60,12 @@ class Generating:
     """The model's files by name, for a machine that does not have its folder."""
     settings: bytes
     """IGS, whose seeds are those of these pictures alone."""
+    threads: int
+    """How many the machine in front computes with: a picture's last bits depend on it."""
 
     def carry_out(self, shop: Shop, progress: Progress) -> list[bytes]:
         """Make the pictures => IGDT."""
+        _compute_with(self.threads)
         model = at_hand(IGME.from_bytes(self.model), self.files)
         batches = shop.generator.generate(model, IGS.from_bytes(self.settings), progress)
         return [batch.to_bytes() for batch in batches]
@@ -80,15 +83,25 @@ class Enlarging:
     """Input pixels of the whole request."""
     measured: Mapping[str, str]
     """What was measured on the machine in front: `components.common.remembering.answers`."""
+    threads: int
+    """As for generating."""
 
     def carry_out(self, shop: Shop, progress: Progress) -> list[bytes]:
         """Enlarge the pictures => IEDT."""
         from components.common.remembering import adopt  # it brings torch
 
+        _compute_with(self.threads)
         adopt(self.measured)
         batches, settings = [IGDT.from_bytes(self.batch)], IES.from_bytes(self.settings)
         enlarged = shop.enhancer.enhance(batches, settings, progress, self.pixels)
         return [batch.to_bytes() for batch in enlarged]
+
+
+def _compute_with(threads: int) -> None:
+    """Let torch compute with this many threads, of which Ray grants one for each processor."""
+    import torch
+
+    torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)

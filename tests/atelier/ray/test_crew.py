@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,10 @@ def start_of_ray() -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def workers() -> Iterator[Crew]:
+    others = set(descendants(os.getpid()))
     ray.init(**start_of_ray())
     yield crew()
-    started = set(descendants(os.getpid()))
+    started = set(descendants(os.getpid())) - others
     assert len(started) > 2
     ray.shutdown()
     eventually(lambda: not started & set(descendants(os.getpid())))
@@ -44,9 +46,10 @@ def workers() -> Iterator[Crew]:
 def descendants(pid: int) -> Iterator[int]:
     """All processes that a process started, and those that they did."""
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
-            yield child
-            yield from descendants(child)
+        with suppress(OSError):  # it has ended meanwhile
+            for child in map(int, task.read_text().split()):
+                yield child
+                yield from descendants(child)
 
 
 def counted(diary: Path, number: int, seconds: float = 0.0) -> list[list[Counting]]:
@@ -71,9 +74,8 @@ def test_each_answer_comes_once_and_in_order_while_workers_are_killed(
 
     def kill() -> None:
         for _ in range(3):
-            known = set(killed)
-            eventually(lambda: bool(alive_of(tmp_path) - known))  # noqa: B023
-            killed.append(max(alive_of(tmp_path) - known))
+            eventually(lambda: bool(alive_of(tmp_path) - set(killed)))
+            killed.append(max(alive_of(tmp_path) - set(killed)))
             os.kill(killed[-1], signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
