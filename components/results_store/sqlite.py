@@ -30,14 +30,25 @@ from components.results_store.writing import SqlWriter
 from interfaces.errors import RefusedError, UnavailableError
 from interfaces.iodt import ResultQuery
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
-# A search reads this index alone, which is far smaller than the rows with their records.
-_SEARCH_INDEX = """
-CREATE INDEX IF NOT EXISTS results_search ON results (
-    deleted_at, family, style, model_digest, seed, run, width, height, kept_at, enhancer,
+# A search reads one of these alone, in its order where there is one: they are far smaller than the
+# rows with their records. What none of them begins with is sought from the newest on, in the first.
+_SEARCHING = """
+CREATE INDEX results_search ON results (
+    id, deleted_at, family, style, model_digest, seed, run, width, height, kept_at, enhancer,
     media_type, drift, originality
 );
+CREATE INDEX results_by_family ON results (family, id, style, drift, originality, deleted_at);
+CREATE INDEX results_by_style ON results (
+    style, id, width, height, drift, originality, deleted_at
+);
+CREATE INDEX results_by_run ON results (run, id, deleted_at);
+CREATE INDEX results_by_drift ON results (drift IS NULL, drift, id DESC, deleted_at)
+    WHERE deleted_at IS NULL;
+CREATE INDEX results_by_originality
+    ON results (originality IS NULL, originality, id DESC, deleted_at) WHERE deleted_at IS NULL;
+CREATE INDEX results_deleted ON results (deleted_at) WHERE deleted_at IS NOT NULL;
 """
 
 # What an index needs to follow a journal.
@@ -89,8 +100,7 @@ CREATE TABLE results (
 ) STRICT;
 CREATE INDEX results_by_seed ON results (seed);
 CREATE INDEX results_by_model ON results (model_digest, seed);
-CREATE INDEX results_by_family ON results (family, style);
-{_SEARCH_INDEX}{_FOLLOWING}"""
+{_SEARCHING}{_FOLLOWING}"""
 
 # From one version to the next; what is new is read out of the records, which hold everything.
 _UPGRADES = {
@@ -100,14 +110,16 @@ ALTER TABLE results ADD COLUMN originality REAL;
 UPDATE results SET drift = json_extract(record, '$.drift'),
     originality = json_extract(record, '$.origin.originality');
 """,
-    2: f"""
-ALTER TABLE results ADD COLUMN deleted_at TEXT;
-{_SEARCH_INDEX}""",
+    2: "ALTER TABLE results ADD COLUMN deleted_at TEXT;",
     3: f"""
 ALTER TABLE results ADD COLUMN deleted_day INTEGER;
 ALTER TABLE results ADD COLUMN size INTEGER;
 UPDATE results SET deleted_day = 0 WHERE deleted_at IS NOT NULL;
 {_FOLLOWING}""",
+    4: f"""
+DROP INDEX IF EXISTS results_search;
+DROP INDEX IF EXISTS results_by_family;
+{_SEARCHING}""",
 }
 
 _DIALECT = Dialect(
@@ -180,12 +192,9 @@ class SqliteIndex:
     def find(self, query: ResultQuery, cursor: str | None, limit: int) -> list[Row | DamagedRow]:
         """The results that fit; first their numbers, which an index has, then these rows alone."""
         where, values = condition(query, cursor, _DIALECT)
-        # SQLite would sort every row by an index; without one it begins at the newest and stops.
-        is_plain = query.sort_by == "newest" and not set(values) - {"after_id", "after"}
-        table = "results NOT INDEXED" if is_plain and query.deleted != "only" else "results"
-        numbers = f"SELECT id FROM {table} WHERE {where} ORDER BY {ORDERS[query.sort_by]}"
+        sought = f"SELECT id FROM results WHERE {where} ORDER BY {ORDERS[query.sort_by]}"
         with self._reading() as database:
-            found = database.execute(f"{numbers} LIMIT :limit", values | {"limit": limit})
+            found = database.execute(f"{sought} LIMIT :limit", values | {"limit": limit})
             ids = [row["id"] for row in found]
             rows = database.execute(
                 "SELECT * FROM results WHERE id IN (SELECT value FROM json_each(?))",

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -19,6 +20,8 @@ from PIL import Image
 
 from components.common.durable import sha256_of
 from components.results_store import LocalResultsStore, create
+from components.results_store.columns import ORDERS, condition
+from components.results_store.sqlite import _DIALECT, SqliteIndex
 from interfaces.errors import AtelierError
 from interfaces.iodt import IODT, ResultQuery, StoredResult
 from interfaces.record import InputRecord
@@ -56,10 +59,15 @@ def older_version(database: sqlite3.Connection, version: int) -> None:
     """Take from a database what later versions added."""
     newer = {
         1: ("drift", "originality"),
-        2: ("DROP INDEX results_search", "deleted_at"),
+        2: ("deleted_at",),
         3: ("DROP TABLE position", "DROP TABLE unlisted", "deleted_day", "size"),
+        4: (
+            *(f"DROP INDEX results_{name}" for name in ("search", "deleted", "by_style", "by_run")),
+            *(f"DROP INDEX results_by_{name}" for name in ("family", "drift", "originality")),
+            "CREATE INDEX results_by_family ON results (family, style)",
+        ),
     }
-    for old in range(3, version - 1, -1):
+    for old in range(4, version - 1, -1):
         for change in newer[old]:
             is_column = " " not in change
             database.execute(f"ALTER TABLE results DROP COLUMN {change}" if is_column else change)
@@ -444,6 +452,24 @@ def test_find_gives_what_a_plain_filter_gives(store: LocalResultsStore) -> None:
 
 
 @only_sqlite
+def test_a_search_reads_an_index_and_sorts_no_more_than_it_must(tmp_path: Path) -> None:
+    SqliteIndex(tmp_path / "index.sqlite").create()
+
+    @given(queries, st.sampled_from([None, "only", "too"]))
+    def is_planned_well(query: ResultQuery, deleted: Any) -> None:
+        where, values = condition(query.model_copy(update={"deleted": deleted}), None, _DIALECT)
+        sought = f"SELECT id FROM results WHERE {where} ORDER BY {ORDERS[query.sort_by]}"
+        plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {sought}", values)]
+        assert " INDEX " in plan[0]
+        is_ranged = bool({"model_digest", "first_seed", "last_seed"} & set(values))
+        if query.sort_by == "newest" and not is_ranged:
+            assert len(plan) == 1, plan  # no sorting
+
+    with closing(sqlite3.connect(tmp_path / "index.sqlite")) as database:
+        is_planned_well()
+
+
+@only_sqlite
 def test_a_database_of_the_first_version_is_brought_up_to_date(
     store: LocalResultsStore, tmp_path: Path
 ) -> None:
@@ -460,7 +486,7 @@ def test_a_database_of_the_first_version_is_brought_up_to_date(
     assert again.find(ResultQuery(most_drift=2.5, least_originality=0.7)) == [kept]
     assert again.find(ResultQuery(most_drift=2.4)) == []
     with sqlite3.connect(tmp_path / "results" / "results.sqlite") as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (4,)
+        assert database.execute("PRAGMA user_version").fetchone() == (5,)
 
 
 def test_a_name_whose_file_was_deleted_is_not_given_to_another(store: LocalResultsStore) -> None:
