@@ -1,16 +1,19 @@
-"""Pictures to 256 in one process, by a plain pool, and over Ray with workers killed.
+"""Pictures to 256 in one process, by a plain pool, and over Ray with workers and machines killed.
 
 `python -m benchmarks.over_ray 400`: the shipped model, enlarged by the embedded network, encoded
 without signatures (which differ each time). Two workers, one thread each; three are killed on the
-way. Times begin with everything loaded, and what loading took is printed beside them.
+way. Then two machines with a worker each, of which one is killed half way: a second raylet on this
+machine, ended by SIGKILL. Times begin with everything loaded, and what loading took is printed
+beside them.
 """
 
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -49,10 +52,17 @@ def main(number: str) -> None:
 
     ray.init(num_cpus=WORKERS, include_dashboard=False, log_to_driver=False)
     parts = assemble(Path("unused"), REPLACEMENTS)
-    killing = _timed(lambda seeds: _while_killing(_files(parts, seeds), len(seeds), count), count)
+    killed: set[int] = set()
+    quarter = count // (KILLS + 1)
+    at = range(quarter, quarter * (KILLS + 1), quarter)
+    killing = _timed(
+        lambda seeds: _killing(_files(parts, seeds), at, partial(_kill, killed)), count
+    )
+    assert len(killed) == KILLS
     _say(f"Ray, {KILLS} workers killed", killing, alone)
     _say("Ray", _timed(lambda seeds: _files(parts, seeds), count), alone)
     ray.shutdown()
+    _say("Ray, 1 of 2 machines killed", _with_a_machine_lost(count), alone)
     with get_context("spawn").Pool(WORKERS) as pool:
         _say("a plain pool", _timed(lambda seeds: _pooled(pool.imap, seeds), count), alone)
 
@@ -92,17 +102,38 @@ def _in_a_pool(seeds: range) -> list[str]:
     return list(_files(_PARTS[0], seeds))
 
 
-def _while_killing(digests: Iterator[str], number: int, count: int) -> Iterator[str]:
-    """The digests; a worker is killed at a quarter, a half and three quarters of all `count`."""
-    killed: set[int] = set()
-    for place, digest in enumerate(digests):
-        is_due = (place + 1) % (count // (KILLS + 1)) == 0
-        if number == count and is_due and len(killed) < KILLS:
-            pid = max(_workers() - killed)
-            os.kill(pid, signal.SIGKILL)
-            killed.add(pid)
+def _with_a_machine_lost(count: int) -> Made:
+    """Over two machines, of which one is killed after half of the pictures."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    # Not a real second machine: its raylet has its own workers and memory, and the same processors.
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    second = cluster.add_node(num_cpus=WORKERS - 1)
+    ray.init(address=cluster.address, log_to_driver=False)
+    parts = assemble(Path("unused"), REPLACEMENTS)
+    (raylet,) = (info.process for info in second.all_processes["raylet"])
+    lost = _timed(lambda seeds: _killing(_files(parts, seeds), [count // 2], raylet.kill), count)
+    assert raylet.wait() == -signal.SIGKILL
+    assert sum(node["Alive"] for node in ray.nodes()) == 1
+    ray.shutdown()
+    cluster.shutdown()
+    return lost
+
+
+def _killing(digests: Iterator[str], at: Sequence[int], kill: Callable[[], None]) -> Iterator[str]:
+    """The digests; something is killed after each of these numbers of them."""
+    for number, digest in enumerate(digests, 1):
+        if number in at:
+            kill()
         yield digest
-    assert len(killed) == (KILLS if number == count else 0)
+
+
+def _kill(killed: set[int]) -> None:
+    """Kill a worker that was not killed before."""
+    pid = max(_workers() - killed)
+    os.kill(pid, signal.SIGKILL)
+    killed.add(pid)
 
 
 def _workers() -> set[int]:
@@ -120,7 +151,7 @@ def _read(path: Path) -> bytes:
 def _say(name: str, made: Made, alone: Made) -> None:
     same = sum(a == b for a, b in zip(made.digests, alone.digests, strict=True))
     print(
-        f"{name:<22} start {made.start:6.1f} s, then {len(made.digests)} pictures in "
+        f"{name:<27} start {made.start:6.1f} s, then {len(made.digests)} pictures in "
         f"{made.seconds:6.1f} s, {alone.seconds / made.seconds:.2f} times as fast; "
         f"{same} files equal",
         flush=True,
