@@ -19,7 +19,7 @@ from interfaces.igme import IGME
 from interfaces.igs import IGS, MAX_BATCH_SIZE, format_seeds
 from interfaces.iodt import IODT, ResultsStore, StoredResult, kept_seeds
 from interfaces.ipdt import IPDT
-from interfaces.itdt import ITDT
+from interfaces.itdt import ITDT, Rights
 from interfaces.progress import ProgressEvent
 from interfaces.ui import Choices, UserInterface
 from settings import RunSettings
@@ -47,7 +47,20 @@ def collect(parts: Components, chosen: RunSettings) -> ITDT:
         parts.ui.warn(
             f"{collection.num_quarantined} files were put aside; `inspect` names each and why"
         )
+    if collection.rights is not None:
+        parts.ui.warn(_rights_in_words(collection.rights))
     return collection
+
+
+def _rights_in_words(rights: Rights) -> str:
+    if rights.decision == "taken":
+        return (
+            f"pictures taken although their files say not to train on them: {rights.num_reserved}"
+        )
+    return (
+        f"pictures left out because their files say not to train on them: {rights.num_reserved}; "
+        "`--collect.reserved take` takes them"
+    )
 
 
 def prepare(parts: Components, chosen: RunSettings) -> tuple[str, IPDT]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image, PngImagePlugin
 
+import pipeline
 from atelier.contracts.samples import make_iedt
 from components.common.reservations import reservation_in
 from components.conversion import ImageConverter
@@ -142,6 +143,24 @@ def test_a_person_may_decide_otherwise_and_it_is_recorded(folder: Path, tmp_path
     settings = PreprocessingSettings(resolution=16)
     prepared = create_preprocessor(tmp_path / "ws").preprocess(found, settings, silent)
     assert prepared.rights == found.rights
+
+
+def test_a_run_says_so_in_a_line(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare = ("preprocess", "--data", str(folder), "--resolution", "16")
+    workspace = ("--workspace", str(tmp_path / "ws"))
+    assert pipeline.main([*prepare, *workspace]) == 0
+    left_out = "pictures left out because their files say not to train on them: 3; "
+    assert left_out + "`--collect.reserved take` takes them" in _unwrapped(capsys)
+    assert pipeline.main([*prepare, *workspace, "--collect.reserved", "take"]) == 0
+    taken = "pictures taken although their files say not to train on them: 3"
+    assert taken in _unwrapped(capsys)
+
+
+def _unwrapped(capsys: pytest.CaptureFixture[str]) -> str:
+    said = capsys.readouterr()
+    return " ".join((said.out + said.err).split())
 
 
 def test_the_same_pictures_without_the_others_say_nothing(folder: Path, tmp_path: Path) -> None:
