@@ -99,7 +99,7 @@ def tracked(
     """Follow a training in the folder `run` by what its settings name.
 
     `identity` is what the training is, as in `settings.json`. Raises `AtelierError` where a package
-    is missing.
+    is missing, or the tracker cannot be reached.
     """
     chosen = [*(["tensorboard"] if settings.tensorboard else []), *filter(None, [settings.track])]
     tracking = Tracking({name: _open(name, run, identity) for name in chosen})
@@ -115,6 +115,11 @@ def _open(name: str, run: Path, identity: Mapping[str, Any]) -> Tracker:
     except ImportError as error:
         raise UnavailableError(
             f"{name} is not installed; pip install 'atelier[{name}]', or leave it out"
+        ) from error
+    except Exception as error:  # whatever a stranger's client raises
+        raise UnavailableError(
+            f"{name}: cannot be told of the training ({error}); see its environment variables, or "
+            "leave it out"
         ) from error
 
 

@@ -138,17 +138,24 @@ def test_trackio_writes_to_the_trainings_folder(tmp_path: Path) -> None:
     assert any(row.get("model_digest") == model.digest for row in rows)
 
 
-def test_a_package_that_is_missing_is_named_before_anything_is_trained(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ModuleNotFoundError("No module named 'trackio'"), r"pip install 'atelier\[trackio\]'"),
+        (ConnectionError("refused"), r"^trackio: cannot be told of the training \(refused\)"),
+        (RuntimeError("no such account"), r"\(no such account\); .* or leave it out$"),
+    ],
+)
+def test_a_tracker_that_cannot_be_opened_is_named_before_anything_is_trained(
+    error: Exception, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(TRACKERS, "trackio", missing)
-    with pytest.raises(UnavailableError, match=r"pip install 'atelier\[trackio\]'"):
+    def opened(run: Path, identity: object) -> Any:
+        raise error
+
+    monkeypatch.setitem(TRACKERS, "trackio", opened)
+    with pytest.raises(UnavailableError, match=said):
         trained(tmp_path, track="trackio")
     assert not (tmp_path / "run/state.safetensors").exists()
-
-
-def missing(run: Path, identity: object) -> Any:
-    raise ModuleNotFoundError("No module named 'trackio'")
 
 
 class Broken:
