@@ -1,6 +1,7 @@
 """What a person chose for single pictures of a collection, kept beside it and never in it."""
 
 import hashlib
+import os
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from interfaces.itdt import (
 
 def choices_place(collection: Path) -> Path:
     """Where the choices for a folder or archive lie: beside it, under its name."""
-    return collection.with_name(f"{collection.name}.atelier.json")
+    place = Path(os.path.normpath(collection.absolute()))  # of '..' too, which has no name itself
+    return place.parent / f"{place.name}.atelier.json"
 
 
 def read_choices(place: Path) -> CollectionChoices | None:

@@ -75,3 +75,13 @@ def test_damaged_choices_are_named(folder: Path) -> None:
     choices_place(folder).write_text("{")
     with pytest.raises(AtelierError, match=r"atelier\.json"):
         read_choices(choices_place(folder))
+
+
+def test_choices_lie_beside_a_folder_however_it_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    beside = folder.parent / "pictures.atelier.json"
+    for named in (folder, Path(), Path(f"../{folder.name}"), folder / "within" / ".."):
+        assert choices_place(named) == beside
+    assert choices_place(Path("/")) == Path("/.atelier.json")  # no name, and still no traceback
