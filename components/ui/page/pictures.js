@@ -80,9 +80,11 @@ export function settingsOf(result) {
   for (const name of ["style", "towards_style", "style_blend", "prompt"]) {
     if (origin[name] !== null && origin[name] !== undefined) generate[name] = origin[name];
   }
-  const { scale, strength, denoise } = enhancement;
-  const enhance = { scale, strength, denoise };
-  if (scale > 1) enhance.enhancer = enhancement.enhancer;
+  const { scale, enhancer, strength, denoise } = enhancement;
+  const enhance = { scale };
+  if (scale > 1) enhance.enhancer = enhancer;
+  // Where no network enlarged, what the record says of one is not what was chosen.
+  if (!["none", "lanczos"].includes(enhancer)) Object.assign(enhance, { strength, denoise });
   return { generate, enhance, convert: conversion };
 }
 
