@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from components.common.names import canonical
 from interfaces.contract import Message
 from interfaces.errors import UnavailableError
 from interfaces.iodt import ResultQuery, ResultsGallery, StoredResult
@@ -66,6 +67,7 @@ class Shelf:
 
     def place(self, results: Sequence[int], board: str | None) -> dict[int, str | None]:
         """Move results to a board, or off every board; where those that moved lay before."""
+        board = None if board is None else canonical(board)
         before = self.boards_of(results)
         moved = {number: before.get(number) for number in results}
         moved = {number: name for number, name in moved.items() if name != board}
@@ -92,7 +94,7 @@ class Shelf:
             rows = database.execute("SELECT board, result FROM marks WHERE board IS NOT NULL")
             held: dict[str, list[int]] = {}
             for name, number in rows:
-                held.setdefault(name, []).append(number)
+                held.setdefault(canonical(name), []).append(number)
         shown = {n for numbers in held.values() for n in numbers}
         alive: set[int] = set()
         if shown:
@@ -194,6 +196,7 @@ class Shelf:
         try:
             database = sqlite3.connect(self._path, timeout=30)
             database.create_function("folded", 1, _folded, deterministic=True)
+            database.create_function("composed", 1, _composed, deterministic=True)
             database.executescript(_SCHEMA)
         except sqlite3.DatabaseError as error:
             raise self._explained(error) from error
@@ -218,11 +221,15 @@ def _conditions(
     if board == "":
         yield "marks.board IS NULL", ()
     elif board is not None:
-        yield "marks.board = ?", (board,)
+        yield "composed(marks.board) = ?", (canonical(board),)
 
 
 def _folded(text: str | None) -> str:
     return (text or "").casefold()
+
+
+def _composed(name: str | None) -> str | None:
+    return None if name is None else canonical(name)
 
 
 def described(result: StoredResult) -> str:

@@ -1,11 +1,14 @@
 """What the routes of several files ask and answer."""
 
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from atelier.gallery import Shelf
+from components.common.names import canonical
 from interfaces.contract import Sha256
+from interfaces.errors import one_line
 from interfaces.iodt import MediaType, ResultQuery, StoredResult
 from interfaces.record import Record
 
@@ -14,6 +17,20 @@ PREFIX = "/api/v1"
 
 FOREVER = "private, max-age=31536000, immutable"
 """Cache-Control of what never changes under its address."""
+
+
+def _visible(name: str) -> str:
+    if one_line(name) != name:
+        raise ValueError("holds control or format characters; leave them out")
+    return canonical(name)
+
+
+GivenName = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
+    AfterValidator(_visible),
+]
+"""What a person calls a model, a board or a collection, in NFC."""
 
 
 class Answer(BaseModel):

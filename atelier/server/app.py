@@ -5,10 +5,11 @@ Every answer is JSON or a file; every error a problem of RFC 9457.
 
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Security
+from fastapi import APIRouter, Depends, FastAPI, Security
 from fastapi.security import HTTPBearer
 
 from atelier.server.answers import PREFIX
+from atelier.server.asking import Heads, check_query
 from atelier.server.backend import Backend
 from atelier.server.collection_routes import collection_routes
 from atelier.server.failures import FAILURES, handle_errors
@@ -55,10 +56,12 @@ def make_app(backend: Backend, safety: Safety) -> FastAPI:
         _schema_routes(backend),
         upload_routes(backend),
     ):
-        app.include_router(router, prefix=PREFIX, responses=FAILURES, dependencies=_SECURITY)
+        checks = [Depends(check_query), *_SECURITY]
+        app.include_router(router, prefix=PREFIX, responses=FAILURES, dependencies=checks)
         # The address used by programs written before the API had versions.
-        app.include_router(router, prefix="/api", include_in_schema=False)
+        app.include_router(router, prefix="/api", include_in_schema=False, dependencies=checks[:1])
     handle_errors(app, backend.workspace)
+    app.add_middleware(Heads)  # type: ignore[arg-type]
     app.add_middleware(Guard, safety=safety)  # type: ignore[arg-type]
     app.add_middleware(Patience)  # type: ignore[arg-type]
     return app

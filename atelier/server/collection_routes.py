@@ -4,17 +4,15 @@ from typing import Annotated, Self
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from atelier.gallery import CollectionFindings, examine
-from atelier.server.answers import Answer
+from atelier.server.answers import Answer, GivenName
 from atelier.server.backend import Backend
 from interfaces.errors import NotFoundError, RefusedError
 from interfaces.itdt import CollectionChoices
 from interfaces.offers import CollectionOffer
 from interfaces.orders import UploadId
-
-_Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
 
 _MOST_GATHERED = 20_000
 
@@ -29,7 +27,7 @@ class GatheredPicture(Answer):
 class NewCollection(Answer):
     """A collection from uploads, or a folder of this machine."""
 
-    name: _Name | None = Field(default=None, description="Its name.")
+    name: GivenName | None = Field(default=None, description="Its name.")
     pictures: list[GatheredPicture] = Field(
         default=[], max_length=_MOST_GATHERED, description="Uploaded pictures."
     )

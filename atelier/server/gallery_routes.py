@@ -9,12 +9,12 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from atelier.gallery import Board, archive
-from atelier.server.answers import PREFIX, Answer, ResultSearch
+from atelier.server.answers import PREFIX, Answer, GivenName, ResultSearch
 from atelier.server.backend import Backend
 from atelier.server.streams import Streams
 from components.conversion import public_copy
 from interfaces.errors import NotFoundError
-from interfaces.iodt import StoredResult
+from interfaces.iodt import ResultQuery, StoredResult
 from interfaces.orders import ResultId
 
 MOST_AT_ONCE = 100_000
@@ -47,9 +47,7 @@ class Starring(Chosen):
 class Placing(Chosen):
     """Results to move to a board."""
 
-    board: str | None = Field(
-        min_length=1, max_length=100, description="Its name; null: off every board."
-    )
+    board: GivenName | None = Field(description="Its name; null: off every board.")
 
 
 class Changed(Answer):
@@ -107,9 +105,16 @@ def _add_searching(router: APIRouter, backend: Backend) -> None:
 
 
 def _add_marking(router: APIRouter, backend: Backend, streams: Streams) -> None:
+    def check(wanted: Chosen) -> None:
+        """Nothing is noted of a number that a later result will have."""
+        query = ResultQuery(numbers=tuple(wanted.results), deleted="too")
+        if unknown := set(wanted.results).difference(backend.store.numbers(query)):
+            raise NotFoundError(f"result {min(unknown)}: there is none")
+
     @router.post("/results/star")
     def star(wanted: Starring) -> Changed:
         """Star results, or take their stars away."""
+        check(wanted)
         changed = backend.shelf.star(wanted.results, is_starred=wanted.is_starred)
         streams.note_change()
         return Changed(changed=changed)
@@ -117,6 +122,7 @@ def _add_marking(router: APIRouter, backend: Backend, streams: Streams) -> None:
     @router.post("/results/board")
     def place(wanted: Placing) -> Placed:
         """Move results to a board, which is made where there is none of that name."""
+        check(wanted)
         moved = backend.shelf.place(wanted.results, wanted.board)
         streams.note_change()
         before: dict[str, list[int]] = {}
@@ -172,12 +178,11 @@ def _add_archives(router: APIRouter, backend: Backend) -> None:
 
     @router.get("/archives/{name}", response_class=StreamingResponse)
     def fetch(name: str) -> StreamingResponse:
-        """The archive, as a zip."""
+        """The archive, as a zip; `left out.txt` in it names pictures that cannot be read."""
         if name not in orders:
             raise NotFoundError(f"archive {name[:40]}: there is none; ask for it again")
         wanted = orders[name]
         results = [backend.store.get(number) for number in wanted.results]
-        there = [result for result in results if result.path.is_file()]
-        pieces = archive(there, read if wanted.with_record else public)
+        pieces = archive(results, read if wanted.with_record else public)
         headers = {"Content-Disposition": 'attachment; filename="atelier.zip"'}
         return StreamingResponse(pieces, media_type="application/zip", headers=headers)

@@ -2,25 +2,22 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from atelier.gallery import packed_folder
-from atelier.server.answers import Answer
+from atelier.server.answers import Answer, GivenName
 from atelier.server.backend import Backend
 from interfaces.errors import NotFoundError
 from interfaces.offers import ModelOffer
-
-_Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
 
 
 class ModelChange(Answer):
     """Changes to a model; what is left out stays as it is."""
 
-    title: _Title | None = Field(default=None, description="Its new name.")
+    title: GivenName | None = Field(default=None, description="Its new name.")
     is_default: bool | None = Field(
         default=None, description="True: use it where none is named. False: use the project's own."
     )

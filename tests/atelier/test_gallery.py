@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atelier.gallery import Shelf, archive
+from atelier.gallery import Shelf, archive, packed_folder
 from components.results_store import LocalResultsStore, create
 from interfaces.iodt import ResultQuery
 from tests.helpers import make_iodt
@@ -97,6 +97,39 @@ def test_an_archive_holds_every_picture_under_a_name_of_its_own(
         assert packed.testzip() is None
         assert len(set(packed.namelist())) == 2
         assert all(packed.read(name) == store.read(results[0].id) for name in packed.namelist())
+
+
+def test_one_bad_picture_or_clock_ends_no_archive(store: LocalResultsStore) -> None:
+    results = [store.get(number) for number in range(1, 6)]
+    results[0].path.write_bytes(b"rubbish")
+    results[1].path.unlink()
+    for place, year in ((2, 1970), (3, 2108)):
+        moment = results[place].kept_at.replace(year=year)
+        results[place] = results[place].model_copy(update={"kept_at": moment})
+    data = b"".join(archive(results, lambda result: store.read(result.id)))
+    with zipfile.ZipFile(io.BytesIO(data)) as packed:
+        *names, last = packed.namelist()
+        assert names == [result.path.name for result in results[2:]]
+        faults = packed.read(last).decode().splitlines()
+    assert faults[0].endswith("its file was changed on the disk")
+    assert faults[1].startswith(results[1].path.name) and "removed" in faults[1]
+
+
+@pytest.mark.parametrize("year", [0.0, 4.4e9])
+def test_a_model_is_packed_whatever_the_clock_says(
+    year: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model.json").write_text("{}")
+    monkeypatch.setattr("time.time", lambda: year)
+    with zipfile.ZipFile(io.BytesIO(b"".join(packed_folder(tmp_path, "mine")))) as packed:
+        assert packed.namelist() == ["mine/model.json"]
+
+
+def test_a_board_has_one_name_however_it_is_composed(shelf: Shelf) -> None:
+    shelf.place([1], "Cafe\u0301")
+    shelf.place([2], "Caf\u00e9")
+    assert [(board.name, board.num_results) for board in shelf.boards()] == [("Caf\u00e9", 2)]
+    assert shelf.find(ResultQuery(), board="Cafe\u0301") == [2, 1]
 
 
 def test_fifty_thousand_results_are_searched_and_starred_at_once(

@@ -626,6 +626,60 @@ def test_errors_are_problems(client: TestClient) -> None:
         assert problem["title"] in ("Not Found", "Unprocessable Entity", "Unprocessable Content")
 
 
+def test_head_is_answered_as_get_is_but_for_the_body(
+    client: TestClient, store: LocalResultsStore
+) -> None:
+    place = f"results/{store.keep(make_iodt(3), 'heads').id}"
+    for path in (place, f"{place}/file", f"{place}/thumbnail", "jobs", "status", "jobs/99", "star"):
+        whole, head = client.get(f"/api/v1/{path}"), client.head(f"/api/v1/{path}")
+        assert whole.content and not head.content
+        assert (head.status_code, head.headers) == (whole.status_code, whole.headers), path
+
+
+@posix
+def test_head_of_a_stream_of_events_ends(server: Server) -> None:
+    with requests.Session() as session:
+        for _ in range(2):  # over one connection
+            head = session.head(server.url("events"), timeout=10)
+            assert head.headers["content-type"].startswith("text/event-stream")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "jobs?limit=5&limit=6",
+        "jobs?limt=5",
+        "results?limit=1&limit=1",
+        "results/count?txt=waves",
+        "results/1/thumbnail?side=128&side=256",
+        "models?since=1",
+    ],
+)
+def test_no_parameter_is_passed_over(client: TestClient, query: str) -> None:
+    name = query.partition("?")[2].partition("=")[0]
+    for prefix in ("/api", "/api/v1"):
+        assert name in _error(client.get(f"{prefix}/{query}"), 422)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\u202egnp.exe", "two\nlines", " ", "x" * 101])
+def test_what_a_person_names_can_be_seen(
+    client: TestClient, store: LocalResultsStore, name: str
+) -> None:
+    number = store.keep(make_iodt(3), "names").id
+    _error(client.post("/api/v1/results/board", json={"results": [number], "board": name}), 422)
+    _error(client.patch("/api/v1/models/0", json={"title": name}), 422)
+    _error(client.post("/api/v1/collections", json={"upload": "0" * 32, "name": name}), 422)
+
+
+def test_nothing_is_noted_of_a_result_that_is_not_there(
+    client: TestClient, store: LocalResultsStore
+) -> None:
+    wanted = {"results": [store.keep(make_iodt(3), "marks").id, 7]}
+    for path, mark in (("star", {"is_starred": True}), ("board", {"board": "Sea"})):
+        line = _error(client.post(f"/api/v1/results/{path}", json=wanted | mark), 404)
+        assert line == "result 7: there is none"
+
+
 def test_a_file_is_sent_in_parts_and_not_twice(
     client: TestClient, store: LocalResultsStore
 ) -> None:
