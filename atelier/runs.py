@@ -75,7 +75,7 @@ class Run:
                 model=(folder / saved["model"]).resolve() if saved["model"] else None,
                 model_digest=saved["model_digest"],
             )
-        except (OSError, ValueError, KeyError, TypeError, AtelierError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, AtelierError) as error:
             raise AtelierError(
                 f"{folder}: not a readable run ({_in_words(error)}); name another with --run, or "
                 "move this folder out of runs/"
@@ -151,7 +151,8 @@ class Run:
 def _in_words(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "run.json is missing"
-    return "run.json is damaged" if isinstance(error, ValueError) else str(error)
+    is_told = isinstance(error, AtelierError | OSError)
+    return str(error) if is_told else "run.json is damaged"
 
 
 def _numbered_folder(workspace: Workspace, name: str) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 from pathvalidate import sanitize_filename
 
 from components.common.durable import sweep, write_text
+from components.common.files import read_text
 from components.common.remote_models import fetch_model
 from components.common.shipped import SHIPPED_MODELS, find_shipped
 from components.families import FAMILIES
@@ -124,7 +125,7 @@ class Workspace:
         """Name of the model that a person set as the default; None where nobody did."""
         if not self._default.is_file():
             return None
-        return self._default.read_text(encoding="utf-8").strip() or None
+        return read_text(self._default).strip() or None
 
     def set_default(self, name: str | None) -> None:
         """Take this model where none is named; None: go by the order of `default_folders` again.
@@ -186,7 +187,7 @@ def _is_trial(name: str, folder: Path) -> bool:
         return False
     try:
         return json.loads((folder / "model.json").read_bytes())["dataset_name"] == "embedded"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False  # opening it will say what is wrong with it
 
 

@@ -110,7 +110,10 @@ def place_of(text: str) -> Path | Url:
     if not is_url(text):
         return Path(text).expanduser()
     url = Url(text)
-    parts = urlsplit(text)
+    try:
+        parts, _ = urlsplit(text), urlsplit(text).port  # either raises where it is none
+    except ValueError as error:
+        raise RefusedError(f"{url.protocol}://…: {error}; name a plain URL") from error
     if url.protocol == "file":
         return Path(url2pathname(parts.path))
     if url.protocol not in PROTOCOLS:
@@ -350,12 +353,21 @@ def _calling(url: Url, call: Callable[[_FileSystem], _T]) -> _T:
             try:
                 return call(system)
             except Exception as error:
+                error = _what_failed(error)
                 if attempt == _ATTEMPTS or not _may_pass(error):
-                    raise
+                    raise error
                 _log.debug("%s: attempt %d failed (%s)", url, attempt, error)
         time.sleep(wait)
         wait *= 2
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _what_failed(error: Exception) -> Exception:
+    """The error itself; of HTTP, fsspec says that a file is missing where the server is away."""
+    cause = error.__cause__
+    if not isinstance(error, FileNotFoundError) or not isinstance(cause, Exception):
+        return error
+    return cause if type(cause).__module__.startswith("aiohttp") else error
 
 
 def _may_pass(error: Exception) -> bool:

@@ -44,6 +44,10 @@ _OTHER_VARIABLES = {
 }
 
 
+_MOST_PRESET_BYTES = 2**20
+"""Of a TOML file; a device or a disk image would not end."""
+
+
 class RunSettings(Message):
     """All that fixes a run; saved before it starts."""
 
@@ -96,13 +100,17 @@ def load_preset(name: str) -> Layer:
     """
     path = PRESETS / f"{name}.toml" if name in preset_names() else Path(name).expanduser()
     try:
-        layer = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        with path.open("rb") as stream:
+            data = stream.read(_MOST_PRESET_BYTES + 1)
+        if len(data) > _MOST_PRESET_BYTES:
+            raise ValueError("over a megabyte")
+        layer = tomllib.loads(data.decode("utf-8-sig"))
     except FileNotFoundError as error:
         raise AtelierError(
             f"preset {name!r}: no such file, and no preset of that name; there are "
             f"{', '.join(preset_names())}"
         ) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # a TOMLDecodeError is a ValueError
         raise AtelierError(f"preset {path}: not readable as TOML ({error})") from error
     _refuse_unknown_sections(layer, f"preset {path}")
     return layer

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from cyclopts import CycloptsError, UnusedCliTokensError
 
@@ -35,6 +36,10 @@ def exit_code_of(work: Callable[[], object], arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, sqlite3.OperationalError) as error:
         return _fail(_in_words(error))
+    except RuntimeError as error:
+        if "home directory" not in str(error):
+            raise
+        return _fail("~: no home folder is known for that name; give the whole path")
     except KeyboardInterrupt:
         can_resume = arguments[:1] and arguments[0] in _RESUMABLE
         hint = f"; `{arguments[0]} --resume` goes on" if can_resume else ""
@@ -63,8 +68,18 @@ def _fail(line: str, code: int = 1) -> int:
     return code
 
 
+def _nameless(error: OSError | sqlite3.OperationalError) -> str:
+    """What an error is about that names no file."""
+    try:
+        Path.cwd()
+    except OSError:
+        return "the current folder, which was removed"
+    is_printing = isinstance(error, OSError)  # what writes files names them
+    return "the workspace, or where the output goes" if is_printing else "the workspace"
+
+
 def _in_words(error: OSError | sqlite3.OperationalError) -> str:
-    where = getattr(error, "filename", None) or "the workspace"
+    where = getattr(error, "filename", None) or _nameless(error)
     number = getattr(error, "errno", None)
     if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "disk is full" in str(error):
         return f"{where}: the disk is full; free some space, or choose another --workspace"

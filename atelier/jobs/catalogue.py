@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from atelier.jobs.model_notes import ModelNotes
 from atelier.jobs.uploads import LocalUploads
 from atelier.workspace import Workspace, run_number
-from components.common.durable import write_text
+from components.common.durable import write_bytes
 from components.common.files import read_regular
 from components.common.shipped import SHIPPED_MODELS
 from components.families import FAMILIES
@@ -192,11 +192,17 @@ class WorkspaceCatalogue:
 
     def name_collection(self, path: str) -> CollectionOffer:
         """A folder or archive of this machine, remembered; see the port."""
-        place = Path(path).expanduser().absolute()
+        try:
+            place = Path(path).expanduser().absolute()
+        except RuntimeError as error:  # of a person whom this machine does not know
+            raise NotFoundError(f"{path}: no such folder or archive") from error
         if not place.exists():
             raise NotFoundError(f"{path}: no such folder or archive")
+        if "\n" in str(place):
+            raise RefusedError(f"{path}: a line break is in its name; rename it")
         named = [line for line in self._named_places() if line != str(place)]
-        write_text(self._named_file, "\n".join([*named, str(place)]) + "\n")
+        lines = "".join(f"{line}\n" for line in [*named, str(place)])
+        write_bytes(self._named_file, os.fsencode(lines))
         return _collection(_id_of(str(place)), place.name, self._inspected().get(str(place)))
 
     def inspected(self, collection_id: str) -> ITDT:
@@ -238,7 +244,7 @@ class WorkspaceCatalogue:
     def _named_places(self) -> list[str]:
         if not self._named_file.is_file():
             return []
-        return self._named_file.read_text(encoding="utf-8").splitlines()
+        return os.fsdecode(read_regular(self._named_file)).split("\n")[:-1]
 
     def _gathered(self) -> list[str]:
         places = sorted(self._workspace.gathered.glob("[!.]*"))

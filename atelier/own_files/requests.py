@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 from components.common.durable import sha256_of, write_text
+from components.common.files import read_text
 from interfaces.errors import AtelierError
 from interfaces.record import GeneratedOrigin
 
@@ -24,7 +25,7 @@ class Requests:
     def made(self, result: Path, planned: GeneratedOrigin) -> bool:
         """Whether the file is a result of this very request."""
         try:
-            noted = (self._folder / sha256_of(result)).read_text(encoding="utf-8")
+            noted = read_text(self._folder / sha256_of(result))
         except (OSError, AtelierError):
             return False
         return noted.strip() == _digest(planned)

@@ -47,6 +47,14 @@ def open_regular(path: Path) -> BinaryIO:
         raise
 
 
+def read_text(path: Path) -> str:
+    """A text that was written here, in UTF-8; what damage made of it becomes U+FFFD.
+
+    So it differs from all that it may be compared with, and stops nothing.
+    """
+    return read_regular(path).decode("utf-8", "replace")
+
+
 def read_regular(path: Path) -> bytes:
     """The bytes of a regular file. Raises `OSError` as `open_regular` does, and for a longer one.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from components.common.durable import exclusive, publish, replacing, write_text
+from components.common.files import read_text
 from components.common.images import open_upright, planes_to_image
 from components.common.parallel import ProcessPool
 from components.preprocessing.transform import prepare
@@ -169,7 +170,7 @@ def _finished_chunks(journal: Path, pixels: Path, begin: int, chunk_bytes: int) 
     good: list[str] = []
     with pixels.open("rb") as stream:
         stream.seek(begin)
-        for line in journal.read_text().splitlines():
+        for line in read_text(journal).splitlines():
             if hashlib.sha256(stream.read(chunk_bytes)).hexdigest() != line:
                 break
             good.append(line)

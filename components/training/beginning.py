@@ -75,7 +75,7 @@ def precision_of(path: Path, settings: TrainingSettings) -> str:
     """The precision that a training was begun with, so that 'auto' never changes on the way."""
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["arithmetic"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return settings.precision  # a new one; what else is wrong there, comparing will say
 
 
@@ -142,7 +142,7 @@ def _saved(path: Path, config: type[FamilyConfig]) -> dict[str, Any]:
         saved = json.loads(path.read_text(encoding="utf-8"))
         options = config.model_validate(saved["options"]).model_dump(mode="json")
         return _flat(_defaults() | saved | {"options": options})
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise AtelierError(
             f"{path}: damaged ({first_line(error)}); train in another folder"
         ) from error

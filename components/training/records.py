@@ -12,6 +12,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from components.common.durable import write_text
+from components.common.files import read_text
 from components.training.verdict import Verdict
 from interfaces.errors import AtelierError
 from interfaces.measurement import Figures, Measurement, Metric
@@ -81,8 +82,7 @@ class TrainingFolder:
         path = self.path / "curves.csv"
         if not path.exists():
             return {}
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
+        rows = list(csv.DictReader(io.StringIO(read_text(path).replace("\0", ""))))
         columns = rows[0] if rows else {}
         return {name: [_number(row.get(name)) for row in rows] for name in columns}
 
@@ -168,5 +168,5 @@ def _read_lines(path: Path, model: type[_Line]) -> list[_Line]:
 def _json_or_none(text: str) -> object:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

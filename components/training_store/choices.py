@@ -1,6 +1,7 @@
 """What a person chose for single pictures of a collection, kept beside it and never in it."""
 
 import hashlib
+import logging
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from components.common.durable import write_text
+from components.common.files import read_regular
+from components.common.names import printable
 from components.training_store.manifest import Tally, find_manifest, open_new, write_message
 from interfaces.errors import DamagedError, RefusedError
 from interfaces.itdt import (
@@ -18,6 +21,8 @@ from interfaces.itdt import (
     TrainingImage,
 )
 
+_log = logging.getLogger("atelier")
+
 
 def choices_place(collection: Path) -> Path:
     """Where the choices for a folder or archive lie: beside it, under its name."""
@@ -27,10 +32,10 @@ def choices_place(collection: Path) -> Path:
 
 def read_choices(place: Path) -> CollectionChoices | None:
     """The choices in a file; None if there are none. Raises `DamagedError`."""
-    if not place.is_file():
-        return None
     try:
-        choices = CollectionChoices.model_validate_json(place.read_bytes())
+        choices = CollectionChoices.model_validate_json(read_regular(place))
+    except FileNotFoundError:
+        return None
     except (OSError, ValidationError) as error:
         raise DamagedError(
             f"{place}: not readable as choices for a collection; mend it or move it away"
@@ -54,6 +59,7 @@ def with_choices(collection: ITDT, choices: CollectionChoices) -> ITDT:
 
     Raises `RefusedError` where every picture is excluded, or a crop does not fit its picture.
     """
+    _name_strangers(collection, choices)
     digest = hashlib.sha256(choices.model_dump_json().encode()).hexdigest()
     base = collection.manifest
     folder = base.with_name(f"{base.name}-{digest[:16]}")
@@ -77,6 +83,18 @@ def with_choices(collection: ITDT, choices: CollectionChoices) -> ITDT:
         "digest": tally.digest(),
     }
     return write_message(folder, collection.model_copy(update=changes))
+
+
+def _name_strangers(collection: ITDT, choices: CollectionChoices) -> None:
+    """Say that choices have no effect: a picture that was renamed, say, is no longer excluded."""
+    known = {image.name for image in collection.images()}
+    if strangers := sorted(choices.pictures.keys() - known):
+        _log.warning(
+            "%s: choices for pictures that are not in it have no effect (%d; the first: %s)",
+            collection.name,
+            len(strangers),
+            printable(strangers[0]),
+        )
 
 
 def _write_pictures(

@@ -98,7 +98,11 @@ def test_a_bad_value_is_refused_by_name(layer: settings.Layer, message: str) -> 
         ("[genrate]\ncount = 1", r"\[genrate\] is no section"),
         ("generate = 3", r"\[generate\] is no section"),
         ("\udcff", "not readable as TOML"),
+        ("a = " + "[" * 100_000, "not readable as TOML"),
+        ("a = " + "9" * 5000, "not readable as TOML"),
+        ("#" * 2**20 + "\n", "over a megabyte"),
     ],
+    ids=range(7),
 )
 def test_a_bad_preset_is_one_clear_line(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"

@@ -1,5 +1,6 @@
 """What was typed wrongly, or cannot be written to, is one line that says what to do."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,40 @@ def test_a_file_is_no_folder_to_write_into(
     assert main(["convert", "a.png", flag, "taken"]) == 1
     assert "a file is where a folder is needed" in capsys.readouterr().err
     assert (tmp_path / "taken").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "damage", [b"\xff\xfe\0", b"[" * 100_000, b"{}", b"", b'{"verb": 3}'], ids=range(5)
+)
+def test_one_damaged_file_of_a_workspace_stops_nothing(
+    damage: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("default-model.txt", "models/mine/model.json", "runs/0001-a/run.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(damage)
+    for words in (["models", "list"], ["status"], ["results", "list"]):
+        assert main([*words, "--workspace", str(tmp_path)]) == 0
+    assert main(["run", "--resume", "--workspace", str(tmp_path)]) == 1
+    assert "run.json is damaged" in capsys.readouterr().err
+
+
+def test_a_home_that_nobody_has_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["convert", "~nobody of that name/a.png", "--workspace", str(tmp_path)]
+    assert main(words) == 1
+    assert "no home folder is known for that name" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps the folder that a program is in")
+def test_a_folder_that_was_removed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert exit_code_of(lambda: Path("a").absolute(), []) == 1
+    assert "the current folder, which was removed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("error", [AtelierError, OSError])

@@ -1,5 +1,7 @@
 """Choices for single pictures: applied to what is handed on, never to the files."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +77,22 @@ def test_damaged_choices_are_named(folder: Path) -> None:
     choices_place(folder).write_text("{")
     with pytest.raises(AtelierError, match=r"atelier\.json"):
         read_choices(choices_place(folder))
+
+
+def test_choices_without_effect_are_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    chosen = CollectionChoices(pictures={"was\n0.png": PictureChoice(is_excluded=True)})
+    write_choices(choices_place(folder), chosen)
+    for _ in range(2):
+        assert _collected(folder).num_images == 5
+    assert caplog.text.count("have no effect (1; the first: was\\n0.png)") == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has neither without rights")
+@pytest.mark.parametrize("make", [lambda place: place.symlink_to(place.name), os.mkfifo])
+def test_choices_that_cannot_be_read_are_named(folder: Path, make: Callable[[Path], None]) -> None:
+    make(choices_place(folder))
+    with pytest.raises(AtelierError, match=r"pictures\.atelier\.json: not readable as choices"):
+        _collected(folder)
 
 
 def test_choices_lie_beside_a_folder_however_it_is_named(

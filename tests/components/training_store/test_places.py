@@ -203,6 +203,8 @@ def test_an_open_place_reads_as_a_file_does(data: bytes, seeks: list[int]) -> No
         ("s3://bucket/../../etc", "plain URL"),
         ("s3://", "plain URL"),
         ("s3://bucket/a\nb", "plain URL"),
+        ("https://key:secret@[::1/a.zip", "plain URL"),
+        ("https://host:port/a.zip", "plain URL"),
     ],
 )
 def test_a_url_that_is_not_plain_is_refused(store: LocalTrainingStore, url: str, said: str) -> None:
@@ -257,9 +259,10 @@ def test_a_place_away_is_tried_again_and_said_in_a_line(
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
     _filesystem.cache_clear()
     fsspec.get_filesystem_class("s3").clear_instance_cache()
-    with pytest.raises(UnavailableError, match="s3://paintings/art: cannot be reached") as error:
-        collect(store, "s3://paintings/art")
-    assert "\n" not in str(error.value)
+    for url in ("s3://paintings/art", f"http://127.0.0.1:{port}/art.zip"):
+        with pytest.raises(UnavailableError, match=f"{url}: cannot be reached") as error:
+            collect(store, url)
+        assert "\n" not in str(error.value)
     _filesystem.cache_clear()
 
 
