@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import settings
+from components.common.files import whole_path
 from components.common.names import place_among
 from components.common.remote_models import fetch_model
 from components.common.shipped import SHIPPED_MODELS, find_shipped
@@ -160,7 +161,7 @@ def _anchored(chosen: RunSettings) -> RunSettings:
     """The same settings with absolute paths, so that they hold from any folder."""
     collect, generate, enhance = chosen.collect, chosen.generate, chosen.enhance
     if not is_url(collect.data) and _may_be_there(Path(collect.data).expanduser()):
-        data = str(Path(collect.data).expanduser().absolute())
+        data = str(whole_path(Path(collect.data)))
         collect = collect.model_copy(update={"data": data})
     if collect.styles_csv:
         collect = collect.model_copy(update={"styles_csv": _absolute(collect.styles_csv)})

@@ -34,7 +34,7 @@ class InterpolateOrder(Order):
     def _goes_somewhere(self) -> Self:
         refuse_paths(self.choices)
         if not 2 <= len(self.between) <= 32:
-            raise ValueError("between: name two seeds to 32")
+            raise ValueError("between: name 2 to 32 seeds")
         return self
 
 

@@ -17,7 +17,7 @@ from atelier.jobs.model_notes import ModelNotes
 from atelier.jobs.uploads import LocalUploads
 from atelier.workspace import Workspace, run_number
 from components.common.durable import write_bytes
-from components.common.files import read_regular
+from components.common.files import read_regular, whole_path
 from components.common.shipped import SHIPPED_MODELS
 from components.families import FAMILIES
 from components.training import TrainingFolder
@@ -129,7 +129,7 @@ class WorkspaceCatalogue:
         inspected = self._inspected()
         offers = [_collection(_EMBEDDED, _EMBEDDED, inspected.get(_EMBEDDED))]
         offers += [
-            _collection(_id_of(data), Path(data).name, inspected.get(data))
+            _collection(_id_of(data), Path(data).name or data, inspected.get(data))
             for data in self._sources(inspected)
         ]
         gathered = [Path(place) for place in self._gathered()]
@@ -193,7 +193,7 @@ class WorkspaceCatalogue:
     def name_collection(self, path: str) -> CollectionOffer:
         """A folder or archive of this machine, remembered; see the port."""
         try:
-            place = Path(path).expanduser().absolute()
+            place = whole_path(Path(path))
         except RuntimeError as error:  # of a person whom this machine does not know
             raise NotFoundError(f"{path}: no such folder or archive") from error
         if not place.exists():
@@ -203,7 +203,8 @@ class WorkspaceCatalogue:
         named = [line for line in self._named_places() if line != str(place)]
         lines = "".join(f"{line}\n" for line in [*named, str(place)])
         write_bytes(self._named_file, os.fsencode(lines))
-        return _collection(_id_of(str(place)), place.name, self._inspected().get(str(place)))
+        name = place.name or str(place)
+        return _collection(_id_of(str(place)), name, self._inspected().get(str(place)))
 
     def inspected(self, collection_id: str) -> ITDT:
         """What an inspection found, before choices; see the port."""

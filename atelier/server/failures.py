@@ -80,6 +80,8 @@ def handle_errors(app: FastAPI, workspace: Path) -> None:
 
 
 def _fault(fault: ErrorDetails) -> str:
+    if fault["type"] == "json_invalid":
+        return f"the request is not JSON from character {fault['loc'][-1]} on"
     where = ".".join(str(part) for part in fault["loc"][1:]) or "the request"
     return f"{where[:200]}: {fault['msg'].removeprefix('Value error, ')[:300]}"
 

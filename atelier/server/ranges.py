@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
@@ -37,7 +38,8 @@ def _part(data: bytes, first: str, last: str, media_type: str, headers: dict[str
     start = int(first) if first else max(0, size - int(last))
     end = min(size, int(last) + 1) if first and last else size
     if start >= end:
-        return Response(None, 416, headers | {"Content-Range": f"bytes */{size}"})
+        told = {"Content-Range": f"bytes */{size}"}
+        raise HTTPException(416, f"the file has {size} bytes, and none of those asked for", told)
     told = headers | {"Content-Range": f"bytes {start}-{end - 1}/{size}"}
     return Response(data[start:end], 206, told, media_type=media_type)
 

@@ -26,6 +26,12 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def whole_path(path: Path) -> Path:
+    """An absolute path; one with '..' in it, which has other names too, as it is without links."""
+    place = path.expanduser().absolute()
+    return real_path(place) if ".." in place.parts else place
+
+
 def open_regular(path: Path) -> BinaryIO:
     """Open a regular file for reading, without ever waiting for a writer.
 

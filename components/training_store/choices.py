@@ -65,7 +65,7 @@ def with_choices(collection: ITDT, choices: CollectionChoices) -> ITDT:
     folder = base.with_name(f"{base.name}-{digest[:16]}")
     known = find_manifest(folder)
     if known is not None:
-        return known
+        return known.model_copy(update={"name": collection.name, "source": collection.source})
     folder.mkdir(parents=True, exist_ok=True)
     tally, kept = _write_pictures(collection, choices, folder)
     if not tally.num_images:

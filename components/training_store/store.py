@@ -33,7 +33,7 @@ from components.training_store.layouts import (
     shard_styles,
     survey,
 )
-from components.training_store.manifest import Journal, find_manifest, write_manifest
+from components.training_store.manifest import Journal, find_manifest, write_manifest, write_message
 from components.training_store.metadata import metadata_styles, with_metadata
 from components.training_store.parquet import Shard, is_table, table_rows
 from components.training_store.shards import (
@@ -87,6 +87,8 @@ class LocalTrainingStore:
             known = write_manifest(folder, journal, name, settings.data)
         journal.remove()
         found = known.model_copy(update={"name": name, "source": settings.data})
+        if found != known:  # moved, or named otherwise: it is looked up by what it is called now
+            write_message(folder, found)
         choices = self._choices(settings)
         return found if choices is None else with_choices(found, choices)
 

@@ -36,12 +36,14 @@ from atelier.workspace import Workspace
 from components.common.durable import sha256_of, write_text
 from components.common.shipped import SHIPPED_MODELS
 from components.results_store import create as create_store
+from components.training_store import create as create_training_store
 from interfaces.errors import AtelierError, NotFoundError, UnavailableError
 from interfaces.igme import IGME
 from interfaces.iodt import ResultQuery, StoredResult
+from interfaces.itdt import CollectionSettings
 from interfaces.jobs import Job, JobProgress, JobStateError
 from interfaces.orders import Order
-from interfaces.progress import ProgressEvent
+from interfaces.progress import ProgressEvent, silent
 from interfaces.ui import Choices
 from tests.atelier.jobs.fake_painter import COMMAND, ENVIRONMENT, keeper
 from tests.helpers import REPOSITORY, make_iodt
@@ -939,6 +941,23 @@ def test_collections_that_were_offered_or_used_are_known_by_ids(
     for strange in ("0" * 16, "0" * 32, "/etc", ".."):
         with pytest.raises(NotFoundError):
             catalogue.collection_data(strange)
+
+
+def test_a_collection_is_known_by_the_name_that_it_was_inspected_under_last(
+    tmp_path: Path, uploads: LocalUploads
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    (first / "a.png").write_bytes(encoded("PNG", side=32))
+    catalogue = WorkspaceCatalogue(Workspace(tmp_path / "ws"), uploads)
+    store = create_training_store(tmp_path / "ws")
+    for place in (first, second):
+        if place is second:
+            first.rename(second)
+        offer = catalogue.name_collection(f"{place}/../{place.name}")
+        assert offer.name == place.name and offer.num_images is None
+        store.collect(CollectionSettings(data=str(place)), silent)
+        assert catalogue.inspected(offer.id).source == str(place)
 
 
 def test_a_trainings_curves_are_columns(catalogue: WorkspaceCatalogue, tmp_path: Path) -> None:

@@ -619,6 +619,8 @@ def test_the_schema_tells_a_generated_client_everything(client: TestClient) -> N
 
 
 def test_errors_are_problems(client: TestClient) -> None:
+    bad = client.post("/api/v1/jobs", content=b"[[", headers=JSON)
+    assert "not JSON from character 2 on" in _error(bad, 422)
     for answer in (client.get("/api/v1/jobs/99"), client.get("/api/v1/results?limit=x")):
         assert answer.headers["content-type"] == "application/problem+json"
         problem = answer.json()
@@ -688,5 +690,8 @@ def test_a_file_is_sent_in_parts_and_not_twice(
     whole = client.get(place)
     part = client.get(place, headers={"Range": "bytes=2-9"})
     assert part.status_code == 206 and part.content == whole.content[2:10]
+    beyond = client.get(place, headers={"Range": "bytes=-0"})
+    assert beyond.headers["Content-Range"] == f"bytes */{len(whole.content)}"
+    assert "none of those asked for" in _error(beyond, 416)
     same = client.get(place, headers={"If-None-Match": whole.headers["etag"]})
     assert same.status_code == 304 and not same.content
