@@ -15,8 +15,8 @@ from components.common.credentials.reading import Credentials, FoundIngredient, 
 from components.common.decoding import open_source
 from components.common.files import read_regular
 from components.common.images import foreign
-from components.conversion import Claims, read_claims
-from interfaces.contract import Many, Message
+from components.conversion import Claims, read_claims, read_watermark
+from interfaces.contract import Many, Message, is_none
 from interfaces.errors import AtelierError
 from interfaces.record import Record
 
@@ -66,6 +66,11 @@ class Verification(Message):
         default=None, description="The content credentials, where the file has any."
     )
     record: Record | None = Field(default=None, description="Atelier's record in the file.")
+    watermark: str | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="Id that an invisible watermark in the pixels holds (TrustMark).",
+    )
     problem: str | None = Field(default=None, description="What is wrong, in one line.")
 
     def lines(self) -> list[str]:
@@ -95,6 +100,7 @@ def verify(path: Path, trusted: Sequence[bytes] = ()) -> Verification:
         return Verification(name=path.name, state="damaged", made_by="unknown", problem=str(error))
     credentials, key = _read(data, claims.media_type, trusted)
     fault = _fault_of(data)
+    watermark = None if fault else read_watermark(data)
     return Verification(
         name=path.name,
         state="damaged" if fault else _state_of(credentials),
@@ -102,9 +108,10 @@ def verify(path: Path, trusted: Sequence[bytes] = ()) -> Verification:
         key=key,
         source_type=_strongest(credentials, claims),
         proved=_proved(credentials, key),
-        claimed=_claimed(credentials, key, claims),
+        claimed=(*_claimed(credentials, key, claims), *_marked(watermark, claims)),
         credentials=credentials,
         record=claims.record,
+        watermark=watermark,
         problem="; ".join(filter(None, (fault, _problem_of(credentials)))) or None,
     )
 
@@ -205,6 +212,15 @@ def _claimed(credentials: Credentials | None, key: Key | None, claims: Claims) -
     elif claims.tool is not None:
         said.append(f"made with {claims.tool}")
     return tuple(said)
+
+
+def _marked(watermark: str | None, claims: Claims) -> tuple[str, ...]:
+    """Whether the watermark is the one that the record names: anybody can copy one."""
+    if watermark is None:
+        return ()
+    named = None if claims.record is None else claims.record.conversion.get("watermark")
+    words = "as the record says" if named == watermark else "which no record here names"
+    return (f"the pixels hold the watermark {watermark}, {words}",)
 
 
 def _name_of(credentials: Credentials) -> str:

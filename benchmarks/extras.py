@@ -31,6 +31,7 @@ IMPORTS = {
     "spandrel": ("spandrel",),
     "stable-diffusion": ("diffusers", "transformers"),
     "ui": ("fastapi", "uvicorn"),
+    "watermark": ("trustmark",),
     "contracts": ("pytest", "hypothesis"),
 }
 """What whoever uses an extra imports first."""

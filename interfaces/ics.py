@@ -20,6 +20,13 @@ ImageFormat = Annotated[
 """A file format by its usual name; another converter may know others."""
 
 
+AUTOMATIC = "auto"
+"""A watermark's id that is made of the picture itself."""
+
+WatermarkId = Annotated[str, StringConstraints(pattern=r"^(auto|[01][0-9a-f]{15})$")]
+"""61 bits as hexadecimal digits, or `AUTOMATIC`."""
+
+
 class ICS(Contract):
     """Interface of Converting Settings: which file format, how much loss.
 
@@ -54,6 +61,14 @@ class ICS(Contract):
         default=False,
         exclude_if=is_false,
         description="State that the picture may not be used to train models or for data mining.",
+    )
+    watermark: WatermarkId | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description=(
+            "Mark the pixels invisibly (TrustMark, from 256 pixels): auto, or the id to write, 16 "
+            "hexadecimal digits that begin with 0 or 1."
+        ),
     )
     prompt_writer: str | None = Field(
         default=None,

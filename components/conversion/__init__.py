@@ -21,6 +21,7 @@ from components.conversion.reading import (
     read_record,
     record_inside,
 )
+from components.conversion.watermark import read_watermark
 
 
 def create(workspace: Path) -> ImageConverter:
@@ -40,6 +41,7 @@ __all__ = [
     "read_facts",
     "read_picture",
     "read_record",
+    "read_watermark",
     "record_inside",
     "sheet",
     "strip",

@@ -60,8 +60,8 @@ def sheet(
 
 
 def _settings_of(frame: IODT) -> ICS:
-    """How the frame was encoded, and so whether it was signed."""
-    return ICS.model_validate(frame.record.conversion)
+    """How the frame was encoded, and so whether it was signed; its mark is not the whole's."""
+    return ICS.model_validate(frame.record.conversion).model_copy(update={"watermark": None})
 
 
 def _decoded(frame: IODT) -> Image.Image:

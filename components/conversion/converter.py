@@ -13,6 +13,7 @@ from components.common.images import float_to_levels
 from components.conversion.encoding import MEDIA_TYPES, encode
 from components.conversion.metadata import GREY_MODES, fitting, foreign_rdf
 from components.conversion.signing import identity_for, signed
+from components.conversion.watermark import check_watermark, marked
 from components.conversion.xmp import GENERATED, declared_in, for_publishing, record_in
 from interfaces.batch import Carried
 from interfaces.contract import refuse_unless_offered
@@ -37,9 +38,12 @@ class ImageConverter:
         """Refuse settings that could not be carried out, before anything is made.
 
         Raises `AtelierError` where the person's certificate cannot sign, and for a format that
-        cannot be without loss where that was asked for; makes a certificate where there is none.
+        cannot be without loss where that was asked for, and for a watermark that cannot be written;
+        makes a certificate where there is none.
         """
         _check_loss(settings)
+        if settings.watermark is not None:
+            check_watermark()
         identity_for(settings)
 
     def convert(self, batches: Iterable[IEDT], settings: ICS) -> Iterator[IODT]:
@@ -49,9 +53,10 @@ class ImageConverter:
         and TIFF), grey, ICC profile where it fits the colours written, EXIF, pixels an inch, XMP,
         and a PNG's texts into a PNG. A file that Atelier or another program had marked as
         AI-generated stays so, and its record becomes the new record's `source`. Metadata that
-        cannot be read, or is too long for the format, is left out with a warning. Last of all the
-        file is signed, where the settings say so. Raises `RefusedError` for a format that is not
-        known, and for a picture that it cannot hold; and what `check` raises.
+        cannot be read, or is too long for the format, is left out with a warning. A watermark is
+        written where the settings ask for one. Last of all the file is signed, where they say so.
+        Raises `RefusedError` for a format that is not known, for a picture that it cannot hold, and
+        for one that is too small for a watermark; and what `check` raises.
         """
         refuse_unless_offered(settings, "convert")
         _check_loss(settings)
@@ -86,6 +91,9 @@ def _convert(batch: IEDT, place: int, settings: ICS) -> IODT:
     if settings.publish:
         carried = carried.model_copy(update={"exif": None, "iptc": None, "text": {}})
         foreign = None if foreign is None else for_publishing(foreign)
+    if settings.watermark is not None:
+        pixels, name = marked(pixels, settings.watermark)
+        settings = settings.model_copy(update={"watermark": name})
     record = _record(batch, place, foreign, settings)
     is_grey = pixels.shape[2] < 3
     metadata = fitting(record, carried, foreign, settings, is_grey=is_grey)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from components.common.credentials.ingredients import label_of
 from components.common.credentials.signing import JsonValue, Manifest
+from components.conversion.watermark import ALGORITHM, bound_value
 from components.conversion.xmp import EDITED, GENERATED, RESAMPLED
 from interfaces.batch import Ingredient
 from interfaces.ics import ICS
@@ -26,10 +27,15 @@ def manifest_of(record: Record, settings: ICS, ingredients: Sequence[Ingredient]
     A file that the picture was made from is named by its own credentials where it brought any
     (`ingredients`), else by the record.
     """
+    actions = _actions(record, ingredients)
+    if settings.watermark is not None:
+        actions.append(_action("c2pa.watermarked.bound", agent={"name": "TrustMark"}))
     assertions: list[JsonValue] = [
-        {"label": "c2pa.actions.v2", "data": {"actions": _actions(record, ingredients)}},
+        {"label": "c2pa.actions.v2", "data": {"actions": actions}},
         {"label": PICTURE, "data": _picture(record)},
     ]
+    if settings.watermark is not None:
+        assertions.append(_bound(settings.watermark))
     if settings.forbid_training:
         assertions += [_forbidding(namespace) for namespace in ("c2pa", "cawg")]
     return {
@@ -41,6 +47,12 @@ def manifest_of(record: Record, settings: ICS, ingredients: Sequence[Ingredient]
 
 def _program(record: Record) -> _Json:
     return {"name": PROGRAM, "version": record.software.removeprefix("atelier ")}
+
+
+def _bound(watermark: str) -> _Json:
+    """The watermark's id, by which the manifest is found for a stripped copy."""
+    block: _Json = {"scope": {}, "value": bound_value(watermark)}
+    return {"label": "c2pa.soft-binding", "data": {"alg": ALGORITHM, "blocks": [block]}}
 
 
 def _forbidding(namespace: str) -> _Json:
