@@ -1,9 +1,9 @@
-"""Draw eight sketches, and what a sketch model makes of each: one sheet.
+"""Draw eight sketches, and what the shipped model makes of each: a sheet, and one of four of them.
 
-    python docs/shipped/draw_sketches.py SHEET.webp [MODEL_FOLDER]
+    python docs/shipped/draw_sketches.py SHEET.webp FEW.webp
 
-A row a sketch: the drawing, then four seeds at each of three radii, enlarged to 256×256 by the
-embedded enlarger. Seeds go through the model's styles in turn.
+A row a sketch: the drawing, then four seeds at each of three radii (the other sheet: at the first),
+enlarged to 256×256 by Real-ESRGAN x4plus. Seeds go through the model's styles in turn.
 """
 
 import os
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -32,19 +33,33 @@ from tests.drawings import SKETCHES, draw
 RADII = (3, 7, 11)
 SEEDS = range(4)
 SIDE = 4 * 64
+FEW = ("house", "wave", "vase", "boat")
+FEW_SIDE = 160
 
 
-def main(sheet: Path, model: IGME) -> None:
-    """Write the sheet, as WebP or by another ending."""
+def main(sheet: Path, few: Path) -> None:
+    """Write both sheets, as WebP or by other endings."""
+    model = IGME.open(SHIPPED_MODELS["shipped-sketch"])
     generator, enhancer = LocalGenerator(), RealESRGANEnhancer()  # which keep their networks
+    cells: list[np.ndarray] = []
+    cells_of_few: list[np.ndarray] = []
     with tempfile.TemporaryDirectory() as folder:
-        cells: list[np.ndarray] = []
         for name in SKETCHES:
             path = Path(folder) / f"{name}.png"
             draw(name).save(path)
-            cells.append(np.asarray(draw(name, SIDE).convert("RGB")))
-            cells += painted(generator, enhancer, model, path)
+            drawing = np.asarray(draw(name, SIDE).convert("RGB"))
+            row = [drawing, *painted(generator, enhancer, model, path)]
+            cells += row
+            if name in FEW:
+                cells_of_few += map(smaller, row[: 1 + len(SEEDS)])
     contact_sheet(cells, columns=1 + len(RADII) * len(SEEDS)).save(sheet, quality=75, method=6)
+    contact_sheet(cells_of_few, columns=2 * (1 + len(SEEDS))).save(few, quality=80, method=6)
+
+
+def smaller(cell: np.ndarray) -> np.ndarray:
+    """As it stands in the second sheet."""
+    resized = Image.fromarray(cell).resize((FEW_SIDE, FEW_SIDE), Image.Resampling.LANCZOS)
+    return np.asarray(resized)
 
 
 def painted(
@@ -62,10 +77,11 @@ def painted(
                 )
                 yield from generator.generate(model, asked)
 
-    for batch in enhancer.enhance(batches(), IES(enhancer="embedded", scale=4, device="cpu")):
+    for batch in enhancer.enhance(
+        batches(), IES(enhancer="realesrgan-x4plus", scale=4, device="cpu")
+    ):
         yield from float_to_pixels(batch.images)
 
 
 if __name__ == "__main__":
-    chosen = Path(sys.argv[2]) if len(sys.argv) > 2 else SHIPPED_MODELS["shipped-sketch"]
-    main(Path(sys.argv[1]), IGME.open(chosen))
+    main(*map(Path, sys.argv[1:]))
