@@ -262,8 +262,9 @@ class WorkspaceCatalogue:
         return list(dict.fromkeys([*self._offered, *self._gathered(), *named, *sorted(known)]))
 
     def _inspected(self) -> dict[str, "_Inspected"]:
-        """Findings of earlier inspections, by the path that the person named."""
-        return {found.source: found for _, found in self._inspections()}
+        """Findings of earlier inspections, before choices if known, by the path that was named."""
+        found = [one for _, one in self._inspections()]
+        return {one.source: one for one in sorted(found, key=lambda one: not one.choices)}
 
     def _inspections(self) -> list[tuple[Path, "_Inspected"]]:
         """Every inspection's message with its file, the newest last."""

@@ -90,10 +90,12 @@ export function settingsOf(result) {
 
 const OWN = { "shipped-sketch": "Atelier’s own, draws too", shipped: "Atelier’s own, quick" };
 
-/** What a person called it, else where it comes from. */
-export function modelName(model) {
-  if (model.title) return model.title;
-  return `${OWN[model.name] ? t(OWN[model.name]) : model.name} · ${model.dataset_name}`;
+/** What a person called it, else what it learnt from: "0007-vae-Cats" is "Cats · vae 7". */
+export function modelName({ title, name, family, dataset_name: learnt }) {
+  if (title) return title;
+  const [number] = name.split(`-${family}-`, 1);
+  if (/^\d+$/.test(number)) return `${learnt} · ${family} ${Number(number)}`;
+  return `${OWN[name] ? t(OWN[name]) : name} · ${learnt}`;
 }
 
 // ---------------------------------------------------------------- a job and its pictures
@@ -106,9 +108,9 @@ export function summary(job) {
     const what = wished.seeds
       ? t("seeds {seeds}", { seeds: wished.seeds.length > 40 ? `${wished.seeds.slice(0, 40)}…` : wished.seeds })
       : t("{n} pictures", { n: wished.count });
-    return [what, wished.style, shortModel(order.model)].filter(Boolean).join(" · ");
+    return [what, wished.style, nameOf(order.model)].filter(Boolean).join(" · ");
   }
-  if (job.kind === "interpolate") return [order.between, shortModel(order.model)].join(" · ");
+  if (job.kind === "interpolate") return [order.between, nameOf(order.model)].join(" · ");
   if (job.kind === "enhance") {
     return t("{n} pictures", { n: order.uploads.length + order.results.length }) + ` · ×${order.enhance.scale}`;
   }
@@ -116,9 +118,9 @@ export function summary(job) {
   return [collection?.name ?? order.collection, order.preset].filter(Boolean).join(" · ");
 }
 
-const shortModel = (id) => {
+const nameOf = (id) => {
   const model = state.modelById(id);
-  return model ? `${model.family} · ${model.dataset_name}` : id;
+  return model ? modelName(model) : id;
 };
 
 export const KINDS = {
@@ -144,12 +146,15 @@ export function progressLine(job) {
   const { progress } = job;
   if (!progress) return t("Starting…");
   const total = progress.total;
-  if (progress.stage === "train" && total && progress.done >= total) return t("It has learnt; its pictures are measured now, and the model is kept.");
+  const isOver = total && progress.done >= total;
+  const isOne = progress.unit === "steps"; // of a few pictures at a time: how long all take is not known
+  if (progress.stage === "train" && isOver) return t("It has learnt; its pictures are measured now, and the model is kept.");
   const amount = (n) => (progress.unit === "seconds" ? Math.round(n) : Math.floor(n));
   const far = total
     ? t("{done} of {total} {unit}", { done: amount(progress.done), total: amount(total), unit: t(progress.unit) })
     : progress.done ? `${amount(progress.done).toLocaleString()} ${t(progress.unit)}` : null;
-  const left = progress.seconds_left === null ? null : t("about {time} left", { time: duration(progress.seconds_left) });
+  const next = state.makesPictures(job) ? null : t("then comes the next step");
+  const left = isOver ? next : progress.seconds_left === null || isOne ? null : t("about {time} left", { time: duration(progress.seconds_left) });
   return [label(progress.stage), far, left].filter(Boolean).join(" · ");
 }
 

@@ -142,7 +142,7 @@ function Facts({ found }) {
   const rows = [
     [t("Size"), `${result.width} × ${result.height}`],
     [t("Model"), isMade && (model ? modelName(model) : `${origin.family} · ${origin.dataset_name}`)],
-    [t("Learnt from"), isMade && origin.dataset_name],
+    [t("Learnt from"), isMade && model?.title && origin.dataset_name],
     [t("Style"), [origin.style, origin.towards_style].filter(Boolean).join(" → ")],
     [t("Prompt"), origin.prompt],
     [t("Enlarged"), enhancement.scale > 1 ? `×${enhancement.scale}, ${enhancement.enhancer}` : t("no")],

@@ -33,6 +33,7 @@ TABLES = [
     "FILES",
     "SOURCES",
     "USES",
+    "PRESETS",
 ]
 ANSWERING = ("atelier/server", "atelier/jobs", "atelier/handlers", "atelier/gallery")
 SETTINGS = ("interfaces/orders.py", "interfaces/igs.py")
