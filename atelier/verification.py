@@ -219,8 +219,9 @@ def _marked(watermark: str | None, claims: Claims) -> tuple[str, ...]:
     if watermark is None:
         return ()
     named = None if claims.record is None else claims.record.conversion.get("watermark")
-    words = "as the record says" if named == watermark else "which no record here names"
-    return (f"the pixels hold the watermark {watermark}, {words}",)
+    if named == watermark:
+        return (f"the pixels hold the watermark {watermark}, as the record says",)
+    return (f"the pixels hold the watermark {watermark}, which no record here names",)
 
 
 def _name_of(credentials: Credentials) -> str:

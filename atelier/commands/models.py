@@ -91,7 +91,7 @@ def verify_model(
     """Whether a model's folder is as it was signed, and with whose key."""
     model = Workspace(workspace).find_model(name)
     seal = check_model(model)
-    print(f"{model.directory}: {seal.line()}")
+    print(f"{name}: {seal.line()}")
     print(f"digest:        {seal.model_digest}")
     return SOME_CHANGED if seal.state == "changed" else 0
 

@@ -53,8 +53,8 @@ _AI_WRITER = f"{{{IPTC}}}AIPromptWriterName"
 # Where credentials lie that are not in the file itself: of another file, once this one is made.
 _REMOTE_CREDENTIALS = "{http://purl.org/dc/terms/}provenance"
 
-_NO_TRAINING = "http://ns.useplus.org/ldf/vocab/DMI-PROHIBITED-AIMLTRAINING"
-"""PLUS: the picture may not be used to train models."""
+_NO_MINING = "http://ns.useplus.org/ldf/vocab/DMI-PROHIBITED"
+"""PLUS: the picture may not be mined for data at all, and so not be used to train models."""
 
 _VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 GENERATED = _VOCABULARY + "trainedAlgorithmicMedia"
@@ -176,7 +176,7 @@ def _own(record: Record, settings: ICS, declared: str | None) -> dict[str, str]:
     if settings.prompt_writer is not None and not settings.publish:
         said[_AI_WRITER] = settings.prompt_writer
     if settings.forbid_training:
-        said[_DATA_MINING] = _NO_TRAINING
+        said[_DATA_MINING] = _NO_MINING
     # JSON in ASCII escapes what XML cannot hold: control characters, lone surrogates.
     text = json.dumps(record.model_dump(mode="json"), ensure_ascii=True, separators=(",", ":"))
     return said | {_RECORD: text}

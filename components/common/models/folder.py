@@ -53,10 +53,10 @@ class ModelSeal(Message):
     def line(self) -> str:
         """The answer in one line."""
         if self.state == "unsigned":
-            return f"unsigned: {self.problem}"
+            return f"unsigned ({self.problem})"
         name = repr(self.signer) if self.signer else "somebody unnamed"
         whose = "with your key" if self.is_yours else f"by {name}, an unknown key"
-        return f"intact, signed {whose}" if self.state == "intact" else f"changed: {self.problem}"
+        return f"intact, signed {whose}" if self.state == "intact" else f"changed ({self.problem})"
 
 
 def complete_model(model: IGME) -> None:
@@ -83,7 +83,7 @@ def check_model(model: IGME) -> ModelSeal:
     """Compare a model's folder with its manifest and the signature over that."""
     folder, digest = model.directory, model.digest
     if not (folder / _SIGNATURE).exists():
-        said = f"{folder}: holds no {_SIGNATURE}"
+        said = f"{folder} holds no {_SIGNATURE}"
         return ModelSeal(state="unsigned", model_digest=digest, problem=said)
     try:
         signer, is_yours = _checked_signer(folder)

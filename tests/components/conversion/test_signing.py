@@ -151,7 +151,7 @@ def test_training_is_forbidden_where_asked() -> None:
     image = convert(make_iedt(1, 16), forbid_training=True)
     assert set(found(image).training.values()) == {"notAllowed"}
     assert "ai_generative_training" in found(image).training
-    assert b"DMI-PROHIBITED-AIMLTRAINING" in image.data
+    assert b"DMI-PROHIBITED" in image.data
     assert found(convert(make_iedt(1, 16))).training == {}
 
 
@@ -206,7 +206,7 @@ def test_exiftool_reads_the_fields_of_iptc(name: str, tmp_path: Path) -> None:
     assert said["AISystemVersionUsed"].endswith(f"model {origin.model_digest[:16]}")
     assert said["AIPromptInformation"] == "a red house"
     assert said["AIPromptWriterName"] == "Ada"
-    assert said["DataMining"].endswith("DMI-PROHIBITED-AIMLTRAINING")
+    assert said["DataMining"].endswith("DMI-PROHIBITED")
 
 
 @pytest.mark.parametrize("file_format", ["webp", "gif"])

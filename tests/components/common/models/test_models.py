@@ -146,3 +146,5 @@ def test_the_command_answers_and_its_exit_code_tells(
     assert "intact, signed with your key" in capsys.readouterr().out
     (model.directory / "bom.json").unlink()
     assert verify_model(str(model.directory)) == SOME_CHANGED
+    path = model.directory / "bom.json"
+    assert capsys.readouterr().out.startswith(f"{model.directory}: changed ({path}: is missing)")
