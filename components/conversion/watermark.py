@@ -124,12 +124,23 @@ def _levels(pixels: np.ndarray) -> np.ndarray:
     return colours if pixels.dtype == np.uint8 else (colours // 257).astype(np.uint8)
 
 
+def weights_folder() -> Path:
+    """Where TrustMark's package looks for its weights."""
+    spec = find_spec("trustmark")
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).parent / "models"
+
+
 def _missing() -> list[Path]:
-    """Files of TrustMark's weights that are not there as its authors published them."""
-    package = _package()
-    folder = Path(str(package.__file__)).parent / "models"
-    published: dict[str, str] = package.MODEL_CHECKSUMS
-    return [folder / name for name in _FILES if _md5(folder / name) != published[name]]
+    """Files of TrustMark's weights that are not there as its authors published them.
+
+    The package is imported only where the files are there: that takes seconds.
+    """
+    files = [weights_folder() / name for name in _FILES]
+    if absent := [path for path in files if not path.is_file()]:
+        return absent
+    published: dict[str, str] = _package().MODEL_CHECKSUMS
+    return [path for path in files if _md5(path) != published[path.name]]
 
 
 def _package() -> ModuleType:
@@ -137,8 +148,8 @@ def _package() -> ModuleType:
     return import_module("trustmark.trustmark")
 
 
-def _md5(path: Path) -> str | None:
-    return hashlib.md5(path.read_bytes()).hexdigest() if path.is_file() else None
+def _md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes()).hexdigest()
 
 
 @cache

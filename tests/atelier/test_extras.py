@@ -23,6 +23,7 @@ OF_EXTRAS = (
     "onnx",
     "onnxruntime",
     "spandrel",
+    "trustmark",
     "ray",
     "pytest",
 )

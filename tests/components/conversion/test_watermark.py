@@ -83,6 +83,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         own = {key: value for key, value in state.items() if key.startswith(part)}
         torch.save({"state_dict": own}, folder / f"{part}_Q.ckpt")
     monkeypatch.setattr(package, "__file__", str(tmp_path / "trustmark.py"))
+    monkeypatch.setattr(watermark, "weights_folder", lambda: folder)
     for path in folder.iterdir():
         digest = hashlib.md5(path.read_bytes()).hexdigest()
         monkeypatch.setitem(package.MODEL_CHECKSUMS, path.name, digest)
@@ -90,7 +91,8 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     watermark.trustmark_networks.cache_clear()
 
 
-@pytest.mark.parametrize("name", ["png", "jpeg", "avif"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["png", "jpeg"])
 def test_a_picture_is_marked_and_its_credentials_name_the_mark(
     weights: Path, tmp_path: Path, name: str
 ) -> None:
@@ -111,6 +113,7 @@ def test_a_picture_is_marked_and_its_credentials_name_the_mark(
     assert said.claimed[-1] == f"the pixels hold the watermark {ID}, as the record says"
 
 
+@pytest.mark.slow
 def test_a_stripped_picture_still_holds_its_id(weights: Path, tmp_path: Path) -> None:
     Image.new("RGB", (256, 256), "teal").save(tmp_path / "stripped.png")
     said = verify(tmp_path / "stripped.png")
@@ -118,6 +121,7 @@ def test_a_stripped_picture_still_holds_its_id(weights: Path, tmp_path: Path) ->
     assert said.claimed == (f"the pixels hold the watermark {ID}, which no record here names",)
 
 
+@pytest.mark.slow
 def test_the_mark_is_what_trustmark_itself_writes(weights: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (300, 260, 3), dtype=np.uint8)
     after, name = watermark.marked(pixels, "auto")
@@ -130,6 +134,7 @@ def test_the_mark_is_what_trustmark_itself_writes(weights: Path) -> None:
     assert same == name and np.array_equal(again, after)
 
 
+@pytest.mark.slow
 def test_alpha_grey_and_16_bits_are_kept(weights: Path) -> None:
     levels = np.random.default_rng(0).integers(0, 256, (256, 256, 4), dtype=np.uint8)
     shallow, _ = watermark.marked(levels, ID)
@@ -140,6 +145,7 @@ def test_alpha_grey_and_16_bits_are_kept(weights: Path) -> None:
     assert watermark.marked(levels[..., :1], ID)[0].shape == (256, 256, 1)
 
 
+@pytest.mark.slow
 def test_missing_or_damaged_weights_are_named_and_never_fetched(weights: Path) -> None:
     path = weights / "encoder_Q.ckpt"
     path.write_bytes(path.read_bytes()[:-1])
