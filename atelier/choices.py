@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import settings
@@ -135,6 +136,12 @@ def _check_family(chosen: RunSettings) -> None:
         raise AtelierError(f"train.family: {name!r} is unknown; there are {', '.join(FAMILIES)}")
     if not FAMILIES[name].is_trainable:
         raise AtelierError(f"train.family: {name} comes trained; `adopt` takes such a model in")
+    for tracker in filter(None, (train.track, "tensorboard" if train.tensorboard else None)):
+        if find_spec(tracker) is None:
+            raise AtelierError(
+                f"train: {tracker} is not installed; pip install 'atelier[{tracker}]', or leave it "
+                "out"
+            )
     config = validate(FAMILIES[name].config, train.options, "train.options")
     try:
         config.check_resolution(chosen.preprocess.resolution)

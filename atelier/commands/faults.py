@@ -87,4 +87,6 @@ def _in_words(error: OSError | sqlite3.OperationalError) -> str:
         return f"{where}: no permission; change it, or choose another --workspace"
     if number in (errno.ENOTDIR, errno.EEXIST):
         return f"{where}: a file is where a folder is needed; name another --workspace or --output"
+    if number == errno.EISDIR:
+        return f"{where}: a folder is where a file is needed; name another"
     return f"{where}: {getattr(error, 'strerror', None) or error}"

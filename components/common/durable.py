@@ -52,7 +52,7 @@ def arriving(path: Path) -> Generator[Path]:
 
     Yields the temporary path, in the same folder, to be given its name by `commit`. What was not
     committed when the block ends is removed; what a killed process left, `sweep` removes. An
-    `OSError` of the block that names no file names `path`.
+    `OSError` of the block that names no file, or the temporary one, names `path`.
     """
     _make_folder(path.parent)
     temporary = temporary_for(path)
@@ -60,8 +60,9 @@ def arriving(path: Path) -> Generator[Path]:
     try:
         yield temporary
     except OSError as error:
-        if error.filename is None:  # a full disk's, say: writing names no file
-            error.filename = str(path)
+        # A full disk's names no file; a folder's of that name, the temporary one.
+        if error.filename in (None, str(temporary)):
+            error.filename, error.filename2 = str(path), None
         raise
     finally:
         temporary.unlink(missing_ok=True)

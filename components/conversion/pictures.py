@@ -107,7 +107,7 @@ def find_pictures(paths: Iterable[Path]) -> dict[Path, Path]:
         if path.is_dir():
             for picture in _pictures_inside(path):
                 found.setdefault(picture, picture.parent.relative_to(path))
-        elif path.exists():
+        elif path.exists() or path.is_symlink():  # reading names a broken link
             found.setdefault(path, Path())
         else:
             raise NotFoundError(f"{path}: there is no such file or folder")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import settings
-from atelier.choices import with_defaults
+from atelier.choices import choose, with_defaults
 from atelier.commands.flags import flags_of, layer_of
 from components.families import FAMILIES
 from interfaces.errors import AtelierError
@@ -144,6 +144,15 @@ def test_a_short_flag_sets_every_section_and_a_long_one_wins() -> None:
 def test_the_settings_of_a_run_survive_json() -> None:
     chosen = settings.resolve(settings.load_preset("default"))
     assert settings.resolve(chosen.model_dump(mode="json")) == chosen
+
+
+@pytest.mark.parametrize("given", [{"track": "mlflow"}, {"tensorboard": True}])
+def test_a_tracker_that_is_missing_is_refused_before_a_collection_is_read(
+    given: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atelier.choices.find_spec", lambda name: None)
+    with pytest.raises(AtelierError, match="is not installed; pip install 'atelier"):
+        choose({"train": given})
 
 
 def test_numbers_to_choose_from_may_come_as_text() -> None:

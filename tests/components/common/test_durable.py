@@ -267,3 +267,10 @@ def test_a_disk_that_is_full_is_said_with_the_file(tmp_path: Path) -> None:
     with named, arriving(tmp_path / "a.json"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_that_name_is_said_and_not_the_temporary_file(tmp_path: Path) -> None:
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(OSError) as error:
+        write_bytes(tmp_path / "a.json", b"{}")
+    assert error.value.filename == str(tmp_path / "a.json") and "partial" not in str(error.value)

@@ -171,6 +171,9 @@ def test_pipes_and_devices_are_never_waited_for(
     assert any("pipe.png: a pipe" in said for said in warnings_in(caplog))
     with pytest.raises(NotFoundError, match="no picture"):
         find_pictures([tmp_path / "pipe.png"])
+    (tmp_path / "lost.png").symlink_to("nowhere.png")  # as a shell's *.png names it, with others
+    named = [tmp_path / "lost.png", tmp_path / "a.png"]
+    assert list(find_pictures(named)) == named
     for path in (tmp_path / "pipe.png", Path("/dev/zero")):
         assert not is_regular(path)
         for read in (read_picture, read_record):
