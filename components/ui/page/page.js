@@ -113,7 +113,7 @@ function update() {
   health.textContent = !state.isConnected
     ? t("Not connected")
     : running || waiting
-      ? t("{running} running, {waiting} waiting", { running, waiting })
+      ? [t("{n} running", { n: running }), ...(waiting ? [t("{n} waiting", { n: waiting })] : [])].join(", ")
       : t("Idle");
   tellEnds(all);
   current?.update?.();

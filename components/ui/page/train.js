@@ -132,7 +132,8 @@ export function create() {
     offer.before = key;
     const [had, began] = [collection.value, start.value];
     collection.replaceChildren(...known.map(([id, text]) => h("option", { value: id }, text)));
-    const wished = had || remembered("collection");
+    const last = state.newestFirst().find(({ kind }) => ["train", "inspect"].includes(kind));
+    const wished = had || (remembered("collection") ?? last?.order.collection);
     if (known.some(([id]) => id === wished)) collection.value = wished;
     start.replaceChildren(
       h("option", { value: "" }, t("as this kind of training has it")),
