@@ -39,14 +39,16 @@ def judge(
         return Verdict(grade="unknown", is_blind=True, is_over_fitting=is_over_fitting)
     recall = overall(measured[-1].measurements, "recall")
     real_recall = floor.find("recall") if floor is not None else None
-    is_good = newest.value >= goal
+    is_typical = newest.value >= goal
+    # Blurs may all count as typical; where no real picture has one near it, none is like the works.
+    is_collapsed = recall is not None and recall.value == 0
     return Verdict(
-        grade="good" if is_good else "not yet",
+        grade="good" if is_typical and not is_collapsed else "not yet",
         typical=newest.value,
         typical_of_real=real.value,
         varied=recall.value if recall else None,
         varied_of_real=real_recall.value if real_recall else None,
-        minutes_more=None if is_good else _minutes_more(history, goal),
+        minutes_more=None if is_typical else _minutes_more(history, goal),
         is_standing_still=len(history) > 1 and not _has_improved(history),
         is_over_fitting=is_over_fitting,
     )

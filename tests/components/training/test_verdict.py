@@ -53,6 +53,8 @@ def said(rows: Sequence[Measured], log: Sequence[Intervention] = ()) -> str:
 def test_pictures_a_tenth_more_like_the_collection_than_real_ones_are_good() -> None:
     assert judge([row(60, GOAL + 0.01)], FLOOR, ()).grade == "good"
     assert judge([row(60, GOAL - 0.01)], FLOOR, ()).grade == "not yet"
+    blurs = judge([row(60, 0.97, recall=0.0)], FLOOR, ())  # all alike, and like none of the works
+    assert (blurs.grade, blurs.minutes_more) == ("not yet", None)
 
 
 @given(
