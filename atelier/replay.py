@@ -238,4 +238,4 @@ def _compared(picture: Path, again: IODT) -> Replay:
     if levels == 0:
         return Replay(picture.name, "equal pixels", "the file's other bytes differ", 0.0)
     verdict: Verdict = "close" if levels <= 8 else "different"
-    return Replay(picture.name, verdict, f"within {math.ceil(levels)} levels of 255", levels)
+    return Replay(picture.name, verdict, f"within {math.ceil(levels)} of 255 levels", levels)

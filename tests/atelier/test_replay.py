@@ -81,7 +81,7 @@ def test_a_changed_picture_is_told_by_how_much(
         found = replay(parts, place, path)
         assert found.verdict == verdict
         assert found.levels == pytest.approx(change if change == 3 else 43, abs=0.01)
-        assert "levels of 255" in found.line()
+        assert "of 255 levels" in found.line()
 
 
 def test_why_a_picture_cannot_be_made_again(
