@@ -25,6 +25,7 @@ LONG = {
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(1000),  # for the long ones; the script itself is given less
     pytest.mark.skipif(not TROUBLE.is_dir(), reason=f"{TROUBLE} is missing"),
     pytest.mark.skipif(shutil.which("bash") is None, reason="the cases are scripts for bash"),
 ]
