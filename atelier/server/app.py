@@ -42,6 +42,7 @@ def make_app(backend: Backend, safety: Safety) -> FastAPI:
         openapi_url="/api/openapi.json",
         docs_url=None,  # these pages load scripts from other machines
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would repeat the sender's host and query
     )
     app.state.is_closing = lambda: False
     streams = Streams(backend.queue, backend.store)

@@ -66,7 +66,7 @@ def test_an_order_travels_as_json(order: dict[str, Any]) -> None:
         (GOOD[0] | {"choices": {"generate": {"skip": 1}}}, "skip"),
         (GOOD[0] | {"choices": {"generate": {"seeds": "0-10000"}}}, "at most 10000"),
         (GOOD[0] | {"mask": UPLOAD}, "source"),
-        ({"kind": "interpolate", "model": MODEL, "between": "3"}, "two seeds"),
+        ({"kind": "interpolate", "model": MODEL, "between": "3"}, "2 to 32 seeds"),
         ({"kind": "enhance"}, "name the pictures"),
         ({"kind": "enhance", "uploads": [UPLOAD], "enhance": {"weights": "a"}}, "path"),
         ({"kind": "enhance", "uploads": ["../a"]}, "uploads"),

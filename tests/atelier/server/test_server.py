@@ -120,7 +120,8 @@ def test_unknown_numbers_are_404(client: TestClient, number: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["models/abc/styles", "uploads/abc", "uploads/..%2f..%2fetc", "nothing", "../secret"]
+    "path",
+    ["jobs/", "models/abc/styles", "uploads/abc", "uploads/..%2f..%2fetc", "nothing", "../secret"],
 )
 def test_unknown_names_are_404(client: TestClient, path: str) -> None:
     _error(client.get(f"/api/{path}"), 404)

@@ -377,12 +377,12 @@ def test_memory_that_runs_out_in_a_batch_halves_the_batch(caplog: pytest.LogCapt
 
 
 def test_little_memory_means_small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner_module, "free_memory", lambda _: 64 * 64 * 4 * 17_000)
     network, x = seeded_compact(), picture(150, 130)
     events: list[ProgressEvent] = []
-    tiled = run(Network(network, "", "", 5), 4096, x, events.append)
+    with monkeypatch.context() as scarce:
+        scarce.setattr(runner_module, "free_memory", lambda _: 64 * 64 * 4 * 17_000)
+        tiled = run(Network(network, "", "", 5), 4096, x, events.append)
     assert len(events) > 4
-    monkeypatch.undo()
     np.testing.assert_allclose(tiled, run(Network(network, "", "", 5), 4096, x), atol=LEVEL / 10)
 
 

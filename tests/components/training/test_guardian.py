@@ -159,9 +159,9 @@ def test_stopped_after_a_rollback_it_goes_on_exactly(
     def plant(trainer: paper002.Trainer) -> None:
         next(trainer.discriminator.parameters()).fill_(torch.nan)
 
-    spoil_once(monkeypatch, 30, plant)
-    straight, _ = train(tmp_path / "straight")
-    monkeypatch.undo()
+    with monkeypatch.context() as before:
+        spoil_once(before, 30, plant)
+        straight, _ = train(tmp_path / "straight")
     spoil_once(monkeypatch, 30, plant)
     train(tmp_path / "cut", total_images=170)
     resumed, log = train(tmp_path / "cut")
