@@ -11,7 +11,7 @@ from torch import Tensor
 
 from atelier.adoption import Adoption
 from components.common.checkpoints import save_weights
-from components.common.durable import sweep, write_text
+from components.common.durable import sweep
 from components.common.images import check_header, foreign
 from components.common.models import complete_model
 from interfaces.contract import explain
@@ -68,7 +68,6 @@ def adopt_into(wanted: Adoption, directory: Path) -> IGME:
         dataset_digest=None,
         images_seen=0,
     )
-    write_text(directory / "model.json", model.manifest())
     complete_model(model)
     return model
 

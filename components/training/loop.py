@@ -17,7 +17,7 @@ import torch
 from components.common.charts import check_charts
 from components.common.checkpoints import load_state, save_state, save_weights
 from components.common.devices import keep_freed_memory, pick_device
-from components.common.durable import exclusive, replacing, sweep, write_text
+from components.common.durable import exclusive, replacing, sweep
 from components.common.images import contact_sheet, float_to_pixels, pair_sheet
 from components.common.models import complete_model
 from components.families import AnyFamily
@@ -279,7 +279,6 @@ def _train(
         metrics={"training_seconds": round(seconds(), 1)} | curves.last(),
         measurements=watch.newest,
     )
-    write_text(model.directory / "model.json", model.manifest())
     complete_model(model)
     tracking.model(model)
     log = [Intervention.model_validate(row) for row in guardian.log]

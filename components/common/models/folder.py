@@ -1,11 +1,13 @@
 """A model's folder prepared for publication: its contents, and its signature.
 
+model.json             the model (IGME); a folder without it is no model
 README.md              the model card
 bom.json               what software made it (CycloneDX)
 manifest.json          every file's SHA-256, and the model's digest, which pictures name
 manifest.sig.json      the signature over manifest.json
 """
 
+import hashlib
 import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -26,8 +28,8 @@ _log = logging.getLogger("atelier")
 
 _Read = TypeVar("_Read", bound=Message)
 
-_CARD, _BILL, _MANIFEST, _SIGNATURE = (
-    *("README.md", "bom.json"),
+_MODEL, _CARD, _BILL, _MANIFEST, _SIGNATURE = (
+    *("model.json", "README.md", "bom.json"),
     *("manifest.json", "manifest.sig.json"),
 )
 
@@ -60,23 +62,25 @@ class ModelSeal(Message):
 
 
 def complete_model(model: IGME) -> None:
-    """Write the card, the software bill, the manifest and its signature into a model's folder.
+    """Write all that a model's folder holds beside its weights, `model.json` last.
 
-    A certificate that cannot sign today keeps no model from being finished: it is named in the
-    log, and the model is left unsigned.
+    So a folder that a killed process left is no model yet, and is written anew. A certificate that
+    cannot sign today keeps no model from being finished: it is named in the log, and the model is
+    left unsigned.
     """
-    folder = model.directory
+    folder, description = model.directory, model.manifest()
     write_text(folder / _CARD, card_of(model))
     write_text(folder / _BILL, bill_of(model))
-    files = sorted(path.name for path in _files_in(folder))
-    digests = {name: sha256_of(folder / name) for name in files}
-    manifest = Manifest(model_digest=model.digest, files=digests)
+    digests = {path.name: sha256_of(path) for path in _files_in(folder)}
+    digests[_MODEL] = hashlib.sha256(description.encode()).hexdigest()
+    manifest = Manifest(model_digest=model.digest, files=dict(sorted(digests.items())))
     (folder / _SIGNATURE).unlink(missing_ok=True)  # of what lay here before
     write_text(folder / _MANIFEST, manifest.model_dump_json(indent=2) + "\n")
     try:
         _sign(folder)
     except AtelierError as error:
         _log.warning("%s: the model is not signed (%s)", folder, error)
+    write_text(folder / _MODEL, description)
 
 
 def check_model(model: IGME) -> ModelSeal:

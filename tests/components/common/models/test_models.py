@@ -34,7 +34,6 @@ def model(tmp_path: Path) -> IGME:
         images_seen=1000,
         style_counts=(3, 4),
     )
-    (folder / "model.json").write_text(model.manifest())
     complete_model(model)
     return model
 
@@ -100,6 +99,28 @@ def test_a_certificate_that_cannot_sign_leaves_the_model_unsigned(
     complete_model(model)
     assert check_model(model).state == "unsigned"
     assert "the model is not signed" in caplog.text
+
+
+@pytest.mark.parametrize("num_written", range(5))
+def test_a_folder_that_was_not_finished_is_no_model(
+    model: IGME, num_written: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends after so many files, as a killed process does: then it is written anew."""
+    (model.directory / "model.json").unlink()
+    written: list[Path] = []
+
+    def write(path: Path, text: str) -> None:
+        if len(written) == num_written:
+            raise KeyboardInterrupt
+        written.append(path)
+        path.write_text(text)
+
+    with monkeypatch.context() as cut, pytest.raises(KeyboardInterrupt):
+        cut.setattr("components.common.models.folder.write_text", write)
+        complete_model(model)
+    assert not (model.directory / "model.json").exists()
+    complete_model(model)
+    assert check_model(IGME.open(model.directory)).state == "intact"
 
 
 def test_the_card_reads_as_hubs_read_it(model: IGME) -> None:
