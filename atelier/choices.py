@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Iterable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import settings
@@ -11,6 +10,7 @@ from components.common.names import place_among
 from components.common.remote_models import fetch_model
 from components.common.shipped import SHIPPED_MODELS, find_shipped
 from components.families import FAMILIES
+from components.training import check_trackers
 from interfaces.capabilities import Capabilities, capabilities_of
 from interfaces.components import Components
 from interfaces.contract import refuse_unless_offered
@@ -18,7 +18,7 @@ from interfaces.errors import AtelierError
 from interfaces.igme import IGME
 from interfaces.igs import IGS, INPUT_FILES
 from interfaces.iodt import check_conversion
-from interfaces.places import Url, is_url, place_of
+from interfaces.places import Url, expanded, is_url, place_of
 from settings import Layer, RunSettings, load_preset, merge, validate
 
 NEW_SEEDS = 10**9
@@ -32,7 +32,9 @@ def choose(given: Layer) -> RunSettings:
     Raises `AtelierError` in one line that names the field at fault.
     """
     chosen = settings.resolve(with_defaults(given))
-    _check_family(chosen)
+    if "training" not in chosen.components:  # a replaced trainer knows its own
+        _check_family(chosen)
+        check_trackers(chosen.train)
     _check_offered(chosen)
     return _anchored(chosen)
 
@@ -130,18 +132,10 @@ def _check_agrees(given: Layer, start: str, origin: IGME) -> None:
 def _check_family(chosen: RunSettings) -> None:
     """What training would refuse is refused before a collection is prepared for it."""
     name, train = chosen.train.family, chosen.train
-    if "training" in chosen.components:
-        return  # a replaced trainer may know other families
     if name not in FAMILIES:
         raise AtelierError(f"train.family: {name!r} is unknown; there are {', '.join(FAMILIES)}")
     if not FAMILIES[name].is_trainable:
         raise AtelierError(f"train.family: {name} comes trained; `adopt` takes such a model in")
-    for tracker in filter(None, (train.track, "tensorboard" if train.tensorboard else None)):
-        if find_spec(tracker) is None:
-            raise AtelierError(
-                f"train: {tracker} is not installed; pip install 'atelier[{tracker}]', or leave it "
-                "out"
-            )
     config = validate(FAMILIES[name].config, train.options, "train.options")
     try:
         config.check_resolution(chosen.preprocess.resolution)
@@ -167,7 +161,7 @@ _CARRIED_OUT_BY = {
 def _anchored(chosen: RunSettings) -> RunSettings:
     """The same settings with absolute paths, so that they hold from any folder."""
     collect, generate, enhance = chosen.collect, chosen.generate, chosen.enhance
-    if not is_url(collect.data) and _may_be_there(Path(collect.data).expanduser()):
+    if not is_url(collect.data) and _may_be_there(expanded(Path(collect.data))):
         data = str(whole_path(Path(collect.data)))
         collect = collect.model_copy(update={"data": data})
     if collect.styles_csv:
@@ -186,7 +180,7 @@ def _may_be_there(path: Path) -> bool:
 
 
 def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()
+    return expanded(path).absolute()
 
 
 def check_generation(chosen: RunSettings, family: str, styles: Sequence[str] | None) -> None:

@@ -8,7 +8,7 @@ from components.common.names import place_among
 from components.common.shipped import SHIPPED_MODELS
 from components.families import FAMILIES
 from interfaces.errors import NotFoundError, RefusedError
-from interfaces.igme import IGME
+from interfaces.igme import IGME, is_model
 from interfaces.igs import IGS
 
 
@@ -67,7 +67,7 @@ def why_not(model: IGME, request: IGS) -> str:
 def _in_order(place: Workspace) -> Iterator[tuple[str, IGME]]:
     """Every model, the one to take first; a damaged one is named: another would be a surprise."""
     for name, folder in place.default_folders():
-        if (folder / "model.json").exists():
+        if is_model(folder):
             yield name, IGME.open(folder)
 
 

@@ -23,7 +23,7 @@ from interfaces.errors import AtelierError, NotFoundError, RefusedError
 from interfaces.ics import ICS
 from interfaces.ies import IES, Route
 from interfaces.igdt import IGDT
-from interfaces.igme import IGME
+from interfaces.igme import IGME, MODEL_FILE
 from interfaces.igs import IGS
 from interfaces.iodt import IODT
 from interfaces.record import EnhancementRecord, GeneratedOrigin, Origin, Record
@@ -56,7 +56,7 @@ def tally(found: Sequence[Replay]) -> str:
 
 def models_in(folder: Path) -> list[IGME]:
     """The models in a folder, at any depth. Raises `AtelierError` where there are none."""
-    found = [IGME.open(path.parent) for path in sorted(folder.rglob("model.json"))]
+    found = [IGME.open(path.parent) for path in sorted(folder.rglob(MODEL_FILE))]
     if not found:
         raise NotFoundError(f"{folder}: no model lies there, at any depth")
     return found

@@ -16,8 +16,8 @@ from components.common.remote_models import fetch_model
 from components.common.shipped import SHIPPED_MODELS, find_shipped
 from components.families import FAMILIES
 from interfaces.errors import AtelierError, NotFoundError
-from interfaces.igme import IGME
-from interfaces.places import Url, place_of
+from interfaces.igme import IGME, MODEL_FILE, is_model
+from interfaces.places import Url, expanded, place_of
 
 _log = logging.getLogger("atelier")
 
@@ -41,7 +41,7 @@ class Workspace:
     """One folder and the places in it; asking for a place does not create it."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.expanduser().absolute()
+        self.root = expanded(root).absolute()
         self.runs = self.root / "runs"
         self.models_folder = self.root / "models"
         self.results = self.root / "results"
@@ -100,11 +100,10 @@ class Workspace:
     def models(self) -> Iterator[tuple[str, IGME]]:
         """The models that can be read, in the order of `model_folders`; others are logged."""
         for name, folder in self.model_folders():
-            description = folder / "model.json"
-            if not description.is_file():
+            if not is_model(folder):
                 continue
             try:
-                yield name, _open(folder, description.stat().st_mtime_ns)
+                yield name, _open(folder, (folder / MODEL_FILE).stat().st_mtime_ns)
             except (AtelierError, OSError) as error:
                 _log.warning("%s: passed over, since it cannot be read (%s)", folder, error)
 
@@ -136,7 +135,7 @@ class Workspace:
             self._default.unlink(missing_ok=True)
             return
         for known, folder in self.model_folders():
-            if is_named(known, name) and (folder / "model.json").exists():
+            if is_named(known, name) and is_model(folder):
                 write_text(self._default, f"{known}\n")
                 return
         raise NotFoundError(f"model {name[:80]}: there is none here; `models list` names them")
@@ -151,7 +150,7 @@ class Workspace:
         if name is not None:
             return IGME.open(self._folder_of(name))
         for _, folder in self.default_folders():
-            if not (folder / "model.json").exists():
+            if not is_model(folder):
                 continue
             model = IGME.open(folder)  # a damaged one is named: another would be a surprise
             family = FAMILIES.get(model.family)
@@ -175,7 +174,7 @@ class Workspace:
 
     def _folder_of(self, name: str) -> Path:
         for known, folder in self.model_folders():
-            if is_named(known, name) and (folder / "model.json").exists():
+            if is_named(known, name) and is_model(folder):
                 return folder
         place = place_of(name)
         return fetch_model(place) if isinstance(place, Url) else find_shipped(Path(name))
@@ -186,7 +185,7 @@ def _is_trial(name: str, folder: Path) -> bool:
     if name in SHIPPED_MODELS:
         return False
     try:
-        return json.loads((folder / "model.json").read_bytes())["dataset_name"] == "embedded"
+        return json.loads((folder / MODEL_FILE).read_bytes())["dataset_name"] == "embedded"
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False  # opening it will say what is wrong with it
 

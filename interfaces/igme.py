@@ -48,6 +48,10 @@ Origin = Annotated[Path | None, BeforeValidator(_none_by_name)]
 """A model's folder, or None: 'none' in TOML and on the command line, which have no other word."""
 
 
+MODEL_FILE = "model.json"
+"""The description in a model's folder, which is written last: without it there is no model."""
+
+
 class TrainingSettings(Message):
     """What a person chooses for a training, whatever the family."""
 
@@ -142,6 +146,11 @@ class TrainingSettings(Message):
         exclude_if=is_none,
         description="Follow the training in MLflow, trackio or Weights & Biases too, offline.",
     )
+
+    @property
+    def trackers(self) -> list[str]:
+        """Packages that the training is followed in, by name."""
+        return [*(["tensorboard"] if self.tensorboard else []), *filter(None, [self.track])]
 
     @model_validator(mode="after")
     def _has_an_end(self) -> Self:
@@ -288,11 +297,16 @@ class IGME(Contract):
         read, `RefusedError` where a newer version wrote it.
         """
         try:
-            return cls.load(directory / "model.json", directory=directory)
+            return cls.load(directory / MODEL_FILE, directory=directory)
         except NotFoundError as error:
             raise NotFoundError(
-                f"{directory}: no model here (model.json is missing); train one first"
+                f"{directory}: no model here ({MODEL_FILE} is missing); train one first"
             ) from error
+
+
+def is_model(folder: Path) -> bool:
+    """Whether a folder holds a whole model; whether it can be read shows when it is opened."""
+    return (folder / MODEL_FILE).is_file()
 
 
 @runtime_checkable

@@ -101,6 +101,19 @@ def is_url(text: str) -> bool:
     return _SCHEME.match(text) is not None
 
 
+def expanded(path: Path) -> Path:
+    """The path with a home folder in place of `~`.
+
+    Raises `NotFoundError` where no home folder is known for that name.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise NotFoundError(
+            f"{path}: no home folder is known for {path.parts[0]}; give the whole path"
+        ) from error
+
+
 def place_of(text: str) -> Path | Url:
     """A path or URL that a person named => the place; 'file://' leads to a path.
 
@@ -108,7 +121,7 @@ def place_of(text: str) -> Path | Url:
     ('..') and for a URL with a password, which would be written into records.
     """
     if not is_url(text):
-        return Path(text).expanduser()
+        return expanded(Path(text))
     url = Url(text)
     try:
         parts, _ = urlsplit(text), urlsplit(text).port  # either raises where it is none

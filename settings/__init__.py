@@ -22,6 +22,7 @@ from interfaces.igs import IGS
 from interfaces.ipdt import PreprocessingSettings
 from interfaces.itdt import CollectionSettings
 from interfaces.measurement import EvaluationSettings
+from interfaces.places import expanded
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -98,7 +99,7 @@ def load_preset(name: str) -> Layer:
 
     Raises `AtelierError` where there is none, it is not TOML, or a section is unknown.
     """
-    path = PRESETS / f"{name}.toml" if name in preset_names() else Path(name).expanduser()
+    path = PRESETS / f"{name}.toml" if name in preset_names() else expanded(Path(name))
     try:
         with path.open("rb") as stream:
             data = stream.read(_MOST_PRESET_BYTES + 1)

@@ -17,6 +17,7 @@ from components.common.models import complete_model
 from interfaces.contract import explain
 from interfaces.errors import AtelierError, RefusedError
 from interfaces.igme import IGME
+from interfaces.places import expanded
 
 _OF_PIPELINES = {"revision", "variant", "dtype", "allow_pickles"}
 
@@ -84,7 +85,7 @@ def _family_of(wanted: Adoption) -> str:
 def _refuse_files(wanted: Adoption) -> None:
     """Say what a file holds that is not a network: a pipeline is a folder."""
     for source in wanted.sources:
-        path = Path(source).expanduser()
+        path = expanded(Path(source))
         if path.exists() and not path.is_dir():
             raise RefusedError(
                 f"{source}: is {_kind_of(path)}, not a network; adopt takes a StyleGAN2 .pkl, the "
@@ -117,7 +118,7 @@ def _styles(wanted: Adoption, count: int) -> tuple[str, ...]:
 def _stylegan2(wanted: Adoption) -> _Foreign:
     from components.families.stylegan2.published import import_pickle
 
-    path = Path(_one_source(wanted)).expanduser()
+    path = expanded(Path(_one_source(wanted)))
     read = import_pickle(path)
     return _Foreign(
         family=read.family,
@@ -140,14 +141,14 @@ def _cyclegan(wanted: Adoption) -> _Foreign:
     weights: dict[str, Tensor] = {}
     sizes: list[dict[str, Any]] = []
     for way, source in zip(("to_second", "to_first"), wanted.sources, strict=True):
-        state, size = import_generator(_state_dict(Path(source).expanduser()))
+        state, size = import_generator(_state_dict(expanded(Path(source))))
         weights |= {f"{way}.{name}": tensor for name, tensor in state.items()}
         sizes.append(size)
     if sizes[0] != sizes[1]:
         raise ValueError(f"its two generators differ in size ({sizes[0]}, {sizes[1]})")
     return _Foreign(
         family="cyclegan",
-        name=Path(wanted.sources[0]).expanduser().absolute().parent.name,
+        name=expanded(Path(wanted.sources[0])).absolute().parent.name,
         config=CycleGANConfig.model_validate(sizes[0]).model_dump(mode="json"),
         resolution=256,  # what these are mostly trained at; they turn pictures of any size
         styles=_styles(wanted, 2),
@@ -172,7 +173,7 @@ def _stable_diffusion(wanted: Adoption) -> _Foreign:
     from components.families.stable_diffusion.published import adopt
 
     source = _one_source(wanted)
-    place = str(Path(source).expanduser()) if Path(source).expanduser().exists() else source
+    place = str(expanded(Path(source))) if expanded(Path(source)).exists() else source
     found = adopt(
         place, wanted.revision, wanted.variant, wanted.dtype, allow_pickles=wanted.allow_pickles
     )

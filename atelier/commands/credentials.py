@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from atelier.commands.helping import OPTIONS
 from components.common.credentials.places import PASSPHRASE, credential_files
 from interfaces.errors import RefusedError
+from interfaces.places import expanded
 
 # The libraries that sign are imported where they are used, so that `--help` does not wait.
 
@@ -88,7 +89,7 @@ def export_credentials(
     """Write the certificate of your authority, for the trust lists of others; it is no secret."""
     from components.common.credentials.making import export_anchor
 
-    export_anchor(credential_files(), target.expanduser())
+    export_anchor(credential_files(), expanded(target))
     print(f"certificate:   {target}")
 
 
@@ -111,7 +112,7 @@ def import_credentials(
     if (key is None) == (service is None):
         raise RefusedError("credentials import: give either --key or --service")
     files = credential_files()
-    take_in(files, chain.expanduser(), key.expanduser() if key else None, service)
+    take_in(files, expanded(chain), expanded(key) if key else None, service)
     print(f"certificate:   {files.certificate}")
 
 

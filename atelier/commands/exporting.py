@@ -11,6 +11,7 @@ from atelier.exporting import ExportFormat, export_enlarger, export_model
 from atelier.workspace import Workspace
 from components.enhancement import names as enlarger_names
 from interfaces.errors import RefusedError
+from interfaces.places import expanded
 
 
 def export(
@@ -34,11 +35,11 @@ def export(
 ) -> None:
     """Write a model or an enlarger for other programs: ONNX, TorchScript, weights, a hub folder."""
     place = Workspace(workspace)
-    folder = (output or Path("exported") / Path(model).stem).expanduser()
+    folder = expanded(output or Path("exported") / Path(model).stem)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RefusedError(f"{folder}: is there already; name another --output")
     with assembled(place) as parts:
-        if model in enlarger_names() or Path(model).expanduser().is_file():
+        if model in enlarger_names() or expanded(Path(model)).is_file():
             made = export_enlarger(model, to, folder, parts.ui.watch)
         else:
             made = export_model(place.find_model(model), to, folder)

@@ -36,10 +36,6 @@ def exit_code_of(work: Callable[[], object], arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, sqlite3.OperationalError) as error:
         return _fail(_in_words(error))
-    except RuntimeError as error:
-        if "home directory" not in str(error):
-            raise
-        return _fail("~: no home folder is known for that name; give the whole path")
     except KeyboardInterrupt:
         can_resume = arguments[:1] and arguments[0] in _RESUMABLE
         hint = f"; `{arguments[0]} --resume` goes on" if can_resume else ""

@@ -25,9 +25,10 @@ from components.common.models import check_model
 from components.families import FAMILIES
 from interfaces.components import Components
 from interfaces.errors import AtelierError, RefusedError, one_line
-from interfaces.igme import IGME
+from interfaces.igme import IGME, is_model
 from interfaces.igs import IGS
 from interfaces.measurement import EvaluationSettings
+from interfaces.places import expanded
 from settings import Layer, RunSettings, merge, validate
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def adopt_model(
         raise AtelierError(f"{name or sources[0]}: makes no name; give it a --name")
     place = Workspace(workspace)
     folder = place.models_folder / chosen_name
-    if (folder / "model.json").exists():
+    if is_model(folder):
         raise AtelierError(f"{folder}: a model of that name is here already; give it a --name")
     with assembled(place) as parts:
         model = adopt(wanted, folder)
@@ -145,7 +146,7 @@ def adopt_model(
 
 def default_name(source: str) -> str:
     """Default name of an adopted model: its file's stem, its folder's name, or its hub id's."""
-    path = Path(source).expanduser()
+    path = expanded(Path(source))
     if path.suffix.lower() in (".pkl", ".pth"):
         return path.stem
     return path.resolve().name if path.exists() else path.name
@@ -212,7 +213,7 @@ def evaluate_folder(
     """Measure a folder's pictures against a collection, and say what was found."""
     from atelier.experiments import evaluate_pictures as measure
 
-    source = {"data": str(generated.expanduser().absolute()), "styles_csv": None}
+    source = {"data": str(expanded(generated).absolute()), "styles_csv": None}
     theirs = chosen.model_copy(update={"collect": chosen.collect.model_copy(update=source)})
     _, made = prepare(parts, theirs)
     _, prepared = prepare(parts, chosen)

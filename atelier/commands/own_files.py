@@ -17,6 +17,7 @@ from interfaces.ies import IES
 from interfaces.igme import IGME
 from interfaces.igs import IGS
 from interfaces.iodt import IODT, check_conversion, suffix_of
+from interfaces.places import expanded
 from settings import Layer, merge
 
 
@@ -144,6 +145,6 @@ def _work_on(pictures: Sequence[Path], parts: Components, task: Task, output: Pa
     """Work on files and folders; the exit code: 0, or 3 where some could not be used."""
     check_conversion(parts.conversion, task.convert)
     media_type = MEDIA_TYPES.get(task.convert.format, f"image/{task.convert.format}")
-    found = find_pictures([path.expanduser() for path in pictures])
+    found = find_pictures([expanded(path) for path in pictures])
     is_whole = Errand(parts, task, read_record, suffix_of(media_type), output).run(found)
     return 0 if is_whole else SOME_PASSED_OVER

@@ -16,6 +16,7 @@ from components.conversion import read_facts, read_record
 from components.results_store import report_lines
 from interfaces.errors import AtelierError, one_line
 from interfaces.iodt import Rebuildable, ResultQuery, StoredResult
+from interfaces.places import expanded
 from settings import Layer, validate
 
 JsonFlag = Annotated[
@@ -76,7 +77,7 @@ def show_result(which: str, *, json: JsonFlag = False, common: Common = Common()
             ("run", result.run),
         ]
     else:
-        record = read_record(Path(which).expanduser())
+        record = read_record(expanded(Path(which)))
         told, about = record.model_dump_json(indent=2), [("file", which)]
         print("What a file says of itself is a claim; nothing here proves it.", file=sys.stderr)
     if json:

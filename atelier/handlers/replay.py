@@ -20,6 +20,7 @@ from interfaces.components import Components
 from interfaces.errors import AtelierError, NotFoundError
 from interfaces.iodt import ResultQuery, ResultsGallery
 from interfaces.orders import Order, ResultId
+from interfaces.places import expanded
 from settings import Layer
 
 
@@ -80,10 +81,10 @@ def replay_files(
     common: Common = Common(),
 ) -> None:
     """Make pictures again from their records alone and compare them with the files."""
-    known = [] if models is None else models_in(models.expanduser())
+    known = [] if models is None else models_in(expanded(models))
     found: list[Replay] = []
     with assembled(common.place, common.layer({}).get("components")) as parts:
-        given = [path.expanduser() for path in inputs or ()]
+        given = [expanded(path) for path in inputs or ()]
         originals = Originals(parts.results_store, LocalUploads(common.place.uploads), given)
         for path in _asked_for(pictures or [], board, common.place, parts):
             found.append(replay(parts, common.place, path, known, originals))
@@ -95,7 +96,7 @@ def _asked_for(
     pictures: Sequence[Path], board: str | None, place: Workspace, parts: Components
 ) -> list[Path]:
     """The files named, then those of the board; raises `AtelierError` where there are none."""
-    named = list(find_pictures([path.expanduser() for path in pictures])) if pictures else []
+    named = list(find_pictures([expanded(path) for path in pictures])) if pictures else []
     if board is not None:
         named += _on_board(board, place, parts)
     if not named:

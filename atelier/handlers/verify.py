@@ -13,6 +13,7 @@ from atelier.verification import Verification, verify
 from components.conversion import find_pictures
 from interfaces.errors import NotFoundError
 from interfaces.orders import Order, ResultId, UploadId
+from interfaces.places import expanded
 from settings import Layer
 
 
@@ -82,8 +83,8 @@ def verify_files(
     ] = (),
 ) -> int:
     """Whose a picture is, whether a model made it, whether it was changed, and what is proved."""
-    trusted = [_certificates_in(path.expanduser()) for path in trust]
-    paths = find_pictures([path.expanduser() for path in pictures])
+    trusted = [_certificates_in(expanded(path)) for path in trust]
+    paths = find_pictures([expanded(path) for path in pictures])
     found = [verify(path, trusted) for path in paths]
     if json:
         print(TypeAdapter(list[Verification]).dump_json(found, indent=2).decode())

@@ -26,6 +26,7 @@ from interfaces.errors import AtelierError, NotFoundError, RefusedError
 from interfaces.igme import IGME
 from interfaces.itdt import ITDT, CollectionChoices
 from interfaces.offers import CollectionOffer, ModelOffer, TrainingView
+from interfaces.places import expanded
 
 _EMBEDDED = "embedded"
 _MOST_ROWS = 2000
@@ -54,7 +55,7 @@ class WorkspaceCatalogue:
         self._workspace = workspace
         self._uploads = uploads
         self._notes = ModelNotes(workspace.root / "model-notes.json")
-        self._offered = [str(path.expanduser().absolute()) for path in offered]
+        self._offered = [str(expanded(path).absolute()) for path in offered]
 
     # ------------------------------------------------------------ models
 

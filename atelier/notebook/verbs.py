@@ -28,6 +28,7 @@ from interfaces.ies import IES
 from interfaces.igdt import IGDT
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.igs import IGS
+from interfaces.places import expanded
 from settings import Layer, RunSettings, load_preset, merge
 
 AnyModel = IGME | Training | str | Path | None
@@ -154,7 +155,7 @@ def convert(
         for number, image in enumerate(
             parts.conversion.convert(_enlarged(pictures, parts), chosen.convert)
         ):
-            path = Path(folder).expanduser() / f"{number:04d}{image.suffix}"
+            path = expanded(Path(folder)) / f"{number:04d}{image.suffix}"
             if path.exists():
                 raise FileExistsError(f"{path}: is there already; name another folder")
             write_bytes(path, image.data)
@@ -173,7 +174,7 @@ def export(
 
     `to` is onnx, torchscript, safetensors or hub-folder. Returns the files.
     """
-    target = Path(folder).expanduser()
+    target = expanded(Path(folder))
     if isinstance(model, str) and model in enlarger_names():
         return list(export_enlarger(model, to, target).files)
     return list(export_model(_opened(model, Workspace(Path(workspace)), IGS()), to, target).files)
@@ -232,7 +233,7 @@ def _batches(pictures: Pictures | str | Path | Iterable[str | Path], scale: int)
     if isinstance(pictures, Pictures):
         return [_as_generated(batch) for batch in pictures.batches]
     named = [pictures] if isinstance(pictures, str | Path) else list(pictures)
-    found = find_pictures(Path(each).expanduser() for each in named)
+    found = find_pictures(expanded(Path(each)) for each in named)
     return (read_picture(path, scale) for path in found)
 
 

@@ -29,6 +29,7 @@ from interfaces.iodt import (
     StoredResult,
     every_result,
 )
+from interfaces.places import expanded
 from interfaces.progress import ProgressEvent
 from interfaces.record import UNNAMED_FILE, EnhancementRecord, FileOrigin, Record
 from interfaces.ui import UserInterface
@@ -111,7 +112,7 @@ class Errand:
         self._task = task
         self._read_record = read_record
         self._suffix = suffix
-        self._output = output.expanduser() if output else None
+        self._output = expanded(output) if output else None
         self._taken: set[str] = set()  # places in `output`, without case: some disks know none
         self._under_way: deque[_Piece] = deque()  # the pictures that were read, in their order
         self._planned: tuple[EnhancementRecord, ...] = ()

@@ -27,6 +27,7 @@ from interfaces.igdt import IGDT
 from interfaces.igme import IGME
 from interfaces.igs import IGS
 from interfaces.iodt import IODT, check_conversion
+from interfaces.places import expanded
 from interfaces.progress import Progress, silent
 from interfaces.record import EnhancementRecord, GeneratedOrigin
 
@@ -214,7 +215,7 @@ class RayConverter:
 def _absolute(message: _Contract) -> _Contract:
     """The message with whole paths: a worker runs in another folder."""
     places = {
-        name: value.expanduser().absolute() for name, value in message if isinstance(value, Path)
+        name: expanded(value).absolute() for name, value in message if isinstance(value, Path)
     }
     return message.model_copy(update=places)
 

@@ -6,6 +6,8 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from interfaces.places import expanded
+
 MAX_WHOLE_BYTES = 2 << 30
 """Longest file that is read at once: the largest pictures that are taken, uncompressed."""
 
@@ -28,7 +30,7 @@ def real_path(path: Path) -> Path:
 
 def whole_path(path: Path) -> Path:
     """An absolute path; one with '..' in it, which has other names too, as it is without links."""
-    place = path.expanduser().absolute()
+    place = expanded(path).absolute()
     return real_path(place) if ".." in place.parts else place
 
 

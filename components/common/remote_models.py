@@ -5,7 +5,7 @@ from pathlib import Path
 
 from components.common.durable import publish, sha256_of
 from interfaces.errors import DamagedError, NotFoundError
-from interfaces.igme import IGME
+from interfaces.igme import IGME, MODEL_FILE
 from interfaces.places import Url, cache_root, copy_to
 
 
@@ -22,11 +22,11 @@ def fetch_model(url: Url) -> Path:
         folder = Path(made) / "model"
         folder.mkdir()
         try:
-            _copy(url, "model.json", folder)
+            _copy(url, MODEL_FILE, folder)
         except NotFoundError as error:
-            raise NotFoundError(f"{url}: no model here (model.json is missing)") from error
+            raise NotFoundError(f"{url}: no model here ({MODEL_FILE} is missing)") from error
         model = IGME.open(folder)
-        target = models / f"{model.digest[:16]}-{sha256_of(folder / 'model.json')[:8]}"
+        target = models / f"{model.digest[:16]}-{sha256_of(folder / MODEL_FILE)[:8]}"
         if not target.exists():
             _copy_weights(url, model)
             publish(folder, target)
@@ -42,7 +42,7 @@ def _copy_weights(url: Url, model: IGME) -> None:
         path = _copy(url, f"{name}.safetensors", model.directory)
         if sha256_of(path) != digest:
             raise DamagedError(
-                f"{url}: {path.name} is not the file that model.json names (another SHA-256); "
+                f"{url}: {path.name} is not the file that {MODEL_FILE} names (another SHA-256); "
                 "upload the model again"
             )
 

@@ -1,4 +1,7 @@
-"""The one place that imports `realesrgan` and `basicsr`, which today's torchvision breaks.
+"""The one place that imports Real-ESRGAN's networks: of `realesrgan` and `basicsr`, or of spandrel.
+
+basicsr 1.4.2 cannot be built on Python 3.13 and later, since its `setup.py` reads a name out of
+`locals()`: there spandrel's networks take the place of both.
 
 basicsr imports `rgb_to_grayscale` from `torchvision.transforms.functional_tensor`, a module that
 torchvision removed in 0.17. Before its first import, a module of that name with that one function
@@ -9,35 +12,50 @@ import functools
 import importlib
 import sys
 import types
+import warnings
 from typing import Any
 
 from components.common.vision import import_torchvision
+from components.enhancement.of_spandrel import spandrel_classes
 from interfaces.errors import AtelierError
 
-INSTALL = "pip install --no-deps --no-build-isolation basicsr==1.4.2 realesrgan==0.3.0"
+WANTS_SPANDREL = sys.version_info >= (3, 13)
+INSTALL = (
+    "pip install spandrel"
+    if WANTS_SPANDREL
+    else "pip install --no-deps --no-build-isolation basicsr==1.4.2 realesrgan==0.3.0"
+)
 
 _FUNCTIONAL_TENSOR = "torchvision.transforms.functional_tensor"
 
 
 class MissingPackagesError(AtelierError):
-    """`realesrgan` or `basicsr` is not installed, or does not import."""
+    """The packages that hold the networks are not installed, or do not import."""
 
 
 @functools.cache
 def network_classes() -> tuple[Any, Any]:
-    """(`basicsr`'s RRDBNet, `realesrgan`'s SRVGGNetCompact), imported on first use.
+    """(RRDBNet, SRVGGNetCompact), imported on first use.
 
     Raises `MissingPackagesError` with the line that installs them where they cannot be imported.
     """
     try:
         import_torchvision()
-        _restore_functional_tensor()
-        rrdbnet = importlib.import_module("basicsr.archs.rrdbnet_arch").RRDBNet
-        compact = importlib.import_module("realesrgan.archs.srvgg_arch").SRVGGNetCompact
+        return spandrel_classes() if WANTS_SPANDREL else _of_basicsr()
     except ImportError as error:
         raise MissingPackagesError(
             f"the Real-ESRGAN networks cannot be imported ({error}); install them: {INSTALL}"
         ) from error
+
+
+def _of_basicsr() -> tuple[Any, Any]:
+    with warnings.catch_warnings():
+        # basicsr imports from SciPy by names that SciPy will drop; nobody here can mend that, and
+        # where warnings count as errors it would be the end.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        _restore_functional_tensor()
+        rrdbnet = importlib.import_module("basicsr.archs.rrdbnet_arch").RRDBNet
+        compact = importlib.import_module("realesrgan.archs.srvgg_arch").SRVGGNetCompact
     return rrdbnet, compact
 
 

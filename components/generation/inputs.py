@@ -27,6 +27,7 @@ from components.families.port import Inputs
 from interfaces.batch import Ingredient
 from interfaces.errors import AtelierError
 from interfaces.igs import IGS, InputFile
+from interfaces.places import expanded
 from interfaces.record import InputRecord
 
 
@@ -46,8 +47,8 @@ def open_inputs(settings: IGS) -> tuple[InputBytes, ...]:
 
 def _opened(role: InputFile, settings: IGS) -> InputBytes:
     path: Path = getattr(settings, role)
+    file = expanded(path)
     with foreign(str(path)):
-        file = path.expanduser()
         check_header(file)  # before it is read whole: it may be of any size
         data = read_regular(file)
     sha256 = hashlib.sha256(data).hexdigest()

@@ -18,6 +18,7 @@ from components.training.records import (
     TrainingFolder,
     frechet,
 )
+from components.training.tracking import check_trackers
 from components.training.verdict import Verdict
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.ipdt import IPDT
@@ -74,6 +75,7 @@ __all__ = [
     "Measured",
     "TrainingFolder",
     "Verdict",
+    "check_trackers",
     "create",
     "frechet",
     "with_ranks",

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -92,6 +93,15 @@ class Tracking:
         self._tell(lambda tracker: tracker.model(model))
 
 
+def check_trackers(settings: TrainingSettings) -> None:
+    """Raise `UnavailableError` where a tracker that the settings name is not installed."""
+    for name in settings.trackers:
+        if find_spec(name) is None:
+            raise UnavailableError(
+                f"train: {name} is not installed; pip install 'atelier[{name}]', or leave it out"
+            )
+
+
 @contextmanager
 def tracked(
     run: Path, settings: TrainingSettings, identity: Mapping[str, Any]
@@ -101,8 +111,8 @@ def tracked(
     `identity` is what the training is, as in `settings.json`. Raises `AtelierError` where a package
     is missing, or the tracker cannot be reached.
     """
-    chosen = [*(["tensorboard"] if settings.tensorboard else []), *filter(None, [settings.track])]
-    tracking = Tracking({name: _open(name, run, identity) for name in chosen})
+    check_trackers(settings)
+    tracking = Tracking({name: _open(name, run, identity) for name in settings.trackers})
     try:
         yield tracking
     finally:
@@ -112,10 +122,6 @@ def tracked(
 def _open(name: str, run: Path, identity: Mapping[str, Any]) -> Tracker:
     try:
         return TRACKERS[name](run, identity)
-    except ImportError as error:
-        raise UnavailableError(
-            f"{name} is not installed; pip install 'atelier[{name}]', or leave it out"
-        ) from error
     except Exception as error:  # whatever a stranger's client raises
         raise UnavailableError(
             f"{name}: cannot be told of the training ({error}); see its environment variables, or "

@@ -12,6 +12,7 @@ from components.common.names import printable
 from components.training_store.layouts import UNLABELLED, Candidate
 from interfaces.errors import AtelierError
 from interfaces.itdt import QuarantinedFile
+from interfaces.places import expanded
 
 _DIVIDERS = ",;\t|"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -98,7 +99,7 @@ def with_styles(
     Images that it does not name get the style 'unlabelled'. Raises `AtelierError` while they are
     read where it names not one of them.
     """
-    styles = read_styles(csv_path.expanduser())
+    styles = read_styles(expanded(csv_path))
 
     def restyled() -> Iterator[Candidate | QuarantinedFile]:
         is_any_named, last = False, None

@@ -150,7 +150,7 @@ def test_the_settings_of_a_run_survive_json() -> None:
 def test_a_tracker_that_is_missing_is_refused_before_a_collection_is_read(
     given: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("atelier.choices.find_spec", lambda name: None)
+    monkeypatch.setattr("components.training.tracking.find_spec", lambda name: None)
     with pytest.raises(AtelierError, match="is not installed; pip install 'atelier"):
         choose({"train": given})
 

@@ -28,6 +28,7 @@ from interfaces.experiments import BenchmarkSettings
 from interfaces.ies import IES
 from interfaces.igme import IGME
 from interfaces.igs import IGS
+from interfaces.places import expanded
 
 Say = Callable[[str], None]
 
@@ -104,7 +105,7 @@ def _given(
     from PIL import Image
 
     if settings.source is not None:
-        return (settings.source.expanduser().absolute(),)
+        return (expanded(settings.source).absolute(),)
     paths = [folder / "samples" / f"{number}.png" for number in range(len(samples))]
     for path, pixels in zip(paths, samples, strict=True):
         with replacing(path) as temporary:
@@ -191,7 +192,7 @@ def _request(
 
 def _enlarger(text: str, device: str) -> tuple[IES, str, str | None]:
     """A name or a weights file => settings, what to call it, and the file's digest."""
-    path = Path(text).expanduser()
+    path = expanded(Path(text))
     fields: dict[str, Any] = {"device": device}
     if path.is_file():
         chosen = IES.model_validate(fields | {"weights": path.absolute()})

@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from interfaces.places import expanded
+
 FOLDER = "ATELIER_CREDENTIALS"
 """Environment variable: another folder for the certificate and its key."""
 
@@ -49,7 +51,7 @@ class Files:
 def credential_files() -> Files:
     """The person's own, in their folder for configuration; ATELIER_CREDENTIALS moves it."""
     if named := os.environ.get(FOLDER):
-        return Files(Path(named).expanduser())
+        return Files(expanded(Path(named)))
     import platformdirs
 
     return Files(platformdirs.user_config_path("atelier") / "credentials")

@@ -22,16 +22,14 @@ from components.common.models.bill import bill_of
 from components.common.models.card import card_of
 from interfaces.contract import Message, Sha256, unreadable
 from interfaces.errors import AtelierError, DamagedError, NotFoundError
-from interfaces.igme import IGME
+from interfaces.igme import IGME, MODEL_FILE
 
 _log = logging.getLogger("atelier")
 
 _Read = TypeVar("_Read", bound=Message)
 
-_MODEL, _CARD, _BILL, _MANIFEST, _SIGNATURE = (
-    *("model.json", "README.md", "bom.json"),
-    *("manifest.json", "manifest.sig.json"),
-)
+_CARD, _BILL = "README.md", "bom.json"
+_MANIFEST, _SIGNATURE = "manifest.json", "manifest.sig.json"
 
 
 class Manifest(Message):
@@ -72,7 +70,7 @@ def complete_model(model: IGME) -> None:
     write_text(folder / _CARD, card_of(model))
     write_text(folder / _BILL, bill_of(model))
     digests = {path.name: sha256_of(path) for path in _files_in(folder)}
-    digests[_MODEL] = hashlib.sha256(description.encode()).hexdigest()
+    digests[MODEL_FILE] = hashlib.sha256(description.encode()).hexdigest()
     manifest = Manifest(model_digest=model.digest, files=dict(sorted(digests.items())))
     (folder / _SIGNATURE).unlink(missing_ok=True)  # of what lay here before
     write_text(folder / _MANIFEST, manifest.model_dump_json(indent=2) + "\n")
@@ -80,7 +78,7 @@ def complete_model(model: IGME) -> None:
         _sign(folder)
     except AtelierError as error:
         _log.warning("%s: the model is not signed (%s)", folder, error)
-    write_text(folder / _MODEL, description)
+    write_text(folder / MODEL_FILE, description)
 
 
 def check_model(model: IGME) -> ModelSeal:

@@ -5,6 +5,8 @@ Each is listed with size, digest and licence in docs/shipped/README.md, and how 
 
 from pathlib import Path
 
+from interfaces.places import expanded
+
 _HERE = Path(__file__).parent
 
 ENCODER = _HERE / "encoder.safetensors"
@@ -25,4 +27,4 @@ SHIPPED_MODELS = {"shipped-sketch": _HERE / "sketch", "shipped": _HERE / "painti
 
 def find_shipped(model: Path) -> Path:
     """A model's folder as settings name it => where it lies: see `SHIPPED_MODELS`."""
-    return SHIPPED_MODELS.get(str(model)) or model.expanduser()
+    return SHIPPED_MODELS.get(str(model)) or expanded(model)

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_serializer, model_validator
 
 from components.families.port import FamilyConfig, FamilyOptions
+from interfaces.places import expanded
 
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
 LowMemory = Literal["off", "slices", "offload", "sequential"]
@@ -109,7 +110,7 @@ class Options(FamilyOptions):
         """A picture's record then says which LoRA made it, whatever becomes of the path."""
         if not isinstance(values, dict) or not isinstance(values.get("lora"), str | Path):
             return values  # what is no path, the field's own check reports
-        path = Path(values["lora"]).expanduser()
+        path = expanded(Path(values["lora"]))
         if path.exists() and not path.is_file():
             raise ValueError(f"lora {path}: not a file")
         try:

@@ -18,6 +18,7 @@ from typing import Any, cast
 from components.common.download import weights_cache
 from components.common.durable import write_text
 from components.families.stable_diffusion.config import StableDiffusionConfig
+from interfaces.places import expanded
 
 INDEX = "model_index.json"
 
@@ -72,7 +73,7 @@ def find_pipeline(
     `PipelineError` where there is no such pipeline, it needs code of its own or pickles, or the
     hub cannot be reached.
     """
-    folder = Path(pipeline).expanduser()
+    folder = expanded(Path(pipeline))
     if folder.is_dir():
         return _in_folder(folder.resolve(), pipeline, variant, allow_pickles)
     if not _HUB_ID.fullmatch(pipeline) or pipeline.startswith("."):

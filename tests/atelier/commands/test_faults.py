@@ -60,7 +60,7 @@ def test_a_home_that_nobody_has_is_one_line(
 ) -> None:
     words = ["convert", "~nobody of that name/a.png", "--workspace", str(tmp_path)]
     assert main(words) == 1
-    assert "no home folder is known for that name" in capsys.readouterr().err
+    assert "no home folder is known for ~nobody of that name" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows keeps the folder that a program is in")

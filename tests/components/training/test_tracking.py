@@ -141,7 +141,7 @@ def test_trackio_writes_to_the_trainings_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (ModuleNotFoundError("No module named 'trackio'"), r"pip install 'atelier\[trackio\]'"),
+        (ModuleNotFoundError("No module named 'x'"), r"^trackio: .* \(No module named 'x'\)"),
         (ConnectionError("refused"), r"^trackio: cannot be told of the training \(refused\)"),
         (RuntimeError("no such account"), r"\(no such account\); .* or leave it out$"),
     ],
@@ -153,7 +153,17 @@ def test_a_tracker_that_cannot_be_opened_is_named_before_anything_is_trained(
         raise error
 
     monkeypatch.setitem(TRACKERS, "trackio", opened)
+    monkeypatch.setattr("components.training.tracking.find_spec", lambda name: name)
     with pytest.raises(UnavailableError, match=said):
+        trained(tmp_path, track="trackio")
+    assert not (tmp_path / "run/state.safetensors").exists()
+
+
+def test_a_tracker_that_is_not_installed_is_named_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.training.tracking.find_spec", lambda name: None)
+    with pytest.raises(UnavailableError, match=r"pip install 'atelier\[trackio\]'"):
         trained(tmp_path, track="trackio")
     assert not (tmp_path / "run/state.safetensors").exists()
 
