@@ -6,8 +6,6 @@ They are made and loaded like basicsr's and realesrgan's, and give the same pict
 import importlib
 from typing import Any
 
-from torch import Tensor
-
 from components.common.vision import import_torchvision
 
 _GROWTH = 32
@@ -71,7 +69,7 @@ def _names(num_block: int) -> dict[str, str]:
     }
 
 
-def _rename(state: dict[str, Tensor], prefix: str, names: dict[str, str]) -> None:
+def _rename(state: dict[str, object], prefix: str, names: dict[str, str]) -> None:
     for old, new in names.items():
         if prefix + old in state:
             state[prefix + new] = state.pop(prefix + old)
