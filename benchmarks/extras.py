@@ -28,7 +28,7 @@ IMPORTS = {
     "search": ("optuna",),
     "openvino": ("openvino",),
     "ray": ("ray",),
-    "spandrel": ("spandrel",),
+    "spandrel": (),  # nearly all of its import is torchvision's, for which Atelier has a remedy
     "stable-diffusion": ("diffusers", "transformers"),
     "ui": ("fastapi", "uvicorn"),
     "watermark": ("trustmark",),

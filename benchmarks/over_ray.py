@@ -50,7 +50,7 @@ def main(number: str) -> None:
     _say("one process", alone, alone)
     import ray
 
-    ray.init(num_cpus=WORKERS, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=WORKERS, include_dashboard=False, log_to_driver=False)
     parts = assemble(Path("unused"), REPLACEMENTS)
     killed: set[int] = set()
     quarter = count // (KILLS + 1)

@@ -1,12 +1,13 @@
 """The page and its API, as a person and as programs meet them.
 
-`python -m benchmarks.page [start] [museum] [crowd]`; without a name, all three.
+`python -m benchmarks.page [start] [museum] [crowd] [beside]`; without a name, all four.
 
 - start: from `pipeline.py ui` to a page that can be used, and from pressing Generate to the first
   picture on the screen, 64×64 of the shipped model, which is loaded by then.
 - museum: a store of fifty thousand results: the gallery's first screen, searches, a thousand
   pictures selected and starred, and the memory of the server's process and of the page.
 - crowd: fifty programs that submit and poll at once for a minute.
+- beside: photographs enlarged while a training runs: how long they take, and what it loses.
 
 The first two are seen in Chromium, which runs on the same cores.
 """
@@ -39,8 +40,8 @@ ROUNDS = 5
 
 def main(names: list[str]) -> None:
     """Measure what is named, or everything."""
-    for name in names or ("start", "museum", "crowd"):
-        {"start": start, "museum": museum, "crowd": minute}[name]()
+    for name in names or ("start", "museum", "crowd", "beside"):
+        {"start": start, "museum": museum, "crowd": minute, "beside": beside}[name]()
 
 
 # ---------------------------------------------------------------- a real server
@@ -467,6 +468,70 @@ def minute(clients: int = 50, seconds: float = 60) -> None:
         found = crowd(server.address, model, clients, seconds)
         print(f"{clients} clients, {seconds:.0f} s: {found}")
         print(f"server's process: {server.mebibytes():.0f} MiB at most")
+
+
+# ---------------------------------------------------------------- beside a training
+
+
+def beside(window: float = 60) -> None:
+    """A photograph of each size is enlarged while a training runs.
+
+    The training's pace is taken over `window` seconds before and after, and meanwhile.
+    """
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as server:
+        api = f"{server.address}/api/v1"
+        train = {"family": "vae", "total_images": 1_000_000, "measure_images": 0}
+        order = {"kind": "train", "collection": "embedded", "settings": {"train": train}}
+        training = requests.post(f"{api}/jobs", json=order, timeout=60).json()["id"]
+        while _images_seen(api, training) < 500:
+            time.sleep(1)
+        for width, height in ((320, 240), (1500, 1000)):
+            before = _pace(api, training, time.monotonic() + window)
+            began = time.monotonic()
+            job = _enlarge(api, width, height)
+            meanwhile = _pace(api, training, None, job)
+            seconds = time.monotonic() - began
+            after = _pace(api, training, time.monotonic() + window)
+            lost = 1 - 2 * meanwhile / (before + after)
+            print(
+                f"{width} x {height} to {4 * width} x {4 * height}: {seconds:.0f} s; the training "
+                f"saw {before:.1f} pictures a second before, {meanwhile:.1f} meanwhile ({lost:.0%} "
+                f"less), {after:.1f} after",
+                flush=True,
+            )
+        requests.post(f"{api}/jobs/{training}/cancel", timeout=60)
+
+
+def _images_seen(api: str, training: int) -> int:
+    progress = requests.get(f"{api}/jobs/{training}", timeout=60).json()["progress"] or {}
+    return int(progress["done"]) if progress.get("stage") == "train" else 0
+
+
+def _pace(api: str, training: int, end: float | None, job: int | None = None) -> float:
+    """Pictures a second that the training sees until that moment, or while that job runs."""
+    began, first = time.monotonic(), _images_seen(api, training)
+    while time.monotonic() < end if end else not _is_over(api, job):
+        time.sleep(0.2)
+    return (_images_seen(api, training) - first) / (time.monotonic() - began)
+
+
+def _is_over(api: str, job: int | None) -> bool:
+    state = requests.get(f"{api}/jobs/{job}", timeout=60).json()["state"]
+    assert state != "failed"
+    return state == "done"
+
+
+def _enlarge(api: str, width: int, height: int) -> int:
+    """Send a picture and the order to enlarge it four times => the job."""
+    rows, columns = np.mgrid[:height, :width] / max(width, height)
+    waves = np.stack([np.sin(9 * rows + k * columns * 20) for k in (1, 2, 3)], axis=-1)
+    noise = np.random.default_rng(0).normal(0, 6, waves.shape)
+    pixels = (127 + 90 * waves + noise).clip(0, 255).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=90)
+    upload = requests.post(f"{api}/uploads", data=stream.getvalue(), timeout=60).json()["id"]
+    order = {"kind": "enhance", "uploads": [upload], "enhance": {"scale": 4}}
+    return requests.post(f"{api}/jobs", json=order, timeout=60).json()["id"]
 
 
 if __name__ == "__main__":

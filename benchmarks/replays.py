@@ -34,7 +34,7 @@ from interfaces.components import Components
 from interfaces.ics import ICS
 from interfaces.ies import IES
 from interfaces.igdt import IGDT
-from interfaces.igme import IGME
+from interfaces.igme import IGME, MODEL_FILE
 from interfaces.igs import IGS
 from tests.components.families.test_every_family import TINY
 from tests.components.families.test_stable_diffusion import text_pipeline
@@ -74,7 +74,7 @@ def _made(folder: Path, workspace: Workspace) -> Iterator[tuple[int, str]]:
     own = workspace.root / "results" / "drawing.png"
     own.parent.mkdir(parents=True)
     _drawing().save(own)
-    for name, model in _models(folder, workspace):
+    for name, model in every_model(folder, workspace):
         settings: dict[str, object] = {"seeds": (1, 2, 3, 4)}
         family = FAMILIES[model.family]
         settings |= {"source": own} if "source" in family.needs else {}
@@ -122,7 +122,8 @@ def _drawing() -> Image.Image:
     return Image.fromarray(levels)
 
 
-def _models(folder: Path, workspace: Workspace) -> Iterator[tuple[str, IGME]]:
+def every_model(folder: Path, workspace: Workspace) -> Iterator[tuple[str, IGME]]:
+    """The shipped models, and one of seeded weights of each family, in the workspace."""
     for name in ("shipped", "shipped-sketch"):
         yield name, IGME.open(find_shipped(Path(name)))
     for name, config in TINY.items():
@@ -166,7 +167,7 @@ def _model(
         dataset_digest=None,
         images_seen=0,
     )
-    (folder / "model.json").write_text(model.manifest())
+    (folder / MODEL_FILE).write_text(model.manifest())
     complete_model(model)
     return model
 

@@ -1,3 +1,4 @@
+# pyright: standard
 """How the files of each kind become config, weights and companions."""
 
 from collections.abc import Callable, Mapping

@@ -18,4 +18,4 @@ def option(config: pytest.Config, name: str, kind: type[_Value]) -> _Value:
 
 def replacements(config: pytest.Config) -> dict[str, str]:
     """{'enhancement': 'mine:create'} for `--component enhancement=mine:create`."""
-    return replacements_of(option(config, "--component", list))
+    return replacements_of(option(config, "--component", list))  # pyright: ignore[reportUnknownArgumentType]

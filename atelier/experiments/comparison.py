@@ -1,3 +1,4 @@
+# pyright: standard
 """The same training for several settings, side by side: Table 3 and Figs. 3 and 4 of paper 002."""
 
 import json

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -184,10 +185,10 @@ def _requests(
     model: IGME, styles: Sequence[str], counts: np.ndarray, settings: EvaluationSettings
 ) -> list[IGS]:
     """What to ask the generator for: each style its share, and seeds that follow one another."""
-    common = {"device": settings.device, "options": settings.options}
+    asked = partial(IGS, device=settings.device, options=settings.options)
     # A family that is not in the table is the generator's to know, or to name as unknown.
     if model.family not in FAMILIES or not FAMILIES[model.family].is_conditional:
-        return [IGS(count=settings.count, seed=settings.seed, **common)]
+        return [asked(count=settings.count, seed=settings.seed)]
     compared = [style for style, count in zip(styles, counts, strict=True) if count]
     known = [style for style in compared if style in model.styles]
     if not known:
@@ -199,7 +200,7 @@ def _requests(
     ends = np.rint(np.cumsum(shares) / shares.sum() * settings.count).astype(int)
     starts = [0, *ends[:-1]]
     return [
-        IGS(count=int(end - start), seed=settings.seed + int(start), style=style, **common)
+        asked(count=int(end - start), seed=settings.seed + int(start), style=style)
         for style, start, end in zip(known, starts, ends, strict=True)
         if end > start
     ]

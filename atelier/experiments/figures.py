@@ -1,3 +1,4 @@
+# pyright: standard
 """The pictures of an experiment. Drawn on a Figure of their own: no window, no global state."""
 
 from collections.abc import Mapping, Sequence

@@ -1,3 +1,4 @@
+# pyright: standard
 """Networks as files that other programs run: ONNX and TorchScript, each compared once written."""
 
 import io

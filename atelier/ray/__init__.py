@@ -50,6 +50,6 @@ def conversion(workspace: Path) -> "RayConverter":
 
 def _check_installed() -> None:
     try:
-        import ray  # noqa: F401
+        import ray  # pyright: ignore[reportUnusedImport]  # noqa: F401
     except ImportError as error:
         raise RefusedError("--ray: Ray is not installed; pip install 'atelier[ray]'") from error

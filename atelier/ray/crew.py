@@ -1,3 +1,4 @@
+# pyright: standard
 """The cluster's workers and what each of them does: every piece of work once, come what may.
 
 Plain actors, not Ray Data's `map_batches`: that restarts lost work too, but gives results back in
@@ -317,8 +318,8 @@ def _environment() -> dict[str, str]:
 def crew() -> Crew:
     """The workers of the cluster that this process is connected to; it is connected first.
 
-    That is the cluster of `RAY_ADDRESS`, else one that runs on this machine, else one that this
-    process starts. Raises `RefusedError` for an address that is none, `UnavailableError` for a
+    That is the cluster of `RAY_ADDRESS` ('auto' is one that runs on this machine), else one that
+    this process starts. Raises `RefusedError` for an address that is none, `UnavailableError` for a
     cluster that does not answer.
     """
     import ray
@@ -335,7 +336,14 @@ def _connect(address: str | None) -> None:
     if address is not None:
         _check_answers(address)
     try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        # Unless told, Ray would look for a cluster that was started here last, and wait for it
+        # where it has died since.
+        ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            include_dashboard=False,
+        )
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise UnavailableError(f"Ray: cannot be started or reached ({reason})") from error

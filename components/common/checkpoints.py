@@ -1,3 +1,4 @@
+# pyright: standard
 """Weights and training states as safetensors: tensors as they lie, the rest as JSON beside them.
 
 Never a pickle: reading such a file cannot run code, and a damaged one is noticed.

@@ -1,3 +1,4 @@
+# pyright: standard
 """Image files from anywhere => what their pixels show: the one reader of the whole project.
 
 PNG and TIFF are taken apart here as far as Pillow gets them wrong; all else is Pillow's. No global

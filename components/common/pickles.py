@@ -1,3 +1,4 @@
+# pyright: standard
 """Reads pickles of torch modules, running nothing in them.
 
 A pickle is a small program. Here it is never given to `pickle`: a machine of our own walks its

@@ -1,3 +1,4 @@
+# pyright: standard
 """TIFF, sample by sample (TIFF 6.0, 1992, with Adobe's and BigTIFF's additions).
 
 Pillow knows a list of layouts, and of those beyond 8 bits it reads several wrongly without a word:

@@ -86,9 +86,9 @@ def _adapted(points: np.ndarray) -> np.ndarray:
     x, y = points.T
     xyz = np.stack([x / y, np.ones(4), (1 - x - y) / y], axis=1)
     white, primaries = xyz[0], xyz[1:].T
-    primaries = primaries * np.linalg.solve(primaries, white)
+    primaries = primaries * np.linalg.solve(primaries, white)  # pyright: ignore[reportUnknownVariableType]
     gains = (_BRADFORD @ _D50) / (_BRADFORD @ white)
-    return np.linalg.inv(_BRADFORD) @ np.diag(gains) @ _BRADFORD @ primaries
+    return np.linalg.inv(_BRADFORD) @ np.diag(gains) @ _BRADFORD @ primaries  # pyright: ignore[reportUnknownVariableType]
 
 
 def _xyz(point: np.ndarray) -> bytes:

@@ -19,5 +19,5 @@ def drift(pictures: np.ndarray, enlarged: np.ndarray) -> tuple[float, ...]:
     for before, after in zip(pictures, enlarged, strict=True):
         squares = after.reshape(channels, height, scale, width, scale)
         moved = (squares.mean(axis=(2, 4)) - before) * 127.5
-        figures.append(round(float(np.sqrt(np.mean(np.square(moved, dtype=np.float64)))), 3))
+        figures.append(round(float(np.sqrt(np.mean(np.square(moved, dtype=np.float64)))), 3))  # pyright: ignore[reportUnknownArgumentType]
     return tuple(figures)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from components.common.download import weights_cache
 from components.common.durable import publish
+from components.common.tensors import tensor_of
 from components.enhancement.weights import Network
 from interfaces.errors import AtelierError
 
@@ -97,7 +98,7 @@ def build(route: Route, network: Network, device: torch.device) -> Forward:
     module.to(memory_format=layout)
     run: Any = module
     if route.engine == "compiler":
-        run = torch.compile(module, dynamic=False)
+        run = torch.compile(module, dynamic=False)  # pyright: ignore[reportUnknownMemberType]
 
     @torch.inference_mode()
     def forward(pictures: Tensor) -> Tensor:
@@ -129,7 +130,7 @@ def _openvino(route: Route, network: Network) -> Forward:
 
     def forward(pictures: Tensor) -> Tensor:
         # The result's memory belongs to the compiled model, which writes over it the next time.
-        return torch.from_numpy(compiled(pictures.contiguous().numpy())[0].copy())
+        return tensor_of(compiled(pictures.contiguous().numpy())[0].copy())
 
     return forward
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from components.common.remembering import remembered
+from components.common.tensors import tensor_of
 from components.enhancement.engines import Forward
 from components.enhancement.routes import probe_pictures
 from components.enhancement.weights import SCALE, Network
@@ -47,7 +48,7 @@ class _Context(BaseModel):
 
 
 def _measure(network: Network, forward: Forward) -> int:
-    pictures = torch.from_numpy(probe_pictures(1, 4 * _HEIGHT))[:, :, :_HEIGHT]
+    pictures = tensor_of(probe_pictures(1, 4 * _HEIGHT))[:, :, :_HEIGHT]
     cut = 64
     picture = pictures[..., : cut + _MOST + 16].contiguous()
     whole = forward(picture)[..., cut * SCALE :]

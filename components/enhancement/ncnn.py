@@ -9,8 +9,9 @@ bias and a PReLU's slopes are plain float32. Nothing of ncnn itself is needed.
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
+
+from components.common.tensors import tensor_of
 
 MAGIC = "7767517"
 """First line of every `.param` text."""
@@ -151,11 +152,11 @@ class _Stored:
             )
         padded = count + count % 2
         weights = self._take(2 * padded, layer, np.dtype("<f2"))[:count]
-        return torch.from_numpy(weights.astype(np.float32))
+        return tensor_of(weights.astype(np.float32))
 
     def single(self, count: int, layer: str) -> Tensor:
         """`count` numbers stored as float32."""
-        return torch.from_numpy(self._take(4 * count, layer, np.dtype("<f4")).astype(np.float32))
+        return tensor_of(self._take(4 * count, layer, np.dtype("<f4")).astype(np.float32))
 
     def check_end(self) -> None:
         """Refuse bytes that no layer asked for."""

@@ -1,3 +1,4 @@
+# pyright: standard
 """Real-ESRGAN's two networks as spandrel has them, for Pythons on which basicsr cannot be built.
 
 They are made and loaded like basicsr's and realesrgan's, and give the same pictures to the bit.

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from components.common.devices import has_bfloat16_vectors, pick_dtype
 from components.common.remembering import remembered
+from components.common.tensors import tensor_of
 from components.enhancement.engines import (
     ROUTES,
     Forward,
@@ -123,7 +124,7 @@ def _candidates(device: torch.device) -> Iterator[Route]:
 def _measure(routes: list[Route], network: Network, device: torch.device, is_made: bool) -> _Answer:
     batches = _BATCHES[device.type]
     exact = build(ROUTES["float32"], network, device)
-    pictures = torch.from_numpy(probe_pictures(max(batches)))
+    pictures = tensor_of(probe_pictures(max(batches)))
     rounds = _ROUNDS
     exact(pictures[:1])  # the first is the warm-up
     if _seconds(exact, pictures[:1]) > _PATIENCE:
@@ -232,5 +233,5 @@ def probe_pictures(count: int, side: int = SIDE) -> np.ndarray:
                 np.cos(angle) + np.sin(angle)
             )
             picture += beyond * rng.uniform(-0.2, 0.2, (3, 1, 1))
-    grain = 0.02 * rng.standard_normal(ground.shape)
-    return np.clip(ground + grain, 0, 1).astype(np.float32)
+    grain = 0.02 * rng.standard_normal(ground.shape)  # pyright: ignore[reportUnknownVariableType]
+    return np.clip(ground + grain, 0, 1).astype(np.float32)  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType, reportUnknownVariableType]

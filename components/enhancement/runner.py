@@ -21,6 +21,7 @@ import torch
 
 from components.common.memory import free_memory
 from components.common.shortage import is_out_of_memory
+from components.common.tensors import tensor_of
 from components.enhancement.engines import Forward
 from components.enhancement.influence import measured_context
 from components.enhancement.weights import SCALE, Network
@@ -164,7 +165,7 @@ class TiledRunner:
         return max(1, at_once // (height * width))
 
     def _run(self, batch: np.ndarray) -> np.ndarray:
-        enlarged = self._forward(torch.from_numpy(batch)).clamp(0, 1)
+        enlarged = self._forward(tensor_of(batch)).clamp(0, 1)
         # NaN survives clamping, so it is caught here and never becomes a black picture.
         if not torch.isfinite(enlarged).all():
             raise AtelierError("the network's result holds values that are not numbers; use others")

@@ -12,14 +12,14 @@ def bled(images: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """
     if not np.any(alpha == 0):
         return images
-    from scipy import ndimage  # most pictures hide nothing, and its import takes a while
+    from scipy import ndimage  # most pictures hide nothing, and its import takes a while  # pyright: ignore[reportMissingTypeStubs]
 
     filled = images.copy()
     for image, opacity in zip(filled, alpha[:, 0], strict=True):
         is_hidden = opacity == 0
         if is_hidden.any() and not is_hidden.all():
             # The indices of the nearest pixel that shows, for every pixel.
-            nearest = ndimage.distance_transform_edt(
+            nearest = ndimage.distance_transform_edt(  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
                 is_hidden, return_distances=False, return_indices=True
             )
             rows, columns = np.asarray(nearest)[:, is_hidden]

@@ -1,3 +1,4 @@
+# pyright: standard
 """A weights file => the Real-ESRGAN network it belongs to, recognised from the tensors alone."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# pyright: standard
 """What counts as drawn, in a training picture and in a person's sketch: arrays in, strokes out.
 
 Strokes are float32 (N, 1, S, S): 1 where something is drawn, 0 elsewhere. Paper 004 makes its masks

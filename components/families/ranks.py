@@ -1,3 +1,4 @@
+# pyright: standard
 """Several processes that train one model: what they exchange, so that they compute as one would.
 
 Each process (a rank) holds the whole model and computes its rows of each batch. Whatever one

@@ -1,3 +1,4 @@
+# pyright: standard
 """From seeds, or a picture, to pictures, for families whose network takes latents."""
 
 from collections.abc import Callable, Sequence

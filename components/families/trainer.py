@@ -1,3 +1,4 @@
+# pyright: standard
 """What every family's training needs, written once: device, precision, parts of a batch, states.
 
 A family's trainer derives from `FamilyTrainer`: it registers its networks with their optimisers,

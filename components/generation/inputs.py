@@ -23,6 +23,7 @@ from components.common.images import (
     pixels_to_float,
     to_rgb,
 )
+from components.common.tensors import tensor_of
 from components.families.port import Inputs
 from interfaces.batch import Ingredient
 from interfaces.errors import AtelierError
@@ -108,12 +109,12 @@ def _sketch(image: Image.Image, side: int) -> Tensor:
 
 
 def _source(image: Image.Image, side: int) -> Tensor:
-    return torch.from_numpy(pixels_to_float(np.asarray(to_rgb(image))[None])[0])
+    return tensor_of(pixels_to_float(np.asarray(to_rgb(image))[None])[0])
 
 
 def _mask(image: Image.Image, side: int) -> Tensor:
     levels = np.asarray(to_rgb(image).convert("L"), dtype=np.float32)
-    return torch.from_numpy(levels / 255)[None]
+    return tensor_of(levels / 255)[None]
 
 
 _READERS: dict[InputFile, Callable[[Image.Image, int], Tensor]] = {

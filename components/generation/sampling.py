@@ -1,3 +1,4 @@
+# pyright: standard
 """From a model's folder to batches of pictures."""
 
 import logging

@@ -4,11 +4,11 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy.cluster.vq import kmeans2
+from scipy.cluster.vq import kmeans2  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 from torch import Tensor
 
+from components.common.tensors import tensor_of
 from components.metrics.distances import nearest
 from components.metrics.judging import evenly
 
@@ -45,7 +45,7 @@ class Clusters:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # an empty group: left out below
             centres, _ = kmeans2(fitted, _apart(fitted, count), iter=_PASSES, minit="matrix")
-        found = cls(torch.from_numpy(centres))
+        found = cls(tensor_of(centres))
         sizes = np.bincount(found.assign(features), minlength=count)
         order = np.argsort(-sizes, kind="stable")
         return cls(found.centres[order[sizes[order] > 0]])

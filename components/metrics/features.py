@@ -14,6 +14,7 @@ from components.common.devices import pick_device
 from components.common.download import fetch, weights_cache
 from components.common.images import pixels_to_float
 from components.common.shipped import ENCODER
+from components.common.tensors import tensor_of
 from components.metrics import efficientnet, inception
 from interfaces.errors import AtelierError
 from interfaces.measurement import Features
@@ -139,4 +140,4 @@ def _placed(module: nn.Module, device: str) -> nn.Module:
 
 def _prepare_for_encoder(pixels: np.ndarray) -> Tensor:
     """uint8 (N, H, W, 3) => float32 (N, 3, 64, 64), -1 to 1."""
-    return encoder.as_seen(torch.from_numpy(pixels_to_float(pixels)))
+    return encoder.as_seen(tensor_of(pixels_to_float(pixels)))

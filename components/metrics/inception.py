@@ -1,3 +1,4 @@
+# pyright: standard
 """The Inception network of published FIDs: its shape, its weights, its 2048 features.
 
 FID (Heusel et al. 2017, arXiv 1706.08500) is defined on one set of weights, TensorFlow's of
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from components.common.download import PublishedFile
+from components.common.tensors import tensor_of
 from components.common.vision import import_torchvision
 from interfaces.errors import AtelierError
 from interfaces.measurement import FID_WEIGHTS_SHA256
@@ -66,7 +68,7 @@ def prepare(pixels: np.ndarray) -> Tensor:
 
     Bilinear between pixel centres, without smoothing first.
     """
-    images = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, -3))).float() / 255
+    images = tensor_of(np.ascontiguousarray(np.moveaxis(pixels, -1, -3))).float() / 255
     size = (RESOLUTION, RESOLUTION)
     return F.interpolate(images, size=size, mode="bilinear", align_corners=False) * 2 - 1
 

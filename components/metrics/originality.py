@@ -1,3 +1,4 @@
+# pyright: standard
 """Which pictures a model learnt from come nearest to a new one, and how near they are."""
 
 import math

@@ -108,12 +108,12 @@ def _place_of(style: str, prepared: IPDT) -> int:
 
 def _read(path: Path, key: str, shape: tuple[int, int]) -> Tensor:
     state: Any = load_state(path)
-    features = state.get("features") if isinstance(state, dict) else None
+    features = state.get("features") if isinstance(state, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     is_whole = (
         isinstance(features, Tensor)
         and features.shape == shape
         and features.dtype == torch.float32
-        and (state.get("key"), state.get("sha256")) == (key, _digest(features))
+        and (state.get("key"), state.get("sha256")) == (key, _digest(features))  # pyright: ignore[reportUnknownMemberType]
     )
     if not is_whole:
         raise AtelierError(f"{path}: damaged")

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from components.common.tensors import tensor_of
 from components.metrics.clusters import Clusters
 from components.metrics.colours import from_oklab, to_oklab
 from components.metrics.judging import evenly
@@ -212,10 +212,10 @@ def _reduced(pixels: np.ndarray) -> NDArray[np.float32]:
 def _palette(
     real: NDArray[np.float32], made: NDArray[np.float32], weights: NDArray[np.float64]
 ) -> Palette:
-    colours = torch.from_numpy(real.reshape(-1, 3) * _EMPHASIS)
+    colours = tensor_of(real.reshape(-1, 3) * _EMPHASIS)
     groups = Clusters.of(colours)
     count, area = len(groups.centres), np.repeat(weights, real.shape[1])
-    found = groups.assign(torch.from_numpy(made.reshape(-1, 3) * _EMPHASIS))
+    found = groups.assign(tensor_of(made.reshape(-1, 3) * _EMPHASIS))
     return Palette(
         colours=from_oklab(groups.centres.numpy() / _EMPHASIS),
         shown=_shares(groups.assign(colours), count, area),

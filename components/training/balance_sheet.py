@@ -1,3 +1,4 @@
+# pyright: standard
 """`balance.png`: groups, colours and lightness of what training showed and of what was made."""
 
 from dataclasses import dataclass

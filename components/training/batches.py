@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from components.common.tensors import tensor_of
+
 LARGEST_SHARE = 0.25
 """Of a GPU's free memory that the images may take; networks and their gradients need the rest."""
 
@@ -20,8 +22,8 @@ class Batches:
         self.images: np.ndarray | Tensor = images
         self.labels: np.ndarray | Tensor = labels
         if device.type == "cuda" and self._fits(images.nbytes):
-            self.images = torch.from_numpy(np.array(images)).to(device)
-            self.labels = torch.from_numpy(labels).to(device)
+            self.images = tensor_of(np.array(images)).to(device)
+            self.labels = tensor_of(labels).to(device)
 
     def _fits(self, num_bytes: int) -> bool:
         free, _ = torch.cuda.mem_get_info(self.device)
@@ -30,10 +32,10 @@ class Batches:
     def take(self, places: np.ndarray) -> tuple[Tensor, Tensor]:
         """Images float32 (n, 3, S, S) in [-1, 1], channels last in memory, and labels (n,)."""
         if isinstance(self.images, Tensor) and isinstance(self.labels, Tensor):
-            chosen = torch.from_numpy(places).to(self.device)
+            chosen = tensor_of(places).to(self.device)
             pixels, labels = self.images[chosen], self.labels[chosen]
         else:
-            pixels = torch.from_numpy(self.images[places]).to(self.device)
-            labels = torch.from_numpy(self.labels[places]).to(self.device)
+            pixels = tensor_of(np.asarray(self.images[places])).to(self.device)
+            labels = tensor_of(np.asarray(self.labels[places])).to(self.device)
         # (n, S, S, 3) seen as (n, 3, S, S) is channels last already: nothing is copied.
         return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0), labels

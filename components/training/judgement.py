@@ -17,6 +17,8 @@ from interfaces.measurement import Figures, Measurement
 
 GOOD = 1.1
 """Times real pictures' precision from which pictures are called good."""
+COLLAPSED = 0.005
+"""Recall under which no pictures are called good: a person reads it as 0 %."""
 FARTHEST = 20.0
 """Multiple of the time spent beyond which no time is predicted."""
 
@@ -40,8 +42,9 @@ def judge(
     recall = overall(measured[-1].measurements, "recall")
     real_recall = floor.find("recall") if floor is not None else None
     is_typical = newest.value >= goal
-    # Blurs may all count as typical; where no real picture has one near it, none is like the works.
-    is_collapsed = recall is not None and recall.value == 0
+    # Blurs may all count as typical; where hardly a real picture has one near it, none is like the
+    # works.
+    is_collapsed = recall is not None and recall.value < COLLAPSED
     return Verdict(
         grade="good" if is_typical and not is_collapsed else "not yet",
         typical=newest.value,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from components.common.images import pixels_to_float
+from components.common.tensors import tensor_of
 from components.families.port import FamilySampler, Inputs, Request
 from interfaces.ipdt import IPDT
 
@@ -36,7 +37,7 @@ class FromTheSet:
     def sources(self, seeds: Sequence[int], styles: Tensor) -> Tensor:
         """What `sample` starts from, (n, 3, S, S) in [-1, 1]."""
         drawn = [self._drawn(*pair) for pair in zip(seeds, styles.argmax(dim=1), strict=True)]
-        return torch.from_numpy(pixels_to_float(self.images[drawn]))
+        return tensor_of(pixels_to_float(self.images[drawn]))
 
     def _drawn(self, seed: int, label: Tensor) -> int:
         others = self.places[self.labels != int(label)]

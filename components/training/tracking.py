@@ -1,3 +1,4 @@
+# pyright: standard
 """What a training tells a tracker: curves, measurements, sample grids, settings, its model.
 
 One small port (`Tracker`) and four implementations. None needs an account or a network: TensorBoard

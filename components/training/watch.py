@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from components.common.images import float_to_pixels, pixels_to_float
+from components.common.tensors import tensor_of
 from components.families import AnyFamily
 from components.families.port import FamilyConfig, FamilySampler, Request
 from components.families.sampling import SAMPLING_BATCH
@@ -226,8 +227,8 @@ class Watch:
     def _scores_of(
         self, trainer: FamilyTrainer[Any], places: np.ndarray, device: torch.device
     ) -> Tensor | None:
-        images = torch.from_numpy(pixels_to_float(self.prepared.images()[places])).to(device)
-        return trainer.scores(images, torch.from_numpy(self.labels[places]).to(device))
+        images = tensor_of(pixels_to_float(self.prepared.images()[places])).to(device)
+        return trainer.scores(images, tensor_of(self.labels[places]).to(device))
 
     def styles(self, count: int) -> Tensor:
         """A style for each picture (count, K), in the proportions of what was learnt from."""
@@ -239,7 +240,7 @@ class Watch:
         return self._rows(made[np.arange(count) % len(made)])
 
     def _rows(self, labels: np.ndarray) -> Tensor:
-        return torch.eye(len(self.prepared.styles))[torch.from_numpy(labels)]
+        return torch.eye(len(self.prepared.styles))[tensor_of(labels)]
 
     @cached_property
     def shown(self) -> np.ndarray:
@@ -278,9 +279,9 @@ class Watch:
         Returns the file's SHA-256.
         """
         sources = self.prepared.sources()
-        digests = [sources[place] for place in self.training]
+        digests = [sources[place] for place in self.training]  # pyright: ignore[reportUnknownVariableType]
         try:
-            return Neighbours.fit(self.encoded[self.training], digests).save(path)
+            return Neighbours.fit(self.encoded[self.training], digests).save(path)  # pyright: ignore[reportUnknownArgumentType]
         except AtelierError as error:
             _log.warning("originality will not be reported: %s", error)
             return None

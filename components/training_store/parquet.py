@@ -1,3 +1,4 @@
+# pyright: standard
 """Parquet and arrow files with image bytes, as Hugging Face keeps data sets; unpacked once."""
 
 import hashlib

@@ -301,9 +301,9 @@ def test_more_like_this_keeps_the_settings_and_changes_the_seeds(
     card = _generate(page, count=1, seed=305)
     card.locator("button.tile").first.click()
     page.get_by_role("dialog").get_by_role("button", name="More like this").click()
-    expect(page.locator(".job").first.locator("h3")).to_contain_text("16 pictures")
+    expect(page.locator(".job").first.locator("h3")).to_contain_text("4 pictures")
     made = _newest_order(server)["choices"]["generate"]
-    assert made["style"] == "waves" and made["count"] == 16 and made["seed"] != 305
+    assert made["style"] == "waves" and made["count"] == 4 and made["seed"] != 305
 
 
 def test_a_sketch_is_part_of_the_settings_that_are_used_again(
@@ -1042,6 +1042,15 @@ def test_the_way_between_two_seeds_is_one_result_that_plays(page: Page, server: 
     assert newest["num_results"] == 1
 
 
+def test_what_a_job_said_is_told_on_its_row(page: Page, server: Server) -> None:
+    _generate(page, count=1, seed=8800)
+    page.get_by_role("link", name="Jobs", exact=True).click()
+    row = page.locator(".job", has=page.get_by_text("What it said")).first
+    row.get_by_text("What it said").click()
+    expect(row.locator(".told li").first).to_be_visible()
+    assert len(row.locator(".told li").first.inner_text()) > 3
+
+
 def test_quick_work_runs_beside_a_training(page: Page, server: Server) -> None:
     order = {"kind": "train", "collection": "embedded"}
     training = requests.post(f"{server.address}/api/v1/jobs", json=order, timeout=30).json()
@@ -1070,6 +1079,11 @@ def test_models_are_renamed_chosen_deleted_and_brought_back(page: Page, server: 
     other.get_by_role("button", name="Make it the default").click()
     expect(other.locator(".badge")).to_have_text("Default")
     expect(page.locator(".model .badge")).to_have_count(1)
+    page.get_by_role("link", name="Generate", exact=True).click()
+    offered = page.locator("form [data-field=model]").first.locator("option")
+    expect(offered.filter(has_text="Моє море")).to_have_count(1)
+    expect(page.locator("form [data-field=model] option:checked").first).to_contain_text("sketch")
+    page.get_by_role("link", name="Models").click()
     other.get_by_role("button", name="Delete").click()
     expect(other).to_have_count(0)
     page.keyboard.press("Control+z")

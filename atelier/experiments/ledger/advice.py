@@ -138,12 +138,12 @@ _OPTION_CONTROLS = {
 """What an option of a family lets a person steer; the others steer no picture."""
 
 
-def controls(family: Family) -> list[str]:
+def controls(family: Family) -> list[str]:  # pyright: ignore[reportMissingTypeArgument, reportUnknownParameterType]
     """What a person can control a family's pictures by, from its line in the table of families.
 
     A family that needs a picture makes the same of it whatever the seed, if it has no options.
     """
-    options = family.options.model_fields
+    options = family.options.model_fields  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     found = [] if family.needs and not options else ["seed"]
     found += ["style"] if family.is_conditional else []
     found += [kind.replace("_", " ") for kind in sorted(family.takes)]

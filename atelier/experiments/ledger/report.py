@@ -1,3 +1,4 @@
+# pyright: standard
 """The ledger as it is read: paper 003's Table 1 in Markdown, CSV, JSON, and a chart."""
 
 import json

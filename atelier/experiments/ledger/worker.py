@@ -264,8 +264,8 @@ class _Gauges:
         import torch
 
         self._is_cuda = device.type == "cuda"
-        uuid = torch.cuda.get_device_properties(device).uuid if self._is_cuda else None
-        self._gpu = None if uuid is None else NVML.open(str(uuid))
+        uuid = torch.cuda.get_device_properties(device).uuid if self._is_cuda else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        self._gpu = None if uuid is None else NVML.open(str(uuid))  # pyright: ignore[reportUnknownArgumentType]
         self._used_before = self._gpu.used_bytes() if self._gpu else None
         self.meter = EnergyMeter(RAPL(), self._gpu)
         self.before = resident_bytes()

@@ -1,3 +1,4 @@
+# pyright: standard
 """How much of a search's outcome each hyper-parameter explains.
 
 An analysis of variance over the ranks of the trials, step by step: the hyper-parameter that

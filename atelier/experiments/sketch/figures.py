@@ -1,3 +1,4 @@
+# pyright: standard
 """Paper 004's Figs. 4 to 16 reproduced: what the network is given, and what it makes of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# pyright: standard
 """How well a drawing survives, how far its pictures differ, and what follows from both.
 
 Pixels are uint8 (N, S, S, 3), strokes float32 (N, 1, S, S), as `components.families.drawing` finds

@@ -1,3 +1,4 @@
+# pyright: standard
 """Paper 004's experiments with drawings reproduced as figures and numbers, beside ours."""
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def take_along(
     """
     if not may_hold_credentials(data):
         return None
-    import c2pa
+    import c2pa  # pyright: ignore[reportMissingTypeStubs]
 
     from components.common.credentials.signing import ingredient_archive
 

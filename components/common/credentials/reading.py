@@ -1,3 +1,4 @@
+# pyright: standard
 """Reading credentials: what a file's manifest says, and whether file and signature are intact.
 
 Nothing is fetched from a network: a manifest that lies elsewhere is named, not downloaded.

@@ -1,3 +1,4 @@
+# pyright: standard
 """Signing: a manifest (C2PA 2.x) and the bytes of a file => the same file with credentials inside.
 
 Every signature is another: C2PA salts its assertions with random bytes. So files that were signed

@@ -1,3 +1,4 @@
+# pyright: standard
 """CycleGAN, read top to bottom: networks, losses, pool, trainer, sampler.
 
 References: Zhu, Park, Isola, Efros 2017, arXiv 1703.10593 (cycle consistency); Mao et al. 2017,

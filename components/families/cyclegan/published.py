@@ -1,3 +1,4 @@
+# pyright: standard
 """Published CycleGAN weights: files of pytorch-CycleGAN-and-pix2pix as weights of a `Generator`."""
 
 import re

@@ -165,7 +165,7 @@ def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor, mix: 
     between = torch.lerp(fake, real, mix).requires_grad_()
     scores = discriminator(between)
     (gradient,) = torch.autograd.grad(scores.float().sum(), between, create_graph=True)
-    return (gradient.flatten(1).norm(dim=1) - 1.0).square().mean()
+    return (gradient.flatten(1).norm(dim=1) - 1.0).square().mean()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 # ---------------------------------------------------------------- trainer

@@ -44,7 +44,7 @@ class Convolution(nn.Conv2d):
     """Without bias, keeping the size; `initialise` draws its weights times `gain`."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, gain: float = 1.0) -> None:
-        super().__init__(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+        super().__init__(inputs, outputs, kernel, padding=kernel // 2, bias=False)  # pyright: ignore[reportUnknownMemberType]
         self.gain = gain
 
 

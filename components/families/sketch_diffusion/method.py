@@ -1,3 +1,4 @@
+# pyright: standard
 """Sketch-guided diffusion, read top to bottom: noise, drawings, trainer, samplers.
 
 Reference: paper 004, whose sentences are quoted where a piece follows them. Noise is laid as
@@ -33,6 +34,7 @@ from torch.nn import functional as F
 
 from components.common.efficientnet import load_lite0
 from components.common.encoder import Representation
+from components.common.tensors import tensor_of
 from components.families import drawing
 from components.families.augment import augment
 from components.families.draws import Draws
@@ -317,15 +319,15 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         radius = self.machine.draws.uniform(count)
         radius = config.min_radius + radius * (config.max_radius - config.min_radius)
         strokes = drawing.strokes_of_pictures(images.cpu().numpy())
-        is_drawn = torch.from_numpy(strokes.any(axis=(1, 2, 3)))[:, None, None, None]
+        is_drawn = tensor_of(np.asarray(strokes.any(axis=(1, 2, 3))))[:, None, None, None]
         kept = self._kept(count, config.sketch_dropout)[:, :, None, None] * is_drawn.to(device)
         if config.conditioning == "radius_mask":
-            near = mask_within(torch.from_numpy(drawing.distances(strokes)), radius)
+            near = mask_within(tensor_of(drawing.distances(strokes)), radius)
             return torch.where(kept > 0, near.to(device), everywhere), nothing
         least = np.float32(config.fewest_lines)
         shares = least + (1 - least) * self._draw(count)
         strokes = drawing.leave_out(strokes, shares, self._draw(count, 64))
-        far = displaced(torch.from_numpy(drawing.distances(strokes)), radius, self.machine.draws)
+        far = displaced(tensor_of(drawing.distances(strokes)), radius, self.machine.draws)
         return everywhere, hints_of(far, radius).to(device) * kept
 
     def _draw(self, *shape: int) -> drawing.Floats:
@@ -523,7 +525,7 @@ class Sampler:
             )
         guides = options.for_drawing(conditioning)
         radius = torch.tensor([guides.radius])
-        distances = torch.from_numpy(drawing.distances(strokes))
+        distances = tensor_of(drawing.distances(strokes))
         mask = torch.ones_like(distances)
         hints = picture.new_zeros(1, self.network.num_hints, self.side, self.side)
         if conditioning == "radius_mask":

@@ -1,3 +1,4 @@
+# pyright: standard
 """The U-Net that cleans pictures of noise, given style, intensity and strokes.
 
 Ronneberger, Fischer, Brox 2015, arXiv 1505.04597, with residual blocks modulated by the noise as

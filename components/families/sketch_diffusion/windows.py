@@ -41,7 +41,7 @@ def over_windows(
     places = [(top, left) for top in offsets(height, side) for left in offsets(width, side)]
     cut = [picture[0, :, top : top + side, left : left + side] for top, left in places]
     cut += [torch.zeros_like(cut[0])] * (-len(cut) % at_once)
-    found = torch.cat([estimate(part) for part in torch.stack(cut).split(at_once)])
+    found = torch.cat([estimate(part) for part in torch.stack(cut).split(at_once)])  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType, reportUnknownVariableType]
     if len(places) == 1:
         return found[:1]
     weights = pyramid(side).to(picture)

@@ -1,3 +1,4 @@
+# pyright: standard
 """What the works that a model learnt from are like: where its new pictures begin.
 
 Representation-conditioned generation (Li, Katabi, He 2023, arXiv 2312.03701): the network is told

@@ -1,3 +1,4 @@
+# pyright: standard
 """What a person may choose for a published pipeline, when it is adopted and when it generates."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# pyright: standard
 """A pipeline's files: found in a folder or on the hub, checked, digested. No torch.
 
 Layout: a folder with `model_index.json` (class and components) and a folder a component, as

@@ -1,3 +1,4 @@
+# pyright: standard
 """Stable Diffusion and its kin, as diffusers publishes them: an adapter, nothing is trained here.
 
 References: Rombach et al. 2022, "High-Resolution Image Synthesis with Latent Diffusion Models",
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from components.common.shortage import is_out_of_memory
+from components.common.tensors import tensor_of
 from components.common.vision import import_torchvision
 from components.families.port import Inputs, Method, Request, Shape
 from components.families.stable_diffusion.config import Options, StableDiffusionConfig
@@ -440,7 +442,7 @@ def _picture(pipeline: Any, call: dict[str, Any], seed: int) -> Tensor:
         made = pipeline(**call, generator=rng, output_type="np")
     if any(getattr(made, "nsfw_content_detected", None) or ()):
         _log.warning("seed %d: the pipeline's own safety checker blackened the picture", seed)
-    image = torch.from_numpy(np.ascontiguousarray(made.images[0].transpose(2, 0, 1)))
+    image = tensor_of(np.ascontiguousarray(made.images[0].transpose(2, 0, 1)))
     if not bool(torch.isfinite(image).all()):
         raise PipelineError(
             f"seed {seed}: the arithmetic overflowed; adopt the pipeline with dtype 'bfloat16' or "

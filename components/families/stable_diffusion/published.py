@@ -58,7 +58,7 @@ def _resolution(files: PipelineFiles) -> int:
     for component in ("super_res_last", "unet", "transformer", "prior"):
         size = files.settings(component).get("sample_size")
         if size:
-            side = max(size) if isinstance(size, list) else size
+            side = max(size) if isinstance(size, list) else size  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
             blocks = files.settings("vae").get("block_out_channels", [0])
-            return min(side * 2 ** (len(blocks) - 1), MAX_RESOLUTION)
+            return min(side * 2 ** (len(blocks) - 1), MAX_RESOLUTION)  # pyright: ignore[reportUnknownArgumentType]
     return 512

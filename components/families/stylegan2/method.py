@@ -229,7 +229,7 @@ class Trainer(FamilyTrainer[StyleGAN2Config]):
         weight = config.path_length * path_weight(self.shape.resolution)
         for styles in parts:
             penalty = self._path_penalty(styles)
-            (penalty * weight * config.path_length_interval / len(parts)).backward()
+            (penalty * weight * config.path_length_interval / len(parts)).backward()  # pyright: ignore[reportUnknownMemberType]
             self.penalties["path_penalty"] = self.machine.ranks.mean(penalty.detach())
 
     def _path_penalty(self, styles: Tensor) -> Tensor:
@@ -307,7 +307,7 @@ class Sampler:
             self._project(seed, row, target, request)
             for seed, row in zip(request.seeds, request.styles, strict=True)
         ]
-        return self._paint(request, lambda w: w, [torch.stack(found)])
+        return self._paint(request, lambda w: w, [torch.stack(found)])  # pyright: ignore[reportUnknownArgumentType, reportUnknownLambdaType]
 
     def _check(self, options: Options) -> None:
         last = self.network.synthesis.num_ws - 1

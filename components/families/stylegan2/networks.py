@@ -60,7 +60,7 @@ class Blur(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         """The adjoint: pad by 3 - p and filter."""
-        return blur(gradient, TAPS - 1 - ctx.padding), None
+        return blur(gradient, TAPS - 1 - ctx.padding), None  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
 
 
 def blur(features: Tensor, padding: int) -> Tensor:
@@ -278,7 +278,7 @@ class Synthesis(nn.Module):
     def random_noise(self, count: int, draws: Draws) -> list[Tensor]:
         """Fresh noise (count, 1, side, side) for each layer, drawn on the CPU."""
         shapes = [(count, 1, *layer.noise.shape) for layer in self.layers]  # type: ignore[misc]
-        return [draws.normal(*shape) for shape in shapes]
+        return [draws.normal(*shape) for shape in shapes]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
 
     def forward(self, ws: Tensor, noises: Sequence[Tensor] | None) -> Tensor:
         """Pictures (N, 3, S, S) float32, about [-1, 1]; without noise where `noises` is None."""

@@ -74,7 +74,7 @@ def project(
         images = network.synthesis(network.spread(shaken), noises)
         loss = distance(images, wanted).sum()
         (w.grad,) = torch.autograd.grad(loss, [w])  # the network's own gradients stay untouched
-        optimiser.step()
+        optimiser.step()  # pyright: ignore[reportUnknownMemberType]
         losses.append(loss.item())
         if progress is not None:
             progress(step + 1, losses[-1])

@@ -162,7 +162,7 @@ def read_network_pickle(data: bytes) -> tuple[StyleGAN2Config, dict[str, Tensor]
         networks = read_pickle(data)
         if type(networks) is not dict or "G_ema" not in networks:
             raise ValueError("it has no generator (G_ema)")
-        return _read(networks["G_ema"], networks.get("D"))
+        return _read(networks["G_ema"], networks.get("D"))  # pyright: ignore[reportUnknownMemberType]
     except DAMAGED as error:
         reason = f"{type(error).__name__} {error}".splitlines()[0][:200]
         raise ValueError(f"not a StyleGAN2 network pickle, or damaged ({reason})") from error

@@ -126,15 +126,17 @@ function Crop({ picture, src, crop, onchange }) {
 
 function Details({ picture, src, styles, onkeep, onclose }) {
   const [choice, setChoice] = useState(picture.choice);
+  const before = picture.choice.style ?? picture.style;
+  const [style, setStyle] = useState(before);
   const keep = async () => {
-    await onkeep({ [picture.name]: choice });
+    await onkeep({ [picture.name]: style === before ? choice : { ...choice, style: style.trim() || null } });
     onclose();
   };
   return html`<${Dialog} title=${picture.name} onclose=${onclose}>
     <div class="stack">
       ${picture.findings.map((one) => html`<p class="finding">${said(one)}</p>`)}
       <${Crop} picture=${picture} src=${src} crop=${choice.crop} onchange=${(crop) => setChoice({ ...choice, crop })} />
-      <label>${t("Style")} <input type="text" maxlength="80" list="styles" value=${choice.style ?? picture.style} onInput=${(event) => setChoice({ ...choice, style: event.target.value.trim() || null })} /></label>
+      <label>${t("Style")} <input type="text" maxlength="80" list="styles" value=${style} onInput=${(event) => setStyle(event.target.value)} /></label>
       <datalist id="styles">${styles.map((one) => html`<option value=${one} />`)}</datalist>
       <div class="row small">
         <${Act} class="main" act=${keep}>${t("Keep")}<//>

@@ -39,13 +39,26 @@ async function originalOf(id, enhance) {
     return { before: file, job: await submit({ kind: "enhance", results: [result.id], enhance }) };
   }
   const same = { model_digest: origin.model_digest, first_seed: origin.seed, last_seed: origin.seed, limit: 100 };
-  const isOriginal = ({ result: { record } }) => record.enhancement.scale === 1 && JSON.stringify(record.origin.options) === JSON.stringify(origin.options) && record.origin.style === origin.style;
+  const { originality: _, ...made } = origin;
+  const isOriginal = ({ result: { record } }) => record.enhancement.scale === 1 && Object.keys(made).every((name) => JSON.stringify(record.origin[name]) === JSON.stringify(made[name]));
   const found = (await api(`results?${query(same)}`)).results.find(isOriginal);
   if (found) return { before: `/api/v1/results/${found.result.id}/file`, after: file };
   const model = state.modelByDigest(origin.model_digest);
   if (!model) throw new Error(t("Its model is no longer here, so the original cannot be made again."));
   const { generate } = settingsOf(result);
-  return { after: file, job: await submit({ kind: "generate", model: model.id, choices: { generate, enhance: { scale: 1 } } }) };
+  const files = await sentFiles(origin.inputs ?? []);
+  return { after: file, job: await submit({ kind: "generate", model: model.id, choices: { generate, enhance: { scale: 1 } }, ...files }) };
+}
+
+/** The files that a picture was made from, among those that were sent => ids by role. */
+async function sentFiles(inputs) {
+  const ids = {};
+  for (const { role, name, sha256 } of inputs) {
+    const [sent] = await api(`uploads?sha256=${sha256}`);
+    if (!sent) throw new Error(t("It was made from {name}, which is no longer here, so the original cannot be made again.", { name }));
+    ids[role] = sent.id;
+  }
+  return ids;
 }
 
 async function originalFile(origin, after) {
@@ -108,6 +121,7 @@ function Enlarge({ values }) {
     <section class="panel enlarging" aria-label=${t("Enlarge")}><${Made} element=${drop} /><${Made} element=${form.main} /><details class="more"><summary>${t("More settings")}</summary><${Made} element=${form.more} /></details></section>
     <section class="stack" aria-label=${t("Pictures")}>
       ${before && after && html`<div class="card"><${Slider} key=${before + after} before=${before} after=${after} /></div>`}
+      ${pair?.job && !file && html`<p class="line" role="status">${pair.before ? t("Enlarging…") : t("Making the original…")}</p>`}
       ${works.map((job) => html`<${Work} key=${job.id} job=${job} onshow=${compare} />`)}
       ${!works.length && !pair && html`<p class="empty">${t("Drop pictures of your own, or open one in the gallery and press Enlarge. A training goes on meanwhile.")}</p>`}
     </section>

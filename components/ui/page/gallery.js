@@ -4,7 +4,7 @@ import { api, attempt, h, query, remember, remembered, t } from "./kit.js";
 import { enlargers } from "./enlargers.js";
 import { Form } from "./forms.js";
 import * as state from "./state.js";
-import { go, openResult } from "./pictures.js";
+import { go, modelName, openResult } from "./pictures.js";
 import { Act, html, Made, useEffect, useRef, useState, view } from "./views.js";
 import { Grid } from "./grid.js";
 import * as results from "./results.js";
@@ -62,11 +62,13 @@ function filters() {
     hidden: ["limit", "cursor", "numbers", "text", "starred", "board", "sort_by"],
     blank: t("any"),
     none: t("any"),
+    blanks: { deleted: t("hidden") },
     suggestions: { style: styles }, // of a model that is here no more, results may still be
     choices: {
       family: () => Object.keys(families),
       enhancer: () => enlargers().filter(([name]) => name !== "auto"),
-      model_digest: () => state.models.map((one) => [one.digest, `${one.name} · ${one.family}`]),
+      model_digest: () => state.models.map((one) => [one.digest, modelName(one)]),
+      deleted: () => [["only", t("only these")], ["too", t("shown too")]],
     },
   });
   form.main.append(...form.more.children);
@@ -83,8 +85,11 @@ function Bar({ fields }) {
   const [isOpen, setOpen] = useState(false);
   const timer = useRef(0);
   const { search: wanted, boards } = here;
+  const [text, setText] = useState("");
+  useEffect(() => setText(wanted.text ?? ""), [wanted.text]);
   const typed = (event) => {
     const text = event.target.value;
+    setText(text); // what is drawn anew meanwhile must not take typed letters away
     clearTimeout(timer.current);
     timer.current = setTimeout(() => changed({ text }), TYPING_MILLISECONDS);
   };
@@ -94,7 +99,7 @@ function Bar({ fields }) {
     fields.form.set(typedValues(wanted));
   }, [query(wanted)]);
   return html`<div class="search" role="search">
-    <input type="search" aria-label=${t("Search everything")} placeholder=${t("Search everything: style, words, model, date, name …")} value=${wanted.text ?? ""} onInput=${typed} />
+    <input type="search" aria-label=${t("Search everything")} placeholder=${t("Search everything: style, words, model, date, name …")} value=${text} onInput=${typed} />
     <button type="button" aria-pressed=${String(Boolean(wanted.starred))} onClick=${() => changed({ starred: wanted.starred ? undefined : true })}>★ ${t("Starred")}</button>
     <select aria-label=${t("Board")} value=${wanted.board ?? ""} onChange=${(event) => changed({ board: event.target.value || undefined })}>
       <option value="">${t("All boards")}</option>
@@ -120,6 +125,9 @@ function typedValues(values) {
 
 function Selection() {
   const [isMoving, setMoving] = useState(false);
+  const [hasRecords, setRecords] = useState(true);
+  const board = useRef(null);
+  useEffect(() => board.current?.focus(), [isMoving]);
   const chosen = here.numbers.filter((id) => here.selected.has(id));
   if (!chosen.length) return null;
   const areStarred = chosen.every((id) => here.starred.has(id));
@@ -140,12 +148,13 @@ function Selection() {
     <strong>${t("{n} selected", { n: chosen.length })}</strong>
     <${Act} act=${() => results.star(chosen, !areStarred)}>${areStarred ? t("Take stars away") : `★ ${t("Star")}`}<//>
     <button type="button" aria-expanded=${String(isMoving)} onClick=${() => setMoving(!isMoving)}>${t("Move to board")}</button>
-    <${Act} act=${() => results.download(chosen)}>${t("Download zip")}<//>
+    <${Act} act=${() => results.download(chosen, hasRecords)}>${t("Download zip")}<//>
+    <label class="check"><input type="checkbox" checked=${hasRecords} onChange=${(event) => setRecords(event.target.checked)} />${t("with records")}</label>
     <${Act} act=${() => results.remove(chosen)} class="danger">${t("Delete")}<//>
     <button type="button" class="quiet" onClick=${() => select(here.numbers)}>${t("All {n}", { n: here.numbers.length })}</button>
     <button type="button" class="quiet" onClick=${() => select([])}>${t("None")}</button>
     ${isMoving && html`<form class="boards" onSubmit=${move}>
-      <input type="text" name="board" maxlength="100" list="board-names" aria-label=${t("Name of the board; empty: off its board")} placeholder=${t("Name of a board")} autofocus />
+      <input type="text" name="board" maxlength="100" list="board-names" aria-label=${t("Name of the board; empty: off its board")} placeholder=${t("Name of a board")} ref=${board} />
       <datalist id="board-names">${here.boards.map(({ name }) => html`<option value=${name} />`)}</datalist>
       <button class="main">${t("Move")}</button>
     </form>`}

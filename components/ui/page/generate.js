@@ -11,12 +11,13 @@ import { html, render } from "./views.js";
 
 /** The forms of model, IGS, its family's options, IES and ICS, together. */
 export class ChoiceForm {
-  constructor({ fits = () => true, besides } = {}) {
+  constructor({ fits = () => true, besides, onpick = () => {} } = {}) {
     this.fits = fits;
     const { sections } = state.schema;
     this.inputs = new Inputs(sections.generate, besides);
     this.model = h("select", { id: `model-${ChoiceForm.made++}`, "data-field": "model" });
-    this.model.addEventListener("change", () => this.suit());
+    this.isPicked = false; // by a person: the default may change under what nobody picked
+    this.model.addEventListener("change", () => ((this.isPicked = true), this.suit(), onpick()));
     this.note = h("p", { class: "help" });
     const styles = () => this.chosen()?.styles ?? [];
     this.generate = new Form(withFreeSeed(sections.generate), {
@@ -73,14 +74,22 @@ export class ChoiceForm {
   /** Offer the models there are, keeping the one that is chosen. */
   offer() {
     const fitting = state.models.filter(this.fits);
-    const key = fitting.map((model) => model.id).join();
+    const key = fitting.map((model) => [model.id, modelName(model), model.is_default]).join();
     if (key === this.offered) return;
     this.offered = key;
     const before = this.model.value;
     this.model.replaceChildren(...fitting.map((model) => h("option", { value: model.id }, modelName(model))));
-    const ranks = [(one) => one.id === before, (one) => one.is_default, (one) => one.name.startsWith("shipped"), () => true];
+    const ranks = [(one) => this.isPicked && one.id === before, (one) => one.is_default, (one) => one.name.startsWith("shipped"), () => true];
     const chosen = ranks.map((fits) => fitting.find(fits)).find(Boolean);
     if (chosen) this.model.value = chosen.id;
+    this.suit();
+  }
+
+  /** Take the model of this id, where it is here. */
+  pick(id) {
+    if (!state.modelById(id)) return;
+    this.isPicked = true;
+    this.model.value = id;
     this.suit();
   }
 
@@ -144,6 +153,12 @@ function withFreeSeed(schema) {
   return { ...schema, properties: { ...schema.properties, seed: free } };
 }
 
+/** Choices for another day: a seed that was kept would make the same picture again. */
+function withoutSeed(choices) {
+  const { seed: _, seeds: __, ...generate } = choices.generate ?? {};
+  return { ...choices, generate };
+}
+
 /** An earlier picture's settings as the form has them: its seed in the field that is seen. */
 function asForm(result, changes) {
   const settings = settingsOf(result);
@@ -178,7 +193,7 @@ function makeNamed(now, take) {
 
 export function create() {
   const taken = h("p", { class: "notice", role: "status", hidden: true });
-  const choice = new ChoiceForm();
+  const choice = new ChoiceForm({ onpick: () => drawBetween() });
   const fault = h("p", { class: "fault", role: "alert", hidden: true });
   const button = h("button", { class: "main go", type: "submit" }, t("Generate"));
   const form = h("form", { class: "panel", "aria-label": t("Generate") }, taken, choice.element, h("div", { class: "foot" }, fault, button));
@@ -188,7 +203,7 @@ export function create() {
     event.preventDefault();
     fault.hidden = true;
     button.disabled = true;
-    remember("generate", { model: choice.model.value, choices: choice.choices() });
+    remember("generate", { model: choice.isPicked ? choice.model.value : null, choices: withoutSeed(choice.choices()) });
     try {
       state.take(await submit(await choice.order()));
       if (matchMedia("(max-width: 860px)").matches) cards.element.scrollIntoView({ block: "start" });
@@ -201,19 +216,15 @@ export function create() {
   });
 
   const before = remembered("generate");
-  if (before && state.modelById(before.model)) {
-    choice.model.value = before.model;
-    choice.suit();
-    choice.set(before.choices);
-  }
+  choice.pick(before?.model);
+  if (before) choice.set(withoutSeed(before.choices));
 
   /** Take over an earlier picture's settings, its files too, and say which they are. */
   async function like(id, changes = {}) {
     const { result } = await api(`results/${id}`);
     const { origin } = result.record;
     const model = state.modelByDigest(origin.model_digest);
-    if (model) choice.model.value = model.id;
-    choice.suit();
+    choice.pick(model?.id);
     choice.set(asForm(result, changes));
     const gone = await choice.inputs.takeAgain(origin.inputs ?? []);
     const notes = [
@@ -228,20 +239,19 @@ export function create() {
     return Boolean(model) && !gone.length;
   }
 
-  /** Sixteen more with the same settings and other seeds, at once where nothing is missing. */
+  /** Four more with the same settings and other seeds, at once where nothing is missing. */
   async function more(id) {
-    if (await like(id, { seed: null, seeds: null, count: 16 })) form.requestSubmit();
+    if (await like(id, { seed: null, seeds: null, count: 4 })) form.requestSubmit();
   }
 
   const named = makeNamed(() => ({ model: choice.model.value, choices: choice.choices() }), (kept) => {
-    if (state.modelById(kept.model)) choice.model.value = kept.model;
-    choice.suit();
+    choice.pick(kept.model);
     choice.set(kept.choices);
   });
   form.prepend(named);
 
   const between = h("div");
-  const drawBetween = () => render(html`<${Between} model=${choice.chosen} />`, between);
+  const drawBetween = () => render(html`<${Between} model=${choice.chosen} choices=${() => choice.choices()} />`, between);
   return {
     element: h("div", { class: "two" }, form, h("section", { class: "results stack", "aria-label": t("Pictures") }, empty, cards.element, between)),
     update: () => (choice.offer(), cards.update(), drawBetween()),
@@ -249,10 +259,7 @@ export function create() {
       if (id || other || model) history.replaceState(null, "", "#/generate"); // once is enough
       if (id) attempt(() => like(id));
       if (other) attempt(() => more(other));
-      if (state.modelById(model)) {
-        choice.model.value = model;
-        choice.suit();
-      }
+      choice.pick(model);
     },
   };
 }

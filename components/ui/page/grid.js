@@ -52,8 +52,11 @@ function Tile({ id, at, count, place, isStarred, isSelected, isReached, onfocus 
  * Pictures by number. `onselect` is given the numbers selected; Ctrl or a tap on the corner adds one,
  * Shift a range, a drag a rectangle.
  */
-export function Grid({ label, ids, starred, selected, onselect, onopen, onstar, ondelete }) {
+export function Grid({ label, ids, starred, selected, onselect: tell, onopen, onstar, ondelete }) {
   const place = useRef(null);
+  const now = useRef(selected); // keys may follow one another faster than they are drawn
+  now.current = selected;
+  const onselect = (wanted) => tell((now.current = new Set(wanted)));
   const sight = useSight(place, ids.length);
   const [reached, setReached] = useState(0);
   const anchor = useRef(0);
@@ -74,16 +77,16 @@ export function Grid({ label, ids, starred, selected, onselect, onopen, onstar, 
 
   const range = (from, to) => ids.slice(Math.min(from, to), Math.max(from, to) + 1);
   const toggle = (id) => {
-    const now = new Set(selected);
-    if (!now.delete(id)) now.add(id);
-    onselect(now);
+    const wanted = new Set(now.current);
+    if (!wanted.delete(id)) wanted.add(id);
+    onselect(wanted);
   };
 
   const clicked = (event) => {
     const tile = event.target.closest("button.tile");
     if (!tile || band.wasDragged()) return;
     const at = ids.indexOf(Number(tile.dataset.id));
-    if (event.shiftKey) return onselect(new Set([...selected, ...range(anchor.current, at)]));
+    if (event.shiftKey) return onselect([...now.current, ...range(anchor.current, at)]);
     const isPicked = event.ctrlKey || event.metaKey || event.target.closest(".pick");
     if (!isPicked && !(selected.size && event.pointerType === "touch")) return onopen(ids[at]);
     anchor.current = at;
@@ -91,14 +94,14 @@ export function Grid({ label, ids, starred, selected, onselect, onopen, onstar, 
   };
 
   const pressed = (event) => {
-    const at = ids.indexOf(Number(document.activeElement?.dataset.id));
+    const at = ids.indexOf(wished.current ?? Number(document.activeElement?.dataset.id));
     if (at < 0) return;
     const key = event.key.toLowerCase();
-    const chosen = selected.size ? [...selected] : [ids[at]];
+    const chosen = now.current.size ? [...now.current] : [ids[at]];
     const by = { arrowleft: -1, arrowright: 1, arrowup: -columns, arrowdown: columns, home: -ids.length, end: ids.length }[key];
     if (by !== undefined) {
       const to = Math.min(ids.length - 1, Math.max(0, at + by));
-      if (event.shiftKey) onselect(new Set([...selected, ...range(at, to)]));
+      if (event.shiftKey) onselect([...now.current, ...range(at, to)]);
       reach(to);
     } else if (key === " ") toggle(ids[at]), (anchor.current = at);
     else if (key === "a" && (event.ctrlKey || event.metaKey)) onselect(ids);
@@ -130,7 +133,7 @@ export function Grid({ label, ids, starred, selected, onselect, onopen, onstar, 
     ${visible.map((id, n) => {
       const at = first + n;
       const where = { width: `${side}px`, height: `${side}px`, transform: `translate(${(at % columns) * step}px, ${Math.floor(at / columns) * step}px)` };
-      return html`<${Tile} key=${id} id=${id} at=${at} count=${ids.length} place=${where} isStarred=${starred.has(id)} isSelected=${selected.has(id)} isReached=${at === inReach} onfocus=${setReached} />`;
+      return html`<${Tile} key=${id} id=${id} at=${at} count=${ids.length} place=${where} isStarred=${starred.has(id)} isSelected=${selected.has(id)} isReached=${at === inReach} onfocus=${(n) => ((wished.current = null), setReached(n))} />`;
     })}
     ${band.box && html`<div class="band" style=${band.box}></div>`}
   </div>`;

@@ -161,8 +161,12 @@ export class Inputs {
     place.querySelector("input").setAttribute("aria-label", `${title}: ${t("Drop a picture here, or choose one")}`);
     const { ask, help } = about(title, contract.description ?? "");
     field.element = h("div", { class: "field", hidden: true }, h("div", { class: "title" }, name_, ask), help, place, shown);
+    const unused = h("p", { class: "notice", hidden: true }, t("The chosen model does not use it."));
+    field.element.append(unused);
     let pictured = null;
     field.show = () => {
+      field.element.hidden = !field.wanted && !field.blob;
+      unused.hidden = field.wanted || !field.blob;
       const needed = this.model?.needs.includes(name);
       name_.textContent = needed ? `${title} · ${t("needed")}` : title;
       shown.hidden = !field.blob;
@@ -207,7 +211,7 @@ export class Inputs {
     field.blob = blob;
     field.id = null;
     if (field.name === "source") this.follow(true);
-    for (const one of this.fields.values()) one.show();
+    this.show();
   }
 
   /** Take the files of an earlier picture (its record's inputs) again => the names of those gone. */
@@ -246,10 +250,13 @@ export class Inputs {
     const elsewhere = this.besides();
     for (const [name, field] of this.fields) {
       field.wanted = model.takes.includes(name) && !(name in elsewhere);
-      field.element.hidden = !field.wanted;
-      field.show();
     }
-    this.element.hidden = ![...this.fields.values()].some((field) => field.wanted);
+    this.show();
+  }
+
+  show() {
+    for (const field of this.fields.values()) field.show();
+    this.element.hidden = [...this.fields.values()].every((field) => field.element.hidden);
   }
 
   /** Send what was given => ids by name; what was sent before is not sent again. */

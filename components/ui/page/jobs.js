@@ -26,8 +26,8 @@ export function create() {
     const order = h("div", { class: "order" }, up, down);
     const date = h("p", { class: "line" });
     const look = h("button", { type: "button", class: "link" });
-    const told = h("ul", { class: "told" });
-    const history = h("details", { class: "more" }, h("summary", {}, t("What it said")), told);
+    const list = h("ul", { class: "told" });
+    const history = h("details", { class: "more" }, h("summary", {}, t("What it said")), list);
     history.addEventListener("toggle", () => history.open && attempt(() => loadLines(job.id)));
     look.addEventListener("click", () => {
       const current = state.jobs.get(job.id);
@@ -44,8 +44,8 @@ export function create() {
       look.hidden = isPictures ? !current.num_results || !current.run : false;
       look.textContent = isPictures ? t("{n} pictures", { n: current.num_results }) : t("Look");
       const said = state.lines.get(current.id) ?? [];
-      if (told.children.length !== said.length) {
-        told.replaceChildren(...said.map(({ kind, line }) => h("li", { class: kind }, told(line))));
+      if (list.children.length !== said.length) {
+        list.replaceChildren(...said.map(({ kind, line }) => h("li", { class: kind }, told(line))));
       }
     };
     return { element, update };

@@ -5,7 +5,7 @@ import * as state from "./state.js";
 import { go, modelName, openResult } from "./pictures.js";
 import { save } from "./results.js";
 import { did } from "./undo.js";
-import { Act, Dialog, html, useEffect, useLoaded, useState, view } from "./views.js";
+import { Act, Dialog, html, useEffect, useLoaded, useRef, useState, view } from "./views.js";
 
 const ORIGINS = { own: "Comes with Atelier", adopted: "Adopted", trained: "Trained here" };
 const COMPARED = 8; // seeds
@@ -53,7 +53,9 @@ function Name({ model, onend }) {
     if (title) await attempt(() => change(model.id, { title }));
     onend();
   };
-  return html`<form class="rename" onSubmit=${keep}><input type="text" name="title" maxlength="80" value=${modelName(model)} aria-label=${t("Name of the model")} ref=${(input) => input?.select()} /><button class="main">${t("Save")}</button><button type="button" onClick=${onend}>${t("Cancel")}</button></form>`;
+  const place = useRef(null);
+  useEffect(() => (place.current.focus(), place.current.select()), []);
+  return html`<form class="rename" onSubmit=${keep}><input type="text" name="title" maxlength="80" defaultValue=${modelName(model)} aria-label=${t("Name of the model")} ref=${place} /><button class="main">${t("Save")}</button><button type="button" onClick=${onend}>${t("Cancel")}</button></form>`;
 }
 
 function Card({ model, isPicked, onpick }) {

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 def start_of_ray() -> dict[str, object]:
     """A cluster of two workers, as quick as others on a busy machine."""
     os.environ.update(RAY_worker_niceness="0")
-    return {"num_cpus": 2, "include_dashboard": False, "log_to_driver": False}
+    return {"address": "local", "num_cpus": 2, "include_dashboard": False, "log_to_driver": False}
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +162,14 @@ def test_a_cluster_that_is_away_is_said_in_a_line(address: str, reason: str) -> 
     with pytest.raises(AtelierError, match=reason) as raised:
         _connect(address)
     assert address in str(raised.value)
+
+
+def test_no_cluster_is_looked_for_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    addresses: list[str] = []
+    monkeypatch.setattr(ray, "init", lambda **given: addresses.append(given["address"]))
+    _connect(None)
+    _connect("auto")
+    assert addresses == ["local", "auto"]
 
 
 def test_workers_end_with_the_program_that_is_killed(tmp_path: Path) -> None:
