@@ -213,6 +213,8 @@ def _conditions(
     words: Sequence[str], starred: bool | None, board: str | None
 ) -> Iterator[tuple[str, tuple[str | int, ...]]]:
     for word in words:
+        if word == "·":
+            continue  # stands between the words of a name, as the page writes it
         # A number is meant as it stands: 7 is not 17, nor a digit of a digest.
         sought = f" {word} " if word.isdecimal() else word.casefold()
         yield "(instr(texts.text, ?) OR instr(folded(marks.board), ?))", (sought, sought)

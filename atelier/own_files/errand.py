@@ -128,6 +128,8 @@ class Errand:
         `AtelierError` where nothing can be made of any.
         """
         ports, task = self._ports, self._task
+        # Loading an enlarger and choosing how it runs takes a while.
+        ports.ui.watch(ProgressEvent(stage=task.stage, done=0, total=len(found)))
         pixels = sum(map(_pixels_of, found))
         self._planned = _plans(ports.enhancement, task.enhance, pixels)
         found = {

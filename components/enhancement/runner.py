@@ -128,6 +128,12 @@ class TiledRunner:
         tiles = list(itertools.product(range(len(rows.starts)), range(len(columns.starts))))
         jobs = [(n, row, column) for n in range(len(pictures)) for row, column in tiles]
         batch_size = self._batch_size(rows.length, columns.length)
+
+        def tell(done: int) -> None:
+            if len(tiles) > 1:
+                progress(ProgressEvent(stage="enlarge", done=done, total=len(jobs), unit="tiles"))
+
+        tell(0)
         for start in range(0, len(jobs), batch_size):
             group = jobs[start : start + batch_size]
             batch = np.zeros((batch_size, 3, rows.length, columns.length), np.float32)
@@ -139,9 +145,7 @@ class TiledRunner:
                 _lay(canvas[n], tile, rows, columns, row, column)
             done = start + len(group)
             self._num_whole = done // len(tiles)
-            if len(tiles) > 1:
-                event = ProgressEvent(stage="enlarge", done=done, total=len(jobs), unit="tiles")
-                progress(event)
+            tell(done)
 
     def _axes(self, height: int, width: int) -> tuple[_Axis, _Axis]:
         affordable = self._affordable_side()

@@ -47,6 +47,7 @@ def test_stars_and_boards_say_what_they_changed(shelf: Shelf) -> None:
 )
 def test_text_is_found_anywhere_in_any_case(shelf: Shelf, text: str) -> None:
     assert shelf.find(ResultQuery(), text=text)
+    assert shelf.find(ResultQuery(), text=f"{text} · {text}")
     assert not shelf.find(ResultQuery(), text=f"{text} nowhere")
 
 

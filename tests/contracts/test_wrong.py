@@ -141,6 +141,7 @@ def _contract_tests(folder: Path, *runs: tuple[str, ...]) -> list[Verdict]:
     return [Verdict(**json.loads(line)) for line in found]
 
 
+@pytest.mark.slow
 def test_the_contract_tests_fail_for_each(tmp_path: Path) -> None:
     wrong = [*WRONG, TRAINER]
     runs = [(f"--component={one.component}={one.place}",) for one in wrong]

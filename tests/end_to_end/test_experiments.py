@@ -510,6 +510,7 @@ def test_a_search_of_what_is_no_part_of_table_2_is_one_clear_line(
 # ---------------------------------------------------------------- the ledger
 
 
+@pytest.mark.slow
 def test_the_ledger_of_a_model_and_an_enlarger(tmp_path: Path) -> None:
     """Two models of one folder's name are told apart by where they are."""
     shipped = REPOSITORY / "components" / "common" / "shipped" / "paintings"

@@ -223,6 +223,7 @@ def test_a_closed_tab_ends_nothing_and_two_tabs_see_the_same(
         expect(card.locator("button.tile")).to_have_count(40)
 
 
+@pytest.mark.slow
 def test_a_killed_server_comes_back_and_the_job_goes_on(
     context: BrowserContext, tmp_path: Path
 ) -> None:

@@ -148,6 +148,7 @@ def _check_record(result: Path, source: Path, model: IGME) -> None:
     assert (given.role, given.name, given.sha256) == ("source", source.name, sha256)
 
 
+@pytest.mark.slow
 def test_what_a_file_held_goes_with_its_picture(
     cyclegan: IGME, folder: Path, tmp_path: Path
 ) -> None:

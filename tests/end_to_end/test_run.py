@@ -78,6 +78,7 @@ def test_from_a_folder_to_stored_images(paintings: Path, tmp_path: Path) -> None
     assert rows(workspace) == 3
 
 
+@pytest.mark.slow
 def test_the_stages_one_by_one(paintings: Path, tmp_path: Path) -> None:
     data = ("--data", paintings)
     inspected = atelier("inspect", *data, cwd=tmp_path)
@@ -187,6 +188,7 @@ empty = lambda workspace: Empty()
 """
 
 
+@pytest.mark.slow
 def test_a_component_is_replaced_by_flag_and_by_toml(paintings: Path, tmp_path: Path) -> None:
     (tmp_path / "their_package.py").write_text(REPLACEMENT)
     by_flag = atelier(
@@ -304,6 +306,7 @@ def test_interrupted_it_says_how_to_go_on(
     assert state.stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_components_and_takes_a_new_budget(
     paintings: Path, tmp_path: Path
 ) -> None:
@@ -332,6 +335,7 @@ def test_a_failed_start_leaves_no_run_behind(paintings: Path, tmp_path: Path) ->
     assert not list(tmp_path.glob("workspace/runs/*"))
 
 
+@pytest.mark.slow
 def test_a_number_is_never_given_twice(paintings: Path, tmp_path: Path) -> None:
     arguments = ("run", "--data", paintings, *QUICK, SHORT)
     assert atelier(*arguments, cwd=tmp_path).returncode == 0
@@ -342,6 +346,7 @@ def test_a_number_is_never_given_twice(paintings: Path, tmp_path: Path) -> None:
     assert rows(tmp_path / "workspace") == 6
 
 
+@pytest.mark.slow
 def test_generate_goes_on_with_its_own_model_only(paintings: Path, tmp_path: Path) -> None:
     training = ("train", "--data", paintings, *TRAINING, SHORT)
     assert atelier(*training, cwd=tmp_path).returncode == 0

@@ -72,6 +72,7 @@ def host(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_ten_lines_enlarge_a_picture(installed: Path, host: Path) -> None:
     script = "import settings\nassert settings.THEIRS\n" + snippet("README.md", "enlarge")
     script += "import components\nassert 'site-packages' in components.__file__\n"

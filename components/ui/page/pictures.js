@@ -153,7 +153,7 @@ export function progressLine(job) {
   const far = total
     ? t("{done} of {total} {unit}", { done: amount(progress.done), total: amount(total), unit: t(progress.unit) })
     : progress.done ? `${amount(progress.done).toLocaleString()} ${t(progress.unit)}` : null;
-  const next = state.makesPictures(job) ? null : t("then comes the next step");
+  const next = state.makesPictures(job) && !isOne ? null : t("then comes the next step");
   const left = isOver ? next : progress.seconds_left === null || isOne ? null : t("about {time} left", { time: duration(progress.seconds_left) });
   return [label(progress.stage), far, left].filter(Boolean).join(" · ");
 }

@@ -140,13 +140,16 @@ function Facts({ found }) {
   const isMade = origin.kind === "generated";
   const model = isMade && state.modelByDigest(origin.model_digest);
   const rows = [
+    [t("Number"), String(result.id)],
     [t("Size"), `${result.width} × ${result.height}`],
     [t("Model"), isMade && (model ? modelName(model) : `${origin.family} · ${origin.dataset_name}`)],
     [t("Learnt from"), isMade && model?.title && origin.dataset_name],
     [t("Style"), [origin.style, origin.towards_style].filter(Boolean).join(" → ")],
     [t("Prompt"), origin.prompt],
+    [t("Made from"), (origin.inputs ?? []).map(({ name }) => name).join(", ")],
+    [t("Towards seed"), origin.options?.towards_seed?.toString()],
     [t("Enlarged"), enhancement.scale > 1 ? `×${enhancement.scale}, ${enhancement.enhancer}` : t("no")],
-    [t("Changed by enlarging"), record.drift !== null && drift(record.drift)],
+    [t("Changed by enlarging"), enhancement.scale > 1 && record.drift !== null && drift(record.drift)],
     [t("Like a training picture?"), isMade && origin.originality !== null && originality(origin.originality)],
     [t("Board"), found.board],
     [t("Kept"), when(result.kept_at)],

@@ -65,6 +65,7 @@ def test_pictures_of_one_sketch_vary(model: IGME, tmp_path: Path) -> None:
     assert np.abs(one - two).mean() > 0.1
 
 
+@pytest.mark.slow
 def test_a_seed_is_the_same_picture_alone_and_among_25(model: IGME, tmp_path: Path) -> None:
     draw("boat").save(tmp_path / "boat.png")
     many = painted(model, tmp_path / "boat.png", "0-24", radius=7)
