@@ -455,6 +455,19 @@ def test_the_gallery_loads_as_one_scrolls(context: BrowserContext, museum: Serve
     _until(look)
 
 
+def test_what_opens_above_the_gallery_leaves_its_pictures_seen(
+    context: BrowserContext, museum: Server
+) -> None:
+    page = _open(context, museum.address, "gallery?first_seed=40&last_seed=70")
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(page.locator("button.tile").first).to_be_visible()
+    filters = page.get_by_role("button", name=re.compile("^Filters"))
+    filters.click()
+    expect(page.locator("button.tile")).to_have_count(0)  # far below what is seen
+    filters.click()
+    expect(page.locator("button.tile").first).to_be_visible()
+
+
 def test_the_gallery_is_searched_by_typed_fields(context: BrowserContext, museum: Server) -> None:
     page = _open(context, museum.address, "gallery")
     page.get_by_role("button", name="Filters").click()

@@ -26,6 +26,7 @@ function useSight(place, count) {
     look();
     const watcher = new ResizeObserver(look);
     watcher.observe(place.current);
+    watcher.observe(document.body); // what opens or closes above moves the grid and leaves its size
     addEventListener("scroll", look, { passive: true });
     addEventListener("resize", look);
     return () => {
