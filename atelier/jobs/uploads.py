@@ -134,7 +134,7 @@ class LocalUploads:
 
     def _check_room(self) -> None:
         with os.scandir(self._folder) as entries:
-            held = sum(entry.stat().st_size for entry in entries if entry.is_file())
+            held = sum(map(_bytes_of, entries))
         if held > MOST_BYTES_IN_ALL:
             raise UnavailableError("uploads: the folder is full; remove some uploads first")
 
@@ -147,6 +147,14 @@ class LocalUploads:
             # Version 0.2 wrote '.<id>.arriving'.
             if (is_lost or path.suffix == ".arriving") and _is_old(path):
                 path.unlink(missing_ok=True)
+
+
+def _bytes_of(entry: "os.DirEntry[str]") -> int:
+    """A file's length; 0 of a folder, and of what has gone since it was listed."""
+    try:
+        return entry.stat().st_size if entry.is_file() else 0
+    except FileNotFoundError:
+        return 0
 
 
 def _is_old(path: Path) -> bool:

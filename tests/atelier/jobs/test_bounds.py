@@ -4,12 +4,14 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import struct
 import tarfile
 import time
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,23 @@ from interfaces.errors import AtelierError
 @pytest.fixture
 def uploads(tmp_path: Path) -> LocalUploads:
     return LocalUploads(tmp_path / "uploads")
+
+
+def test_room_is_counted_while_another_upload_ends(
+    uploads: LocalUploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploads.add([_encoded("PNG")], "a.png")
+    scandir = os.scandir
+
+    def listed(folder: Path) -> AbstractContextManager[Iterator["os.DirEntry[str]"]]:
+        other = Path(folder, ".b.partial")
+        other.write_bytes(b"x")
+        entries = list(scandir(folder))
+        other.unlink()
+        return nullcontext(iter(entries))
+
+    monkeypatch.setattr("atelier.jobs.uploads.os.scandir", listed)
+    assert uploads.add([_encoded("PNG")], "c.png").kind == "picture"
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:
