@@ -31,7 +31,7 @@ IMPORTS = {
     "spandrel": (),  # nearly all of its import is torchvision's, for which Atelier has a remedy
     "stable-diffusion": ("diffusers", "transformers"),
     "ui": ("fastapi", "uvicorn"),
-    "watermark": ("trustmark",),
+    "watermark": (),  # likewise
     "contracts": ("pytest", "hypothesis"),
 }
 """What whoever uses an extra imports first."""
