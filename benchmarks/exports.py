@@ -7,8 +7,6 @@ Families that come with no trained model are small networks with seeded weights,
 can be imported.
 """
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +18,7 @@ from atelier.workspace import Workspace
 from benchmarks.replays import every_model
 from components.enhancement import absent_names, names
 from interfaces.errors import AtelierError
-
-_FORBIDDEN = ("atelier", "components", "interfaces", "settings", "pipeline", "torch")
+from tests.atelier.exporting.test_exporting import run_folder
 
 
 def main() -> None:
@@ -55,22 +52,10 @@ def _tell(
         print(f"{what:<34} refused: {error}", flush=True)
         return
     told = ", ".join(f"{to} {difference:.1e}" for to, difference in differences.items())
-    print(f"{what:<34} {told}; run.py: {_run(folder / 'hub', argument)}", flush=True)
-
-
-def _run(folder: Path, argument: str) -> str:
-    """What the ten lines make, in a process that cannot import more than they need."""
-    Image.radial_gradient("L").resize((24, 24)).convert("RGB").save(folder / "own.png")
-    code = (
-        f"import runpy, sys; sys.modules.update(dict.fromkeys({_FORBIDDEN}))\n"
-        f"sys.argv = ['run.py', {argument!r}]; runpy.run_path('run.py')"
-    )
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
-    if done.returncode:
-        return f"failed ({done.stderr.strip().splitlines()[-1]})"
-    with Image.open(folder / "picture.png") as picture:
-        return f"a picture of {picture.width} x {picture.height}"
+    Image.radial_gradient("L").resize((24, 24)).convert("RGB").save(folder / "hub" / "own.png")
+    with run_folder(folder / "hub", argument) as made:
+        size = f"{made.width} x {made.height}"
+    print(f"{what:<34} {told}; run.py: a picture of {size}", flush=True)
 
 
 if __name__ == "__main__":

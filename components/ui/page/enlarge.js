@@ -1,6 +1,6 @@
 // Enlarge: drop any pictures, choose how, watch them come, compare and download; trainings go on.
 
-import { api, attempt, h, query, submit, t, upload } from "./kit.js";
+import { api, attempt, h, query, sentFile, submit, t, upload } from "./kit.js";
 import { advice, enlargers } from "./enlargers.js";
 import { Form } from "./forms.js";
 import * as state from "./state.js";
@@ -54,7 +54,7 @@ async function originalOf(id, enhance) {
 async function sentFiles(inputs) {
   const ids = {};
   for (const { role, name, sha256 } of inputs) {
-    const [sent] = await api(`uploads?sha256=${sha256}`);
+    const sent = await sentFile(sha256);
     if (!sent) throw new Error(t("It was made from {name}, which is no longer here, so the original cannot be made again.", { name }));
     ids[role] = sent.id;
   }
@@ -62,7 +62,7 @@ async function sentFiles(inputs) {
 }
 
 async function originalFile(origin, after) {
-  const [sent] = await api(`uploads?sha256=${origin.sha256}`);
+  const sent = await sentFile(origin.sha256);
   if (!sent) throw new Error(t("The file it was made from is no longer here; drop it again to compare."));
   return { before: `/api/v1/uploads/${sent.id}/file`, after };
 }

@@ -1,6 +1,6 @@
 // Files that a model takes beside seeds: one place for each path of IGS, made from the contract.
 
-import { api, attempt, h, label, t, upload } from "./kit.js";
+import { attempt, h, label, sentFile, t, upload } from "./kit.js";
 import { about, plain } from "./forms.js";
 
 const MOST_SHOWN = 768; // pixels of the longer side on which a mask is drawn
@@ -219,7 +219,7 @@ export class Inputs {
     const gone = [];
     for (const field of this.fields.values()) this.give(field, null);
     for (const { role, name, sha256 } of inputs) {
-      const [sent] = await api(`uploads?sha256=${sha256}`);
+      const sent = await sentFile(sha256);
       const answer = sent && (await fetch(`/api/v1/uploads/${sent.id}/file`));
       if (!answer?.ok) {
         gone.push(name);

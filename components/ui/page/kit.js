@@ -124,6 +124,12 @@ export async function submit(order) {
 /** A seed drawn by lot, short enough to be read out. */
 export const drawnSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];
 
+/** The file of this digest among those that were sent here; undefined where it is gone. */
+export async function sentFile(sha256) {
+  const [sent] = await api(`uploads?sha256=${sha256}`);
+  return sent;
+}
+
 export async function upload(blob, name) {
   return api(`uploads?name=${encodeURIComponent(name)}`, { method: "POST", body: blob });
 }
