@@ -18,6 +18,7 @@ from interfaces.iedt import IEDT
 from interfaces.iodt import IODT, StoredResult
 from interfaces.jobs import Control, Job
 from interfaces.orders import Order
+from interfaces.places import fetched
 from settings import RunSettings
 
 
@@ -65,5 +66,5 @@ class Desk:
             "drift": drift,
             "enhancement": result.record.enhancement,
         }
-        batch = IEDT.model_validate({**dict(read_picture(result.path)), **known})
+        batch = IEDT.model_validate({**dict(read_picture(fetched(result.path))), **known})
         return next(iter(self.parts.conversion.convert([batch], wanted)))

@@ -29,6 +29,7 @@ from interfaces.iodt import IODT, SUFFIXES, Converter, StoredResult, check_conve
 from interfaces.ipdt import IPDT, PreprocessingSettings, Preprocessor
 from interfaces.itdt import ITDT, CollectionSettings, TrainingStore
 from interfaces.jobs import Stopped
+from interfaces.places import size_of
 from interfaces.progress import Progress, silent
 from interfaces.record import EnhancementRecord, GeneratedOrigin, Origin, published
 
@@ -405,7 +406,7 @@ def check_kept(result: StoredResult, image: IODT) -> None:
     """Raise `DamagedError` where a results store did not keep what it was given."""
     if result.record != image.record or result.sha256 != image.sha256:
         raise DamagedError("component results_store: what it says it kept is another image")
-    if not result.path.is_file():
+    if size_of(result.path) is None:
         raise DamagedError(f"component results_store: kept no file at {result.path}")
 
 

@@ -9,6 +9,7 @@ from components.common.durable import sha256_of
 from components.conversion import find_pictures
 from interfaces.errors import NotFoundError
 from interfaces.iodt import ResultQuery, ResultsStore, every_result
+from interfaces.places import Place, fetched, size_of
 
 
 class Originals:
@@ -36,8 +37,8 @@ class Originals:
         for upload in self._uploads.with_digest(sha256):
             return self._uploads.path(upload.id)
         kept = self._kept.get(sha256)
-        if kept is not None and _holds(kept, sha256):
-            return kept
+        if kept is not None and size_of(kept) is not None and _holds(copy := fetched(kept), sha256):
+            return copy
         raise NotFoundError(
             f"it was made from {name} ({sha256[:16]}), which is neither beside it nor among the "
             "uploads and results; name the file or its folder with --inputs"
@@ -50,7 +51,7 @@ class Originals:
         return {sha256_of(path): path for path in find_pictures(self._paths) if path.is_file()}
 
     @cached_property
-    def _kept(self) -> dict[str, Path]:
+    def _kept(self) -> dict[str, Place]:
         everything = every_result(self._store, ResultQuery(deleted="too"))
         return {result.sha256: result.path for result in everything}
 

@@ -20,6 +20,7 @@ from interfaces.igs import IGS, MAX_BATCH_SIZE, format_seeds
 from interfaces.iodt import IODT, ResultsStore, StoredResult, kept_seeds
 from interfaces.ipdt import IPDT
 from interfaces.itdt import ITDT, Rights
+from interfaces.places import fetched
 from interfaces.progress import ProgressEvent
 from interfaces.ui import Choices, UserInterface
 from settings import RunSettings
@@ -182,7 +183,7 @@ def write_contact_sheet(results: Sequence[StoredResult], settings: ICS, path: Pa
 
     tiles: list[np.ndarray] = []
     for result in results:
-        with Image.open(result.path) as image:
+        with Image.open(fetched(result.path)) as image:
             image.thumbnail((256, 256), Image.Resampling.LANCZOS)
             tiles.append(np.asarray(image.convert("RGB")))
     write_bytes(path, encoded_sheet(tiles, results[0].record, settings))

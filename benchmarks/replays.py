@@ -36,6 +36,7 @@ from interfaces.ies import IES
 from interfaces.igdt import IGDT
 from interfaces.igme import IGME, MODEL_FILE
 from interfaces.igs import IGS
+from interfaces.places import fetched
 from tests.components.families.test_every_family import TINY
 from tests.components.families.test_stable_diffusion import text_pipeline
 
@@ -58,7 +59,7 @@ def _tell(when: str, workspace: Workspace, kinds: dict[int, str]) -> None:
     parts = assemble(workspace.root)
     found: dict[str, Counter[str]] = {}
     for number, kind in kinds.items():
-        again = replay(parts, workspace, parts.results_store.get(number).path)
+        again = replay(parts, workspace, fetched(parts.results_store.get(number).path))
         found.setdefault(kind, Counter())[again.verdict] += 1
         if again.verdict != "equal":
             print(f"    {again.line()}")

@@ -12,6 +12,7 @@ from interfaces.arrays import Blob
 from interfaces.contract import Contract, Message, Offers, Seed, Sha256, is_none
 from interfaces.ics import ICS
 from interfaces.iedt import IEDT
+from interfaces.places import Place, size_of
 from interfaces.progress import Progress
 from interfaces.record import Record
 
@@ -89,7 +90,7 @@ class StoredResult(Message):
     """One row of the results store: a file and what is known of it."""
 
     id: int = Field(ge=1, description="Number of the result, in the order of keeping.")
-    path: Path = Field(description="The file.")
+    path: Place = Field(description="The file, by path or by URL.")
     sha256: Sha256 = Field(description="Digest of the file.")
     media_type: MediaType = Field(description="What the file is.")
     width: int = Field(ge=1, description="Width, pixels.")
@@ -200,7 +201,7 @@ def kept_seeds(
         for result in reversed(store.find(query))
         if result.record.origin.kind == "generated"
         and result.record.origin.seed in wanted
-        and result.path.exists()
+        and size_of(result.path) is not None
     }
 
 
@@ -269,6 +270,19 @@ def every_result(store: ResultsStore, query: ResultQuery) -> Iterator[StoredResu
         yield from page.results
         if (cursor := page.next) is None:
             return
+
+
+@runtime_checkable
+class Movable(Protocol):
+    """What `results move` needs of a results store besides its port."""
+
+    def move(self, place: str, progress: Progress) -> int:
+        """Keep the files below a URL from now on; 'here' brings them back. How many were moved.
+
+        What was kept so far is copied, compared, and only then removed where it was; the numbers
+        stay. Where it is interrupted, nothing is lost, and asking again goes on.
+        """
+        ...
 
 
 class FileFacts(Message):

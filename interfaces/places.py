@@ -5,25 +5,24 @@ this machine that never grows beyond a bound. The packages that speak the protoc
 gcsfs, huggingface_hub) find credentials in the environment as they always do.
 """
 
-import hashlib
 import logging
-import os
 import re
-import secrets
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import lru_cache
 from importlib import import_module
 from io import SEEK_CUR, SEEK_END, SEEK_SET, BufferedReader, RawIOBase
-from pathlib import Path
-from typing import Annotated, BinaryIO, NamedTuple, Protocol, TypeVar
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 from typing_extensions import Buffer
 
+from interfaces.cache import places_cache
 from interfaces.errors import NotFoundError, RefusedError, UnavailableError
 
 _log = logging.getLogger("atelier")
@@ -57,7 +56,6 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _ATTEMPTS = 4
 _FIRST_WAIT_SECONDS = 0.25
 _BLOCK_BYTES = 1 << 20
-_DEFAULT_CACHE_GIB = 10.0
 _STAMP_FIELDS = ("ETag", "etag", "md5Hash", "blob_id", "LastModified", "last_modified", "mtime")
 
 _T = TypeVar("_T")
@@ -79,6 +77,12 @@ class _FileSystem(Protocol):
 
     def get_file(self, rpath: str, lpath: str) -> object: ...
 
+    def pipe_file(self, path: str, value: bytes) -> object: ...
+
+    def rm_file(self, path: str) -> object: ...
+
+    def find(self, path: str, *, detail: Literal[True]) -> dict[str, _Details]: ...
+
 
 class Url(str):
     """Address of a file or folder elsewhere, such as 's3://bucket/paintings'."""
@@ -94,6 +98,25 @@ class Url(str):
     def name(self) -> str:
         """Last part of the path, without a query."""
         return urlsplit(self).path.rstrip("/").rpartition("/")[2] or urlsplit(self).netloc
+
+    @property
+    def suffix(self) -> str:
+        """The last part's ending, as a path's: '.png'."""
+        return PurePosixPath(self.name).suffix
+
+    @property
+    def stem(self) -> str:
+        """The last part without its ending."""
+        return PurePosixPath(self.name).stem
+
+    @property
+    def parent(self) -> "Url":
+        """The folder that it lies in."""
+        return Url(self.rstrip("/").rpartition("/")[0])
+
+    def __truediv__(self, name: str) -> "Url":
+        """What lies below it, as of a path."""
+        return Url(f"{self.rstrip('/')}/{name}")
 
 
 def is_url(text: str) -> bool:
@@ -170,6 +193,11 @@ class Range(NamedTuple):
     offset: int
     length: int
 
+    @property
+    def key(self) -> str:
+        """Its name in the cache."""
+        return repr(tuple(self))
+
 
 class Listed(NamedTuple):
     """One file or folder of a remote folder."""
@@ -183,6 +211,17 @@ class Listed(NamedTuple):
     version: str
 
 
+class Found(NamedTuple):
+    """A file somewhere below a folder."""
+
+    place: str
+    """Its path from the folder, with forward slashes."""
+    size: int
+    """Bytes."""
+    modified: float
+    """When it was last written, seconds since 1970."""
+
+
 # ---------------------------------------------------------------- reading
 
 
@@ -192,11 +231,11 @@ def read_range(wanted: Range) -> bytes:
     Fewer come back where the file is shorter. Raises `NotFoundError`, `RefusedError` where access
     is denied, or `UnavailableError` where the place is still away after a few attempts.
     """
-    cache = _cache()
-    data = cache.get(wanted)
+    cache = places_cache()
+    data = cache.get(wanted.key)
     if data is None:
         data = _calling(wanted.url, lambda system: _fetch(system, wanted))
-        cache.put(wanted, data)
+        cache.put(wanted.key, data)
     return data
 
 
@@ -220,8 +259,8 @@ def fetch_ahead(ranges: Iterable[Range | None]) -> None:
     remote = [wanted for wanted in ranges if wanted is not None]
     if not remote:
         return
-    cache = _cache()
-    missing = [wanted for wanted in remote if not cache.has(wanted)]
+    cache = places_cache()
+    missing = [wanted for wanted in remote if not cache.has(wanted.key)]
     if not missing:
         return
     system = _filesystem(missing[0].url.protocol)
@@ -233,10 +272,10 @@ def fetch_ahead(ranges: Iterable[Range | None]) -> None:
     )
     for wanted, answer in zip(missing, answers, strict=True):
         if isinstance(answer, bytes):
-            cache.put(wanted, _cut(answer, wanted))
+            cache.put(wanted.key, _cut(answer, wanted))
 
 
-def open_place(place: Path | Url) -> BinaryIO:
+def open_place(place: Path | Url) -> BufferedReader:
     """Open a file for reading, seekable; of a remote one, blocks of 1 MiB are read as needed.
 
     Raises `OSError` for a local file, and as `read_range` does for a remote one, while it is read
@@ -340,6 +379,82 @@ def _version(details: _Details) -> str:
     return ":".join([f"{details.get('size')}", *tags[:2], f"{details.get('created', '')}"])
 
 
+def fetched(place: Path | Url) -> Path:
+    """A file on this machine: the path itself, or a copy of a remote file in the bounded cache.
+
+    A remote file that has changed is copied anew. Raises as `read_range` does.
+    """
+    if isinstance(place, Path):
+        return place
+    key = f"{place} {version_of(place)}"
+    return places_cache().file(key, place.name, lambda path: copy_to(place, path))
+
+
+# ---------------------------------------------------------------- writing
+
+WRITABLE = ("s3", "gs", "memory")
+"""Protocols of places that files are written to: each file arrives whole, or not at all."""
+
+
+def check_writable(url: Url) -> None:
+    """Raise `RefusedError` for a place that files cannot be written to one by one."""
+    if url.protocol not in WRITABLE:
+        named = ", ".join(f"{name}://" for name in WRITABLE if name != "memory")
+        raise RefusedError(f"{url}: nothing is kept there; name a folder of {named}, or a path")
+
+
+def write_to(url: Url, data: bytes) -> None:
+    """Write a whole file, or replace it. Raises as `read_range` does."""
+    _calling(url, lambda system: system.pipe_file(url, data))
+
+
+def remove(place: Path | Url) -> None:
+    """Remove a file, if it is there. Raises as `read_range` does; `OSError` for a local one."""
+    if isinstance(place, Path):
+        place.unlink(missing_ok=True)
+        return
+    with suppress(NotFoundError):
+        _calling(place, lambda system: system.rm_file(place))
+
+
+def size_of(place: Path | Url) -> int | None:
+    """Bytes of a regular file; None where there is none. Raises as `read_range` does."""
+    if isinstance(place, Path):
+        return place.stat().st_size if place.is_file() else None
+    try:
+        found = _calling(place, lambda system: system.info(place))
+    except NotFoundError:
+        return None
+    size = found.get("size")
+    return size if found["type"] == "file" and isinstance(size, int) else None
+
+
+def list_files(url: Url) -> Generator[Found]:
+    """Every file in a remote folder and its folders; none where there is no such folder.
+
+    Raises as `read_range` does.
+    """
+    root = url.rstrip("/").partition("://")[2].strip("/") + "/"
+    try:
+        files = _calling(url, lambda system: system.find(url, detail=True))
+    except NotFoundError:
+        return
+    for path, details in files.items():
+        size = details.get("size")
+        if isinstance(size, int) and details["type"] == "file":
+            place = path.lstrip("/").removeprefix(root)
+            yield Found(place, size, _time_of(details))
+
+
+def _time_of(details: _Details) -> float:
+    """When a file was last written, in seconds since 1970; 0 where its server does not say."""
+    for name in ("LastModified", "mtime", "created"):
+        moment = details.get(name)
+        if isinstance(moment, datetime):
+            return moment.timestamp()
+    return 0.0
+
+
 # ---------------------------------------------------------------- the packages
 
 
@@ -408,100 +523,3 @@ def _explained(url: Url) -> Generator[None]:
             raise RefusedError(f"{url}: access was denied; give credentials by {advice}") from error
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UnavailableError(f"{url}: cannot be reached ({reason}); try again later") from error
-
-
-# ---------------------------------------------------------------- the cache
-
-
-def cache_root() -> Path:
-    """The folder of this person's cache; the environment variable ATELIER_CACHE moves it."""
-    import platformdirs
-
-    root = os.environ.get("ATELIER_CACHE")
-    return Path(root) if root else platformdirs.user_cache_path("atelier")
-
-
-def _cache() -> "_Cache":
-    text = os.environ.get("ATELIER_CACHE_GIB", "")
-    try:
-        gib = float(text or _DEFAULT_CACHE_GIB)
-    except ValueError:
-        gib = -1.0
-    if not 0 <= gib < 1e9:
-        raise RefusedError(f"ATELIER_CACHE_GIB={text}: not a size in GiB, such as 10")
-    return _cache_at(cache_root() / "places", int(gib * 2**30))
-
-
-@lru_cache
-def _cache_at(folder: Path, max_bytes: int) -> "_Cache":
-    return _Cache(folder, max_bytes)
-
-
-class _Cache:
-    """Files named by what they hold a copy of; the longest unused give way.
-
-    A file begins with the digest of its bytes, so that what a power cut left torn is not believed.
-    Several processes may share it: each looks at the whole folder anew after it has written a
-    sixteenth of the bound.
-    """
-
-    def __init__(self, folder: Path, max_bytes: int) -> None:
-        self._folder = folder
-        self._max_bytes = max_bytes
-        self._unchecked = max_bytes  # bytes written since the folder was last looked at
-
-    def has(self, wanted: Range) -> bool:
-        """Whether there is a copy; it may still turn out torn."""
-        return self._path(wanted).exists()
-
-    def get(self, wanted: Range) -> bytes | None:
-        """The bytes; None where there is no sound copy."""
-        path = self._path(wanted)
-        try:
-            kept = path.read_bytes()
-            os.utime(path)
-        except OSError:
-            return None
-        digest, data = kept[:32], kept[32:]
-        return data if hashlib.sha256(data).digest() == digest else None
-
-    def put(self, wanted: Range, data: bytes) -> None:
-        """Keep a copy, where the disk takes it and it does not exceed a sixteenth of the bound."""
-        if len(data) * 16 > self._max_bytes:
-            return
-        path = self._path(wanted)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(hashlib.sha256(data).digest() + data)
-            temporary.replace(path)
-        except OSError as error:  # it is fetched again the next time
-            _log.debug("%s: cannot be kept (%s)", path, error)
-            return
-        self._unchecked += len(data)
-        if self._unchecked * 16 >= self._max_bytes:
-            self._unchecked = 0
-            self._trim()
-
-    def _trim(self) -> None:
-        """Remove the longest unused files until seven eighths of the bound are left."""
-        kept = sorted(self._files(), reverse=True)
-        total = 0
-        for _, size, path in kept:
-            total += size
-            if total * 8 > self._max_bytes * 7:
-                with suppress(OSError):
-                    Path(path).unlink()
-
-    def _files(self) -> Generator[tuple[int, int, str]]:
-        """(time of use, size in bytes, path) of every file, unfinished ones too."""
-        for parent, _, names in os.walk(self._folder):
-            for name in names:
-                path = os.path.join(parent, name)  # noqa: PTH118, a million times
-                with suppress(OSError):
-                    status = os.stat(path)  # noqa: PTH116
-                    yield status.st_mtime_ns, status.st_size, path
-
-    def _path(self, wanted: Range) -> Path:
-        name = hashlib.sha256(repr(tuple(wanted)).encode()).hexdigest()
-        return self._folder / name[:2] / name

@@ -60,6 +60,7 @@ _FAMILIES = {
             "show": "atelier.commands.results:show_result",
             "open": "atelier.commands.results:open_result",
             "doctor": "atelier.commands.results:examine_results",
+            "move": "atelier.commands.results:move_results",
         },
     ),
     "models": (

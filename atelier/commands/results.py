@@ -15,8 +15,8 @@ from atelier.commands.tables import pairs, table
 from components.conversion import read_facts, read_record
 from components.results_store import report_lines
 from interfaces.errors import AtelierError, one_line
-from interfaces.iodt import Rebuildable, ResultQuery, StoredResult
-from interfaces.places import expanded
+from interfaces.iodt import Movable, Rebuildable, ResultQuery, StoredResult
+from interfaces.places import Place, expanded, fetched, size_of
 from settings import Layer, validate
 
 JsonFlag = Annotated[
@@ -59,8 +59,10 @@ def _rows(found: list[StoredResult]) -> list[list[str]]:
     return [[one_line(cell) for cell in row] for row in rows]
 
 
-def _near(path: Path) -> str:
-    """The path relative to the current folder if it lies within, else the full path."""
+def _near(path: Place) -> str:
+    """The path relative to the current folder if it lies within, else the full path or URL."""
+    if not isinstance(path, Path):
+        return path
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
@@ -91,10 +93,20 @@ def open_result(which: int, *, common: Common = Common()) -> None:
     """Open one result, by its number, with the viewer of this machine."""
     with assembled(common.place, common.layer({}).get("components")) as parts:
         path = parts.results_store.get(which).path
-    if not path.exists():
+    if size_of(path) is None:
         raise AtelierError(f"{path}: the file is gone; `results list` names the others")
-    if not webbrowser.open(path.absolute().as_uri()):
+    if not webbrowser.open(fetched(path).absolute().as_uri()):
         raise AtelierError(f"{path}: this machine names no viewer; open the file yourself")
+
+
+def move_results(place: str, *, common: Common = Common()) -> None:
+    """Keep the pictures below a URL (s3://bucket/folder) from now on; 'here': in the workspace."""
+    with assembled(common.place, common.layer({}).get("components")) as parts:
+        store = parts.results_store
+        if not isinstance(store, Movable):
+            raise AtelierError("component results_store: its pictures cannot be moved")
+        num_moved = store.move(place, parts.ui.watch)
+        parts.ui.say(f"results:       {num_moved} moved; new ones are kept at {place}")
 
 
 def examine_results(*, common: Common = Common()) -> None:

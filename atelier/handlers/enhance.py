@@ -12,6 +12,7 @@ from interfaces.ics import ICS
 from interfaces.ies import IES
 from interfaces.igdt import IGDT
 from interfaces.orders import Order, ResultId, UploadId
+from interfaces.places import fetched
 from settings import Layer
 
 
@@ -76,4 +77,4 @@ def _pictures(task: Task[EnhanceOrder]) -> Iterator[IGDT]:
         origins = tuple(origin.model_copy(update=named) for origin in batch.origins)
         yield batch.model_copy(update={"origins": origins})
     for result_id in task.order.results:
-        yield read_picture(task.parts.results_store.get(result_id).path)
+        yield read_picture(fetched(task.parts.results_store.get(result_id).path))

@@ -20,7 +20,7 @@ from interfaces.components import Components
 from interfaces.errors import AtelierError, NotFoundError
 from interfaces.iodt import ResultQuery, ResultsGallery
 from interfaces.orders import Order, ResultId
-from interfaces.places import expanded
+from interfaces.places import expanded, fetched
 from settings import Layer
 
 
@@ -46,7 +46,8 @@ class ReplayHandler(Handler[ReplayOrder]):
         """Make each again; conclude with a line a result."""
         store, place = task.parts.results_store, task.places.workspace
         found = [
-            replay(task.parts, place, store.get(result_id).path) for result_id in task.order.results
+            replay(task.parts, place, fetched(store.get(result_id).path))
+            for result_id in task.order.results
         ]
         task.control.conclude(
             {
@@ -111,4 +112,4 @@ def _on_board(board: str, place: Workspace, parts: Components) -> list[Path]:
     numbers = Shelf(place.root / "shelf.sqlite", store).find(ResultQuery(), board=board)
     if not numbers:
         raise NotFoundError(f"board {board!r}: no result lies on it")
-    return [store.get(number).path for number in numbers]
+    return [fetched(store.get(number).path) for number in numbers]

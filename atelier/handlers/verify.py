@@ -13,7 +13,7 @@ from atelier.verification import Verification, verify
 from components.conversion import find_pictures
 from interfaces.errors import NotFoundError
 from interfaces.orders import Order, ResultId, UploadId
-from interfaces.places import expanded
+from interfaces.places import expanded, fetched
 from settings import Layer
 
 
@@ -56,7 +56,7 @@ class VerifyHandler(Handler[VerifyOrder]):
             verify(uploads.path(one)).model_copy(update={"name": uploads.get(one).name})
             for one in task.order.uploads
         ]
-        found += [verify(store.get(one).path) for one in task.order.results]
+        found += [verify(fetched(store.get(one).path)) for one in task.order.results]
         task.control.conclude(
             {
                 "found": [one.model_dump(mode="json") for one in found],

@@ -28,7 +28,7 @@ from interfaces.ies import IES
 from interfaces.igdt import IGDT
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.igs import IGS
-from interfaces.places import expanded
+from interfaces.places import expanded, fetched
 from settings import Layer, RunSettings, load_preset, merge
 
 AnyModel = IGME | Training | str | Path | None
@@ -92,7 +92,7 @@ def run(
             model = stages.train(parts, current, collection)
             results = stages.make_images(parts, current, model)
             stages.finish(parts, current, results)
-    return [result.path for result in results]
+    return [fetched(result.path) for result in results]
 
 
 def generate(

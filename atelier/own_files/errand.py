@@ -29,7 +29,7 @@ from interfaces.iodt import (
     StoredResult,
     every_result,
 )
-from interfaces.places import expanded
+from interfaces.places import Place, expanded, fetched
 from interfaces.progress import ProgressEvent
 from interfaces.record import UNNAMED_FILE, EnhancementRecord, FileOrigin, Record
 from interfaces.ui import UserInterface
@@ -67,7 +67,7 @@ class Task:
     """Name of the work in words: 'enhance'."""
     read: Callable[[Path], IGDT]
     """A file => a batch of one. Raises `AtelierError` for a file that this cannot be done with."""
-    file_of: Callable[[Record, Path], FileOrigin | None]
+    file_of: Callable[[Record, str], FileOrigin | None]
     """The file from which a result was made, by its record and place; None: of another errand."""
     keep: Callable[[IODT], None]
     """Is told of each picture that is kept."""
@@ -88,7 +88,7 @@ _FAULTS_OF_A_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 _MAX_NAME_BYTES = 250  # file systems take 255; a temporary file beside it needs a few
 
 
-def own_file(record: Record, result: Path) -> FileOrigin | None:
+def own_file(record: Record, sha256: str) -> FileOrigin | None:
     """The `file_of` a task that makes no new picture: the origin is the file itself."""
     return record.origin if record.origin.kind == "file" else None
 
@@ -116,7 +116,7 @@ class Errand:
         self._taken: set[str] = set()  # places in `output`, without case: some disks know none
         self._under_way: deque[_Piece] = deque()  # the pictures that were read, in their order
         self._planned: tuple[EnhancementRecord, ...] = ()
-        self._kept: list[Path] = []
+        self._kept: list[Place] = []
         self._names: set[str] = set()  # of the files found, as records have them
         self._num_bad = self._num_there = self._num_found = 0
 
@@ -213,7 +213,7 @@ class Errand:
         if self._num_bad:
             ui.warn(f"{self._num_bad} of {self._num_found} could not be used; see above")
 
-    def _keep(self, image: IODT) -> Path:
+    def _keep(self, image: IODT) -> Place:
         place = self._under_way[0].place
         self._task.keep(image)
         if self._output is None or place is None:
@@ -246,7 +246,7 @@ class Errand:
     def _stored(self) -> set[tuple[str, str]]:
         """Name and digest of those of the found files whose results are in the store."""
         of_no_run = every_result(self._ports.results_store, ResultQuery(run=""))
-        made_of = ((self._file_of(result.record, result.path), result) for result in of_no_run)
+        made_of = ((self._file_of(result.record, result.sha256), result) for result in of_no_run)
         return {
             (file.name, file.sha256)
             for file, result in made_of
@@ -263,11 +263,11 @@ class Errand:
 
     def _file_in(self, path: Path) -> FileOrigin | None:
         try:
-            return self._file_of(self._read_record(path), path)
-        except AtelierError:
+            return self._file_of(self._read_record(path), sha256_of(path))
+        except (AtelierError, OSError):
             return None  # anybody's
 
-    def _file_of(self, record: Record, result: Path) -> FileOrigin | None:
+    def _file_of(self, record: Record, sha256: str) -> FileOrigin | None:
         """The file that a result was made from; None where these settings give another result."""
         asked, done = self._task.enhance, record.enhancement
         if record.conversion != self._conversion:
@@ -275,7 +275,7 @@ class Errand:
         is_computed_so = asked.route == "auto" or done.route in (None, asked.route)
         is_planned_so = done.model_copy(update={"route": None}) in self._planned
         is_enlarged_so = is_computed_so and is_planned_so
-        return self._task.file_of(record, result) if is_enlarged_so else None
+        return self._task.file_of(record, sha256) if is_enlarged_so else None
 
     @cached_property
     def _conversion(self) -> dict[str, object]:
@@ -313,8 +313,8 @@ def _is_whole(path: Path) -> bool:
 
 def _is_as_kept(result: StoredResult) -> bool:
     try:
-        return sha256_of(result.path) == result.sha256
-    except OSError:
+        return sha256_of(fetched(result.path)) == result.sha256
+    except (AtelierError, OSError):
         return False
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from components.common.durable import sha256_of, write_text
+from components.common.durable import write_text
 from components.common.files import read_text
 from interfaces.errors import AtelierError
 from interfaces.record import GeneratedOrigin
@@ -22,10 +22,10 @@ class Requests:
         """Keep that a result was made by this request."""
         write_text(self._folder / result_sha256, _digest(planned) + "\n")
 
-    def made(self, result: Path, planned: GeneratedOrigin) -> bool:
-        """Whether the file is a result of this very request."""
+    def made(self, result_sha256: str, planned: GeneratedOrigin) -> bool:
+        """Whether a result was made by this very request."""
         try:
-            noted = read_text(self._folder / sha256_of(result))
+            noted = read_text(self._folder / result_sha256)
         except (OSError, AtelierError):
             return False
         return noted.strip() == _digest(planned)

@@ -63,7 +63,7 @@ class Rework:
             carried=carried or None,
         )
 
-    def file_of(self, record: Record, result: Path) -> FileOrigin | None:
+    def file_of(self, record: Record, sha256: str) -> FileOrigin | None:
         """The file that a result was made from; None where this gives another result."""
         origin = record.origin
         if origin.kind != "generated":
@@ -72,7 +72,7 @@ class Rework:
         others = tuple(given for given in origin.inputs if given.role != "source")
         made_of = origin.model_copy(update={"inputs": others})
         # A published record says too little, so what was asked for is kept beside it.
-        if record.is_published and not self._requests.made(result, self._planned):
+        if record.is_published and not self._requests.made(sha256, self._planned):
             return None
         planned = published(self._planned) if record.is_published else self._planned
         if not sources or self._known(made_of) != planned:

@@ -17,6 +17,7 @@ import ray
 from components import conversion, enhancement, generation
 from components.common.credentials.places import credential_files
 from components.common.durable import publish, write_bytes
+from interfaces.cache import cache_root
 from interfaces.errors import RefusedError
 from interfaces.ics import ICS
 from interfaces.iedt import IEDT, Enhancer
@@ -25,7 +26,6 @@ from interfaces.igdt import IGDT, ImageGenerator
 from interfaces.igme import IGME
 from interfaces.igs import IGS
 from interfaces.iodt import Converter
-from interfaces.places import cache_root
 from interfaces.progress import Progress, ProgressEvent
 
 _log = logging.getLogger("atelier")

@@ -1,6 +1,7 @@
 """What the routes of several files ask and answer."""
 
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -100,7 +101,8 @@ def info_of(result: StoredResult, shelf: Shelf) -> ResultInfo:
     return ResultInfo(
         result=KeptResult(**{name: value for name, value in result if name != "path"}),
         name=result.path.name,
-        is_missing=not result.path.is_file(),
+        # A place elsewhere is not asked for each of a page of results.
+        is_missing=isinstance(result.path, Path) and not result.path.is_file(),
         is_starred=bool(shelf.starred([result.id])),
         board=shelf.boards_of([result.id]).get(result.id),
         file=f"{place}/file",

@@ -21,6 +21,7 @@ from interfaces.contract import WholeNumber
 from interfaces.errors import AtelierError, NotFoundError, UnavailableError
 from interfaces.ics import ICS, ImageFormat
 from interfaces.iodt import ResultQuery
+from interfaces.places import fetched
 
 _MOST_AT_ONCE = 4
 _MOST_DELETED = 10_000
@@ -191,6 +192,6 @@ def verification_routes(backend: Backend) -> APIRouter:
     def of_result(result_id: int) -> Verification:
         """The same for a result, from its file as it is now."""
         with turns.one():
-            return verify(backend.store.get(result_id).path)
+            return verify(fetched(backend.store.get(result_id).path))
 
     return router

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.common.durable import replacing, sha256_of
+from interfaces.cache import cache_root
 from interfaces.errors import AtelierError
-from interfaces.places import cache_root
 from interfaces.progress import Progress, ProgressEvent
 
 if TYPE_CHECKING:

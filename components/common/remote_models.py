@@ -4,9 +4,10 @@ import tempfile
 from pathlib import Path
 
 from components.common.durable import publish, sha256_of
+from interfaces.cache import cache_root
 from interfaces.errors import DamagedError, NotFoundError
 from interfaces.igme import IGME, MODEL_FILE
-from interfaces.places import Url, cache_root, copy_to
+from interfaces.places import Url, copy_to
 
 
 def fetch_model(url: Url) -> Path:

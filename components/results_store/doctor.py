@@ -5,7 +5,6 @@ number, run and deletion stand in the journal. Where the journal is gone as well
 a result if it carries a record and lies where the store would have put it.
 """
 
-import os
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,19 +12,19 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from components.common.durable import sha256_of
 from components.results_store.index import DamagedIndexError, Index, Position, Row, Unlisted
 from components.results_store.journal import History, Journal, Kept
 from components.results_store.names import (
-    DATABASE,
     JOURNAL,
     NO_RUN,
     is_place,
     places,
     stem_of,
 )
+from components.results_store.pictures import Pictures
 from interfaces.errors import AtelierError, DamagedError, one_line
 from interfaces.iodt import FileFacts, FoundFile, RebuildReport, suffix_of
+from interfaces.places import Found, fetched
 from interfaces.progress import Progress, ProgressEvent
 from interfaces.record import Record
 
@@ -37,11 +36,11 @@ _NUM_FORMS = 12
 
 
 def rebuild(
-    folder: Path, index: Index, journal: Journal, read: Reader, progress: Progress
+    pictures: Pictures, index: Index, journal: Journal, read: Reader, progress: Progress
 ) -> RebuildReport:
     """Rebuild index and journal, see `Rebuildable`; the caller holds the store's lock."""
     known = _what_is_known(index, journal)
-    files = _Files(folder, read)
+    files = _Files(pictures, read)
     work = _Work(known, files)
     numbers = sorted(known.history.kept)
     for done, number in enumerate(numbers):
@@ -53,7 +52,10 @@ def rebuild(
     work.take_in_the_rest()
     history = known.history
     history.generation += 1
+    if not history.last:  # a new workspace takes over the pictures of one that is lost
+        history.store = pictures.owner() or history.store
     history.store = history.store or secrets.token_hex(8)
+    pictures.claim(history.store)
     offset = journal.write(history.events())
     moved = index.rebuild(work.rows.values(), work.unlisted, position_of(history, offset))
     return work.report(moved)
@@ -130,18 +132,25 @@ def _add_what_the_index_knows(history: History, index: Index, position: Position
 class _Files:
     """What lies in the store's folder; a file is claimed by the result that it belongs to."""
 
-    def __init__(self, folder: Path, read: Reader) -> None:
-        self.folder = folder
-        self.read = read
-        self.unclaimed: dict[str, os.stat_result] = {}
+    def __init__(self, pictures: Pictures, read: Reader) -> None:
+        self._pictures = pictures
+        self._read = read
+        self.unclaimed: dict[str, Found] = {}
         self.elsewhere: list[str] = []
         """Files where the store puts none: in no folder, or in a folder of a folder."""
-        for path in _files_below(folder):
-            place = path.relative_to(folder).as_posix()
-            if is_place(place):
-                self.unclaimed[place] = path.stat()
+        for found in pictures.everything():
+            if is_place(found.place):
+                self.unclaimed[found.place] = found
             else:
-                self.elsewhere.append(place)
+                self.elsewhere.append(found.place)
+
+    def facts(self, place: str) -> FileFacts:
+        """What a file says of itself. Raises `AtelierError`, without its place, for nothing."""
+        path = fetched(self._pictures.path(place))
+        try:
+            return self._read(path)
+        except AtelierError as error:
+            raise type(error)(str(error).removeprefix(f"{path}: ")) from error
 
     def is_whole(self, kept: Kept, size: int) -> bool:
         """Whether a file is byte for byte what was kept."""
@@ -151,23 +160,7 @@ class _Files:
 
     def digest(self, place: str) -> str:
         """SHA-256 of a file; empty where it cannot be read."""
-        try:
-            return sha256_of(self.folder / place)
-        except OSError:
-            return ""
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    """Every regular file that is neither hidden nor the store's own."""
-    for top in sorted(folder.iterdir()):
-        if top.name.startswith((".", DATABASE, JOURNAL)):
-            continue
-        if top.is_file():
-            yield top
-        for parent, folders, names in os.walk(top):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            paths = (Path(parent, name) for name in names if not name.startswith("."))
-            yield from (path for path in paths if path.is_file())
+        return self._pictures.digest(place)
 
 
 # ---------------------------------------------------------------- the work
@@ -196,11 +189,11 @@ class _Work:
 
     def examine(self, kept: Kept) -> None:
         """Look at the file of one result."""
-        status = self.files.unclaimed.pop(kept.place, None)
-        if status is None:
+        found = self.files.unclaimed.pop(kept.place, None)
+        if found is None:
             self.missing.append(kept)
             return
-        if not self.files.is_whole(kept, status.st_size):
+        if not self.files.is_whole(kept, found.size):
             self._note("edited", kept.number, kept.place)
         self._list(kept)
 
@@ -209,8 +202,8 @@ class _Work:
         sizes = {kept.size for kept in self.missing}
         candidates = [
             place
-            for place, status in self.files.unclaimed.items()
-            if None in sizes or status.st_size in sizes
+            for place, found in self.files.unclaimed.items()
+            if None in sizes or found.size in sizes
         ]
         by_digest = {self.files.digest(place): place for place in candidates}
         for kept in self.missing:
@@ -224,13 +217,12 @@ class _Work:
         """Make results of the files that no line of the journal names, where they are results."""
         for place in self.files.elsewhere:
             self._note("strangers", None, place, "lies where the store puts nothing")
-        rest = sorted(self.files.unclaimed.items(), key=lambda item: (item[1].st_mtime, item[0]))
-        for place, status in rest:
+        rest = self.files.unclaimed.values()
+        for found in sorted(rest, key=lambda found: (found.modified, found.place)):
             try:
-                self._take_in(place, status)
+                self._take_in(found)
             except AtelierError as error:
-                reason = str(error).removeprefix(f"{self.files.folder / place}: ")
-                self._note("strangers", None, place, reason)
+                self._note("strangers", None, found.place, str(error))
 
     def report(self, moved_to: str | None) -> RebuildReport:
         """What was found and done."""
@@ -262,7 +254,7 @@ class _Work:
         if row is not None and row.kept.sha256 == kept.sha256:
             return row.record
         try:
-            return self.files.read(self.files.folder / kept.place).record
+            return self.files.facts(kept.place).record
         except AtelierError:
             return None
 
@@ -284,11 +276,11 @@ class _Work:
         self._note("moved", kept.number, place, f"was {kept.place}")
         self._list(moved)
 
-    def _take_in(self, place: str, status: os.stat_result) -> None:
-        history = self.known.history
+    def _take_in(self, found: Found) -> None:
+        history, place = self.known.history, found.place
         if place in history.left:
             raise DamagedError("was edited before its result was removed for good")
-        facts, digest = self.files.read(self.files.folder / place), self.files.digest(place)
+        facts, digest = self.files.facts(place), self.files.digest(place)
         folder = place.partition("/")[0]
         run = self.runs.get(folder, "" if folder == NO_RUN else folder)
         if original := self.contents.get((run, digest)):
@@ -300,12 +292,12 @@ class _Work:
             number=history.last,
             place=place,
             sha256=digest,
-            size=status.st_size,
+            size=found.size,
             media_type=facts.media_type,
             width=facts.width,
             height=facts.height,
             run=run,
-            kept_at=datetime.fromtimestamp(status.st_mtime, UTC),
+            kept_at=datetime.fromtimestamp(found.modified, UTC),
         )
         history.kept[kept.number] = kept
         self._remember(kept)

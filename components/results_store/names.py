@@ -11,6 +11,12 @@ from interfaces.record import FileOrigin, Origin
 
 DATABASE = "results.sqlite"
 JOURNAL = "results.journal"
+PLACE = "results.place"
+"""The URL below which the pictures lie, where they do not lie beside it."""
+OWNER = "results.store"
+"""Below that URL: which store they belong to."""
+OWN = (DATABASE, JOURNAL, PLACE, OWNER)
+"""What the names of the store's own files begin with."""
 NO_RUN = "loose"
 """Folder of what was made in no run."""
 
@@ -18,7 +24,7 @@ NO_RUN = "loose"
 def folder_of(run: str) -> str:
     """Name of a run's folder: never that of a file of the store's own."""
     name = safe(run, otherwise=NO_RUN)
-    is_taken = name.casefold().startswith((DATABASE, JOURNAL))
+    is_taken = name.casefold().startswith(OWN)
     return f"run-{name}" if is_taken else name
 
 

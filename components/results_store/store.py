@@ -8,7 +8,6 @@ is the same under another signature too: whoever makes a signed picture again si
 
 import hashlib
 import logging
-import os
 import secrets
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
@@ -16,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from components.common.durable import exclusive, sha256_of, sweep, write_bytes
+from components.common.durable import exclusive, sweep
 from components.common.sameness import hold_the_same
 from components.results_store import doctor
 from components.results_store.index import (
@@ -44,12 +43,20 @@ from components.results_store.names import (
     JOURNAL,
     folder_of,
     is_form,
+    is_place,
     places,
     stem_of,
     storable,
 )
+from components.results_store.pictures import (
+    FolderPictures,
+    Pictures,
+    pictures_at,
+    pictures_of,
+    settle,
+)
 from components.results_store.sqlite import SqliteIndex
-from interfaces.errors import NotFoundError
+from interfaces.errors import DamagedError, NotFoundError
 from interfaces.iodt import (
     IODT,
     SUFFIXES,
@@ -59,13 +66,10 @@ from interfaces.iodt import (
     ResultQuery,
     StoredResult,
 )
-from interfaces.progress import Progress, silent
+from interfaces.progress import Progress, ProgressEvent, silent
 from interfaces.record import Record
 
 _log = logging.getLogger("atelier")
-
-_MAX_READ_BYTES = 2**30
-"""A larger file in the place of a result is not read to see that it is another."""
 
 
 class LocalResultsStore:
@@ -77,6 +81,17 @@ class LocalResultsStore:
         self._index: Index = index or SqliteIndex(folder / DATABASE)
         self._journal = Journal(folder / JOURNAL)
         self._is_checked = self._is_swept = False
+
+    @property
+    def _pictures(self) -> Pictures:
+        """Where the files lie; asked anew each time, since another process may move them."""
+        return pictures_of(self._folder)
+
+    @property
+    def _disk(self) -> str:
+        """What messages call the place of the files."""
+        where = self._pictures.where
+        return "the disk" if isinstance(where, Path) else where
 
     # ------------------------------------------------------------ keeping
 
@@ -91,7 +106,7 @@ class LocalResultsStore:
         with self._changing() as position:
             known, place = self._known(image, run)
             if not self._holds(place, image):
-                write_bytes(self._folder / place, image.data)
+                self._pictures.write(place, image.data)
             if isinstance(known, Row) and _is_listed(known, place, image):
                 return self._result(known)
             kept = _kept(known, place, image, run, position.last + 1)
@@ -124,8 +139,8 @@ class LocalResultsStore:
         folder, stem = folder_of(run), stem_of(image.record.origin, run)
         best = f"{stem}{image.suffix}"
         others: list[str] = []
-        if os.path.lexists(self._folder / folder / best):  # else none of them was needed
-            names = (path.name for path in (self._folder / folder).iterdir())
+        if self._pictures.is_taken(f"{folder}/{best}"):  # else none of them was needed
+            names = self._pictures.names(folder)
             others = sorted(n for n in names if n != best and is_form(n, stem, image.suffix))
         return [f"{folder}/{name}" for name in (best, *others)]
 
@@ -145,23 +160,22 @@ class LocalResultsStore:
         # An unsigned picture that is made again has the same bytes, so this is another. A record
         # leaves `sign` out where the picture is signed.
         is_signed = image.record.conversion.get("sign", True) is True
-        is_gone = not os.path.lexists(self._folder / place)
+        is_gone = not self._pictures.is_taken(place)
         return is_signed and is_gone and entry.record == image.record
 
     def _can_hold(self, place: str, image: IODT) -> bool:
         """Whether a place is free (without even a dangling link) or holds the image itself."""
-        return not os.path.lexists(self._folder / place) or self._holds(place, image)
+        return not self._pictures.is_taken(place) or self._holds(place, image)
 
     def _holds(self, place: str, image: IODT) -> bool:
-        path = self._folder / place
-        return path.is_file() and sha256_of(path) == image.sha256
+        pictures = self._pictures
+        is_as_long = pictures.size(place) == len(image.data)
+        return is_as_long and pictures.digest(place) == image.sha256
 
     def _is_twin(self, place: str, image: IODT) -> bool:
         """Whether a place holds the same picture under another signature."""
-        path = self._folder / place
-        if not path.is_file() or path.stat().st_size > _MAX_READ_BYTES:
-            return False
-        return hold_the_same(path.read_bytes(), image.data)
+        data = self._pictures.read(place)
+        return data is not None and hold_the_same(data, image.data)
 
     # ------------------------------------------------------------ looking
 
@@ -190,9 +204,12 @@ class LocalResultsStore:
 
     def get(self, result_id: int) -> StoredResult:
         """One result by its number. Raises `NotFoundError` where there is none."""
+        return self._result(self._row(result_id))
+
+    def _row(self, result_id: int) -> Row:
         row = self._index.get(result_id) if self._has_index() else None
         if isinstance(row, Row):
-            return self._result(row)
+            return row
         if row is not None:
             raise DamagedIndexError(
                 f"result {result_id}: its row is damaged; `results doctor` reads its file again"
@@ -206,21 +223,21 @@ class LocalResultsStore:
 
         Raises `NotFoundError` where it is gone or was changed.
         """
-        result = self.get(result_id)
-        if not result.path.is_file():
-            raise NotFoundError(f"result {result_id}: its file was removed from the disk")
-        if result.path.stat().st_size <= _MAX_READ_BYTES:
-            data = result.path.read_bytes()
-            if hashlib.sha256(data).hexdigest() == result.sha256:
-                return data
-        raise NotFoundError(f"result {result_id}: its file was changed on the disk")
+        kept = self._row(result_id).kept
+        data = self._pictures.read(kept.place, kept.sha256)
+        if data is None:
+            raise NotFoundError(f"result {result_id}: its file was removed from {self._disk}")
+        if hashlib.sha256(data).hexdigest() != kept.sha256:
+            raise NotFoundError(f"result {result_id}: its file was changed on {self._disk}")
+        return data
 
     def kept_seeds(self, run: str, model_digest: str, seeds: Sequence[int]) -> dict[int, int]:
         """Which of these seeds a run has kept; see `SeedFinder`."""
         if not self._has_index():
             return {}
         found = self._index.seeds(storable(run), model_digest, seeds)
-        return {seed: kept.number for seed, kept in found if (self._folder / kept.place).exists()}
+        existing = self._pictures.existing(kept.place for _, kept in found)
+        return {seed: kept.number for seed, kept in found if kept.place in existing}
 
     def _found(
         self, query: ResultQuery, cursor: str | None, limit: int
@@ -246,7 +263,7 @@ class LocalResultsStore:
         kept = row.kept
         return StoredResult(
             id=kept.number,
-            path=self._folder / kept.place,
+            path=self._pictures.path(kept.place),
             sha256=kept.sha256,
             media_type=kept.media_type,
             width=kept.width,
@@ -301,11 +318,30 @@ class LocalResultsStore:
 
     def _remove(self, kept: Kept) -> bool:
         """Remove a result's file, unless it was edited; returns whether it is gone."""
-        path = self._folder / kept.place
+        pictures = self._pictures
         with suppress(OSError):  # what cannot be removed is no result any more
-            if path.is_file() and sha256_of(path) == kept.sha256:
-                path.unlink()
-        return not os.path.lexists(path)
+            if pictures.digest(kept.place) == kept.sha256:
+                pictures.remove(kept.place)
+        return not pictures.is_taken(kept.place)
+
+    # ------------------------------------------------------------ moving
+
+    def move(self, place: str, progress: Progress = silent) -> int:
+        """Keep the files below a URL from now on, or 'here' again; see `Movable`."""
+        target = pictures_at(place, self._folder)
+        with self._changing() as position:
+            source = self._pictures
+            if source.where == target.where:  # what was left where the last move was interrupted
+                source = FolderPictures(self._folder)
+            target.claim(position.store)
+            kept = [row.kept for row in self._index.rows() if isinstance(row, Row)]
+            kept += [entry.kept for entry in self._index.unlisted()]
+            copied = [one for one in _counted(kept, progress) if _copy(one, source, target)]
+            settle(target, self._folder)
+            if source.where != target.where:
+                for one in copied:
+                    source.remove(one.place)
+        return len(copied)
 
     # ------------------------------------------------------------ index and journal
 
@@ -317,7 +353,7 @@ class LocalResultsStore:
             raise NotFoundError(f"{self._folder}: there is no results store; name its --workspace")
         with exclusive(self._folder / ".lock"):
             self._sweep()
-            report = doctor.rebuild(self._folder, self._index, self._journal, read, progress)
+            report = doctor.rebuild(self._pictures, self._index, self._journal, read, progress)
         self._is_checked = True
         return report
 
@@ -328,7 +364,9 @@ class LocalResultsStore:
             if not self._has_index():
                 self._begin()
             self._sweep()
-            yield self._catch_up()
+            position = self._catch_up()
+            self._pictures.claim(position.store)
+            yield position
 
     def _commit(
         self, position: Position, events: Sequence[Event], record: Record | None = None
@@ -358,10 +396,10 @@ class LocalResultsStore:
         history = self._journal.history()
         if history is not None and history.last > 0:
             return False
-        pictures = (
-            path for path in self._folder.glob("*/[!.]*") if path.suffix in SUFFIXES.values()
-        )
-        return next(pictures, None) is None
+        if not self._folder.is_dir():
+            return True
+        places = (found.place for found in self._pictures.everything() if is_place(found.place))
+        return not any(place.endswith(tuple(SUFFIXES.values())) for place in places)
 
     def _check(self) -> None:
         """See whether the index belongs to the journal, and lists all that was surely kept."""
@@ -453,9 +491,36 @@ class LocalResultsStore:
     def _sweep(self) -> None:
         """Remove what killed processes were writing."""
         if not self._is_swept:
-            for folder in (self._folder, *self._folder.iterdir()):
-                sweep(folder)
+            sweep(self._folder)
+            self._pictures.sweep()
             self._is_swept = True
+
+
+def _counted(kept: Sequence[Kept], progress: Progress) -> Generator[Kept]:
+    """Each result, telling how many have been seen to."""
+    for done, one in enumerate(kept):
+        progress(ProgressEvent(stage="move results", done=done, total=len(kept)))
+        yield one
+    progress(ProgressEvent(stage="move results", done=len(kept), total=len(kept)))
+
+
+def _copy(kept: Kept, source: Pictures, target: Pictures) -> bool:
+    """Copy a result's file as it is, edited or not; False where there is none at the source.
+
+    Raises `DamagedError` where another file lies in its place at the target.
+    """
+    digest = source.digest(kept.place)
+    if not digest:
+        return False
+    if target.is_taken(kept.place):
+        if target.digest(kept.place) == digest:
+            return True
+        raise DamagedError(f"{target.path(kept.place)}: another file lies there; move it away")
+    data = source.read(kept.place)
+    if data is None or hashlib.sha256(data).hexdigest() != digest:
+        raise DamagedError(f"{source.path(kept.place)}: changed while it was copied; try again")
+    target.write(kept.place, data)
+    return True
 
 
 def _is_listed(known: Row, place: str, image: IODT) -> bool:

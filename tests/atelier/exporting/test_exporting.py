@@ -16,18 +16,22 @@ from torch.testing import assert_close
 
 from atelier.exporting import export_enlarger, export_model
 from components.common.checkpoints import load_weights, save_weights
-from components.common.shipped import ENLARGER
+from components.common.shipped import ENLARGER, SHIPPED_MODELS
 from components.enhancement import open_network
 from components.families import FAMILIES
 from components.families.latent import LatentOptions
 from components.families.port import Request, Shape
 from components.families.sampling import draw_latents
 from components.families.sketch_diffusion.method import ddim_step
+from components.results_store import create
 from interfaces.errors import RefusedError
 from interfaces.igme import IGME
+from interfaces.iodt import ResultQuery
+from interfaces.record import GeneratedOrigin
 from tests.components.families.test_every_family import TINY
 from tests.end_to_end.cli import atelier
 from tests.helpers import digest
+from tests.s3 import s3_bucket
 
 SHAPE = Shape(16, 2)
 
@@ -221,6 +225,32 @@ def test_the_command_exports_what_ships_and_overwrites_nothing(tmp_path: Path) -
     again = atelier("export", "embedded", "--to=torchscript", "--output=out", cwd=tmp_path)
     assert again.returncode == 1
     assert "is there already" in again.stderr
+
+
+def test_a_model_goes_to_a_bucket_and_is_used_from_there(tmp_path: Path) -> None:
+    """By the command line: `export --to atelier`, then `generate --model` on another workspace."""
+    with s3_bucket("models"):
+        sent = ("export", "shipped", "--to=atelier", "--output=s3://models/waves")
+        done = atelier(*sent, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        again = atelier(*sent, cwd=tmp_path)
+        assert again.returncode == 1 and "s3://models/waves: is there already" in again.stderr
+        there = ("--model=s3://models/waves", "--count=1", "--enhance.enhancer=lanczos")
+        made = atelier("generate", *there, cwd=tmp_path)
+        assert made.returncode == 0, made.stderr
+    (result,) = create(tmp_path / "workspace").find(ResultQuery())
+    assert isinstance(result.record.origin, GeneratedOrigin)
+    assert result.record.origin.model_digest == IGME.open(SHIPPED_MODELS["shipped"]).digest
+
+
+def test_a_whole_model_is_copied_to_the_byte(tmp_path: Path) -> None:
+    model = model_of("vae", tmp_path / "own")
+    made = export_model(model, "atelier", tmp_path / "copy")
+    assert [path.name for path in made.files] == ["model.json", "weights.safetensors"]
+    for path in made.files:
+        assert path.read_bytes() == (tmp_path / "own" / path.name).read_bytes()
+    with pytest.raises(RefusedError, match="an enlarger is no model"):
+        export_enlarger("embedded", "atelier", tmp_path / "enlarger")
 
 
 def needs_onnx() -> Any:

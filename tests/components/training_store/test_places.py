@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from atelier.workspace import Workspace
 from components.common.shipped import SHIPPED_MODELS
 from components.training_store import LocalTrainingStore, create
+from interfaces.cache import _cache_at
 from interfaces.errors import DamagedError, NotFoundError, RefusedError, UnavailableError
 from interfaces.igme import IGME
 from interfaces.itdt import TrainingImage
 from interfaces.places import (
     Range,
     Url,
-    _cache_at,
     _filesystem,
     fetch_ahead,
     open_place,
