@@ -154,6 +154,9 @@ class Block(nn.Module):
 class EfficientNetLite0(nn.Module):
     """Pictures (N, 3, H, W) in [-1, 1] => features of 1/2, 1/4, 1/8 and twice 1/16 of the side."""
 
+    CHANNELS = tuple(outputs for *_, outputs in _LITE0)
+    """Of each stage's features."""
+
     def __init__(self) -> None:
         super().__init__()
         self.stem = Convolution(3, STEM, 3, stride=2)

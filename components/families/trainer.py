@@ -188,7 +188,7 @@ class FamilyTrainer(ABC, Generic[ConfigT]):
         known = {name: n for name, n in self.companions().items() if name in companions}
         self.network.load_state_dict(self.first_weights(weights, styles, config))
         for name, network in known.items():
-            network.load_state_dict(self.first_weights(companions[name], styles, config))
+            network.load_state_dict(self.companion_weights(companions[name], styles, config))
 
     def first_weights(
         self, weights: Mapping[str, Tensor], styles: Sequence[int | None], config: ConfigT
@@ -200,6 +200,12 @@ class FamilyTrainer(ABC, Generic[ConfigT]):
         if self.style_table not in weights:
             return weights
         return with_styles(weights, self.style_table, styles)
+
+    def companion_weights(
+        self, weights: Mapping[str, Tensor], styles: Sequence[int | None], config: ConfigT
+    ) -> Mapping[str, Tensor]:
+        """Fit a companion's weights to this training's styles; as the network's, unless said."""
+        return self.first_weights(weights, styles, config)
 
     # ------------------------------------------------------------ the state
 

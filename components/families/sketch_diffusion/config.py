@@ -114,6 +114,21 @@ class SketchDiffusionConfig(FamilyConfig):
         le=1,
         description="perceptual: largest noise at which it counts; above, it would cost variety.",
     )
+    adversarial: float = Field(
+        default=0.0,
+        ge=0,
+        le=100,
+        description=(
+            "Weight of a critic that wants cleaned pictures to look like paintings; 0: none. It "
+            "teaches touch, which the squared error smooths."
+        ),
+    )
+    adversarial_noise: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="adversarial: largest noise at which the critic is listened to.",
+    )
     style_dropout: float = Field(
         default=0.1, ge=0, le=1, description="Share of images that are learnt without their style."
     )
@@ -148,6 +163,7 @@ class SketchDiffusionConfig(FamilyConfig):
         strokes = Need("conditioning 'guided' or 'radius_mask'", self.takes_strokes)
         return {
             "perceptual_noise": Need("a perceptual over 0", self.perceptual > 0),
+            "adversarial_noise": Need("an adversarial over 0", self.adversarial > 0),
             "sketch_dropout": strokes,
             "min_radius": strokes,
             "max_radius": strokes,
@@ -156,8 +172,8 @@ class SketchDiffusionConfig(FamilyConfig):
 
     @classmethod
     def adapted(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """All but the perceptual distance, which needs a package of its own."""
-        return config | {"perceptual": 0.0}
+        """All but what a classifier's features teach, which needs a package of its own."""
+        return config | {"perceptual": 0.0, "adversarial": 0.0}
 
     @property
     def takes_strokes(self) -> bool:

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from components.common.efficientnet import load_lite0
+from components.common.efficientnet import EfficientNetLite0, load_lite0
 from components.common.encoder import Representation
 from components.common.tensors import tensor_of
 from components.families import drawing
@@ -48,6 +48,13 @@ from components.families.sketch_diffusion.config import (
     Schedule,
     SketchDiffusionConfig,
 )
+from components.families.sketch_diffusion.critic import (
+    Critic,
+    critic_loss,
+    enlarged,
+    fooling_loss,
+    mean_squares,
+)
 from components.families.sketch_diffusion.network import (
     Denoiser,
     estimate,
@@ -60,11 +67,15 @@ from components.families.trainer import (
     FamilyTrainer,
     Machine,
     Scalars,
+    frozen,
     in_memory_format,
     parts_of,
 )
 
 LEAST_NOISE = 1e-3
+ERROR_BESIDE_CRITIC = 0.2
+"""Weight of the squared error where a critic is listened to: it would smooth what that sharpens."""
+CRITIC_LEARNING_RATE = 5e-4
 LARGEST_GRADIENT = 1.0
 SAMPLING_STEPS: dict[Schedule, int] = {"sixteen": INTENSITIES, "continuous": 8}
 """Of a sampler; measured in docs/studies/diffusion.md."""
@@ -222,12 +233,20 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         super().__init__(config, shape, machine)
         denoiser = Denoiser(config, shape)
         initialise(denoiser, machine.rng)
-        optimiser = partial(adam, learning_rate=config.learning_rate, betas=(0.9, 0.99))
+        # Momentum would push on against what a critic has changed its mind about.
+        betas = (0.0 if config.adversarial else 0.9, 0.99)
+        optimiser = partial(adam, learning_rate=config.learning_rate, betas=betas)
         self.denoiser = self.network = self.add("network", denoiser, optimiser)
-        self.perception: nn.Module | None = None
-        if config.perceptual:
+        self.perception: EfficientNetLite0 | None = None
+        if config.perceptual or config.adversarial:
             perception = load_lite0().to(machine.device)
             self.perception = in_memory_format(perception, torch.channels_last)
+        self.critic: Critic | None = None
+        if config.adversarial:
+            critic = Critic(EfficientNetLite0.CHANNELS, shape.num_styles, machine.rng)
+            optimiser = partial(adam, learning_rate=CRITIC_LEARNING_RATE, betas=(0.0, 0.99))
+            self.critic = self.add("critic", critic, optimiser)
+        self.shown: list[tuple[Tensor, ...]] = []  # to the critic, in this step
         self.represent: Representation | None = None
         if config.representation != "none":
             represent = Representation().to(machine.device)
@@ -250,8 +269,13 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         styles = self.one_hot(labels) * self._kept(len(labels), self.config.style_dropout)
         codes = self._representations(images, labels, hints)
         parts = parts_of(accumulate, images, noisy, t, styles, mask, hints, codes)
+        if self.critic is not None:
+            self._prepare(self.critic, images)
         with self.update("network", max_norm=LARGEST_GRADIENT):
             scalars = self.accumulate(parts, self._loss)
+        if self.critic is not None:
+            with self.update("critic"):
+                scalars |= self.accumulate(self.shown, partial(self._critic_loss, self.critic))
         self.images_seen += count
         return scalars
 
@@ -282,13 +306,65 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
     ) -> tuple[Tensor, Scalars]:
         found = self.denoiser(noisy, t, styles, mask, hints, codes)
         _, c_out, _ = estimate(1 + mask * (t[:, None, None, None] - 1))
-        loss = ((found - images) / c_out).square().mean()
+        errors = ((found - images) / c_out).square()
+        is_judged = t <= self.config.adversarial_noise
+        if self.critic is not None:
+            errors = errors * torch.where(is_judged, ERROR_BESIDE_CRITIC, 1.0)[:, None, None, None]
+        loss = errors.mean()
         weak = t <= self.config.perceptual_noise
-        if self.perception is not None and weak.any():
+        if self.perception is not None and self.config.perceptual and weak.any():
             with torch.autocast(self.machine.device.type, enabled=False):
                 far = perceptual_distance(self.perception, found[weak], images[weak])
             loss = loss + self.config.perceptual * far.sum() / len(t)
+        if self.critic is not None:
+            fooling = self._fooling(self.critic, found, images, styles, is_judged)
+            loss = loss + self.config.adversarial * fooling.sum() / len(t)
         return loss, {"loss": loss}
+
+    # ------------------------------------------------------------ critic
+
+    @torch.no_grad()
+    def _prepare(self, critic: Critic, images: Tensor) -> None:
+        """Bound the critic's layers; before its first step set its scales by the real pictures."""
+        self.shown = []
+        if int(critic.steps) == 0:
+            squares = mean_squares(self._perceived(images))
+            critic.set_scales([self.machine.ranks.mean(square) for square in squares])
+        critic.refine()
+
+    def _fooling(
+        self, critic: Critic, found: Tensor, images: Tensor, styles: Tensor, is_judged: Tensor
+    ) -> Tensor:
+        """What the network wants of the critic, one a judged row (n,); shows those to the critic.
+
+        A picture and its painting are moved alike at random, so that the critic does not learn a
+        small collection by heart.
+        """
+        both = augment(torch.cat([found, images], dim=1), "light", self.machine.draws)
+        found, images = both[is_judged].split(3, dim=1)
+        styles = styles[is_judged]
+        self.shown.append((found.detach(), images, styles, is_judged))
+        if not critic.is_ready or not len(found):
+            return found.new_zeros(1)
+        with frozen(critic):
+            return fooling_loss(critic(self._perceived(found), styles))
+
+    def _perceived(self, images: Tensor) -> list[Tensor]:
+        assert self.perception is not None
+        seen = enlarged(images).contiguous(memory_format=torch.channels_last)
+        return self.perception(seen)
+
+    def _critic_loss(
+        self, critic: Critic, found: Tensor, images: Tensor, styles: Tensor, is_judged: Tensor
+    ) -> tuple[Tensor, Scalars]:
+        """As the network's loss, a sum over the judged rows by the number of all."""
+        if not len(found):  # no row of this part is under weak noise
+            loss = torch.stack([weight.sum() for weight in critic.parameters()]).sum() * 0
+            return loss, {"critic_loss": loss}
+        with torch.no_grad():
+            features = self._perceived(torch.cat([found.float(), images]))
+        loss = critic_loss(critic(features, styles.repeat(2, 1))).sum() / len(is_judged)
+        return loss, {"critic_loss": loss}
 
     def _anneal(self) -> None:
         """Up from nothing over the first images, then down along half a cosine."""
@@ -359,6 +435,15 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
             left = {name for name in known if name.startswith("works.")}
         kept = {name: weight for name, weight in known.items() if name not in left}
         return {**residual_branches(self.denoiser), **kept}
+
+    def companion_weights(
+        self,
+        weights: Mapping[str, Tensor],
+        styles: Sequence[int | None],
+        config: SketchDiffusionConfig,
+    ) -> Mapping[str, Tensor]:
+        """The critic's, for this training's styles."""
+        return super().first_weights(weights, styles, config)
 
 
 # ---------------------------------------------------------------- samplers

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,6 +20,11 @@ from components.families.draws import Draws
 from components.families.port import Inputs, Request, Shape
 from components.families.sketch_diffusion import method
 from components.families.sketch_diffusion.config import Options, SketchDiffusionConfig
+from components.families.sketch_diffusion.critic import (
+    BoundedConvolution,
+    critic_loss,
+    fooling_loss,
+)
 from components.families.sketch_diffusion.method import (
     Sampler,
     Trainer,
@@ -394,12 +400,106 @@ def test_only_weak_noise_adds_the_perceptual_distance(monkeypatch: pytest.Monkey
     assert_close(strong[0], strong[1], rtol=0, atol=0)
 
 
+FEATURED = {"perceptual": 1.0, "adversarial": 1.0}
+
+
 def test_an_adapted_model_needs_no_perceptual_package() -> None:
-    config = SketchDiffusionConfig.model_validate(TINY | {"perceptual": 1.0, "middle": 2})
+    config = SketchDiffusionConfig.model_validate(TINY | FEATURED | {"middle": 2})
     adapted = SketchDiffusionConfig.adapted(config.model_dump(mode="json"))
     assert SketchDiffusionConfig.model_validate(adapted) == config.model_copy(
-        update={"perceptual": 0.0}
+        update={"perceptual": 0.0, "adversarial": 0.0}
     )
+
+
+@pytest.fixture
+def perceiving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for the classifier, whose package may be missing."""
+    monkeypatch.setattr(method, "load_lite0", Halves)
+    monkeypatch.setattr(method.EfficientNetLite0, "CHANNELS", (3, 3))
+
+
+CRITICAL = {"adversarial": 0.5, "adversarial_noise": 0.7, "schedule": "continuous"}
+
+
+def test_a_critics_layers_are_bounded_by_their_largest_singular_value() -> None:
+    layer = BoundedConvolution(5, 7, 3, torch.Generator().manual_seed(0))
+    for _ in range(200):
+        layer.refine()
+    largest = torch.linalg.matrix_norm(layer.weight.flatten(1), 2)
+    images = torch.randn(2, 5, 8, 8)
+    wanted = F.conv2d(images, layer.weight / largest, layer.bias, padding=1)
+    assert_close(layer(images), wanted)
+
+
+def test_the_critics_losses_are_the_hinge() -> None:
+    generated, real = torch.tensor([-2.0, 0.5]), torch.tensor([3.0, -1.0])
+    flat = torch.cat([generated, real])[:, None, None, None]
+    assert_close(critic_loss([flat, flat]), torch.tensor([0.0 + 0.0, 1.5 + 2.0]))
+    assert_close(fooling_loss([flat[:2], flat[2:]]), torch.tensor([-0.5, 0.25]))
+
+
+@pytest.mark.usefixtures("perceiving")
+def test_a_critic_learns_to_tell_pictures_from_noise_and_is_then_heard() -> None:
+    mine = trainer(**CRITICAL)
+    critic = mine.critic
+    assert critic is not None
+    everything = torch.ones(4, dtype=torch.bool)
+    told: list[float] = []
+    for step in range(50):
+        images, _ = batch(step)
+        mine._prepare(critic, images)
+        assert critic.is_ready == (step >= 40)
+        shown = torch.randn(images.shape), images, all_styles(4), everything
+        with mine.update("critic"):
+            scalars = mine.accumulate([shown], partial(mine._critic_loss, critic))
+        told.append(float(scalars["critic_loss"]))
+    assert told[-1] < 0.5 < 1.5 < told[0]
+    judged = torch.tensor([True, False, True, False])
+    fooling = mine._fooling(critic, images, images, all_styles(4), judged)
+    assert fooling.shape == (2,) and bool(fooling.any())
+    assert [len(rows) for rows in mine.shown[-1]] == [2, 2, 2, 4]
+
+
+@pytest.mark.usefixtures("perceiving")
+def test_a_critic_hears_of_weak_noise_alone() -> None:
+    plain, mine = trainer(schedule="continuous"), trainer(**CRITICAL)
+    mine.denoiser.load_state_dict(plain.denoiser.state_dict())
+    images, noisy = torch.rand(2, 4, 3, SIDE, SIDE).unbind(0)
+    others = (
+        all_styles(4),
+        torch.ones(4, 1, SIDE, SIDE),
+        torch.zeros(4, 2, SIDE, SIDE),
+        torch.zeros(4, 0),
+    )
+    strong = torch.full((4,), 0.8)
+    losses = [each._loss(images, noisy, strong, *others)[0].item() for each in (mine, plain)]
+    assert losses[0] == losses[1]
+    weak = torch.full((4,), 0.6)  # not ready yet: the error counts less, and nothing is added
+    losses = [each._loss(images, noisy, weak, *others)[0].item() for each in (mine, plain)]
+    assert losses[0] == pytest.approx(0.2 * losses[1])
+
+
+@pytest.mark.usefixtures("perceiving")
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_training_with_a_critic_goes_on_exactly(accumulate: int) -> None:
+    undisturbed, stopped = trainer(**CRITICAL), trainer(**CRITICAL)
+    for step in range(3):
+        undisturbed.step(*batch(step), accumulate)
+        stopped.step(*batch(step), accumulate)
+    again = trainer(seed=9, **CRITICAL)
+    again.load_state_dict(copy.deepcopy(stopped.state_dict()))
+    again.machine.rng.set_state(stopped.machine.rng.get_state())
+    for step in range(3, 5):
+        first, second = (each.step(*batch(step), accumulate) for each in (undisturbed, again))
+        assert first == second
+    assert_close(again.denoiser.state_dict(), undisturbed.denoiser.state_dict(), rtol=0, atol=0)
+    known = undisturbed.companions()
+    assert list(known) == ["critic"]
+    other = trainer(seed=5, **CRITICAL)
+    weights = {"critic": known["critic"].state_dict()}
+    other.start_from(undisturbed.denoiser.state_dict(), weights, [1, None], undisturbed.config)
+    assert other.critic is not None and int(other.critic.steps) == 5
+    assert_close(other.critic.style.weight[:, 0], undisturbed.critic.style.weight[:, 1])
 
 
 def test_two_halves_accumulated_are_one_whole() -> None:
