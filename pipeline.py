@@ -53,6 +53,7 @@ def whole_way(parts: "Components", run: "Run", collection: "ITDT") -> "list[Stor
     watch, chosen = parts.ui.watch, run.chosen
     prepared = parts.preprocessing.preprocess(collection, chosen.preprocess, watch)  # IPDT
     model = parts.training.train(prepared, chosen.train, run.training, watch)  # IGME
+    stages.say_verdict(parts.ui, run)
     wanted = stages.ask(parts.ui, run)  # IGS, IES, ICS
     missing = stages.missing_of(parts.results_store, run, model, wanted)
     if missing is not None:

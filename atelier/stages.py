@@ -81,10 +81,15 @@ def train(parts: Components, run: Run, collection: ITDT, *, is_to_end: bool = Fa
         settings = settings.model_copy(update={"total_seconds": _NO_TIME})
     prepared = parts.preprocessing.preprocess(collection, run.chosen.preprocess, watch)
     model = parts.training.train(prepared, settings, run.training, watch)
-    verdict = TrainingFolder(run.training).verdict()  # none of a component that leaves none
-    for sentence in verdict.sentences() if verdict else ():
-        parts.ui.say(sentence)
+    say_verdict(parts.ui, run)
     return model
+
+
+def say_verdict(ui: UserInterface, run: Run) -> None:
+    """Say in plain words how good the run's model is, where its trainer leaves a verdict."""
+    verdict = TrainingFolder(run.training).verdict()
+    for sentence in verdict.sentences() if verdict else ():
+        ui.say(sentence)
 
 
 def make_images(parts: Components, run: Run, model: IGME) -> list[StoredResult]:

@@ -44,6 +44,7 @@ def test_from_a_folder_to_stored_images(paintings: Path, tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     assert "24 images, 2 styles" in done.stderr
     assert "contact sheet" in done.stderr
+    assert "look at the samples" in done.stderr  # how good the model is, as after `train`
     workspace = tmp_path / "workspace"
     (run,) = (workspace / "runs").iterdir()
     assert sorted(digests(workspace)) == ["000000.png", "000001.png", "000002.png"]
