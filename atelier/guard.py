@@ -25,7 +25,7 @@ from interfaces.ies import IES
 from interfaces.igdt import IGDT, ImageGenerator
 from interfaces.igme import IGME, Trainer, TrainingSettings
 from interfaces.igs import IGS
-from interfaces.iodt import IODT, SUFFIXES, Converter, StoredResult, check_conversion
+from interfaces.iodt import IODT, SUFFIXES, Converter, ResultsStore, StoredResult, check_conversion
 from interfaces.ipdt import IPDT, PreprocessingSettings, Preprocessor
 from interfaces.itdt import ITDT, CollectionSettings, TrainingStore
 from interfaces.jobs import Stopped
@@ -402,12 +402,18 @@ def _images(batches: Iterable[IEDT], due: list[tuple[IEDT, int]]) -> Iterator[IE
         yield batch
 
 
-def check_kept(result: StoredResult, image: IODT) -> None:
-    """Raise `DamagedError` where a results store did not keep what it was given."""
+def keep(store: ResultsStore, image: IODT, run: str) -> StoredResult:
+    """Keep an image; raises `DamagedError` where the store did not keep what it was given."""
+    result = store.keep(image, run)
+    if not isinstance(result, StoredResult):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise DamagedError(
+            f"component results_store: gave a {type(result).__name__} where a StoredResult is due"
+        )
     if result.record != image.record or result.sha256 != image.sha256:
         raise DamagedError("component results_store: what it says it kept is another image")
     if size_of(result.path) is None:
         raise DamagedError(f"component results_store: kept no file at {result.path}")
+    return result
 
 
 def guarded(parts: Components, places: dict[str, str], ours: frozenset[str]) -> Components:

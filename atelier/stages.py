@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from atelier.guard import check_kept
+from atelier import guard
 from atelier.runs import Run
 from components.common.durable import write_bytes
 from components.common.pipelining import overlapped
@@ -157,8 +157,7 @@ def _kept_seeds(store: ResultsStore, run: Run, model: IGME, seeds: Sequence[int]
 
 def keep(parts: Components, run: Run, image: IODT) -> StoredResult:
     """Store one image of a run, and report how far the run is."""
-    result = parts.results_store.keep(image, run.name)
-    check_kept(result, image)
+    result = guard.keep(parts.results_store, image, run.name)
     origin = image.record.origin
     if origin.kind == "generated":
         total = len(run.chosen.generate.chosen_seeds)

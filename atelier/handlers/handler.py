@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from atelier import guard
 from atelier.choices import choose
 from atelier.jobs import LocalUploads, WorkspaceCatalogue
 from atelier.runs import Run
@@ -69,7 +70,7 @@ class Task(Generic[OrderT]):
     def keep_enlarged(self, run: Run, batches: Iterable[IGDT], pixels: int) -> None:
         """Enlarge, encode and keep; `pixels` are those of the whole order."""
         for image in self.encode(run, batches, pixels, run.chosen.convert):
-            self.parts.results_store.keep(image, run.name)
+            guard.keep(self.parts.results_store, image, run.name)
 
     def encode(
         self, run: Run, batches: Iterable[IGDT], pixels: int, convert: ICS

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from atelier import guard
 from atelier.handlers.generate import check_choice
 from atelier.handlers.handler import Handler, Places, Task
 from atelier.stages import frames_of
@@ -65,7 +66,7 @@ class InterpolateHandler(Handler[InterpolateOrder]):
             num_frames = (len(order.between) - 1) * order.frames + 1
             encoded = task.encode(run, made, num_frames * model.resolution**2, ICS(format="png"))
             moving = _moving(list(encoded), order.frames_per_second)
-            task.parts.results_store.keep(moving, run.name)
+            guard.keep(task.parts.results_store, moving, run.name)
 
 
 def _refuse_decided(choices: Choices) -> None:

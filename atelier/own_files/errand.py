@@ -12,6 +12,7 @@ from typing import Protocol
 
 from PIL import Image
 
+from atelier import guard
 from components.common.durable import sha256_of, sweep, write_bytes
 from components.common.files import real_path
 from components.common.images import check_header, foreign
@@ -217,7 +218,7 @@ class Errand:
         place = self._under_way[0].place
         self._task.keep(image)
         if self._output is None or place is None:
-            return self._ports.results_store.keep(image, "").path
+            return guard.keep(self._ports.results_store, image, "").path
         try:
             write_bytes(place, image.data)
         except OSError as error:

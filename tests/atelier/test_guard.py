@@ -1,5 +1,6 @@
 """Guards beyond the wrong replacements of `tests/contracts/test_wrong.py`."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -8,14 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atelier.assembly import assemble
-from atelier.contracts.samples import make_igdt
-from atelier.guard import Component, GuardedEnhancer
+from atelier.contracts.samples import make_igdt, make_iodt
+from atelier.guard import Component, GuardedEnhancer, keep
 from interfaces.capabilities import Capabilities
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, DamagedError
 from interfaces.iedt import IEDT
 from interfaces.ies import IES
 from interfaces.igdt import IGDT
+from interfaces.iodt import IODT, ResultQuery, StoredResult
 from tests.contracts.wrong import Nearest
+from tests.helpers import REPOSITORY
 
 
 class Shuffled(Nearest):
@@ -69,3 +72,49 @@ def test_what_is_declared_is_checked_at_the_start(tmp_path: Path) -> None:
         f"component enhancement ({place}): its attribute capabilities is a tuple; declare an "
         "interfaces.capabilities.Capabilities"
     )
+
+
+class Forgetful:
+    """A results store that says it kept one image at one place, whatever it is given."""
+
+    def __init__(self, image: IODT, path: Path) -> None:
+        row = image.model_dump(exclude={"data", "schema_version"})
+        self.row = StoredResult(
+            **row, id=1, path=path, run="0001-a", kept_at=datetime(2026, 1, 2, tzinfo=UTC)
+        )
+
+    def keep(self, image: IODT, run: str) -> StoredResult:
+        return self.row
+
+    def find(self, query: ResultQuery) -> list[StoredResult]:
+        return [self.row]
+
+    def get(self, result_id: int) -> StoredResult:
+        return self.row
+
+
+class Silent(Forgetful):
+    """Answers nothing at all."""
+
+    def keep(self, image: IODT, run: str) -> StoredResult:
+        return None  # type: ignore[return-value]
+
+
+def test_a_store_must_have_kept_what_it_was_given(tmp_path: Path) -> None:
+    image, file = make_iodt(), tmp_path / "0.png"
+    store = Forgetful(image, file)
+    with pytest.raises(DamagedError, match=r"^component results_store: kept no file at "):
+        keep(store, image, "0001-a")
+    file.write_bytes(image.data)
+    assert keep(store, image, "0001-a") is store.row
+    with pytest.raises(DamagedError, match=r"^component results_store: .* is another image$"):
+        keep(store, make_iodt(seed=1), "0001-a")
+    with pytest.raises(DamagedError, match=r"gave a NoneType where a StoredResult is due$"):
+        keep(Silent(image, file), image, "0001-a")
+
+
+@pytest.mark.parametrize("folder", ["atelier/handlers", "atelier/own_files"])
+def test_nothing_is_kept_past_the_check(folder: str) -> None:
+    found = [path.read_text(encoding="utf-8") for path in (REPOSITORY / folder).glob("*.py")]
+    assert any("guard.keep(" in text for text in found)
+    assert not any("results_store.keep(" in text for text in found)
