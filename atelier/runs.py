@@ -124,8 +124,8 @@ class Run:
                 newest = newest or run
         return newest
 
-    def adopt(self, given: Layer, check: Callable[[Layer], RunSettings]) -> None:
-        """Adopt the settings given on resuming, checked, and save them.
+    def resume_with(self, given: Layer, check: Callable[[Layer], RunSettings]) -> None:
+        """Take the settings given on resuming, checked, and save them.
 
         Raises `AtelierError` where it asks for anything else than the run was begun with, but for
         what changes no pixel and the length of a training.

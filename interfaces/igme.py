@@ -44,7 +44,7 @@ def _none_by_name(value: object) -> object:
     return None if value == "none" else value
 
 
-Origin = Annotated[Path | None, BeforeValidator(_none_by_name)]
+StartFrom = Annotated[Path | None, BeforeValidator(_none_by_name)]
 """A model's folder, or None: 'none' in TOML and on the command line, which have no other word."""
 
 
@@ -59,7 +59,7 @@ class TrainingSettings(Message):
     options: dict[str, Any] = Field(
         default_factory=dict, description="The family's own hyper-parameters (its Config)."
     )
-    start_from: Origin = Field(
+    start_from: StartFrom = Field(
         default=None,
         description=(
             "A trained model's folder or URL to start from, 'shipped' for the project's own, or "

@@ -170,14 +170,14 @@ def resumed(
     name: str | None,
     layer: Layer,
 ) -> Run | None:
-    """The run to resume, with the given settings adopted.
+    """The run to resume, with the given settings taken over.
 
     Where there is none, None for a `run` that is fully described, so that one command line both
     starts and resumes; else an error.
     """
     found = Run.find(place, verb, name)
     if found is not None:
-        found.adopt(layer, choose)
+        found.resume_with(layer, choose)
     elif verb != "run" or not layer:
         raise AtelierError(f"{place.root}: no `{verb}` run here to resume; start one first")
     return found

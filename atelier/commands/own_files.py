@@ -7,7 +7,7 @@ from pathlib import Path
 from atelier.choices import check_generation, choose
 from atelier.commands.frame import Common, ModelFlag, OutputFlag, Pictures, assembled, command
 from atelier.models import pick_model
-from atelier.own_files import Errand, Requests, Rework, Task, own_file
+from atelier.own_files import Errand, Requests, Rework, Treatment, own_file
 from components.conversion import MEDIA_TYPES, find_pictures, read_picture, read_record
 from components.families import FAMILIES
 from interfaces.components import Components
@@ -36,8 +36,8 @@ def enhance(
     """Enlarge any pictures with Real-ESRGAN; results that exist already are skipped."""
     chosen = choose(common.layer(given))
     with assembled(common.place, chosen.components) as parts:
-        task = _task("enhance", chosen.enhance, chosen.convert)
-        return _work_on(pictures, parts, task, output)
+        treatment = _treatment("enhance", chosen.enhance, chosen.convert)
+        return _work_on(pictures, parts, treatment, output)
 
 
 @command("convert", usual=("format", "quality", "lossless"))
@@ -51,14 +51,14 @@ def convert(
     """Convert pictures to another file format; records made by Atelier go with them."""
     chosen = choose(common.layer(given))
     with assembled(common.place, chosen.components) as parts:
-        task = _task("convert", IES(scale=1), chosen.convert)
-        return _work_on(pictures, parts, task, output)
+        treatment = _treatment("convert", IES(scale=1), chosen.convert)
+        return _work_on(pictures, parts, treatment, output)
 
 
-def _task(stage: str, enhance: IES, convert: ICS) -> Task:
+def _treatment(stage: str, enhance: IES, convert: ICS) -> Treatment:
     """Work that makes no new picture; what is too large for it is refused by its header."""
     read = partial(read_picture, scale=enhance.scale, file_format=convert.format)
-    return Task(stage, read, own_file, _leave, enhance, convert)
+    return Treatment(stage, read, own_file, _leave, enhance, convert)
 
 
 def _leave(image: IODT) -> None:
@@ -108,8 +108,10 @@ def rework(
         settings = _for_rework(chosen.generate, opened)
         requests = Requests(common.place.requests)
         work = Rework(parts.generation, opened, settings, read_picture, parts.ui.watch, requests)
-        task = Task("rework", work.read, work.file_of, work.keep, chosen.enhance, chosen.convert)
-        return _work_on(pictures, parts, task, output)
+        treatment = Treatment(
+            "rework", work.read, work.file_of, work.keep, chosen.enhance, chosen.convert
+        )
+        return _work_on(pictures, parts, treatment, output)
 
 
 _LIMITS = {
@@ -141,10 +143,12 @@ def _for_rework(settings: IGS, model: IGME) -> IGS:
     return settings.model_copy(update={"options": options.model_dump(mode="json")})
 
 
-def _work_on(pictures: Sequence[Path], parts: Components, task: Task, output: Path | None) -> int:
+def _work_on(
+    pictures: Sequence[Path], parts: Components, treatment: Treatment, output: Path | None
+) -> int:
     """Work on files and folders; the exit code: 0, or 3 where some could not be used."""
-    check_conversion(parts.conversion, task.convert)
-    media_type = MEDIA_TYPES.get(task.convert.format, f"image/{task.convert.format}")
+    check_conversion(parts.conversion, treatment.convert)
+    media_type = MEDIA_TYPES.get(treatment.convert.format, f"image/{treatment.convert.format}")
     found = find_pictures([expanded(path) for path in pictures])
-    is_whole = Errand(parts, task, read_record, suffix_of(media_type), output).run(found)
+    is_whole = Errand(parts, treatment, read_record, suffix_of(media_type), output).run(found)
     return 0 if is_whole else SOME_PASSED_OVER

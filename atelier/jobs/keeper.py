@@ -75,7 +75,7 @@ class WorkerKeeper:
                 delay = _SLOWEST_RESTART
                 continue
             self.trouble = None
-            was_ended = self._watch(process)
+            was_ended = self._await_end(process)
             self._process = None
             if self._is_closing.is_set():
                 return
@@ -105,7 +105,7 @@ class WorkerKeeper:
                 start_new_session=True,
             )
 
-    def _watch(self, process: "subprocess.Popen[bytes]") -> bool:
+    def _await_end(self, process: "subprocess.Popen[bytes]") -> bool:
         """Wait for the worker's end; True where it was we who ended it."""
         while process.poll() is None:
             if self._is_closing.wait(_LOOK_SECONDS):

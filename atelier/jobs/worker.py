@@ -53,7 +53,7 @@ def run_worker(
     life = _Life()
     life.listen()
     if parent is not None:
-        threading.Thread(target=life.watch_parent, args=(parent,), daemon=True).start()
+        threading.Thread(target=life.end_with_parent, args=(parent,), daemon=True).start()
     with exclusive(queue.worker_lock(lane)):
         life.holds_lock = True
         queue.reclaim(lane)
@@ -71,8 +71,8 @@ def run_worker(
 
 def _carry_out(queue: SQLiteJobQueue, job: Job, execute: Execute, life: "_Life") -> None:
     control = _JobControl(queue, job)
-    watcher = threading.Thread(target=control.watch, args=(life,), daemon=True)
-    watcher.start()
+    attendant = threading.Thread(target=control.attend, args=(life,), daemon=True)
+    attendant.start()
     try:
         try:
             life.expects_interrupt = False  # one that was meant for the last job has come
@@ -81,7 +81,7 @@ def _carry_out(queue: SQLiteJobQueue, job: Job, execute: Execute, life: "_Life")
         finally:
             life.is_interruptible = False
             control.is_over.set()
-            watcher.join()
+            attendant.join()
             control.flush()
     except (Stopped, KeyboardInterrupt) as reason:
         if isinstance(reason, KeyboardInterrupt) and not control.was_interrupted:
@@ -129,7 +129,7 @@ class _Life:
             assert ident is not None
             signal.pthread_kill(ident, signal.SIGINT)  # also wakes it from a sleep
 
-    def watch_parent(self, parent: BinaryIO) -> None:
+    def end_with_parent(self, parent: BinaryIO) -> None:
         """Wait for the other end to close, then end: politely first, for a state to be saved."""
         # Below the buffer, whose lock a process that ends meanwhile would stumble over.
         while os.read(parent.fileno(), 1):
@@ -206,7 +206,7 @@ class _JobControl:
         if newest is not None:
             self._queue.report(self._job.id, newest)
 
-    def watch(self, life: _Life) -> None:
+    def attend(self, life: _Life) -> None:
         """Write progress and look for a wish to stop, until the job is over."""
         while not self.is_over.wait(_WATCH_SECONDS):
             with suppress(AtelierError):  # a queue that is locked for once is asked again

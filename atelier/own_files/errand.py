@@ -61,7 +61,7 @@ class Ports(Protocol):
 
 
 @dataclass(frozen=True)
-class Task:
+class Treatment:
     """What becomes of each picture, and with which settings it is enlarged and encoded."""
 
     stage: str
@@ -90,7 +90,7 @@ _MAX_NAME_BYTES = 250  # file systems take 255; a temporary file beside it needs
 
 
 def own_file(record: Record, sha256: str) -> FileOrigin | None:
-    """The `file_of` a task that makes no new picture: the origin is the file itself."""
+    """The `file_of` a treatment that makes no new picture: the origin is the file itself."""
     return record.origin if record.origin.kind == "file" else None
 
 
@@ -104,13 +104,13 @@ class Errand:
     def __init__(
         self,
         ports: Ports,
-        task: Task,
+        treatment: Treatment,
         read_record: Callable[[Path], Record],
         suffix: str,
         output: Path | None,
     ) -> None:
         self._ports = ports
-        self._task = task
+        self._treatment = treatment
         self._read_record = read_record
         self._suffix = suffix
         self._output = expanded(output) if output else None
@@ -128,16 +128,16 @@ class Errand:
         and the others are worked on. True where none was passed over for such a reason. Raises
         `AtelierError` where nothing can be made of any.
         """
-        ports, task = self._ports, self._task
+        ports, treatment = self._ports, self._treatment
         # Loading an enlarger and choosing how it runs takes a while.
-        ports.ui.watch(ProgressEvent(stage=task.stage, done=0, total=len(found)))
+        ports.ui.watch(ProgressEvent(stage=treatment.stage, done=0, total=len(found)))
         pixels = sum(map(_pixels_of, found))
-        self._planned = _plans(ports.enhancement, task.enhance, pixels)
+        self._planned = _plans(ports.enhancement, treatment.enhance, pixels)
         found = {
             path: inside for path, inside in found.items() if not self._is_own_result(path, inside)
         }
         self._num_found = len(found)
-        is_unnamed = self._task.convert.publish
+        is_unnamed = self._treatment.convert.publish
         self._names = {_recorded_name(path, is_unnamed=is_unnamed) for path in found}
         self._sweep(found)
         todo = deque(_Piece(path, inside) for path, inside in found.items())
@@ -151,7 +151,7 @@ class Errand:
                 # What was taken in beside it is not to blame: it is taken in again.
                 todo.extendleft(reversed(self._under_way))
                 self._under_way.clear()
-        self._tell(task.stage)
+        self._tell(treatment.stage)
         return self._num_bad == 0
 
     def _sweep(self, found: Mapping[Path, Path]) -> None:
@@ -162,11 +162,13 @@ class Errand:
 
     def _work_on(self, todo: deque["_Piece"], pixels: int) -> None:
         """Enlarge, encode and keep, until all is done or one file raises."""
-        ports, task = self._ports, self._task
-        enlarged = ports.enhancement.enhance(self._read(todo), task.enhance, ports.ui.watch, pixels)
+        ports, treatment = self._ports, self._treatment
+        enlarged = ports.enhancement.enhance(
+            self._read(todo), treatment.enhance, ports.ui.watch, pixels
+        )
         # Encoding a picture takes turns with the next one's enlargement, beside it.
         for image in overlapped(
-            enlarged, lambda some: ports.conversion.convert(some, task.convert)
+            enlarged, lambda some: ports.conversion.convert(some, treatment.convert)
         ):
             self._kept.append(self._keep(image))
             self._under_way.popleft()
@@ -178,20 +180,22 @@ class Errand:
             piece = todo.popleft()
             done = total - len(todo) - 1
             ui.watch(
-                ProgressEvent(stage=self._task.stage, done=done, total=total, note=piece.path.name)
+                ProgressEvent(
+                    stage=self._treatment.stage, done=done, total=total, note=piece.path.name
+                )
             )
             try:
                 piece.place = self._free_place(piece.path, piece.inside)
                 if piece.place is None:
                     self._num_there += 1
                     continue
-                picture = self._task.read(piece.path)
+                picture = self._treatment.read(piece.path)
             except AtelierError as error:
                 self._name(piece, error)
                 continue
             self._under_way.append(piece)
             yield picture
-        ui.watch(ProgressEvent(stage=self._task.stage, done=total, total=total))
+        ui.watch(ProgressEvent(stage=self._treatment.stage, done=total, total=total))
 
     def _name(self, piece: "_Piece", error: AtelierError) -> None:
         """Say which file could not be used, and why."""
@@ -216,7 +220,7 @@ class Errand:
 
     def _keep(self, image: IODT) -> Place:
         place = self._under_way[0].place
-        self._task.keep(image)
+        self._treatment.keep(image)
         if self._output is None or place is None:
             return guard.keep(self._ports.results_store, image, "").path
         try:
@@ -229,7 +233,7 @@ class Errand:
 
     def _free_place(self, path: Path, inside: Path) -> Path | None:
         """The first name that nothing has; None where this picture's result has it."""
-        file = _file_origin(path, is_unnamed=self._task.convert.publish)
+        file = _file_origin(path, is_unnamed=self._treatment.convert.publish)
         if self._output is None:
             return None if (file.name, file.sha256) in self._stored else path
         for number in count(1):
@@ -270,18 +274,18 @@ class Errand:
 
     def _file_of(self, record: Record, sha256: str) -> FileOrigin | None:
         """The file that a result was made from; None where these settings give another result."""
-        asked, done = self._task.enhance, record.enhancement
+        asked, done = self._treatment.enhance, record.enhancement
         if record.conversion != self._conversion:
             return None
         is_computed_so = asked.route == "auto" or done.route in (None, asked.route)
         is_planned_so = done.model_copy(update={"route": None}) in self._planned
         is_enlarged_so = is_computed_so and is_planned_so
-        return self._task.file_of(record, sha256) if is_enlarged_so else None
+        return self._treatment.file_of(record, sha256) if is_enlarged_so else None
 
     @cached_property
     def _conversion(self) -> dict[str, object]:
         """What the record of a picture encoded with these settings says."""
-        return self._task.convert.recorded()
+        return self._treatment.convert.recorded()
 
 
 def _plans(enhancer: Enhancer, settings: IES, pixels: int) -> tuple[EnhancementRecord, ...]:

@@ -51,7 +51,7 @@ _SECRETS = {PASSPHRASE, SERVICE_TOKEN, "ATELIER_TOKEN"}
 """Variables that a machine of the cluster must have itself: what Ray carries is not encrypted."""
 
 
-class Task:
+class Submission:
     """A piece of work on its way."""
 
     def __init__(self, work: "Work") -> None:
@@ -99,7 +99,7 @@ class Crew:
         self.size = gpus or sum(number // self._num_cpus for number in processors)
         self._connection = _connection()
         self._changed = threading.Condition()
-        self._waiting: list[tuple[int, Task]] = []
+        self._waiting: list[tuple[int, Submission]] = []
         self._numbers = count()
         self._files: dict[str, ray.ObjectRef[dict[str, bytes]]] = {}
         for _ in range(self.size):
@@ -126,7 +126,7 @@ class Crew:
         Groups are taken until behind the first there are two works for each worker, or `LOOK_AHEAD`
         groups in all. What is under way ends at once when the generator is closed or fails.
         """
-        ahead: deque[list[Task]] = deque()
+        ahead: deque[list[Submission]] = deque()
         try:
             for works in groups:
                 ahead.append([self._submitted(work) for work in works])
@@ -138,29 +138,29 @@ class Crew:
                 yield _answers(ahead[0], progress)
                 ahead.popleft()
         finally:
-            self._stop(task for tasks in ahead for task in tasks)
+            self._stop(submission for submissions in ahead for submission in submissions)
 
-    def _submitted(self, work: "Work") -> Task:
-        task = Task(work)
-        self._put(next(self._numbers), task)
-        return task
+    def _submitted(self, work: "Work") -> Submission:
+        submission = Submission(work)
+        self._put(next(self._numbers), submission)
+        return submission
 
-    def _put(self, number: int, task: Task) -> None:
+    def _put(self, number: int, submission: Submission) -> None:
         with self._changed:
-            heappush(self._waiting, (number, task))
+            heappush(self._waiting, (number, submission))
             # All of them, since the one that is woken may have to wait for a worker.
             self._changed.notify_all()
 
-    def _stop(self, tasks: Iterable[Task]) -> None:
+    def _stop(self, submissions: Iterable[Submission]) -> None:
         """Take back what has not begun; end the workers that are at the rest."""
         import ray
 
         is_connected = self._connection == _connection()
         with self._changed:
-            for task in tasks:
-                task.is_stopped = True
-                if task.worker is not None and is_connected:
-                    ray.kill(task.worker)
+            for submission in submissions:
+                submission.is_stopped = True
+                if submission.worker is not None and is_connected:
+                    ray.kill(submission.worker)
 
     def _stand_behind_a_worker(self) -> None:
         """Hand out work to one worker after another: the life of a thread."""
@@ -211,67 +211,67 @@ class Crew:
     def _give_up(self, error: Exception) -> None:
         """Tell whoever waits that no worker can be had."""
         with self._changed:
-            tasks, self._waiting = [task for _, task in self._waiting], []
-        for task in tasks:
-            task.answer.set_exception(UnavailableError(f"Ray: no worker starts ({error})"))
+            submissions, self._waiting = [submission for _, submission in self._waiting], []
+        for submission in submissions:
+            submission.answer.set_exception(UnavailableError(f"Ray: no worker starts ({error})"))
 
-    def _taken(self, worker: "ActorHandle[Worker]") -> tuple[int, Task] | None:
+    def _taken(self, worker: "ActorHandle[Worker]") -> tuple[int, Submission] | None:
         """The oldest work that is still wanted, begun."""
         with self._changed:
             while self._waiting:
-                number, task = heappop(self._waiting)
-                if not task.is_stopped:
-                    task.worker = worker
-                    task.tries += 1
-                    return number, task
+                number, submission = heappop(self._waiting)
+                if not submission.is_stopped:
+                    submission.worker = worker
+                    submission.tries += 1
+                    return number, submission
         return None
 
-    def _is_done(self, number: int, task: Task, worker: "ActorHandle[Worker]") -> bool:
+    def _is_done(self, number: int, submission: Submission, worker: "ActorHandle[Worker]") -> bool:
         """Whether the worker answered; where it was lost, the work waits for another."""
         import ray
         from ray.exceptions import RayError, RayTaskError
 
         try:
-            for said in _stream(worker, task.work):
-                self._hear(task, ray.get(said))
+            for said in _stream(worker, submission.work):
+                self._hear(submission, ray.get(said))
         except RayTaskError as error:
-            self._answer(task, error.cause if isinstance(error.cause, Exception) else error)
+            self._answer(submission, error.cause if isinstance(error.cause, Exception) else error)
         except RayError as error:
             with suppress(RayError):
                 ray.kill(worker)  # it may live, out of reach
-            self._lost(number, task, error)
+            self._lost(number, submission, error)
             return False
         except Exception as error:  # the work cannot be sent, or its answer not be read
-            self._answer(task, error)
+            self._answer(submission, error)
         return True
 
-    def _hear(self, task: Task, said: "Said") -> None:
+    def _hear(self, submission: Submission, said: "Said") -> None:
         if isinstance(said, list):
-            self._answer(task, said)
+            self._answer(submission, said)
         else:
-            task.said.put(said)
+            submission.said.put(said)
 
-    def _answer(self, task: Task, answer: list[bytes] | Exception) -> None:
+    def _answer(self, submission: Submission, answer: list[bytes] | Exception) -> None:
         with self._changed:
-            task.worker = None
-        if task.answer.done():
+            submission.worker = None
+        if submission.answer.done():
             _log.warning("Ray: a worker failed after its answer (%s)", answer)
         elif isinstance(answer, Exception):
-            task.answer.set_exception(answer)
+            submission.answer.set_exception(answer)
         else:
-            task.answer.set_result(answer)
+            submission.answer.set_result(answer)
 
-    def _lost(self, number: int, task: Task, error: Exception) -> None:
+    def _lost(self, number: int, submission: Submission, error: Exception) -> None:
         with self._changed:
-            task.worker = None
-        if task.is_stopped or task.answer.done():
+            submission.worker = None
+        if submission.is_stopped or submission.answer.done():
             return
-        if task.tries == TRIES:
+        if submission.tries == TRIES:
             problem = f"Ray: {TRIES} workers were lost at the same pictures ({error})"
-            task.answer.set_exception(UnavailableError(f"{problem}; is there memory enough?"))
+            submission.answer.set_exception(UnavailableError(f"{problem}; is there memory enough?"))
             return
         _log.warning("Ray: a worker was lost; what it was making is made again")
-        self._put(number, task)
+        self._put(number, submission)
 
 
 def _num_machines() -> int:
@@ -297,8 +297,8 @@ def _processors() -> list[int]:
     return [number for number in found if number] or [1]
 
 
-def _answers(tasks: Iterable[Task], progress: Progress) -> list[bytes]:
-    return [message for task in tasks for message in task.result(progress)]
+def _answers(submissions: Iterable[Submission], progress: Progress) -> list[bytes]:
+    return [message for submission in submissions for message in submission.result(progress)]
 
 
 def _stream(worker: "ActorHandle[Worker]", work: "Work") -> "Iterator[ray.ObjectRef[Said]]":

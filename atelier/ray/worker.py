@@ -88,10 +88,10 @@ class Enlarging:
 
     def carry_out(self, shop: Shop, progress: Progress) -> list[bytes]:
         """Enlarge the pictures => IEDT."""
-        from components.common.remembering import adopt  # it brings torch
+        from components.common.remembering import take_over  # it brings torch
 
         _compute_with(self.threads)
-        adopt(self.measured)
+        take_over(self.measured)
         batches, settings = [IGDT.from_bytes(self.batch)], IES.from_bytes(self.settings)
         enlarged = shop.enhancer.enhance(batches, settings, progress, self.pixels)
         return [batch.to_bytes() for batch in enlarged]

@@ -18,20 +18,20 @@ _log = logging.getLogger("atelier")
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
 _answers: dict[str, str] = {}
-_adopted: dict[str, str] = {}
+_taken_over: dict[str, str] = {}
 
 
 def answers() -> dict[str, str]:
     """What this process has asked of its machine so far: question => answer, both as JSON.
 
-    For processes on other machines whose results must be the same as here; see `adopt`.
+    For processes on other machines whose results must be the same as here; see `take_over`.
     """
     return dict(_answers)
 
 
-def adopt(given: Mapping[str, str]) -> None:
+def take_over(given: Mapping[str, str]) -> None:
     """Take another machine's answers for this one's, from now on in this process."""
-    _adopted.update(given)
+    _taken_over.update(given)
 
 
 def remembered(
@@ -45,11 +45,11 @@ def remembered(
 
     So the same pictures come out the same the next time. The answer holds for this processor,
     number of threads and version of torch; one that cannot be read is measured again. `asked` can
-    be written as JSON. What was adopted goes before all that.
+    be written as JSON. What was taken over goes before all that.
     """
     question = json.dumps([topic, device.type, list(asked)])
-    if question in _adopted:
-        return answer_type.model_validate_json(_adopted[question])
+    if question in _taken_over:
+        return answer_type.model_validate_json(_taken_over[question])
     answer = _of_this_machine(topic, device, asked, answer_type, measure)
     _answers[question] = answer.model_dump_json()
     return answer

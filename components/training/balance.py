@@ -16,7 +16,7 @@ from components.common.tensors import tensor_of
 from components.metrics.clusters import Clusters
 from components.metrics.colours import from_oklab, to_oklab
 from components.metrics.judging import evenly
-from components.training.watch import Watch
+from components.training.observer import Observer
 
 NUM_SEEN = 2_000
 """Pictures learnt from whose colours are looked at."""
@@ -78,17 +78,17 @@ class Balance:
         return float(self.data.max() / self.data.min())
 
 
-def balance_of(watch: Watch, pixels: np.ndarray, encoded: Tensor) -> Balance:
+def balance_of(observer: Observer, pixels: np.ndarray, encoded: Tensor) -> Balance:
     """Compare pictures made with those learnt from.
 
     `pixels` are uint8 (M, S, S, 3), `encoded` their features by the embedded encoder (M, F).
     """
-    data_groups = watch.clusters.assign(watch.encoded[watch.shown])
-    made_groups = watch.clusters.assign(encoded)
-    weights, count = shown_weights(watch), len(watch.clusters.centres)
+    data_groups = observer.clusters.assign(observer.encoded[observer.shown])
+    made_groups = observer.clusters.assign(encoded)
+    weights, count = shown_weights(observer), len(observer.clusters.centres)
     shown = _shares(data_groups, count, weights)
-    seen = evenly(np.arange(len(watch.shown)), min(len(watch.shown), NUM_SEEN))
-    real = _reduced(watch.prepared.images()[watch.shown[seen]])
+    seen = evenly(np.arange(len(observer.shown)), min(len(observer.shown), NUM_SEEN))
+    real = _reduced(observer.prepared.images()[observer.shown[seen]])
     reduced = _reduced(pixels)
     return Balance(
         data=_shares(data_groups, count),
@@ -103,24 +103,24 @@ def balance_of(watch: Watch, pixels: np.ndarray, encoded: Tensor) -> Balance:
     )
 
 
-def shown_weights(watch: Watch) -> NDArray[np.float64]:
+def shown_weights(observer: Observer) -> NDArray[np.float64]:
     """How often training shows each of the pictures learnt from; sums to 1.
 
     Pictures made of a family that knows styles are asked for in the styles' own proportions, so
     balancing changes the weights within a style alone.
     """
-    weights = np.ones(len(watch.shown))
-    settings = watch.settings
+    weights = np.ones(len(observer.shown))
+    settings = observer.settings
     if settings.style_balanced or settings.cluster_balanced:
-        groups = watch.groups[np.isin(watch.training, watch.shown)]
+        groups = observer.groups[np.isin(observer.training, observer.shown)]
         weights = 1 / np.bincount(groups)[groups]
-    if watch.family.is_conditional:
-        labels = watch.labels[watch.shown]
+    if observer.family.is_conditional:
+        labels = observer.labels[observer.shown]
         weights = weights / np.bincount(labels, weights)[labels] * np.bincount(labels)[labels]
     return weights / weights.sum()
 
 
-def balance_lines(watch: Watch, balance: Balance) -> Iterator[str]:
+def balance_lines(observer: Observer, balance: Balance) -> Iterator[str]:
     """The report's section in Markdown, for `balance.png` beside it."""
     yield "The pictures learnt from, sorted into groups that look alike to the embedded encoder."
     yield "`balance.png` shows pictures of each, learnt from and made."
@@ -134,13 +134,13 @@ def balance_lines(watch: Watch, balance: Balance) -> Iterator[str]:
         between = f" {_percent(shown)} |" if is_balanced else ""
         yield f"| {place} | {_percent(data)} |{between} {_percent(made)} |"
     yield ""
-    yield from _uneven(watch, balance)
+    yield from _uneven(observer, balance)
     yield from _moved(balance)
     yield from _seen(balance)
 
 
-def _uneven(watch: Watch, balance: Balance) -> Iterator[str]:
-    counts = np.bincount(watch.labels[watch.shown])
+def _uneven(observer: Observer, balance: Balance) -> Iterator[str]:
+    counts = np.bincount(observer.labels[observer.shown])
     counts = counts[counts > 0]
     if len(counts) > 1 and counts.max() >= UNEVEN * counts.min():
         yield (

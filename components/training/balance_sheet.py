@@ -12,7 +12,7 @@ from components.common.charts import new_figure
 from components.common.durable import replacing
 from components.metrics.judging import evenly
 from components.training.balance import Balance
-from components.training.watch import Watch
+from components.training.observer import Observer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,18 +55,18 @@ class _Sheet:
         written.set(**({"fontsize": 11} | options))
 
 
-def draw_balance(path: Path, watch: Watch, balance: Balance, pixels: np.ndarray) -> None:
+def draw_balance(path: Path, observer: Observer, balance: Balance, pixels: np.ndarray) -> None:
     """Draw a balance with examples; `pixels` are the pictures made, uint8 (M, S, S, 3)."""
     count = len(balance.data)
     height = _HEAD + count * _ROW + _TAIL
     sheet = _Sheet(new_figure(figsize=(_WIDTH, height)), height)
     _headings(sheet)
     for group in range(count):
-        real = watch.shown[balance.data_groups == group]
+        real = observer.shown[balance.data_groups == group]
         made = np.flatnonzero(balance.made_groups == group)
         top = _HEAD + group * _ROW
         sheet.write(_LEFT - 0.15, top + _TILE / 2, f"{group + 1}", va="center", ha="right")
-        _strip(sheet.place(_LEFT, top, _STRIP, _TILE), watch.prepared.images()[_some(real)])
+        _strip(sheet.place(_LEFT, top, _STRIP, _TILE), observer.prepared.images()[_some(real)])
         _strip(sheet.place(_MADE_LEFT, top, _STRIP, _TILE), pixels[_some(made)])
         _bars(sheet.place(_BARS_LEFT, top, _BARS, _TILE), group, balance)
     below = _HEAD + count * _ROW + _GAP

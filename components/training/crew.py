@@ -37,7 +37,7 @@ LONGEST_WAIT = timedelta(days=7)
 """Measuring on rank 0 may take hours. A rank that ended is noticed by its closed connection."""
 
 
-class _Order(IntEnum):
+class _Signal(IntEnum):
     STEP = 0
     STATE = 1
     END = 2
@@ -148,13 +148,13 @@ class Crew:
         finally:
             self._is_sharing = False
             if not self._is_in_step:  # else they wait for a part of a step that never comes
-                self._tell(_Order.END)
+                self._tell(_Signal.END)
 
     @contextmanager
     def step(self, images_seen: int) -> Generator[None]:
         """Let the other ranks take this step too, from this position in the order of images."""
         self._is_in_step = True
-        self._tell(_Order.STEP, images_seen)
+        self._tell(_Signal.STEP, images_seen)
         yield
         self._is_in_step = False
 
@@ -162,13 +162,13 @@ class Crew:
         """Give every rank that takes part this one's networks, optimisers, counters and noise."""
         if not self._is_sharing:
             return
-        self._tell(_Order.STATE)
+        self._tell(_Signal.STATE)
         rng = self.trainer.machine.rng.get_state()
         self.ranks.tell(pack_state({"trainer": self.trainer.state_dict(), "rng": rng}))
 
-    def _tell(self, order: _Order, images_seen: int = 0) -> None:
+    def _tell(self, signal: _Signal, images_seen: int = 0) -> None:
         if not self.ranks.is_alone:
-            self.ranks.tell(np.array([order, images_seen], np.int64).tobytes())
+            self.ranks.tell(np.array([signal, images_seen], np.int64).tobytes())
 
 
 def _follow(share: Share, ranks: Ranks) -> None:
@@ -186,10 +186,10 @@ def _follow(share: Share, ranks: Ranks) -> None:
     order = image_order(share.groups, settings)
     batch_size = config.batch_size * settings.accumulate
     while True:
-        told, images_seen = np.frombuffer(ranks.hear(), np.int64).tolist()
-        if told == _Order.END:
+        signal, images_seen = np.frombuffer(ranks.hear(), np.int64).tolist()
+        if signal == _Signal.END:
             return
-        if told == _Order.STATE:
+        if signal == _Signal.STATE:
             state = unpack_state(ranks.hear())
             trainer.load_state_dict(state["trainer"])
             machine.rng.set_state(state["rng"])

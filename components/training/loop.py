@@ -39,13 +39,13 @@ from components.training.curves import Curves
 from components.training.ema import AveragedNetwork
 from components.training.guardian import Guardian, Sighting
 from components.training.judgement import judge
+from components.training.observer import Observer
 from components.training.order import image_order
 from components.training.records import Intervention, Measured, TrainingFolder
 from components.training.report import write_report
 from components.training.sources import FromTheSet
 from components.training.states import States
 from components.training.tracking import tracked
-from components.training.watch import Watch
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.ipdt import IPDT
@@ -108,8 +108,8 @@ def _train(
         raise AtelierError("held_out_fraction: leaves nothing to learn from; choose a smaller one")
     batches = Batches(images, labels, device)
     curves, guardian = Curves(family.losses), Guardian()
-    watch = Watch(prepared, settings, family, config, cache, progress)
-    order = image_order(watch.groups, settings)
+    observer = Observer(prepared, settings, family, config, cache, progress)
+    order = image_order(observer.groups, settings)
     crew = Crew(trainer)
     tracking = trackers.enter_context(tracked(run, settings, begun))
     images_seen, seconds_before = 0, 0.0
@@ -126,7 +126,7 @@ def _train(
             "averaged": averaged.state_dict(),
             "rng": rng.get_state(),
             "curves": curves.state_dict(),
-            "measurements": watch.measurements,
+            "measurements": observer.measurements,
             "guardian": guardian.state_dict(),
             "images_seen": images_seen,
             "seconds": seconds(),
@@ -139,7 +139,7 @@ def _train(
             averaged.load_state_dict(state["averaged"])
             rng.set_state(state["rng"])
             curves.load_state_dict(state["curves"])
-            watch.measurements = state["measurements"]
+            observer.measurements = state["measurements"]
             guardian.load_state_dict(state["guardian"])
             images_seen, seconds_before = state["images_seen"], state["seconds"]
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -168,16 +168,16 @@ def _train(
         states.save(state())
 
     def measure() -> None:
-        watch.measure(averaged.network, images_seen, seconds())
-        if watch.has_measured(images_seen):
-            tracking.measured(watch.measurements[-1])
+        observer.measure(averaged.network, images_seen, seconds())
+        if observer.has_measured(images_seen):
+            tracking.measured(observer.measurements[-1])
 
     def show() -> None:
         curves.write(folder)
-        watch.write(folder)
+        observer.write(folder)
         folder.write_interventions(guardian.log)
-        sampler = watch.sampler(averaged.network)
-        rows = watch.in_turn(NUM_SAMPLES)
+        sampler = observer.sampler(averaged.network)
+        rows = observer.in_turn(NUM_SAMPLES)
         _write_samples(folder.grid(images_seen), family, sampler, rows)
         tracking.samples(folder.grid(images_seen), images_seen)
 
@@ -191,7 +191,7 @@ def _train(
     last_saved = last_shown = time.monotonic()
     batch_size = config.batch_size * settings.accumulate
     with ExitStack() as stack:
-        stack.enter_context(crew.sharing(prepared, settings, watch.groups))
+        stack.enter_context(crew.sharing(prepared, settings, observer.groups))
         is_interrupted = stack.enter_context(_interrupt_after_this_step())
         while not (guardian.has_given_up or _is_over(settings, images_seen, seconds())):
             # One step.
@@ -210,12 +210,12 @@ def _train(
 
             # Measure the pictures, and look whether all is well.
             is_measured = _is_due(settings.measure_images, images_seen, batch_size)
-            if is_measured or watch.is_halfway(seconds()):
+            if is_measured or observer.is_halfway(seconds()):
                 measure()
-                watch.write(folder)  # at once: a search gives hopeless trials up by it
+                observer.write(folder)  # at once: a search gives hopeless trials up by it
             is_look = settings.guardian != "off" and sighting is None
             if is_look and _is_due(settings.guardian_images, images_seen, batch_size):
-                sighting = guardian.judge_pictures(*watch.look(trainer))
+                sighting = guardian.judge_pictures(*observer.look(trainer))
                 if sighting is None and settings.guardian == "act":
                     save_state(states.good, state())
 
@@ -258,7 +258,7 @@ def _train(
             "good state yet; guardian.jsonl says what was seen; try a much lower learning_rate"
         )
     states.save(state())
-    if settings.measure_images and not watch.has_measured(images_seen):
+    if settings.measure_images and not observer.has_measured(images_seen):
         measure()
     show()
     model = IGME(
@@ -267,7 +267,7 @@ def _train(
         config=config.model_dump(mode="json"),
         weights_sha256=save_weights(run / "model" / "weights.safetensors", averaged.state_dict()),
         companions=_save_companions(run / "model", trainer),
-        neighbours_sha256=watch.save_neighbours(run / "model" / "neighbours.safetensors"),
+        neighbours_sha256=observer.save_neighbours(run / "model" / "neighbours.safetensors"),
         resolution=prepared.resolution,
         styles=prepared.styles,
         dataset_name=prepared.name,
@@ -277,15 +277,15 @@ def _train(
         style_counts=tuple(np.bincount(labels[training], minlength=shape.num_styles).tolist()),
         held_out_fraction=settings.held_out_fraction,
         metrics={"training_seconds": round(seconds(), 1)} | curves.last(),
-        measurements=watch.newest,
+        measurements=observer.newest,
     )
     complete_model(model)
     tracking.model(model)
     log = [Intervention.model_validate(row) for row in guardian.log]
-    measured = [Measured.model_validate(row) for row in watch.measurements]
-    verdict = judge(measured, watch.floor if measured else None, log)
+    measured = [Measured.model_validate(row) for row in observer.measurements]
+    verdict = judge(measured, observer.floor if measured else None, log)
     folder.write_verdict(verdict)
-    write_report(run, watch, model, averaged.network, log, verdict)
+    write_report(run, observer, model, averaged.network, log, verdict)
     return model
 
 

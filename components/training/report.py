@@ -12,9 +12,9 @@ from components.metrics import Neighbours
 from components.metrics.judging import STYLE_METRICS, STYLELESS_METRICS
 from components.training.balance import balance_lines, balance_of
 from components.training.balance_sheet import draw_balance
+from components.training.observer import Made, Observer
 from components.training.records import Intervention
 from components.training.verdict import Verdict
-from components.training.watch import Made, Watch
 from interfaces.igme import IGME
 from interfaces.measurement import Figures, Metric
 
@@ -30,22 +30,22 @@ STYLES_NOTE = (
 
 def write_report(
     run: Path,
-    watch: Watch,
+    observer: Observer,
     model: IGME,
     network: nn.Module,
     log: Sequence[Intervention],
     verdict: Verdict,
 ) -> None:
     """Write `report.md`, `nearest.png` and `balance.png` into a training's folder."""
-    made = watch.made(network, model.images_seen)
-    encoded = watch.encoder_features(made)
+    made = observer.made(network, model.images_seen)
+    encoded = observer.encoder_features(made)
     lines = [
         f"# {model.family}, learnt from {model.dataset_name}",
         "",
-        f"{model.images_seen} images seen, {len(watch.training)} learnt from, "
-        f"{len(watch.held_out)} held out.",
+        f"{model.images_seen} images seen, {len(observer.training)} learnt from, "
+        f"{len(observer.held_out)} held out.",
         "",
-        *_how_good(model, watch.floor if model.measurements else None, verdict),
+        *_how_good(model, observer.floor if model.measurements else None, verdict),
         "",
         "## Styles",
         "",
@@ -53,19 +53,19 @@ def write_report(
         "",
         "| style | pictures learnt from | generated | precision | recall | coverage |",
         "|---|---|---|---|---|---|",
-        *_style_rows(watch, made, is_measured=watch.settings.measure_images > 0),
+        *_style_rows(observer, made, is_measured=observer.settings.measure_images > 0),
         "",
         "## Originality",
         "",
-        _originality(run, watch, model, made, encoded),
+        _originality(run, observer, model, made, encoded),
         "",
         "## Balance",
         "",
-        *_balance(run, watch, made, encoded),
+        *_balance(run, observer, made, encoded),
         "",
         "## The guardian",
         "",
-        *_interventions(watch, log),
+        *_interventions(observer, log),
     ]
     write_text(run / "report.md", "\n".join(lines) + "\n")
 
@@ -81,13 +81,13 @@ def _how_good(model: IGME, floor: Figures | None, verdict: Verdict) -> list[str]
     return [*lines, "", f"To compare trainings with one another. {model.measurements[0].caution}"]
 
 
-def _interventions(watch: Watch, log: Sequence[Intervention]) -> list[str]:
+def _interventions(observer: Observer, log: Sequence[Intervention]) -> list[str]:
     if not log:
-        return ["Saw no trouble." if watch.settings.guardian != "off" else "Was off."]
+        return ["Saw no trouble." if observer.settings.guardian != "off" else "Was off."]
     return [f"- after {row.images_seen} images: {row.saw} {row.figures}; {row.did}" for row in log]
 
 
-def _originality(run: Path, watch: Watch, model: IGME, made: Made, encoded: Tensor) -> str:
+def _originality(run: Path, observer: Observer, model: IGME, made: Made, encoded: Tensor) -> str:
     """A sentence for the report; the least original beside their nearest as a picture."""
     if not model.neighbours_path.exists():
         return "Too few different pictures were learnt from to say."
@@ -95,7 +95,7 @@ def _originality(run: Path, watch: Watch, model: IGME, made: Made, encoded: Tens
     distances, places = neighbours.nearest(encoded)
     figures = neighbours.originality(distances).numpy()
     least = np.argsort(figures)[:NUM_PAIRS]
-    real = watch.prepared.images()[watch.training[places.numpy()[least]]]
+    real = observer.prepared.images()[observer.training[places.numpy()[least]]]
     with replacing(run / "nearest.png") as temporary:
         pair_sheet(made.pixels[least], real).save(temporary)
     return (
@@ -106,28 +106,28 @@ def _originality(run: Path, watch: Watch, model: IGME, made: Made, encoded: Tens
     )
 
 
-def _balance(run: Path, watch: Watch, made: Made, encoded: Tensor) -> list[str]:
+def _balance(run: Path, observer: Observer, made: Made, encoded: Tensor) -> list[str]:
     """The bias of the data and of the pictures made; drawn as `balance.png`."""
-    balance = balance_of(watch, made.pixels, encoded)
-    draw_balance(run / "balance.png", watch, balance, made.pixels)
-    return list(balance_lines(watch, balance))
+    balance = balance_of(observer, made.pixels, encoded)
+    draw_balance(run / "balance.png", observer, balance, made.pixels)
+    return list(balance_lines(observer, balance))
 
 
-def _style_rows(watch: Watch, made: Made, *, is_measured: bool) -> list[str]:
+def _style_rows(observer: Observer, made: Made, *, is_measured: bool) -> list[str]:
     """The report's table: a line for each style, in brackets what real pictures reach."""
     # A family that knows no styles may make any style with any seed.
     labels, told = None, STYLELESS_METRICS
-    if watch.family.is_conditional:
+    if observer.family.is_conditional:
         labels, told = made.labels, STYLE_METRICS
-    found = watch.reference.by_style(watch.judged(made), labels) if is_measured else ()
+    found = observer.reference.by_style(observer.judged(made), labels) if is_measured else ()
     told = told if is_measured else ()
     figures = Figures(overall=(), by_style=found)
     rows: list[str] = []
-    for label, style in enumerate(watch.prepared.styles):
-        learnt = int((watch.labels[watch.training] == label).sum())
+    for label, style in enumerate(observer.prepared.styles):
+        learnt = int((observer.labels[observer.training] == label).sum())
         count = len(made.pixels) if labels is None else int((labels == label).sum())
         cells = [
-            _cell(figures, watch.floor, metric, style) if metric in told else "–"
+            _cell(figures, observer.floor, metric, style) if metric in told else "–"
             for metric in STYLE_METRICS
         ]
         rows.append(f"| {style} | {learnt} | {count} | {' | '.join(cells)} |")

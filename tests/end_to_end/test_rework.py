@@ -11,7 +11,7 @@ import torch
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from atelier.assembly import assemble
-from atelier.own_files import Errand, Requests, Rework, Task, own_file
+from atelier.own_files import Errand, Requests, Rework, Treatment, own_file
 from atelier.workspace import Workspace
 from components.common.checkpoints import save_weights
 from components.conversion import read_picture, read_record
@@ -238,9 +238,9 @@ def test_for_publishing_too_nothing_is_made_twice_and_nothing_else_is_taken_for_
     place = Workspace(tmp_path / "workspace")
     parts, convert = assemble(place.root), ICS(publish=True)
 
-    def worked_on(task: Task, output: Path | None) -> list[bytes]:
+    def worked_on(treatment: Treatment, output: Path | None) -> list[bytes]:
         """The files that are there afterwards."""
-        assert Errand(parts, task, read_record, ".png", output).run({mine: Path()})
+        assert Errand(parts, treatment, read_record, ".png", output).run({mine: Path()})
         kept = parts.results_store.find(ResultQuery())
         paths = sorted(output.iterdir()) if output else [result.path for result in kept]
         return [path.read_bytes() for path in paths]
@@ -249,8 +249,8 @@ def test_for_publishing_too_nothing_is_made_twice_and_nothing_else_is_taken_for_
         settings = IGS.model_validate({"source": mine, "style": style})
         notes = Requests(place.requests)
         work = Rework(parts.generation, cyclegan, settings, read_picture, silent, notes)
-        task = Task("rework", work.read, work.file_of, work.keep, IES(scale=1), convert)
-        return worked_on(task, out)
+        treatment = Treatment("rework", work.read, work.file_of, work.keep, IES(scale=1), convert)
+        return worked_on(treatment, out)
 
     (first,) = reworked("day")
     record = read_record(out / "mine.png")
@@ -258,6 +258,6 @@ def test_for_publishing_too_nothing_is_made_twice_and_nothing_else_is_taken_for_
     assert [(given.role, given.name) for given in record.origin.inputs] == [("source", "unnamed")]
     assert reworked("day") == [first]  # signed anew it would be other bytes
     assert len(reworked("night")) == 2
-    taken = Task("convert", read_picture, own_file, lambda image: None, IES(scale=1), convert)
+    taken = Treatment("convert", read_picture, own_file, lambda image: None, IES(scale=1), convert)
     (stored,) = worked_on(taken, None)
     assert worked_on(taken, None) == [stored]

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from atelier.experiments.ledger.gauges import Machine, describe_machine
 from atelier.experiments.ledger.report import write_report
 from atelier.experiments.ledger.rows import Ledger, LedgerRow
-from atelier.experiments.ledger.worker import Order
+from atelier.experiments.ledger.worker import Assignment
 from atelier.experiments.words import short
 from components.common.durable import replacing, sha256_of, write_text
 from components.families import FAMILIES
@@ -52,13 +52,13 @@ class Makers:
 
 @dataclass(frozen=True)
 class _Entry:
-    """One row to be measured: what it is, and the order for its process."""
+    """One row to be measured: what it is, and the assignment of its process."""
 
     name: str
     family: str | None
     digest: str | None
     asked: str
-    order: Order
+    assignment: Assignment
     model: IGME | None
 
 
@@ -139,7 +139,7 @@ def _entries(
     for text in enlargers:
         request, name, digest = _enlarger(text, device)
         asked = f"{settings.enlarged_side}×{settings.enlarged_side} pixels, ×{request.scale}"
-        order = Order(
+        assignment = Assignment(
             task="enlarge",
             factory=makers.enhancement,
             pictures=folder / "pictures" / _slug(f"{name}-{(digest or '')[:8]}"),
@@ -147,7 +147,7 @@ def _entries(
             samples=tuple(given),
             **common,
         )
-        yield _Entry(name, None, digest, asked, order, None)
+        yield _Entry(name, None, digest, asked, assignment, None)
 
 
 def _of_a_model(
@@ -157,15 +157,15 @@ def _of_a_model(
     # Of one source, a batch would be computed once: that is no speed of making many.
     alone: dict[str, Any] = shared | {"max_batch": 1}
     chosen = shared if request.source is None else alone
-    order = Order(task="generate", pictures=pictures, generate=request, **chosen)
-    yield _Entry(name, model.family, model.digest, asked, order, model)
+    assignment = Assignment(task="generate", pictures=pictures, generate=request, **chosen)
+    yield _Entry(name, model.family, model.digest, asked, assignment, model)
     if model.family == "vae":
         request = request.model_copy(update={"source": (pictures / "1.png").absolute()})
-        order = Order(
+        assignment = Assignment(
             task="encode and decode", pictures=pictures / "decoded", generate=request, **alone
         )
         title, asked = f"{name}: encode + decode", "the first picture that it made"
-        yield _Entry(title, model.family, model.digest, asked, order, model)
+        yield _Entry(title, model.family, model.digest, asked, assignment, model)
 
 
 def _request(
@@ -215,18 +215,18 @@ def _row(entry: _Entry, machine: Machine, folder: Path, again: bool, say: Say) -
     fingerprint = _fingerprint(entry, machine)
     path = folder / "rows" / f"{fingerprint[:16]}.json"
     row = None if again else _kept(path)
-    last = entry.order.pictures / f"{entry.order.images}.png"
+    last = entry.assignment.pictures / f"{entry.assignment.images}.png"
     if row is not None and row.fingerprint == fingerprint and last.exists():
         row = row.model_copy(update={"name": entry.name})
         say(f"{entry.name}: kept as it was measured before; --again measures anew")
         return row
     identity = {
         "name": entry.name,
-        "task": entry.order.task,
+        "task": entry.assignment.task,
         "family": entry.family,
         "digest": entry.digest,
         "asked": entry.asked,
-        "device": entry.order.device,
+        "device": entry.assignment.device,
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "fingerprint": fingerprint,
         "measurements": entry.model.measurements if entry.model else (),
@@ -242,14 +242,18 @@ def _row(entry: _Entry, machine: Machine, folder: Path, again: bool, say: Say) -
 
 def _fingerprint(entry: _Entry, machine: Machine) -> str:
     """Digest over what the figures depend on; a folder that was moved has the same."""
-    order = entry.order
-    files = [path for path in (*order.samples, order.generate and order.generate.source) if path]
+    assignment = entry.assignment
+    files = [
+        path
+        for path in (*assignment.samples, assignment.generate and assignment.generate.source)
+        if path
+    ]
     places = {"workspace", "pictures", "model", "samples", "generate", "enhance"}
     identity = [
         entry.digest or entry.name,
-        order.model_dump(mode="json", exclude=places),
-        order.generate and order.generate.model_dump(mode="json", exclude={"source"}),
-        order.enhance and order.enhance.model_dump(mode="json", exclude={"weights"}),
+        assignment.model_dump(mode="json", exclude=places),
+        assignment.generate and assignment.generate.model_dump(mode="json", exclude={"source"}),
+        assignment.enhance and assignment.enhance.model_dump(mode="json", exclude={"weights"}),
         [sha256_of(path) if path.is_file() else path.name for path in files],
         machine.model_dump(mode="json"),
         os.environ.get("OMP_NUM_THREADS"),
@@ -271,7 +275,7 @@ def _precision(entry: _Entry) -> str | None:
     dtype = entry.model.config.get("dtype", "float32")
     if dtype != "auto":
         return str(dtype)
-    return "float32" if entry.order.device == "cpu" else "float16"  # as the adapter chooses
+    return "float32" if entry.assignment.device == "cpu" else "float16"  # as the adapter chooses
 
 
 def _measured(entry: _Entry, log: Path, say: Say) -> dict[str, Any]:
@@ -302,7 +306,7 @@ def _listen(
 ) -> None:
     assert process.stdin is not None and process.stdout is not None
     try:
-        process.stdin.write(entry.order.model_dump_json().encode())
+        process.stdin.write(entry.assignment.model_dump_json().encode())
         process.stdin.close()
     except BrokenPipeError:
         pass  # it ended at once; its status says so
@@ -321,7 +325,7 @@ def _picture_line(entry: _Entry, fields: Mapping[str, Any]) -> str:
         for key, word in (("vram_reserved_mb", "VRAM"), ("ram_total_mb", "RAM"))
         if fields.get(key) is not None
     ]
-    place = f"{len(seconds)} of {entry.order.images}"
+    place = f"{len(seconds)} of {entry.assignment.images}"
     return ", ".join([f"{entry.name}, {place}: {short(seconds[-1])} s", *memory])
 
 

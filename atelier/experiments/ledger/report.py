@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from atelier.experiments.figures import COLOURS
 from atelier.experiments.ledger.advice import advice, control_table
 from atelier.experiments.ledger.rows import Ledger, LedgerRow
-from atelier.experiments.ledger.worker import Task
+from atelier.experiments.ledger.worker import TimedWork
 from atelier.experiments.words import csv_table, markdown_table, short
 from components.common.charts import check_charts, new_figure
 from components.common.durable import replacing, write_text
@@ -17,7 +17,7 @@ from components.common.durable import replacing, write_text
 if TYPE_CHECKING:  # a command that draws nothing does not wait for matplotlib
     from matplotlib.axes import Axes
 
-_TASK_COLOURS: dict[Task, str] = {
+_TASK_COLOURS: dict[TimedWork, str] = {
     "generate": COLOURS[0],
     "encode and decode": COLOURS[2],
     "enlarge": COLOURS[4],

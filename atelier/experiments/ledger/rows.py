@@ -6,7 +6,7 @@ from statistics import mean, stdev
 from pydantic import Field, FiniteFloat
 
 from atelier.experiments.ledger.gauges import Machine
-from atelier.experiments.ledger.worker import Task
+from atelier.experiments.ledger.worker import TimedWork
 from interfaces.contract import Message
 from interfaces.measurement import Measurement
 
@@ -15,7 +15,7 @@ class LedgerRow(Message):
     """What one model or enlarger costs: a row of paper 003's Table 1."""
 
     name: str = Field(description="As the person called it; and what was done, where not usual.")
-    task: Task = Field(description="What was timed.")
+    task: TimedWork = Field(description="What was timed.")
     family: str | None = Field(description="The model's family; None for an enlarger.")
     digest: str | None = Field(description="Digest of the model, or of the enlarger's own file.")
     asked: str = Field(description="What it was asked for besides a seed; '': nothing.")

@@ -1,7 +1,7 @@
 """One entry of the ledger, measured in a process of its own.
 
-The order comes as JSON on standard input; what is measured goes out line by line as JSON, so that
-nothing of it is lost when the process ends in the middle.
+The assignment comes as JSON on standard input; what is measured goes out line by line as JSON, so
+that nothing of it is lost when the process ends in the middle.
 """
 
 import hashlib
@@ -50,13 +50,13 @@ SHARE_OF_MEMORY = 0.8
 _BATCHES = 3
 """Batches that a batch size is measured by, the first of them to warm up."""
 
-Task = Literal["generate", "encode and decode", "enlarge"]
+TimedWork = Literal["generate", "encode and decode", "enlarge"]
 
 
-class Order(Message):
+class Assignment(Message):
     """What a worker is to measure."""
 
-    task: Task = Field(description="What is timed.")
+    task: TimedWork = Field(description="What is timed.")
     factory: str = Field(description="Who makes the component, as 'package:factory'.")
     workspace: Path = Field(description="What the factory is given.")
     pictures: Path = Field(description="Folder where the pictures are kept.")
@@ -75,7 +75,7 @@ Tell = Callable[[dict[str, JsonValue]], None]
 
 
 def main() -> None:
-    """Carry out the order on standard input. Fields of the ledger's row go out, a line at a time.
+    """Carry out the assignment on standard input; the row's fields go out, a line at a time.
 
     A failure is such a field; what else is said goes to standard error.
     """
@@ -89,7 +89,7 @@ def main() -> None:
 
     tell({"pid": os.getpid()})
     try:
-        measure(Order.model_validate_json(sys.stdin.buffer.read()), tell)
+        measure(Assignment.model_validate_json(sys.stdin.buffer.read()), tell)
     except Exception as error:  # whatever an entry does, it is one row
         traceback.print_exc()
         tell({"failure": reason_of(error)})
@@ -105,51 +105,51 @@ def reason_of(error: Exception) -> str:
     return f"{type(error).__name__}: {said}".removesuffix(": ")
 
 
-def measure(order: Order, tell: Tell) -> None:
+def measure(assignment: Assignment, tell: Tell) -> None:
     """Load, warm up, make the pictures one by one, then look for the best batch."""
-    work = _Work(order)
+    work = _Work(assignment)
     import torch  # of no family's doing, and so part of the level before loading
 
-    gauges = _Gauges(torch.device(order.device))
+    gauges = _Gauges(torch.device(assignment.device))
     tell({"threads": torch.get_num_threads(), "ram_before_mb": gauges.in_mb(gauges.before)})
     began = perf_counter()
-    pictures = work.batches(1, order.images + 1)
+    pictures = work.batches(1, assignment.images + 1)
     tell({"loading_seconds": perf_counter() - began})
     began = perf_counter()
     first = _next(pictures, 1)
     tell({"warm_up_seconds": perf_counter() - began, **work.facts(first), **gauges.told()})
     resting = resident_bytes()
-    seconds = _one_by_one(order, pictures, gauges, tell)
+    seconds = _one_by_one(assignment, pictures, gauges, tell)
     meter = gauges.meter
-    joules = None if meter.joules is None else meter.joules / order.images
+    joules = None if meter.joules is None else meter.joules / assignment.images
     tell({"joules": joules, "energy_source": meter.source})
-    _find_best_batch(order, work, len(seconds) / sum(seconds), resting, tell)
+    _find_best_batch(assignment, work, len(seconds) / sum(seconds), resting, tell)
 
 
 def _one_by_one(
-    order: Order, pictures: Iterator[ImageBatch], gauges: "_Gauges", tell: Tell
+    assignment: Assignment, pictures: Iterator[ImageBatch], gauges: "_Gauges", tell: Tell
 ) -> list[float]:
     """The paper's protocol; the pictures are kept outside the time that is taken."""
     seconds: list[JsonValue] = []
-    for number in range(1, order.images + 1):
+    for number in range(1, assignment.images + 1):
         gauges.meter.start()
         began = perf_counter()
         batch = _next(pictures, 1)
         seconds.append(perf_counter() - began)
         gauges.meter.stop()
-        _keep(batch, order.pictures / f"{number}.png")
+        _keep(batch, assignment.pictures / f"{number}.png")
         tell({"seconds": seconds, **gauges.told()})
     return [second for second in seconds if isinstance(second, float)]
 
 
 def _find_best_batch(
-    order: Order, work: "_Work", rate: float, resting: int | None, tell: Tell
+    assignment: Assignment, work: "_Work", rate: float, resting: int | None, tell: Tell
 ) -> None:
     """Double the batch while it pays, and time and memory allow; `rate` is images a second."""
     rates: list[JsonValue] = [[1, rate]]
     tell({"batches": rates})
     size = 2
-    while not (ending := _why_not(order, size, rate, resting)):
+    while not (ending := _why_not(assignment, size, rate, resting)):
         tell({"batches_ended": f"the process ended at batches of {size}"})  # unless it does not
         try:
             faster = _rate(work, size)
@@ -165,15 +165,15 @@ def _find_best_batch(
     tell({"batches_ended": ending})
 
 
-def _why_not(order: Order, size: int, rate: float, resting: int | None) -> str:
+def _why_not(assignment: Assignment, size: int, rate: float, resting: int | None) -> str:
     """Why batches of this size are not tried; '' where they are."""
-    if size > order.max_batch:
-        return f"larger ones than {order.max_batch} were not asked for"
-    if _BATCHES * size / rate > order.batch_seconds:
-        return f"batches of {size} would have taken over {order.batch_seconds:g} s to measure"
+    if size > assignment.max_batch:
+        return f"larger ones than {assignment.max_batch} were not asked for"
+    if _BATCHES * size / rate > assignment.batch_seconds:
+        return f"batches of {size} would have taken over {assignment.batch_seconds:g} s to measure"
     peak, available = peak_resident_bytes(), available_bytes()
     # Twice the pictures take at most twice what working took so far; a GPU refuses by itself.
-    if order.device == "cpu" and peak and resting and available is not None:
+    if assignment.device == "cpu" and peak and resting and available is not None:
         expected = 2 * max(0, peak - resting)
         if expected > SHARE_OF_MEMORY * available:
             return f"batches of {size} might not have fitted into the memory"
@@ -213,24 +213,26 @@ def _keep(batch: ImageBatch, path: Path) -> None:
 class _Work:
     """A model or an enlarger behind its port: batches of a size on demand."""
 
-    def __init__(self, order: Order) -> None:
-        self._order = order
-        module_name, _, factory_name = order.factory.partition(":")
-        self._component = getattr(import_module(module_name), factory_name)(order.workspace)
-        self._samples = [_sample(path, order.enlarged_side) for path in order.samples]
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+        module_name, _, factory_name = assignment.factory.partition(":")
+        self._component = getattr(import_module(module_name), factory_name)(assignment.workspace)
+        self._samples = [_sample(path, assignment.enlarged_side) for path in assignment.samples]
 
     def batches(self, size: int, count: int) -> Iterator[ImageBatch]:
         """`count` pictures, `size` or fewer at a time; what there is to load is loaded first."""
-        order = self._order
-        if order.enhance is not None:
+        assignment = self._assignment
+        if assignment.enhance is not None:
             enhancer: Enhancer = self._component
             starts = range(0, count, size)
-            return enhancer.enhance((self._given(start, size) for start in starts), order.enhance)
-        assert order.model is not None and order.generate is not None
+            return enhancer.enhance(
+                (self._given(start, size) for start in starts), assignment.enhance
+            )
+        assert assignment.model is not None and assignment.generate is not None
         generator: ImageGenerator = self._component
         changes = {"count": count, "batch_size": size}
-        request = order.generate.model_copy(update=changes)
-        return generator.generate(IGME.open(order.model), request)
+        request = assignment.generate.model_copy(update=changes)
+        return generator.generate(IGME.open(assignment.model), request)
 
     def _given(self, start: int, size: int) -> IGDT:
         """So many of the samples, in turn."""

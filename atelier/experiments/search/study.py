@@ -275,12 +275,12 @@ class _Session:
 
         self.study.sampler = self._sampler()
         trial = self.study.ask()
-        watch = _Watch(trial, self)
-        run = watch.run
+        progress = _TrialProgress(trial, self)
+        run = progress.run
         try:
             chosen = _trial_settings(self.base, self.settings, space.draw(trial))
             self._take_over(trial, run)
-            model = self.trainer.train(self.prepared, chosen, run, watch)
+            model = self.trainer.train(self.prepared, chosen, run, progress)
             distance = frechet(model.measurements)
             if distance is None:
                 raise AtelierError("its pictures were not measured")
@@ -290,7 +290,7 @@ class _Session:
             trial.set_user_attr("reason", str(error).replace(str(run), "training"))
             # As one that was given up: the sampler learns to stay away, which it does not from
             # one that failed.
-            has_begun = watch.has_begun
+            has_begun = progress.has_begun
             self.study.tell(trial, state=TrialState.PRUNED if has_begun else TrialState.FAIL)
             self._count_never_begun(has_begun, error)
         except _BudgetSpentError:
@@ -381,8 +381,8 @@ def _trial_settings(
     return TrainingSettings.model_validate(base.model_dump() | changes)
 
 
-class _Watch:
-    """Watches a trial's training: tells the study its distances, and stops it."""
+class _TrialProgress:
+    """Progress of a trial's training: tells the study its distances, and stops the trial."""
 
     def __init__(self, trial: "Trial", session: _Session) -> None:
         self.run = _run_folder(session.folder, trial.number)

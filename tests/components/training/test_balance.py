@@ -11,7 +11,7 @@ from PIL import Image
 from components.families import FAMILIES
 from components.training import create
 from components.training.balance import Balance, balance_lines, balance_of
-from components.training.watch import Watch
+from components.training.observer import Observer
 from interfaces.errors import AtelierError
 from interfaces.igme import TrainingSettings
 from interfaces.ipdt import IPDT
@@ -58,18 +58,18 @@ def settings(**changes: object) -> TrainingSettings:
     return TrainingSettings.model_validate(chosen | changes)
 
 
-def watch(prepared: IPDT, cache: Path, **changes: object) -> Watch:
+def observer(prepared: IPDT, cache: Path, **changes: object) -> Observer:
     family = FAMILIES["r3gan"]
     config = family.config.model_validate(TINY["r3gan"])
-    return Watch(prepared, settings(**changes), family, config, cache, silent)
+    return Observer(prepared, settings(**changes), family, config, cache, silent)
 
 
-def balance(watching: Watch, made: dict[str, int]) -> Balance:
+def balance(observing: Observer, made: dict[str, int]) -> Balance:
     pixels = np.concatenate([plain(kind, count, 1) for kind, count in made.items()])
-    return balance_of(watching, pixels, watching.encoder.extract(pixels))
+    return balance_of(observing, pixels, observing.encoder.extract(pixels))
 
 
-def share_of(kind: str, watching: Watch, found: Balance, shares: np.ndarray) -> float:
+def share_of(kind: str, observing: Observer, found: Balance, shares: np.ndarray) -> float:
     """The share of all groups to which the pictures of this kind belong."""
     starts = dict(zip(KINDS, np.cumsum([0, *KINDS.values()]), strict=False))
     members = found.data_groups[starts[kind] : starts[kind] + KINDS[kind]]
@@ -77,23 +77,23 @@ def share_of(kind: str, watching: Watch, found: Balance, shares: np.ndarray) -> 
 
 
 def test_what_was_made_is_compared_with_what_was_learnt(prepared: IPDT, tmp_path: Path) -> None:
-    watching = watch(prepared, tmp_path / "cache")
-    found = balance(watching, {"red": 180, "green": 20})
+    observing = observer(prepared, tmp_path / "cache")
+    found = balance(observing, {"red": 180, "green": 20})
     for kind, count in KINDS.items():
-        assert share_of(kind, watching, found, found.data) == pytest.approx(count / 100)
-    assert share_of("red", watching, found, found.made) == pytest.approx(0.9)
-    assert share_of("green", watching, found, found.made) == pytest.approx(0.1)
-    assert share_of("blue", watching, found, found.made) == 0
+        assert share_of(kind, observing, found, found.data) == pytest.approx(count / 100)
+    assert share_of("red", observing, found, found.made) == pytest.approx(0.9)
+    assert share_of("green", observing, found, found.made) == pytest.approx(0.1)
+    assert share_of("blue", observing, found, found.made) == 0
     assert found.distance >= 0.3 - 1e-9  # 30 of 100 are red instead of green or blue
     assert_allclose(found.shown, found.data)
-    text = "\n".join(balance_lines(watching, found))
+    text = "\n".join(balance_lines(observing, found))
     assert re.search(r"Made too seldom: group \d \(\d+ % for \d+ %\); too often: group \d", text)
 
 
 def test_pictures_like_those_learnt_from_are_off_by_chance_alone(
     prepared: IPDT, tmp_path: Path
 ) -> None:
-    found = balance(watch(prepared, tmp_path / "cache"), KINDS)
+    found = balance(observer(prepared, tmp_path / "cache"), KINDS)
     assert found.distance <= 3 * found.by_chance
     assert_allclose(found.made_lightness, found.shown_lightness, atol=2)
     assert_allclose(found.palette.made, found.palette.shown, atol=0.1)
@@ -102,7 +102,7 @@ def test_pictures_like_those_learnt_from_are_off_by_chance_alone(
 def test_balancing_by_cluster_shows_every_group_equally_often(
     prepared: IPDT, tmp_path: Path
 ) -> None:
-    found = balance(watch(prepared, tmp_path / "cache", cluster_balanced=True), KINDS)
+    found = balance(observer(prepared, tmp_path / "cache", cluster_balanced=True), KINDS)
     assert_allclose(found.shown, 1 / len(found.shown))
     assert found.data.max() > 1.5 / len(found.data)
 

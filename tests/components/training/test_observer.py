@@ -19,7 +19,7 @@ from components.families import FAMILIES
 from components.families.paper002 import method as paper002
 from components.families.port import Request, Shape
 from components.metrics import FeatureNetwork, Neighbours, load_features
-from components.training import TrainingFolder, create, report, watch
+from components.training import TrainingFolder, create, observer, report
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.ipdt import IPDT
 from interfaces.measurement import Features, Measurement
@@ -158,7 +158,7 @@ def test_another_judge_changes_the_figures_and_nothing_else(
     def loaded(name: Features, **given: Any) -> FeatureNetwork:
         return mean_colours() if name == "imagenet" else load_features(name, **given)
 
-    monkeypatch.setattr(watch, "load_features", loaded)
+    monkeypatch.setattr(observer, "load_features", loaded)
     judged = learn(folder, prepared, "judged", measure_images=100, measure_features="imagenet")
     assert {measured.features for measured in judged.measurements} == {"imagenet"}
     assert {measured.resizer for measured in judged.measurements} == {"none"}
@@ -245,7 +245,7 @@ def test_how_original_the_pictures_are_is_said_in_figures(model: IGME, folder: P
 def test_watching_changes_nothing_of_what_is_learnt(
     family: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(watch, "NUM_LOOKED_AT", 32)
+    monkeypatch.setattr(observer, "NUM_LOOKED_AT", 32)
     set_aside = {"family": family, "held_out_fraction": 0.4, "total_images": 80}
     prepared = tiny_prepared(tmp_path / "set", n=60)
     blind = learn(tmp_path, prepared, "blind", **set_aside)
@@ -385,7 +385,7 @@ def test_a_longer_budget_of_time_is_measured_in_its_middle(
     )
     family = FAMILIES["r3gan"]
     config = family.config.model_validate(TINY["r3gan"])
-    one = watch.Watch(prepared, chosen, family, config, tmp_path, silent)
+    one = observer.Observer(prepared, chosen, family, config, tmp_path, silent)
     if measured_at is not None:
         one.measurements = [{"images_seen": 1, "seconds": measured_at, "measurements": []}]
     assert one.is_halfway(seconds) is expected
@@ -395,13 +395,13 @@ def test_the_report_says_the_verdict_and_makes_no_picture_twice(
     tmp_path: Path, prepared: IPDT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[int] = []
-    pictures = watch.Watch.pictures
+    pictures = observer.Observer.pictures
 
-    def counted(self: watch.Watch, network: nn.Module, styles: torch.Tensor) -> torch.Tensor:
+    def counted(self: observer.Observer, network: nn.Module, styles: torch.Tensor) -> torch.Tensor:
         made.append(len(styles))
         return pictures(self, network, styles)
 
-    monkeypatch.setattr(watch.Watch, "pictures", counted)
+    monkeypatch.setattr(observer.Observer, "pictures", counted)
     learn(tmp_path, prepared, total_images=16, measure_images=1000)
     assert made == [COUNT]
     report = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")

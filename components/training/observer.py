@@ -62,11 +62,11 @@ class Made:
     """(N,): the style that each was made in."""
 
 
-class Watch:
-    """Measures a training's pictures by the features that its settings name.
+class Observer:
+    """Measurements of a training's pictures, by the features that its settings name.
 
     Spread and originality rest on the embedded encoder's in any case. Everything is drawn from
-    fixed seeds, so that watching changes nothing of what is watched.
+    fixed seeds, so that observing changes nothing of what is observed.
     """
 
     def __init__(
