@@ -435,9 +435,13 @@ def test_a_generator_trained_elsewhere_paints_the_same(
 
 def test_its_way_through_a_file_needs_no_code(tmp_path: Path) -> None:
     path = tmp_path / "latest_net_G_A.pth"
-    torch.save(TheirGenerator(4, 6).state_dict(), path)
+    theirs = TheirGenerator(4, 6).state_dict()
+    torch.save(theirs, path)
     weights, sizes = import_generator(torch.load(path, weights_only=True))
-    Generator(**sizes).load_state_dict(weights)
+    wanted, wanted_sizes = import_generator(theirs)
+    assert sizes == wanted_sizes
+    assert_close(weights, wanted, rtol=0, atol=0)
+    Generator(**sizes).load_state_dict(weights)  # which refuses a missing and a surplus one
 
 
 def _without(name: str) -> dict[str, Tensor]:
