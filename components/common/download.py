@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from components.common.durable import replacing, sha256_of
 from interfaces.cache import cache_root
-from interfaces.errors import AtelierError
+from interfaces.errors import UnavailableError
 from interfaces.progress import Progress, ProgressEvent
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ class PublishedFile:
         return self.url.rpartition("/")[2]
 
 
-class DownloadError(AtelierError):
-    """The weights cannot be had from here now. 'auto' goes on without; a named network does not."""
+class DownloadError(UnavailableError):
+    """The weights are out of reach now. 'auto' goes on without; a named network does not."""
 
 
 def weights_cache() -> Path:
@@ -59,7 +59,7 @@ def fetch(weights: PublishedFile, cache: Path, progress: Progress) -> Path:
         found = path.stat()
         if _sha256_of_unchanged(path, found.st_mtime_ns, found.st_size) == weights.sha256:
             return path
-        _log.warning("%s is not the published file (wrong SHA-256): downloading it anew", path)
+        _log.warning("%s is not the published file (wrong SHA-256): downloading it again", path)
     _make_folder(cache)
     partial = cache / f"{weights.filename}.partial"
     _download(weights, partial, progress)
