@@ -102,7 +102,7 @@ class TrainingImage(Message):
         except (OSError, zlib.error, NotFoundError) as error:
             raise DamagedError(
                 f"{self.file}: cannot read {self.name} any more ({error}); "
-                "was the collection changed? Run the command again to inspect it anew"
+                "was the collection changed? Run the command again to inspect it again"
             ) from error
 
     @property

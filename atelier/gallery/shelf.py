@@ -205,7 +205,7 @@ class Shelf:
     def _explained(self, error: sqlite3.DatabaseError) -> UnavailableError:
         return UnavailableError(
             f"{self._path}: stars and boards cannot be read or written ({error}); see that the "
-            "disk is not full, or move the file away to begin anew"
+            "disk is not full, or move the file away to begin again"
         )
 
 

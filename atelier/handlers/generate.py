@@ -33,7 +33,7 @@ class GenerateOrder(Order):
         default=None, description="Upload: a second picture, to go towards from `source`."
     )
     mask: UploadId | None = Field(
-        default=None, description="Upload: where `source` is made anew; white is new."
+        default=None, description="Upload: where `source` is repainted; white is new."
     )
 
     @model_validator(mode="after")

@@ -120,7 +120,7 @@ class WorkerKeeper:
         return False
 
     def _overdue(self, worker: int) -> tuple[Job, float] | None:
-        """What the queue says; a queue that cannot be read just now shall not end the keeper."""
+        """What the queue says; a queue that cannot be read just now does not end the keeper."""
         try:
             return self._queue.overdue(worker)
         except AtelierError:

@@ -220,9 +220,9 @@ def _check_directory(path: Path, size: int) -> None:
         with zipfile.ZipFile(path) as archive:
             is_empty = not any(member.file_size for member in archive.infolist())
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise DamagedError(f"upload: a damaged zip ({error}); pack it anew") from error
+        raise DamagedError(f"upload: a damaged zip ({error}); pack it again") from error
     if is_empty:
-        raise RefusedError("upload: a zip in which no file holds anything; pack it anew")
+        raise RefusedError("upload: a zip in which no file holds anything; pack it again")
 
 
 def _num_members(stream: BinaryIO, size: int) -> int:

@@ -71,7 +71,7 @@ class Treatment:
     file_of: Callable[[Record, str], FileOrigin | None]
     """The file from which a result was made, by its record and place; None: of another errand."""
     keep: Callable[[IODT], None]
-    """Is told of each picture that is kept."""
+    """Called with each picture that is kept."""
     enhance: IES
     convert: ICS
 

@@ -44,7 +44,7 @@ class Thumbnails:
         try:
             write_bytes(self._place(sha256, side), data)
         except OSError:
-            return data  # a full disk shall not hide the gallery
+            return data  # a full disk does not hide the gallery
         with self._lock:
             held = self._measure() if self._held is None else self._held + len(data)
             self._held = held if held <= self._most_bytes else self._shrink()

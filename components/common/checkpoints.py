@@ -38,7 +38,7 @@ def load_weights(path: Path, sha256: str) -> dict[str, Tensor]:
     if found != sha256:
         raise AtelierError(
             f"{path}: the weights are damaged or exchanged (SHA-256 {found[:12]}…, expected "
-            f"{sha256[:12]}…); copy the model again or train it anew"
+            f"{sha256[:12]}…); copy the model again or train it again"
         )
     return _read(path)[0]
 

@@ -156,7 +156,7 @@ class _BoundedHeader:
         if not self.is_over:
             self._num_left -= 1
             if self._num_left < 0:
-                raise ValueError("its header has too many parts; save it anew")
+                raise ValueError("its header has too many parts; save it again")
         return self._stream.read(size)
 
     def __getattr__(self, name: str) -> object:

@@ -113,7 +113,7 @@ def verify(stream: BinaryIO) -> None:
 
 def _check_number(number: int) -> None:
     if number >= MAX_CHUNKS:
-        raise ValueError(f"it has over {MAX_CHUNKS:,} parts; save it anew")
+        raise ValueError(f"it has over {MAX_CHUNKS:,} parts; save it again")
 
 
 def read_header(start: bytes) -> PngHeader:

@@ -115,7 +115,7 @@ class Reference:
     def floor(self, count: int, cache: Path) -> Figures | None:
         """What as many real pictures reach, or as many as there are; None where there are too few.
 
-        The folder `cache` keeps it. A damaged file there is computed anew, with a warning.
+        The folder `cache` keeps it. A damaged file there is computed again, with a warning.
         """
         chosen, compared = stand_ins(self.places, self.prepared.num_images, count)
         if min(len(chosen), len(compared)) < FEWEST_IMAGES:
@@ -126,7 +126,7 @@ class Reference:
         except FileNotFoundError:
             pass
         except (OSError, ValidationError) as error:
-            _log.warning("%s: not readable (%s); computing the floor anew", path, type(error))
+            _log.warning("%s: not readable (%s); computing the floor again", path, type(error))
         against = Reference(self.prepared, self.network, self.features, compared, self.against)
         found = against.figures(self.features[chosen], self.prepared.labels()[chosen])
         write_text(path, found.model_dump_json(indent=2) + "\n")

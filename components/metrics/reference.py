@@ -35,7 +35,7 @@ def reference_features(
 
     Where `places` names some images, the features of others may be NaN: they are computed when they
     are asked for. The folder `cache` keeps what is known under the digests of the set and of the
-    network's weights and the resizer's name. A damaged file there is computed anew, with a warning.
+    network's weights and the resizer's name. A damaged file there is computed again with a warning.
     """
     key = "\n".join([prepared.digest, network.sha256, network.resizer])
     name = hashlib.sha256(key.encode("utf-8")).hexdigest()[:32]
@@ -55,7 +55,7 @@ def _known(path: Path, key: str, shape: tuple[int, int]) -> Tensor:
         try:
             return _read(path, key, shape)
         except AtelierError as error:
-            _log.warning("%s; computing the features anew", error)
+            _log.warning("%s; computing the features again", error)
     return torch.full(shape, torch.nan)
 
 

@@ -152,7 +152,7 @@ def _pixels_of(image: TrainingImage, resolution: int) -> np.ndarray:
     if hashlib.sha256(data).hexdigest() != image.sha256:
         raise AtelierError(
             f"{image.file}: {image.name} is no longer what was inspected; "
-            "run the command again to inspect the collection anew"
+            "run the command again to inspect the collection again"
         )
     if image.encoding == "rgb planes":
         return prepare(planes_to_image(data, image.width, image.height), resolution, image.crop)

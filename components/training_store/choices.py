@@ -127,7 +127,7 @@ def _chosen(image: TrainingImage, choice: PictureChoice) -> TrainingImage:
     if choice.crop is not None:
         left, upper, side = choice.crop
         if left + side > image.width or upper + side > image.height:
-            raise RefusedError(f"{image.name}: its crop reaches beyond the picture; set it anew")
+            raise RefusedError(f"{image.name}: its crop reaches beyond the picture; set it again")
     return image.model_copy(update={"style": choice.style or image.style, "crop": choice.crop})
 
 

@@ -77,7 +77,7 @@ def benchmark(
 
     An enlarger is a name or a weights file. `samples` are pictures uint8 (H, W, 3) of the
     project's own, for what needs a picture and no source was chosen. A VAE has a second row:
-    encoding and decoding the first picture that it made. The report is written anew after each
+    encoding and decoding the first picture that it made. The report is written again after each
     row; rows that were measured before, of the same model, settings and machine, are kept unless
     `again`. An entry that fails is a row that says why.
     """
@@ -218,7 +218,7 @@ def _row(entry: _Entry, machine: Machine, folder: Path, again: bool, say: Say) -
     last = entry.assignment.pictures / f"{entry.assignment.images}.png"
     if row is not None and row.fingerprint == fingerprint and last.exists():
         row = row.model_copy(update={"name": entry.name})
-        say(f"{entry.name}: kept as it was measured before; --again measures anew")
+        say(f"{entry.name}: kept as it was measured before; --again measures again")
         return row
     identity = {
         "name": entry.name,

@@ -481,7 +481,7 @@ def test_a_damaged_cache_is_computed_anew_with_a_warning(
         data = bytearray(b"nonsense")
     path.write_bytes(data)
     assert torch.equal(reference_features(prepared, network, tmp_path / "cache"), expected)
-    assert "computing the features anew" in caplog.text
+    assert "computing the features again" in caplog.text
     caplog.clear()
     assert torch.equal(reference_features(prepared, network, tmp_path / "cache"), expected)
     assert not caplog.text
