@@ -19,15 +19,20 @@ def assemble(workspace: Path, replacements: Mapping[str, str] | None = None) -> 
     replacement cannot be found or does not fit. What they return is checked: see `atelier.guard`.
     """
     chosen = replacements or {}
-    for name in chosen:
-        if name not in PORTS:
-            raise AtelierError(f"component {name!r}: unknown; there are {', '.join(PORTS)}")
+    check_names(chosen)
     places = {name: chosen.get(name, f"components.{name}:create") for name in PORTS}
     made = {name: _make(name, place, workspace) for name, place in places.items()}
     for name, port in PORTS.items():
         _check_port(name, places[name], made[name], port)
     parts = Components(**made)  # pyright: ignore[reportArgumentType]  # checked one by one above
     return guarded(parts, places, ours=frozenset(PORTS) - chosen.keys())
+
+
+def check_names(replacements: Iterable[str]) -> None:
+    """Raise `AtelierError` for a name that is none of the eight components'."""
+    for name in replacements:
+        if name not in PORTS:
+            raise AtelierError(f"component {name!r}: unknown; there are {', '.join(PORTS)}")
 
 
 def replacements_of(pairs: Iterable[str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import settings
+from atelier.assembly import check_names
 from components.common.files import whole_path
 from components.common.names import place_among
 from components.common.remote_models import fetch_model
@@ -32,6 +33,7 @@ def choose(given: Layer) -> RunSettings:
     Raises `AtelierError` in one line that names the field at fault.
     """
     chosen = settings.resolve(with_defaults(given))
+    check_names(chosen.components)  # first: a field may be refused for want of the replacement
     if "training" not in chosen.components:  # a replaced trainer knows its own
         _check_family(chosen)
         check_trackers(chosen.train)

@@ -230,6 +230,13 @@ def test_a_replacement_that_does_not_fit_is_refused_at_start(
     assert len(refused.stderr.splitlines()) == 1
 
 
+def test_a_mistyped_component_is_named_before_what_it_would_have_done(tmp_path: Path) -> None:
+    given = ("--component=convert=their_package:make", "--format=ppm")
+    refused = atelier("generate", *given, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "component 'convert': unknown; there are training_store" in refused.stderr
+
+
 def kill_at_random(arguments: Sequence[str], cwd: Path, times: int, longest: float) -> int:
     """Run, kill -9 at random moments, resume; returns how often a process was really killed."""
     rng = random.Random(times)
