@@ -40,6 +40,11 @@ def graphs_of(model: IGME) -> Mapping[str, Graph]:
         raise RefusedError(f"{model.directory}: a {model.family} model, which is not known here")
     method, shape = family.method(), Shape(model.resolution, len(model.styles))
     if method.build_graphs is no_graphs:
+        if family.is_trainable:
+            raise RefusedError(
+                f"{model.directory}: the family {model.family} says nothing of how it is exported "
+                "(`build_graphs` of its method)"
+            )
         raise RefusedError(
             f"{model.directory}: a {model.family} model is a pipeline of several networks, which "
             "export does not take; its own folder opens in the library it came from"

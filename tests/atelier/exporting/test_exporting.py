@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from components.common.shipped import ENLARGER, SHIPPED_MODELS
 from components.enhancement import open_network
 from components.families import FAMILIES
 from components.families.latent import LatentOptions
-from components.families.port import Request, Shape
+from components.families.port import Request, Shape, no_graphs
 from components.families.sampling import draw_latents
 from components.families.sketch_diffusion.method import ddim_step
 from components.results_store import create
@@ -216,6 +217,16 @@ def test_a_pipeline_of_networks_is_refused_in_a_line(tmp_path: Path) -> None:
     other = model.model_copy(update={"family": "stable_diffusion", "config": {}})
     with pytest.raises(RefusedError, match="export does not take"):
         export_model(other, "onnx", tmp_path / "out")
+
+
+def test_a_trained_family_without_graphs_is_not_called_a_pipeline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_of("vae", tmp_path)
+    method = replace(FAMILIES["vae"].method(), build_graphs=no_graphs)
+    monkeypatch.setattr(type(FAMILIES["vae"]), "method", lambda self: method)
+    with pytest.raises(RefusedError, match="family vae says nothing of how it is exported"):
+        export_model(model, "onnx", tmp_path / "out")
 
 
 def test_the_command_exports_what_ships_and_overwrites_nothing(tmp_path: Path) -> None:
