@@ -352,7 +352,7 @@ _TITLES = {
     "taken_in": "taken in, with new numbers, though the journal did not name them",
     "moved": "moved inside the store, and found again",
     "edited": "edited since they were kept; the files are left as they are",
-    "without_record": "no longer listed, because the edited file lost its record",
+    "without_record": "no longer listed, because no record could be read in the file",
     "lost": "lost: the file is gone; the number is not given out again",
     "strangers": "not results of this store; left as they are",
 }
