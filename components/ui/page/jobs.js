@@ -41,7 +41,7 @@ export function create() {
       up.disabled = current.position === 1;
       date.textContent = when(current.ended_at ?? current.started_at ?? current.created_at);
       const isPictures = state.makesPictures(current);
-      look.hidden = isPictures ? !current.num_results || !current.run : false;
+      look.hidden = isPictures ? !current.num_results || !current.run : !["inspect", "train"].includes(current.kind);
       look.textContent = isPictures ? t("{n} pictures", { n: current.num_results }) : t("Look");
       const said = state.lines.get(current.id) ?? [];
       if (list.children.length !== said.length) {

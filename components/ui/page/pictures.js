@@ -114,6 +114,9 @@ export function summary(job) {
   if (job.kind === "enhance") {
     return t("{n} pictures", { n: order.uploads.length + order.results.length }) + ` · ×${order.enhance.scale}`;
   }
+  if (["replay", "verify"].includes(job.kind)) {
+    return t("{n} pictures", { n: (order.uploads?.length ?? 0) + order.results.length });
+  }
   const collection = state.collections.find((one) => one.id === order.collection);
   return [collection?.name ?? order.collection, order.preset].filter(Boolean).join(" · ");
 }
@@ -129,6 +132,8 @@ export const KINDS = {
   enhance: "Enlargement",
   inspect: "Inspection",
   train: "Training",
+  replay: "Replay",
+  verify: "Verification",
 };
 
 export const STATES = {

@@ -5,11 +5,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
 
+from atelier.handlers import HANDLERS
 from atelier.server.answers import ResultSearch
 from components.families import FAMILIES
 from settings import SECTIONS
@@ -147,6 +148,12 @@ def texts_of(path: Path) -> set[str]:
 
 def gaps_emptied(line: str) -> str:
     return re.sub(r"\{\w+\}", "{}", line)
+
+
+def test_every_kind_of_order_has_a_name() -> None:
+    (table,) = re.findall(r"const KINDS = \{(.*?)\};", SCRIPTS["pictures.js"], re.S)
+    kinds = {order.model_fields["kind"].annotation for order in HANDLERS}
+    assert set(re.findall(r"(\w+):", table)) == {name for one in kinds for name in get_args(one)}
 
 
 def test_all_is_said_in_ukrainian_too() -> None:
