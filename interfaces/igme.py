@@ -88,6 +88,16 @@ class TrainingSettings(Message):
         ge=0,
         description="Half-life of the averaged generator weights, images seen; 0 turns it off.",
     )
+    ema_ramp_up: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        exclude_if=is_none,
+        description=(
+            "Largest half-life of that average as a share of the images seen so far: 0.05 if left "
+            "out. 1 suits a training that goes on from a good model and changes little of it."
+        ),
+    )
     style_balanced: bool = Field(
         default=False, description="Draw each style equally often, however few images it has."
     )

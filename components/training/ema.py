@@ -6,17 +6,23 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-# In the first images the average would mostly remember the first weights, so its half-life is
-# never more than this share of the images seen, as Karras et al. 2022 do (arXiv 2206.00364).
-RAMP_UP_FRACTION = 0.05
+RAMP_UP = 0.05
+"""Largest half-life as a share of the images seen, unless another is asked for.
+
+In the first images the average would mostly remember the first weights (Karras et al. 2022, arXiv
+2206.00364, `ema_rampup_ratio`).
+"""
 
 
 class AveragedNetwork:
     """An exponential moving average, its half-life counted in images (not in steps)."""
 
-    def __init__(self, network: nn.Module, halflife_images: float) -> None:
+    def __init__(
+        self, network: nn.Module, halflife_images: float, ramp_up: float = RAMP_UP
+    ) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.halflife_images = halflife_images
+        self.ramp_up = ramp_up
 
     @torch.no_grad()
     def update(self, network: nn.Module, batch_size: int, images_seen: int) -> None:
@@ -24,7 +30,7 @@ class AveragedNetwork:
 
         Buffers (running statistics) are copied, never averaged: they are averages already.
         """
-        halflife = min(self.halflife_images, images_seen * RAMP_UP_FRACTION)
+        halflife = min(self.halflife_images, images_seen * self.ramp_up)
         keep = 0.5 ** (batch_size / halflife) if halflife > 0 else 0.0
         for mine, theirs in zip(self.network.parameters(), network.parameters(), strict=True):
             mine.lerp_(theirs, 1.0 - keep)
