@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from atelier.ray.crew import Crew, crew
+from atelier.ray.crew import Crew, check_cluster, crew
 from components import conversion, enhancement, generation
 from components.common.credentials.places import credential_files
 from components.families import FAMILIES
@@ -54,6 +54,7 @@ class RayGenerator:
     """Generates on a cluster. The port is `interfaces.igdt.ImageGenerator`."""
 
     def __init__(self, workspace: Path) -> None:
+        check_cluster()  # before a run has its folder
         self._here = generation.create(workspace)
 
     def generate(self, model: IGME, settings: IGS, progress: Progress = silent) -> Iterator[IGDT]:
@@ -106,6 +107,7 @@ class RayEnhancer:
     """Enlarges on a cluster. The port is `interfaces.iedt.Enhancer`."""
 
     def __init__(self, workspace: Path) -> None:
+        check_cluster()
         self._here = enhancement.create(workspace)
 
     def enhance(
@@ -180,6 +182,7 @@ class RayConverter:
     """Encodes on a cluster. The port is `interfaces.iodt.Converter`."""
 
     def __init__(self, workspace: Path) -> None:
+        check_cluster()
         self._here = conversion.create(workspace)
 
     def check(self, settings: ICS) -> None:

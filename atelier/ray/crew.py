@@ -330,6 +330,13 @@ def crew() -> Crew:
     return _crew_of(_connection())
 
 
+def check_cluster() -> None:
+    """Raise as `crew` does where `RAY_ADDRESS` names a cluster that is away; connect to none."""
+    address = os.environ.get("RAY_ADDRESS")
+    if address is not None:
+        _check_answers(address)
+
+
 def _connect(address: str | None) -> None:
     import ray
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import BytesIO
@@ -22,6 +23,7 @@ from interfaces.ies import IES
 from interfaces.igdt import IGDT, ImageGenerator
 from interfaces.igme import IGME
 from interfaces.igs import IGS
+from tests.end_to_end.cli import command, environment
 from tests.helpers import make_enhancement, make_iedt, make_igdt
 
 ray = pytest.importorskip("ray", reason="Ray is missing: pip install 'atelier[ray]'")
@@ -50,6 +52,20 @@ def test_another_enlargement_is_refused_by_what_differs() -> None:
             wanted.model_copy(update={"route": "openvino"}),
             wanted.model_copy(update={"route": "float32"}),
         )
+
+
+def test_a_cluster_that_is_away_is_said_before_a_run_has_its_folder(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*command("generate", "--model=shipped", "--count=1", "--ray")],
+        cwd=tmp_path,
+        env=environment() | {"RAY_ADDRESS": "127.0.0.1:1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "RAY_ADDRESS=127.0.0.1:1: nothing answers there" in done.stderr
+    assert not list(tmp_path.glob("workspace/runs/*"))
 
 
 def test_a_machine_without_the_model_gets_a_copy(
