@@ -75,6 +75,10 @@ from components.families.trainer import (
 LEAST_NOISE = 1e-3
 ERROR_BESIDE_CRITIC = 0.2
 """Weight of the squared error where a critic is listened to: it would smooth what that sharpens."""
+LEAST_JUDGED_NOISE = 0.15
+"""Noise under which nothing that a critic could tell is lost."""
+SAMPLED_EVERY = 4
+"""Of so many images of a batch, one gives way to what the sampler makes, for the critic alone."""
 CRITIC_LEARNING_RATE = 5e-4
 LARGEST_GRADIENT = 1.0
 SAMPLING_STEPS: dict[Schedule, int] = {"sixteen": INTENSITIES, "continuous": 8}
@@ -268,9 +272,11 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
             noisy = masked(noisy, mask, self.denoiser.noise)
         styles = self.one_hot(labels) * self._kept(len(labels), self.config.style_dropout)
         codes = self._representations(images, labels, hints)
-        parts = parts_of(accumulate, images, noisy, t, styles, mask, hints, codes)
+        rows = [images, noisy, t, styles, mask, hints, codes]
         if self.critic is not None:
             self._prepare(self.critic, images)
+            rows = [*self._with_sampled(labels, *rows), self._is_sampled(count)]
+        parts = parts_of(accumulate, *rows)
         with self.update("network", max_norm=LARGEST_GRADIENT):
             scalars = self.accumulate(parts, self._loss)
         if self.critic is not None:
@@ -303,15 +309,19 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         mask: Tensor,
         hints: Tensor,
         codes: Tensor,
+        is_sampled: Tensor | None = None,
     ) -> tuple[Tensor, Scalars]:
         found = self.denoiser(noisy, t, styles, mask, hints, codes)
         _, c_out, _ = estimate(1 + mask * (t[:, None, None, None] - 1))
         errors = ((found - images) / c_out).square()
-        is_judged = t <= self.config.adversarial_noise
-        if self.critic is not None:
-            errors = errors * torch.where(is_judged, ERROR_BESIDE_CRITIC, 1.0)[:, None, None, None]
-        loss = errors.mean()
         weak = t <= self.config.perceptual_noise
+        is_judged = torch.zeros_like(weak)
+        if is_sampled is not None:
+            is_judged = (t > LEAST_JUDGED_NOISE) & (t <= self.config.adversarial_noise)
+            weights = torch.where(is_judged, ERROR_BESIDE_CRITIC, 1.0) * ~is_sampled
+            errors = errors * weights[:, None, None, None]
+            weak, is_judged = weak & ~is_sampled, is_judged | is_sampled
+        loss = errors.mean()
         if self.perception is not None and self.config.perceptual and weak.any():
             with torch.autocast(self.machine.device.type, enabled=False):
                 far = perceptual_distance(self.perception, found[weak], images[weak])
@@ -322,6 +332,51 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         return loss, {"loss": loss}
 
     # ------------------------------------------------------------ critic
+
+    def _is_sampled(self, count: int) -> Tensor:
+        """Which rows (n,) of a batch of `count` give way to what the sampler makes."""
+        rows = self.machine.ranks.rows(torch.arange(count) % SAMPLED_EVERY == 0)
+        return rows.to(self.machine.device)
+
+    @torch.no_grad()
+    def _with_sampled(
+        self,
+        labels: Tensor,
+        images: Tensor,
+        noisy: Tensor,
+        t: Tensor,
+        styles: Tensor,
+        mask: Tensor,
+        hints: Tensor,
+        codes: Tensor,
+    ) -> list[Tensor]:
+        """The rows of a batch, some of which the sampler has brought to its last level.
+
+        So the critic sees what the network makes of its own pictures, where nobody knows the right
+        answer. They are told of the images in whose place they stand.
+        """
+        chosen = self._is_sampled(self.count_of(images))
+        x = self.machine.normal(*images.shape)[chosen]
+        asked = self.one_hot(labels)[chosen]
+        told = codes[chosen]
+        if self.represent is not None:
+            told = self.represent(images[chosen])
+        everywhere, nothing = torch.ones_like(mask[chosen]), torch.zeros_like(hints[chosen])
+        *levels, last, _ = noise_levels(1.0, None, self.config.schedule)
+
+        def denoise(x: Tensor, level: float) -> Tensor:
+            with self.machine.autocast():
+                at = torch.full((len(x),), level, device=x.device)
+                return self.denoiser(x, at, asked, everywhere, nothing, told).clamp(-1, 1)
+
+        if len(x):
+            x = run_sampler("dpmpp_2m", denoise, x, [*levels, last], lambda: x, lambda _: None)
+        levels_of = torch.full_like(t[chosen], last)
+        old, new = (
+            (noisy, t, styles, mask, hints, codes),
+            (x, levels_of, asked, everywhere, nothing, told),
+        )
+        return [images, *(_in_place_of(chosen, *pair) for pair in zip(old, new, strict=True))]
 
     @torch.no_grad()
     def _prepare(self, critic: Critic, images: Tensor) -> None:
@@ -444,6 +499,11 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
     ) -> Mapping[str, Tensor]:
         """The critic's, for this training's styles."""
         return super().first_weights(weights, styles, config)
+
+
+def _in_place_of(chosen: Tensor, rows: Tensor, new: Tensor) -> Tensor:
+    """Rows (N, …) with `new` (n, …) where `chosen` (N,) is true."""
+    return rows.masked_scatter(chosen.view(-1, *[1] * (rows.ndim - 1)), new)
 
 
 # ---------------------------------------------------------------- samplers

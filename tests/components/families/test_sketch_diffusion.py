@@ -471,12 +471,51 @@ def test_a_critic_hears_of_weak_noise_alone() -> None:
         torch.zeros(4, 2, SIDE, SIDE),
         torch.zeros(4, 0),
     )
+    none = torch.zeros(4, dtype=torch.bool)
+
+    def losses(t: Tensor, is_sampled: Tensor) -> list[float]:
+        rows = images, noisy, t, *others
+        return [mine._loss(*rows, is_sampled)[0].item(), plain._loss(*rows)[0].item()]
+
     strong = torch.full((4,), 0.8)
-    losses = [each._loss(images, noisy, strong, *others)[0].item() for each in (mine, plain)]
-    assert losses[0] == losses[1]
-    weak = torch.full((4,), 0.6)  # not ready yet: the error counts less, and nothing is added
-    losses = [each._loss(images, noisy, weak, *others)[0].item() for each in (mine, plain)]
-    assert losses[0] == pytest.approx(0.2 * losses[1])
+    mine_loss, plain_loss = losses(strong, none)
+    assert mine_loss == plain_loss
+    # Not ready yet: where it would be heard the error counts less, and nothing is added.
+    mine_loss, plain_loss = losses(torch.full((4,), 0.6), none)
+    assert mine_loss == pytest.approx(0.2 * plain_loss)
+    # Of what the sampler made nobody knows the right answer.
+    assert losses(strong, ~none)[0] == 0
+
+
+@pytest.mark.usefixtures("perceiving")
+def test_a_quarter_of_a_batch_is_the_samplers_at_its_last_level() -> None:
+    mine = trainer(**CRITICAL)
+    images, labels = batch()
+    noisy, t = torch.randn(4, 3, SIDE, SIDE), torch.full((4,), 0.9)
+    others = torch.zeros(4, 2), torch.ones(4, 1, SIDE, SIDE), torch.rand(4, 2, SIDE, SIDE)
+    rng = mine.machine.rng.get_state()
+    found = mine._with_sampled(labels, images, noisy, t, *others, torch.zeros(4, 0))
+    mine.machine.rng.set_state(rng)
+    x = mine.machine.normal(4, 3, SIDE, SIDE)[:1]
+    *levels, _ = noise_levels(1.0, None, "continuous")
+    styles = F.one_hot(labels[:1], 2).float()
+
+    def denoise(x: Tensor, level: float) -> Tensor:
+        hints = torch.zeros(1, 2, SIDE, SIDE)
+        with torch.no_grad():
+            return mine.denoiser(x, torch.tensor([level]), styles, others[1][:1], hints).clamp(
+                -1, 1
+            )
+
+    wanted = run_sampler("dpmpp_2m", denoise, x, levels, lambda: x, lambda _: None)
+    assert_close(found[1][:1], wanted)
+    assert_close(found[2], torch.tensor([levels[-1], 0.9, 0.9, 0.9]))
+    assert_close(found[3], torch.cat([styles, torch.zeros(3, 2)]))
+    for old, new in zip(
+        (images, noisy, *others[1:]), (found[0], found[1], *found[4:]), strict=False
+    ):
+        assert torch.equal(old[1:], new[1:])
+    assert not found[5][0].any()
 
 
 @pytest.mark.usefixtures("perceiving")
