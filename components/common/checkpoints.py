@@ -26,6 +26,14 @@ def save_weights(path: Path, weights: Mapping[str, Tensor]) -> str:
     return sha256_of(path)
 
 
+def halved(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict in half precision; whole numbers, such as steps, stay what they are."""
+    return {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in weights.items()
+    }
+
+
 def load_weights(path: Path, sha256: str) -> dict[str, Tensor]:
     """Read a state dict whose digest is known, onto the CPU.
 

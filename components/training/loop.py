@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from components.common.charts import check_charts
-from components.common.checkpoints import load_state, save_state, save_weights
+from components.common.checkpoints import halved, load_state, save_state, save_weights
 from components.common.devices import keep_freed_memory, pick_device
 from components.common.durable import exclusive, replacing, sweep
 from components.common.images import contact_sheet, float_to_pixels, pair_sheet
@@ -294,10 +294,7 @@ def _train(
 def _save_companions(directory: Path, trainer: FamilyTrainer[Any]) -> dict[str, str]:
     """Networks for another training to start from, at half precision: enough to begin with."""
     return {
-        name: save_weights(
-            directory / f"{name}.safetensors",
-            {key: value.half() for key, value in network.state_dict().items()},
-        )
+        name: save_weights(directory / f"{name}.safetensors", halved(network.state_dict()))
         for name, network in trainer.companions().items()
     }
 

@@ -14,27 +14,31 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from components.common.checkpoints import load_weights, save_weights
+from components.common.checkpoints import halved, load_weights, save_weights
 from components.common.durable import sha256_of, write_bytes, write_text
-from interfaces.igme import IGME
+from interfaces.igme import IGME, MODEL_FILE
 
 
 def main(trained: Path, packed: Path) -> None:
     """Write the model in `trained` into the folder `packed`."""
     model = IGME.open(trained)
-    weights = load_weights(model.weights_path, model.weights_sha256)
     packed.mkdir(parents=True, exist_ok=True)
-    halved = {
-        name: weight.half() if weight.is_floating_point() else weight
-        for name, weight in weights.items()
-    }
-    digest = save_weights(packed / model.weights_path.name, halved)
     write_bytes(packed / model.neighbours_path.name, model.neighbours_path.read_bytes())
-    write_text(
-        packed / "model.json", model.model_copy(update={"weights_sha256": digest}).manifest()
-    )
+    changes = {
+        "weights_sha256": _halve(model.weights_path, model.weights_sha256, packed),
+        "companions": {
+            name: _halve(model.companion_path(name), digest, packed)
+            for name, digest in model.companions.items()
+        },
+    }
+    write_text(packed / MODEL_FILE, model.model_copy(update=changes).manifest())
     for file in sorted(packed.iterdir()):
         print(f"{file}  {file.stat().st_size / 1e6:.1f} MB  {sha256_of(file)}")
+
+
+def _halve(path: Path, sha256: str, packed: Path) -> str:
+    """Write a file of weights in half precision; returns its SHA-256."""
+    return save_weights(packed / path.name, halved(load_weights(path, sha256)))
 
 
 if __name__ == "__main__":
