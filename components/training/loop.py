@@ -36,7 +36,7 @@ from components.training.beginning import (
 )
 from components.training.crew import Crew, check_divides, own_rows, present_ranks
 from components.training.curves import Curves
-from components.training.ema import RAMP_UP, AveragedNetwork
+from components.training.ema import AveragedNetwork
 from components.training.guardian import Guardian, Sighting
 from components.training.judgement import judge
 from components.training.observer import Observer
@@ -101,9 +101,8 @@ def _train(
         raise AtelierError(f"{family.name}: {error}") from error
     if origin is not None:
         start_from(origin, trainer, family, prepared.styles)
-    averaged = AveragedNetwork(
-        trainer.network, settings.ema_halflife_images, settings.ema_ramp_up or RAMP_UP
-    )
+    ramp_up = settings.ema_ramp_up or trainer.average_ramp_up
+    averaged = AveragedNetwork(trainer.network, settings.ema_halflife_images, ramp_up)
     images, labels = prepared.images(), prepared.labels()
     training, _ = prepared.split(settings.held_out_fraction)
     if not len(training):

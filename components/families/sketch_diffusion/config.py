@@ -17,6 +17,8 @@ Schedule = Literal["sixteen", "continuous"]
 SamplerName = Literal["ddim", "ddpm", "dpmpp_2m"]
 RepresentationName = Literal["none", "embedded"]
 
+ADAPTING_CRITIC = 0.25
+"""Weight of the critic where a training starts from a model that had one."""
 INTENSITIES = 16
 """Noise intensities of paper 004: 0 replaces the picture wholly, 15 is the weakest."""
 
@@ -172,8 +174,9 @@ class SketchDiffusionConfig(FamilyConfig):
 
     @classmethod
     def adapted(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """All but what a classifier's features teach, which needs a package of its own."""
-        return config | {"perceptual": 0.0, "adversarial": 0.0}
+        """All but the perceptual distance, and a quieter critic: few pictures are soon known."""
+        critic = min(config.get("adversarial", 0.0), ADAPTING_CRITIC)
+        return config | {"perceptual": 0.0, "adversarial": critic}
 
     @property
     def takes_strokes(self) -> bool:

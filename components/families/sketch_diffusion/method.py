@@ -250,6 +250,7 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
             critic = Critic(EfficientNetLite0.CHANNELS, shape.num_styles, machine.rng)
             optimiser = partial(adam, learning_rate=CRITIC_LEARNING_RATE, betas=(0.0, 0.99))
             self.critic = self.add("critic", critic, optimiser)
+            self.average_ramp_up = 0.5  # against a critic the weights swing
         self.shown: list[tuple[Tensor, ...]] = []  # to the critic, in this step
         self.represent: Representation | None = None
         if config.representation != "none":

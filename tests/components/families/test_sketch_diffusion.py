@@ -403,11 +403,11 @@ def test_only_weak_noise_adds_the_perceptual_distance(monkeypatch: pytest.Monkey
 FEATURED = {"perceptual": 1.0, "adversarial": 1.0}
 
 
-def test_an_adapted_model_needs_no_perceptual_package() -> None:
+def test_an_adapted_model_keeps_its_critic_and_no_perceptual_distance() -> None:
     config = SketchDiffusionConfig.model_validate(TINY | FEATURED | {"middle": 2})
     adapted = SketchDiffusionConfig.adapted(config.model_dump(mode="json"))
     assert SketchDiffusionConfig.model_validate(adapted) == config.model_copy(
-        update={"perceptual": 0.0, "adversarial": 0.0}
+        update={"perceptual": 0.0, "adversarial": 0.25}
     )
 
 
