@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +11,7 @@ from typing import Any, cast
 from pathvalidate import sanitize_filename
 
 from atelier.workspace import Workspace, is_named, run_number
-from components.common.durable import write_text
+from components.common.durable import exclusive, write_text
 from interfaces.errors import AtelierError
 from interfaces.igme import FREE_WHEN_RESUMED, IGME
 from settings import Layer, RunSettings, merge, resolve
@@ -43,6 +44,16 @@ class Run:
     def training(self) -> Path:
         """The folder that the run's training writes."""
         return self.folder / "training"
+
+    @contextmanager
+    def under_way(self) -> Generator[None]:
+        """Keep the run for this process inside the block; it is finished where that ends well.
+
+        Waits while another process works on it.
+        """
+        with exclusive(self.folder / ".lock"):
+            yield
+            self.finish()
 
     def finish(self) -> None:
         """Save that nothing is left to do."""

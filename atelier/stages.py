@@ -193,11 +193,10 @@ def write_contact_sheet(results: Sequence[StoredResult], settings: ICS, path: Pa
     write_bytes(path, encoded_sheet(tiles, results[0].record, settings))
 
 
-def finish(parts: Components, run: Run, results: Sequence[StoredResult]) -> None:
-    """The contact sheet, the mark that nothing is left, and where it all is."""
+def present(parts: Components, run: Run, results: Sequence[StoredResult]) -> None:
+    """Write the contact sheet of a run's results, and say where it all is."""
     sheet = run.folder / "contact-sheet.png"
     write_contact_sheet(results, run.chosen.convert, sheet)
-    run.finish()
     count, width, height = (
         len(run.chosen.generate.chosen_seeds),
         results[0].width,

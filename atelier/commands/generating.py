@@ -18,9 +18,9 @@ from atelier.commands.frame import (
 from atelier.commands.helping import OPTIONS
 from atelier.models import PickedModel, pick_model
 from atelier.runs import Run
-from atelier.stages import finish, frames_of, make_images, pixels_of
+from atelier.stages import frames_of, make_images, pixels_of, present
 from atelier.workspace import Workspace
-from components.common.durable import exclusive, write_bytes
+from components.common.durable import write_bytes
 from components.conversion import animate, strip
 from interfaces.errors import AtelierError, DamagedError
 from interfaces.ics import ICS
@@ -73,8 +73,8 @@ def generate(
         say_run(parts, current)
         parts.ui.say(picked.line())
         parts.ui.say(_seeds_line(chosen.generate, is_new=is_new))
-        with exclusive(current.folder / ".lock"):
-            finish(parts, current, make_images(parts, current, opened))
+        with current.under_way():
+            present(parts, current, make_images(parts, current, opened))
 
 
 def _seeds_line(request: IGS, *, is_new: bool) -> str:

@@ -9,10 +9,8 @@ from atelier.commands.frame import (
     say_run,
     settings_of,
 )
+from atelier.running import train_model
 from atelier.runs import Run
-from atelier.stages import collect
-from atelier.stages import train as train_model
-from components.common.durable import exclusive
 from settings import Layer
 
 
@@ -42,13 +40,13 @@ def train(
     place = common.place
     current, chosen = settings_of(common, "train", given, resume=resume, run=run)
     with assembled(place, chosen.components) as parts:
-        collection = collect(parts, chosen)
-        name = f"{chosen.train.family}-{collection.name}"
-        current = current or Run.begin(place, "train", chosen, name)
-        say_run(parts, current)
-        with exclusive(current.folder / ".lock"):
-            model = train_model(parts, current, collection)
-            current.finish()
+
+        def begin(name: str) -> Run:
+            begun = current or Run.begin(place, "train", chosen, name)
+            say_run(parts, begun)
+            return begun
+
+        trained, model = train_model(parts, chosen, begin)
         parts.ui.say(f"model:         {model.directory}")
-        if (curves := current.training / "curves.png").exists():
+        if (curves := trained.training / "curves.png").exists():
             parts.ui.say(f"curves:        {curves}")

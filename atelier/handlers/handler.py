@@ -11,7 +11,6 @@ from atelier.choices import choose
 from atelier.jobs import LocalUploads, WorkspaceCatalogue
 from atelier.runs import Run
 from atelier.workspace import Workspace
-from components.common.durable import exclusive
 from interfaces.components import Components
 from interfaces.errors import AtelierError
 from interfaces.ics import ICS
@@ -53,19 +52,22 @@ class Task(Generic[OrderT]):
     places: Places
     control: Control
 
-    @contextmanager
-    def run(self, name: str, model: IGME | None = None) -> Generator[Run]:
-        """The job's run, begun or resumed; locked inside the block and finished after it."""
+    def begin(self, name: str, model: IGME | None = None) -> Run:
+        """Begin the job's run, or take up the one that it has."""
         workspace = self.places.workspace
         folder = workspace.runs / self.job.run if self.job.run else None
         if folder is not None and (folder / "run.json").exists():
-            run = Run.open(folder)
-        else:
-            run = Run.begin(workspace, self.order.verb, self.chosen, name, model)
-            self.control.began(run.name)
-        with exclusive(run.folder / ".lock"):
+            return Run.open(folder)
+        run = Run.begin(workspace, self.order.verb, self.chosen, name, model)
+        self.control.began(run.name)
+        return run
+
+    @contextmanager
+    def run(self, name: str, model: IGME | None = None) -> Generator[Run]:
+        """The job's run, begun or resumed; locked inside the block and finished after it."""
+        run = self.begin(name, model)
+        with run.under_way():
             yield run
-            run.finish()
 
     def keep_enlarged(self, run: Run, batches: Iterable[IGDT], pixels: int) -> None:
         """Enlarge, encode and keep; `pixels` are those of the whole order."""

@@ -5,11 +5,8 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from atelier.handlers.handler import Handler, Places, Task
-from atelier.runs import Run
-from atelier.stages import collect, train
+from atelier.running import train_model
 from interfaces.errors import AtelierError
-from interfaces.igme import IGME
-from interfaces.itdt import ITDT
 from interfaces.orders import CollectionId, Lane, ModelId, Order
 from settings import Layer, load_preset, merge, preset_names
 
@@ -70,17 +67,6 @@ class TrainHandler(Handler[TrainOrder]):
 
     def carry_out(self, task: Task[TrainOrder]) -> None:
         """Train, or go on with it, and conclude with the model's id."""
-        collection = collect(task.parts, task.chosen)
-        with task.run(f"{task.chosen.train.family}-{collection.name}") as run:
-            model = _trained(task, run, collection)
-            task.control.conclude({"model": model.digest[:16]})
-
-
-def _trained(task: Task[TrainOrder], run: Run, collection: ITDT) -> IGME:
-    """The run's model; of what it has learnt by then, where the person ended it early."""
-    try:
-        return train(task.parts, run, collection)
-    except KeyboardInterrupt:  # its state is saved
-        if not task.control.is_to_conclude():
-            raise
-    return train(task.parts, run, collection, is_to_end=True)
+        parts, control = task.parts, task.control
+        _, model = train_model(parts, task.chosen, task.begin, control.is_to_conclude)
+        control.conclude({"model": model.digest[:16]})

@@ -9,17 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from atelier import stages
 from atelier.assembly import assemble
-from atelier.choices import check_declared, check_generation, choose
+from atelier.choices import check_generation, choose
 from atelier.exporting import ExportFormat, export_enlarger, export_model
 from atelier.hearing import hear
 from atelier.models import pick_model
 from atelier.notebook.pictures import Pictures
 from atelier.notebook.training import Training
+from atelier.running import Begin, go_whole_way, train_model, whole_way
 from atelier.runs import Run
 from atelier.workspace import Workspace
-from components.common.durable import exclusive, write_bytes
+from components.common.durable import write_bytes
 from components.conversion import find_pictures, read_picture
 from components.enhancement import names as enlarger_names
 from interfaces.components import Components
@@ -54,12 +54,8 @@ def train(
     """
     chosen = choose(_layer(data, preset, resolution, _sorted(settings, TrainingSettings)))
     with _parts(workspace, chosen) as (place, parts):
-        collection = stages.collect(parts, chosen)
-        current = Run.begin(place, "train", chosen, f"{chosen.train.family}-{collection.name}")
-        with exclusive(current.folder / ".lock"):
-            model = stages.train(parts, current, collection)
-            current.finish()
-    return Training(current.folder, model)
+        trained, model = train_model(parts, chosen, _beginning(place, "train", chosen))
+    return Training(trained.folder, model)
 
 
 def run(
@@ -83,15 +79,8 @@ def run(
     asked = {name: dict(fields) for name, fields in given.items() if fields}
     chosen = choose(merge(layer, asked))
     with _parts(workspace, chosen) as (place, parts):
-        check_declared(parts, chosen, chosen.train.family)
-        check_generation(chosen, chosen.train.family, styles=None)
-        collection = stages.collect(parts, chosen)
-        check_generation(chosen, chosen.train.family, collection.styles)
-        current = Run.begin(place, "run", chosen, f"{chosen.train.family}-{collection.name}")
-        with exclusive(current.folder / ".lock"):
-            model = stages.train(parts, current, collection)
-            results = stages.make_images(parts, current, model)
-            stages.finish(parts, current, results)
+        begin = _beginning(place, "run", chosen)
+        _, results = go_whole_way(parts, chosen, begin, whole_way())
     return [fetched(result.path) for result in results]
 
 
@@ -190,6 +179,11 @@ def _parts(workspace: str | Path, chosen: RunSettings) -> Generator[tuple[Worksp
         yield place, parts
     finally:
         parts.ui.close()
+
+
+def _beginning(place: Workspace, verb: str, chosen: RunSettings) -> Begin:
+    """A function begins a new run every time; its folder stands in what it returns."""
+    return lambda name: Run.begin(place, verb, chosen, name)
 
 
 def _layer(
