@@ -28,7 +28,7 @@ def check_free(url: Url) -> None:
     """Raise `RefusedError` where a URL cannot be written to, or holds files already."""
     check_writable(url)
     if next(iter(list_files(url)), None) is not None:
-        raise RefusedError(f"{url}: is there already; name another --output")
+        raise RefusedError(f"{url}: is there already; name another folder")
 
 
 def send(files: Iterable[Path], folder: Path, url: Url) -> tuple[Url, ...]:

@@ -11,7 +11,8 @@ from typing import Any
 
 from atelier.assembly import assemble
 from atelier.choices import check_generation, choose
-from atelier.exporting import ExportFormat, export_enlarger, export_model
+from atelier.exporting import ExportFormat
+from atelier.exporting.writing import is_enlarger, write_export
 from atelier.hearing import hear
 from atelier.models import pick_model
 from atelier.notebook.pictures import Pictures
@@ -21,14 +22,13 @@ from atelier.runs import Run
 from atelier.workspace import Workspace
 from components.common.durable import write_bytes
 from components.conversion import find_pictures, read_picture
-from components.enhancement import names as enlarger_names
 from interfaces.components import Components
 from interfaces.iedt import IEDT
 from interfaces.ies import IES
 from interfaces.igdt import IGDT
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.igs import IGS
-from interfaces.places import expanded, fetched
+from interfaces.places import Url, expanded, fetched, place_of
 from settings import Layer, RunSettings, load_preset, merge
 
 AnyModel = IGME | Training | str | Path | None
@@ -158,15 +158,18 @@ def export(
     folder: str | Path,
     *,
     workspace: str | Path = "workspace",
-) -> list[Path]:
-    """Write a model, or an enlarger by its name, for programs that know nothing of Atelier.
+) -> list[Path | Url]:
+    """Write a model, or an enlarger by its name or weights file, for other programs.
 
-    `to` is onnx, torchscript, safetensors or hub-folder. Returns the files.
+    `to` is onnx, torchscript, safetensors, hub-folder, or atelier for another Atelier; `folder` is
+    a new or empty one, by path or URL. Returns the files. Raises `AtelierError` for a folder that
+    holds something, and for what cannot be exported so.
     """
-    target = expanded(Path(folder))
-    if isinstance(model, str) and model in enlarger_names():
-        return list(export_enlarger(model, to, target).files)
-    return list(export_model(_opened(model, Workspace(Path(workspace)), IGS()), to, target).files)
+    target = expanded(folder) if isinstance(folder, Path) else place_of(folder)
+    with _parts(workspace, choose({})) as (place, parts):
+        named = isinstance(model, str | Path) and is_enlarger(str(model))
+        what = str(model) if named else _opened(model, place, IGS())
+        return list(write_export(what, to, target, parts.ui.watch).files)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from interfaces.errors import AtelierError
 from interfaces.progress import ProgressEvent
 from tests.end_to_end.cli import atelier as command_line
 from tests.helpers import REPOSITORY
+from tests.s3 import s3_bucket
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +102,26 @@ def test_an_export_by_name(tmp_path: Path) -> None:
     assert [file.name for file in export("embedded", "safetensors", tmp_path)] == [
         "embedded.safetensors"
     ]
+
+
+def test_an_export_into_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(AtelierError, match="is there already; name another folder"):
+        export("embedded", "safetensors", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_an_enlarger_is_exported_by_its_weights_file(tmp_path: Path) -> None:
+    (weights,) = export("embedded", "safetensors", tmp_path / "by name")
+    assert isinstance(weights, Path)
+    again = export(weights, "safetensors", tmp_path / "by file", workspace=tmp_path)
+    assert again == [tmp_path / "by file" / "embedded.safetensors"]
+
+
+def test_an_export_below_a_url(tmp_path: Path) -> None:
+    with s3_bucket("models"):
+        made = export("shipped", "atelier", "s3://models/shipped", workspace=tmp_path)
+    assert "s3://models/shipped/model.json" in made
 
 
 def test_progress_is_one_bar_a_step_moved_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
