@@ -15,29 +15,63 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from atelier.evaluating import Measured
+    from atelier.interpolation import Interpolation
+    from atelier.notebook.inquiries import Inspection, evaluate, inspect, replay, verify
     from atelier.notebook.pictures import Picture, Pictures
     from atelier.notebook.training import Training
-    from atelier.notebook.verbs import convert, enhance, export, generate, run, train
+    from atelier.notebook.verbs import (
+        convert,
+        enhance,
+        export,
+        generate,
+        interpolate,
+        rework,
+        run,
+        train,
+    )
 
 _PLACES = {
+    "Inspection": "atelier.notebook.inquiries",
+    "Interpolation": "atelier.interpolation",
+    "Measured": "atelier.evaluating",
     "Picture": "atelier.notebook.pictures",
     "Pictures": "atelier.notebook.pictures",
     "Training": "atelier.notebook.training",
-    **dict.fromkeys(
-        ("convert", "enhance", "export", "generate", "run", "train"), "atelier.notebook.verbs"
-    ),
+    "convert": "atelier.notebook.verbs",
+    "enhance": "atelier.notebook.verbs",
+    "evaluate": "atelier.notebook.inquiries",
+    "export": "atelier.notebook.verbs",
+    "generate": "atelier.notebook.verbs",
+    "inspect": "atelier.notebook.inquiries",
+    "interpolate": "atelier.notebook.verbs",
+    "replay": "atelier.notebook.inquiries",
+    "rework": "atelier.notebook.verbs",
+    "run": "atelier.notebook.verbs",
+    "train": "atelier.notebook.verbs",
+    "verify": "atelier.notebook.inquiries",
 }
+"""Where each public name is."""
 
 __all__ = [
+    "Inspection",
+    "Interpolation",
+    "Measured",
     "Picture",
     "Pictures",
     "Training",
     "convert",
     "enhance",
+    "evaluate",
     "export",
     "generate",
+    "inspect",
+    "interpolate",
+    "replay",
+    "rework",
     "run",
     "train",
+    "verify",
 ]
 
 

@@ -4,7 +4,7 @@ A valid signature proves that the file is what the holder of a key signed, and n
 they told the truth; a record or an IPTC field in an unsigned file proves nothing at all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,9 +15,10 @@ from components.common.credentials.reading import Credentials, FoundIngredient, 
 from components.common.decoding import open_source
 from components.common.files import read_regular
 from components.common.images import foreign
-from components.conversion import Claims, read_claims, read_watermark
+from components.conversion import Claims, find_pictures, read_claims, read_watermark
 from interfaces.contract import Many, Message, is_none
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, NotFoundError
+from interfaces.places import expanded
 from interfaces.record import Record
 
 State = Literal["intact", "changed", "unsigned", "damaged"]
@@ -114,6 +115,21 @@ def verify(path: Path, trusted: Sequence[bytes] = ()) -> Verification:
         watermark=watermark,
         problem="; ".join(filter(None, (fault, _problem_of(credentials)))) or None,
     )
+
+
+def verify_all(pictures: Iterable[Path], trust: Iterable[Path] = ()) -> list[Verification]:
+    """Say what can be said about files, and about every picture in folders.
+
+    `trust` are files of certificates (PEM). Raises `NotFoundError` for a path that is not there.
+    """
+    trusted = [_certificates_in(expanded(path)) for path in trust]
+    return [verify(path, trusted) for path in find_pictures(map(expanded, pictures))]
+
+
+def _certificates_in(path: Path) -> bytes:
+    if not path.is_file():
+        raise NotFoundError(f"{path}: there is no such file of certificates")
+    return path.read_bytes()
 
 
 def _fault_of(data: bytes) -> str | None:

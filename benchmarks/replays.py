@@ -19,7 +19,7 @@ from PIL import Image
 
 from atelier.assembly import assemble
 from atelier.own_files import Requests, Rework
-from atelier.replay import replay
+from atelier.replaying import replay
 from atelier.workspace import Workspace
 from components.common.checkpoints import save_weights
 from components.common.credentials.places import FOLDER

@@ -1,6 +1,6 @@
 """Making pictures on the command line: generate and interpolate."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -16,14 +16,18 @@ from atelier.commands.frame import (
     say_run,
 )
 from atelier.commands.helping import OPTIONS
+from atelier.interpolation import (
+    OF_THE_WAY,
+    AnimationFormat,
+    check_way,
+    layer_between,
+    write_interpolation,
+)
 from atelier.models import PickedModel, pick_model
 from atelier.runs import Run
-from atelier.stages import frames_of, make_images, pixels_of, present
+from atelier.stages import make_images, pixels_of, present
 from atelier.workspace import Workspace
-from components.common.durable import write_bytes
-from components.conversion import animate, strip
 from interfaces.errors import AtelierError, DamagedError
-from interfaces.ics import ICS
 from interfaces.igme import IGME
 from interfaces.igs import IGS, format_seeds
 from settings import Layer, merge
@@ -109,15 +113,11 @@ BetweenFlag = Annotated[
 ]
 
 
-_OF_THE_WAY = ("count", "seed", "seeds", "batch_size", "originality", "towards_seed", "blend")
-"""Of `generate`: which pictures lie between two seeds says all of these."""
-
-
 @command(
     "generate",
     "enhance",
     usual=("style", "prompt", "scale"),
-    decided=[("generate", name) for name in _OF_THE_WAY],
+    decided=[("generate", name) for name in OF_THE_WAY],
 )
 def interpolate(
     *,
@@ -126,7 +126,7 @@ def interpolate(
         int, Parameter(group=OPTIONS, help="Pictures from each seed to the next.")
     ] = 12,
     format: Annotated[
-        Literal["webp", "gif"], Parameter(group=OPTIONS, help="Format of the animation.")
+        AnimationFormat, Parameter(group=OPTIONS, help="Format of the animation.")
     ] = "webp",
     frames_per_second: Annotated[
         float, Parameter(group=OPTIONS, help="How fast the animation runs.")
@@ -136,24 +136,14 @@ def interpolate(
     given: Layer,
 ) -> None:
     """Morph one seed's picture into another's: an animation, and all its frames on one sheet."""
-    asked = {"seeds": between, "originality": False}
-    chosen = choose(merge(common.layer(given), {"generate": asked}))
-    place, seeds = common.place, chosen.generate.chosen_seeds
-    if len(seeds) < 2 or frames < 1 or frames_per_second <= 0:
-        raise AtelierError("interpolate: give two seeds or more, and frames, as --between 3,7")
+    chosen = choose(merge(common.layer(given), layer_between(between)))
+    check_way(chosen.generate, frames, frames_per_second)
+    place = common.place
     picked = pick_model(place, model, chosen.generate)
-    opened = picked.model
     with assembled(place, chosen.components) as parts:
-        check_generation(chosen, opened.family, opened.styles)
         parts.ui.say(picked.line())
-        pixels = ((len(seeds) - 1) * frames + 1) * opened.resolution**2
-        parts.enhancement.planned(chosen.enhance, pixels)
-        generated = frames_of(parts, opened, chosen.generate, frames)
-        enlarged = parts.enhancement.enhance(generated, chosen.enhance, parts.ui.watch, pixels)
-        made = list(parts.conversion.convert(enlarged, ICS(format="png")))
-        stem = place.interpolations / f"{opened.digest[:8]}-{'-'.join(map(str, seeds[:6]))}"
-        moving, still = stem.with_name(f"{stem.name}.{format}"), f"{stem.name}-frames.png"
-        write_bytes(moving, animate(made, format, frames_per_second))
-        write_bytes(stem.with_name(still), strip(made, columns=frames))
-        parts.ui.say(f"animation:     {moving}")
-        parts.ui.say(f"all frames:    {stem.with_name(still)}")
+        made = write_interpolation(
+            parts, place, picked.model, chosen, frames, format, frames_per_second
+        )
+        parts.ui.say(f"animation:     {made.animation}")
+        parts.ui.say(f"all frames:    {made.sheet}")

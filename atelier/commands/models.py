@@ -1,13 +1,12 @@
 """Models on the command line: list, use, adopt and evaluate."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 from pathvalidate import sanitize_filename
 
 from atelier.adoption import Adoption, adopt
-from atelier.choices import choose
 from atelier.commands.flags import Command, flags_of, with_flags
 from atelier.commands.frame import (
     Common,
@@ -18,21 +17,16 @@ from atelier.commands.frame import (
 )
 from atelier.commands.helping import OPTIONS
 from atelier.commands.tables import table
+from atelier.evaluating import measure, refuse_both, settings_of_evaluation
 from atelier.models import pick_model
-from atelier.stages import prepare
 from atelier.workspace import Workspace
 from components.common.models import check_model
 from components.families import FAMILIES
-from interfaces.components import Components
-from interfaces.errors import AtelierError, RefusedError, one_line
+from interfaces.errors import AtelierError, one_line
 from interfaces.igme import IGME, is_model
 from interfaces.igs import IGS
-from interfaces.measurement import EvaluationSettings
 from interfaces.places import expanded
-from settings import Layer, RunSettings, merge, validate
-
-if TYPE_CHECKING:
-    from atelier.experiments.evaluation import Evaluation
+from settings import Layer, validate
 
 
 def list_models(*, workspace: WorkspaceFlag = Path("workspace")) -> None:
@@ -167,74 +161,15 @@ def evaluate(
     given: Layer,
 ) -> None:
     """Measure a model's pictures, or a folder's: distance, KID, precision, recall, originality."""
-    place, layer = common.place, common.layer(given)
-    chosen_here: Layer = layer.pop("evaluate", {})
-    asked = validate(EvaluationSettings, chosen_here, "evaluate")
-    if generated is None:
-        picked = pick_model(place, model, IGS())
-        opened = picked.model
-        chosen = choose(merge({"preprocess": {"resolution": opened.resolution}}, layer))
-        with assembled(place, chosen.components) as parts:
-            parts.ui.say(picked.line())
-            evaluate_model(parts, place, opened, chosen, asked)
-        return
-    _check_needs_no_model(model, chosen_here)
-    chosen = choose(layer)
+    refuse_both(model, generated)
+    place = common.place
+    picked = pick_model(place, model, IGS()) if generated is None else None
+    opened = None if picked is None else picked.model
+    chosen, asked = settings_of_evaluation(common.layer(given), opened)
     with assembled(place, chosen.components) as parts:
-        evaluate_folder(parts, place, generated, chosen, asked)
-
-
-def evaluate_model(
-    parts: Components,
-    place: Workspace,
-    model: IGME,
-    chosen: RunSettings,
-    asked: EvaluationSettings,
-) -> None:
-    """Measure a model's pictures against a collection, and say what was found."""
-    from atelier.experiments import evaluate as measure
-
-    _, prepared = prepare(parts, chosen)
-    measured = (model.digest[:12], prepared.digest[:8], asked.features, asked.against)
-    folder = place.evaluations / "-".join(measured)
-    found = measure(
-        parts.generation, model, prepared, asked, folder, place.features, parts.ui.watch
-    )
-    _say(parts, found, folder)
-
-
-def evaluate_folder(
-    parts: Components,
-    place: Workspace,
-    generated: Path,
-    chosen: RunSettings,
-    asked: EvaluationSettings,
-) -> None:
-    """Measure a folder's pictures against a collection, and say what was found."""
-    from atelier.experiments import evaluate_pictures as measure
-
-    source = {"data": str(expanded(generated).absolute()), "styles_csv": None}
-    theirs = chosen.model_copy(update={"collect": chosen.collect.model_copy(update=source)})
-    _, made = prepare(parts, theirs)
-    _, prepared = prepare(parts, chosen)
-    measured = (made.digest[:12], prepared.digest[:8], asked.features, "all")
-    folder = place.evaluations / "-".join(measured)
-    found = measure(made, prepared, asked, folder, place.features, parts.ui.watch)
-    _say(parts, found, folder)
-
-
-def _check_needs_no_model(model: str | None, given: Layer) -> None:
-    """What says how a model makes pictures has no meaning for pictures that are there."""
-    if model is not None:
-        raise RefusedError("evaluate: --model and --generated name two things to measure; give one")
-    if needless := {"count", "seed", "against", "options"} & given.keys():
-        raise RefusedError(
-            f"evaluate.{min(needless)}: all pictures of --generated are measured, against all of "
-            "the collection; leave it out"
-        )
-
-
-def _say(parts: Components, found: "Evaluation", folder: Path) -> None:
-    for line in found.lines():
-        parts.ui.say(line)
-    parts.ui.say(f"in full:       {folder}")
+        if picked is not None:
+            parts.ui.say(picked.line())
+        found = measure(parts, place, opened or generated, chosen, asked)
+        for line in found.lines():
+            parts.ui.say(line)
+        parts.ui.say(f"in full:       {found.folder}")

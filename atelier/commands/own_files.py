@@ -4,21 +4,24 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from atelier.choices import check_generation, choose
+from atelier.choices import choose
 from atelier.commands.frame import Common, ModelFlag, OutputFlag, Pictures, assembled, command
 from atelier.models import pick_model
-from atelier.own_files import Errand, Requests, Rework, Treatment, own_file
+from atelier.own_files import Errand, Treatment, own_file
+from atelier.own_files.reworking import (
+    UNENLARGED,
+    check_reads_pictures,
+    open_rework,
+    refuse_needless,
+    settings_of_rework,
+)
 from components.conversion import MEDIA_TYPES, find_pictures, read_picture, read_record
-from components.families import FAMILIES
 from interfaces.components import Components
-from interfaces.errors import AtelierError
 from interfaces.ics import ICS
 from interfaces.ies import IES
-from interfaces.igme import IGME
-from interfaces.igs import IGS
 from interfaces.iodt import IODT, check_conversion, suffix_of
 from interfaces.places import expanded
-from settings import Layer, merge
+from settings import Layer
 
 
 @command(
@@ -68,15 +71,13 @@ def _leave(image: IODT) -> None:
 SOME_PASSED_OVER = 3
 """Exit code where some files could not be used and the others were."""
 
-_UNENLARGED: Layer = {"enhance": {"scale": 1}}
-
 
 @command(
     "generate",
     "enhance",
     "convert",
     usual=("style", "prompt", "mask", "scale", "enhancer", "format"),
-    below=_UNENLARGED,
+    below=UNENLARGED,
 )
 def rework(
     pictures: Pictures,
@@ -93,54 +94,17 @@ def rework(
     Diffusion paints it by --prompt, and a CycleGAN trained for it turns it into another --style:
     these two are adopted (`adopt`).
     """
-    if needless := {"source", "count", "seeds"} & given.get("generate", {}).keys():
-        raise AtelierError(f"{min(needless)}: `rework` makes one picture a file; leave it out")
-    below = merge(_UNENLARGED, {"generate": {"source": str(pictures[0])}})
-    chosen = choose(merge(below, common.layer(given)))
+    refuse_needless(given)
+    chosen = settings_of_rework(common.layer(given), pictures[0])
     picked = pick_model(common.place, model, chosen.generate)
-    opened = picked.model
-    _check_reads_pictures(opened)
+    check_reads_pictures(picked.model)
     with assembled(common.place, chosen.components) as parts:
-        check_generation(chosen, opened.family, opened.styles)
         parts.ui.say(picked.line())
-        if limits := _LIMITS.get(opened.family):
-            parts.ui.warn(limits.format(side=opened.resolution))
-        settings = _for_rework(chosen.generate, opened)
-        requests = Requests(common.place.requests)
-        work = Rework(parts.generation, opened, settings, read_picture, parts.ui.watch, requests)
+        work = open_rework(parts, common.place, picked.model, chosen)
         treatment = Treatment(
             "rework", work.read, work.file_of, work.keep, chosen.enhance, chosen.convert
         )
         return _work_on(pictures, parts, treatment, output)
-
-
-_LIMITS = {
-    "vae": "this model shows what it knows of a picture, {side}x{side} pixels small",
-    "stylegan2": (
-        "this model looks for the nearest picture that it can make, {side}x{side} pixels small: "
-        "what it never learnt does not come back"
-    ),
-}
-"""What a person must not expect of a family that reads pictures."""
-
-
-def _check_reads_pictures(model: IGME) -> None:
-    family = FAMILIES.get(model.family)
-    if family and not family.reads("source"):
-        able = ", ".join(name for name, known in FAMILIES.items() if known.reads("source"))
-        raise AtelierError(
-            f"{model.directory}: a {family.name} model cannot read pictures; "
-            f"name with --model one of the families {able}"
-        )
-
-
-def _for_rework(settings: IGS, model: IGME) -> IGS:
-    """The settings with the family's own choice for a person's picture, where none was made."""
-    family = FAMILIES.get(model.family)
-    if family is None:
-        return settings
-    options = family.options.model_validate(settings.options).for_rework()
-    return settings.model_copy(update={"options": options.model_dump(mode="json")})
 
 
 def _work_on(

@@ -8,10 +8,9 @@ from pydantic import Field, model_validator
 from atelier import guard
 from atelier.handlers.generate import check_choice
 from atelier.handlers.handler import Handler, Places, Task
-from atelier.stages import frames_of
+from atelier.interpolation import encoded_frames
 from components.conversion import animate
 from interfaces.errors import RefusedError
-from interfaces.ics import ICS
 from interfaces.igs import SeedList
 from interfaces.iodt import IODT
 from interfaces.orders import ModelId, Order, refuse_paths
@@ -62,10 +61,9 @@ class InterpolateHandler(Handler[InterpolateOrder]):
             request = run.chosen.generate.model_copy(update=asked)
             if task.job.num_results:
                 return
-            made = frames_of(task.parts, model, request, order.frames)
-            num_frames = (len(order.between) - 1) * order.frames + 1
-            encoded = task.encode(run, made, num_frames * model.resolution**2, ICS(format="png"))
-            moving = _moving(list(encoded), order.frames_per_second)
+            enhance = run.chosen.enhance
+            encoded = encoded_frames(task.parts, model, request, enhance, order.frames)
+            moving = _moving(encoded, order.frames_per_second)
             guard.keep(task.parts.results_store, moving, run.name)
 
 

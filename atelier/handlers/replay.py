@@ -1,6 +1,5 @@
 """Replay: results made again from their records alone and compared."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,18 +8,10 @@ from pydantic import Field
 
 from atelier.commands.frame import Common, assembled
 from atelier.commands.helping import OPTIONS
-from atelier.gallery import Shelf
 from atelier.handlers.handler import Handler, Places, Task
-from atelier.jobs import LocalUploads
-from atelier.originals import Originals
-from atelier.replay import Replay, models_in, replay, tally
-from atelier.workspace import Workspace
-from components.conversion import find_pictures
-from interfaces.components import Components
-from interfaces.errors import AtelierError, NotFoundError
-from interfaces.iodt import ResultQuery, ResultsGallery
+from atelier.replaying import Replay, pictures_asked_for, replay, replay_all, tally
 from interfaces.orders import Order, ResultId
-from interfaces.places import expanded, fetched
+from interfaces.places import fetched
 from settings import Layer
 
 
@@ -82,34 +73,10 @@ def replay_files(
     common: Common = Common(),
 ) -> None:
     """Make pictures again from their records alone and compare them with the files."""
-    known = [] if models is None else models_in(expanded(models))
     found: list[Replay] = []
     with assembled(common.place, common.layer({}).get("components")) as parts:
-        given = [expanded(path) for path in inputs or ()]
-        originals = Originals(parts.results_store, LocalUploads(common.place.uploads), given)
-        for path in _asked_for(pictures or [], board, common.place, parts):
-            found.append(replay(parts, common.place, path, known, originals))
-            print(found[-1].line())
+        paths = pictures_asked_for(pictures or (), board, common.place, parts.results_store)
+        for one in replay_all(parts, common.place, paths, models, inputs or ()):
+            found.append(one)
+            print(one.line())
     print(tally(found))
-
-
-def _asked_for(
-    pictures: Sequence[Path], board: str | None, place: Workspace, parts: Components
-) -> list[Path]:
-    """The files named, then those of the board; raises `AtelierError` where there are none."""
-    named = list(find_pictures([expanded(path) for path in pictures])) if pictures else []
-    if board is not None:
-        named += _on_board(board, place, parts)
-    if not named:
-        raise AtelierError("replay: name pictures, or a board with --board")
-    return named
-
-
-def _on_board(board: str, place: Workspace, parts: Components) -> list[Path]:
-    store = parts.results_store
-    if not isinstance(store, ResultsGallery):
-        raise AtelierError("component results_store: keeps no boards; name pictures")
-    numbers = Shelf(place.root / "shelf.sqlite", store).find(ResultQuery(), board=board)
-    if not numbers:
-        raise NotFoundError(f"board {board!r}: no result lies on it")
-    return [fetched(store.get(number).path) for number in numbers]

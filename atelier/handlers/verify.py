@@ -9,11 +9,9 @@ from pydantic import Field, TypeAdapter, model_validator
 from atelier.commands.frame import Pictures
 from atelier.commands.helping import OPTIONS
 from atelier.handlers.handler import Handler, Places, Task
-from atelier.verification import Verification, verify
-from components.conversion import find_pictures
-from interfaces.errors import NotFoundError
+from atelier.verification import Verification, verify, verify_all
 from interfaces.orders import Order, ResultId, UploadId
-from interfaces.places import expanded, fetched
+from interfaces.places import fetched
 from settings import Layer
 
 
@@ -83,17 +81,9 @@ def verify_files(
     ] = (),
 ) -> int:
     """Whose a picture is, whether a model made it, whether it was changed, and what is proved."""
-    trusted = [_certificates_in(expanded(path)) for path in trust]
-    paths = find_pictures([expanded(path) for path in pictures])
-    found = [verify(path, trusted) for path in paths]
+    found = verify_all(pictures, trust)
     if json:
         print(TypeAdapter(list[Verification]).dump_json(found, indent=2).decode())
     else:
         print("\n".join(line for one in found for line in one.lines()))
     return NOT_INTACT if any(one.state in ("changed", "damaged") for one in found) else 0
-
-
-def _certificates_in(path: Path) -> bytes:
-    if not path.is_file():
-        raise NotFoundError(f"{path}: there is no such file of certificates")
-    return path.read_bytes()

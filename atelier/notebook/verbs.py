@@ -1,41 +1,56 @@
-"""The verbs: train, run, generate, enhance, convert, export, as functions of Python's own types.
+"""The verbs that make something, as functions of Python's own types.
 
 Any other setting of a verb is a keyword with its flag's name: `generate(truncation=0.7)` goes
 into the family's options, `train(family="r3gan")` into the training's settings.
 """
 
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from atelier.assembly import assemble
 from atelier.choices import check_generation, choose
 from atelier.exporting import ExportFormat
 from atelier.exporting.writing import is_enlarger, write_export
-from atelier.hearing import hear
-from atelier.models import pick_model
+from atelier.interpolation import (
+    OF_THE_WAY,
+    AnimationFormat,
+    Interpolation,
+    check_way,
+    layer_between,
+    write_interpolation,
+)
+from atelier.notebook.given import (
+    AnyModel,
+    given_settings,
+    layer_of,
+    named_paths,
+    opened_model,
+    parts_for,
+    sorted_settings,
+)
 from atelier.notebook.pictures import Pictures
 from atelier.notebook.training import Training
+from atelier.own_files.reworking import (
+    check_reads_pictures,
+    open_rework,
+    refuse_needless,
+    settings_of_rework,
+)
 from atelier.running import Begin, go_whole_way, train_model, whole_way
 from atelier.runs import Run
 from atelier.workspace import Workspace
 from components.common.durable import write_bytes
 from components.conversion import find_pictures, read_picture
 from interfaces.components import Components
+from interfaces.errors import RefusedError
 from interfaces.iedt import IEDT
 from interfaces.ies import IES
 from interfaces.igdt import IGDT
-from interfaces.igme import IGME, TrainingSettings
+from interfaces.igme import TrainingSettings
 from interfaces.igs import IGS
+from interfaces.iodt import check_conversion
 from interfaces.places import Url, expanded, fetched, place_of
-from settings import Layer, RunSettings, load_preset, merge
-
-AnyModel = IGME | Training | str | Path | None
-"""A model; what `train` returned; a run's or model's name or folder; None: the default."""
-
-_OF_THE_SHOW = "atelier.notebook.watching:create"
-"""The user interface that shows progress in a notebook."""
+from settings import RunSettings, merge
 
 
 def train(
@@ -52,8 +67,8 @@ def train(
     `family`, `start_from` and `seed`; what is no such name goes into the family's options. Raises
     `AtelierError` for what cannot work, before anything is trained.
     """
-    chosen = choose(_layer(data, preset, resolution, _sorted(settings, TrainingSettings)))
-    with _parts(workspace, chosen) as (place, parts):
+    chosen = choose(layer_of(data, preset, resolution, sorted_settings(settings, TrainingSettings)))
+    with parts_for(workspace, chosen) as (place, parts):
         trained, model = train_model(parts, chosen, _beginning(place, "train", chosen))
     return Training(trained.folder, model)
 
@@ -74,11 +89,11 @@ def run(
     `settings` are the training's, as in `train`; the other three hold what each stage is to do:
     `run(generate={"count": 16}, enhance={"scale": 4})`.
     """
-    layer = _layer(data, preset, resolution, _sorted(settings, TrainingSettings))
+    layer = layer_of(data, preset, resolution, sorted_settings(settings, TrainingSettings))
     given = {"generate": generate, "enhance": enhance, "convert": convert}
     asked = {name: dict(fields) for name, fields in given.items() if fields}
     chosen = choose(merge(layer, asked))
-    with _parts(workspace, chosen) as (place, parts):
+    with parts_for(workspace, chosen) as (place, parts):
         begin = _beginning(place, "run", chosen)
         _, results = go_whole_way(parts, chosen, begin, whole_way())
     return [fetched(result.path) for result in results]
@@ -98,14 +113,72 @@ def generate(
     generate --help`, such as `sketch`, `source` and `prompt`; what is no such name goes into the
     family's options. Without a style each seed chooses one.
     """
-    text = seeds if isinstance(seeds, str) else ",".join(map(str, seeds))
-    asked = _sorted(settings | {"seeds": text, "style": style}, IGS)
+    asked = sorted_settings(settings | {"seeds": _seeds_in_words(seeds), "style": style}, IGS)
     chosen = choose({"generate": asked})
-    with _parts(workspace, chosen) as (place, parts):
-        opened = _opened(model, place, chosen.generate)
+    with parts_for(workspace, chosen) as (place, parts):
+        opened = opened_model(model, place, chosen.generate)
         check_generation(chosen, opened.family, opened.styles)
         made = parts.generation.generate(opened, chosen.generate, parts.ui.watch)
         return Pictures(list(made))
+
+
+def interpolate(
+    between: str | Iterable[int],
+    model: AnyModel = None,
+    *,
+    frames: int = 12,
+    format: AnimationFormat = "webp",
+    frames_per_second: float = 12.0,
+    scale: int | None = None,
+    workspace: str | Path = "workspace",
+    **settings: Any,
+) -> Interpolation:
+    """Morph each seed's picture into the next one's: an animation, and all its frames on one sheet.
+
+    `between` are two seeds or more, as numbers or as "3,7,12"; `frames`, 1 or more, is how many
+    pictures lie from each to the next. The files hold H x W pixels of the model, each side times
+    `scale`; they are written into the workspace, over those of the same way. `settings` are those
+    of `pipeline.py interpolate --help`. Raises `AtelierError` for what the way decides itself
+    (seeds, count and their kind), and for what the model's family cannot do.
+    """
+    if decided := set(OF_THE_WAY) & settings.keys():
+        raise RefusedError(f"interpolate: {min(decided)} is said by `between`; leave it out")
+    asked = {"generate": sorted_settings(settings, IGS)}
+    enlarged = {"enhance": given_settings({"scale": scale})}
+    chosen = choose(merge(asked, enlarged, layer_between(_seeds_in_words(between))))
+    check_way(chosen.generate, frames, frames_per_second)
+    with parts_for(workspace, chosen) as (place, parts):
+        opened = opened_model(model, place, chosen.generate)
+        return write_interpolation(parts, place, opened, chosen, frames, format, frames_per_second)
+
+
+def _seeds_in_words(seeds: str | Iterable[int]) -> str:
+    return seeds if isinstance(seeds, str) else ",".join(map(str, seeds))
+
+
+def rework(
+    pictures: str | Path | Iterable[str | Path],
+    model: AnyModel = None,
+    *,
+    workspace: str | Path = "workspace",
+    **settings: Any,
+) -> Pictures:
+    """Make a new picture from each of a person's own, in memory: nothing is kept until saved.
+
+    `pictures` are files and folders. Each comes back as the model makes it, in its size for models
+    of one size, with what the file held beside its pixels. `settings` are those of `pipeline.py
+    rework --help`, such as `prompt`, `style` and `source_strength`. Raises `AtelierError` for a
+    model that reads no pictures, and for the first file that it can do nothing with.
+    """
+    found = list(find_pictures(map(expanded, named_paths(pictures))))
+    asked = {"generate": sorted_settings(settings, IGS)}
+    refuse_needless(asked)
+    chosen = settings_of_rework(asked, found[0])
+    with parts_for(workspace, chosen) as (place, parts):
+        opened = opened_model(model, place, chosen.generate)
+        check_reads_pictures(opened)
+        work = open_rework(parts, place, opened, chosen)
+        return Pictures([work.read(path) for path in found])
 
 
 def enhance(
@@ -119,8 +192,8 @@ def enhance(
 
     `settings` are those of `pipeline.py enhance --help`, such as `enhancer` and `strength`.
     """
-    chosen = choose({"enhance": _given(settings) | {"scale": scale}})
-    with _parts(workspace, chosen) as (_, parts):
+    chosen = choose({"enhance": given_settings(settings) | {"scale": scale}})
+    with parts_for(workspace, chosen) as (_, parts):
         batches = _batches(pictures, scale)
         enlarged = parts.enhancement.enhance(batches, chosen.enhance, parts.ui.watch)
         return Pictures(list(enlarged))
@@ -138,9 +211,10 @@ def convert(
 
     `format` is png, jpeg, webp, avif or tiff; `settings` are `quality` and `lossless`.
     """
-    chosen = choose({"convert": _given(settings) | {"format": format}})
+    chosen = choose({"convert": given_settings(settings) | {"format": format}})
     written: list[Path] = []
-    with _parts(workspace, chosen) as (_, parts):
+    with parts_for(workspace, chosen) as (_, parts):
+        check_conversion(parts.conversion, chosen.convert)
         for number, image in enumerate(
             parts.conversion.convert(_enlarged(pictures, parts), chosen.convert)
         ):
@@ -166,64 +240,15 @@ def export(
     holds something, and for what cannot be exported so.
     """
     target = expanded(folder) if isinstance(folder, Path) else place_of(folder)
-    with _parts(workspace, choose({})) as (place, parts):
+    with parts_for(workspace, choose({})) as (place, parts):
         named = isinstance(model, str | Path) and is_enlarger(str(model))
-        what = str(model) if named else _opened(model, place, IGS())
+        what = str(model) if named else opened_model(model, place, IGS())
         return list(write_export(what, to, target, parts.ui.watch).files)
-
-
-@contextmanager
-def _parts(workspace: str | Path, chosen: RunSettings) -> Generator[tuple[Workspace, Components]]:
-    """The workspace, and components whose progress a notebook shows."""
-    place = Workspace(Path(workspace))
-    parts = assemble(place.root, {"ui": _OF_THE_SHOW} | chosen.components)
-    hear(parts.ui)
-    try:
-        yield place, parts
-    finally:
-        parts.ui.close()
 
 
 def _beginning(place: Workspace, verb: str, chosen: RunSettings) -> Begin:
     """A function begins a new run every time; its folder stands in what it returns."""
     return lambda name: Run.begin(place, verb, chosen, name)
-
-
-def _layer(
-    data: str | Path | None, preset: str | Iterable[str], resolution: int | None, train: Layer
-) -> Layer:
-    names = [preset] if isinstance(preset, str) else list(preset)
-    given: Layer = {"train": train}
-    if data is not None:
-        given["collect"] = {"data": str(data)}
-    if resolution is not None:
-        given["preprocess"] = {"resolution": resolution}
-    return merge(*map(load_preset, names), given)
-
-
-def _sorted(settings: Mapping[str, Any], model: type[TrainingSettings] | type[IGS]) -> Layer:
-    """Keywords of the stage's own settings, and the rest as the family's options."""
-    own = {name: value for name, value in settings.items() if name in model.model_fields}
-    others = {name: value for name, value in settings.items() if name not in model.model_fields}
-    options = {**own.pop("options", {}), **others}
-    return _given(own) | ({"options": options} if options else {})
-
-
-def _given(settings: Mapping[str, Any]) -> Layer:
-    """What was given at all; a `Path` as text, as flags have it."""
-    return {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in settings.items()
-        if value is not None
-    }
-
-
-def _opened(model: AnyModel, place: Workspace, request: IGS) -> IGME:
-    if isinstance(model, Training):
-        return model.model
-    if isinstance(model, IGME):
-        return model
-    return pick_model(place, None if model is None else str(model), request).model
 
 
 def _batches(pictures: Pictures | str | Path | Iterable[str | Path], scale: int) -> Iterable[IGDT]:

@@ -16,7 +16,7 @@ from atelier.handlers.replay import replay_files
 from atelier.jobs import LocalUploads
 from atelier.originals import Originals
 from atelier.own_files import Requests, Rework
-from atelier.replay import Replay, models_in, replay, tally
+from atelier.replaying import Replay, models_in, replay, tally
 from atelier.workspace import Workspace
 from components.common.shipped import find_shipped
 from components.conversion import read_picture

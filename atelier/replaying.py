@@ -11,12 +11,13 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from atelier.gallery import Shelf
 from atelier.jobs import LocalUploads
 from atelier.originals import Originals
 from atelier.own_files import Requests, Rework
 from atelier.workspace import Workspace
 from components.common.sameness import hold_the_same
-from components.conversion import read_picture, read_record
+from components.conversion import find_pictures, read_picture, read_record
 from components.families import FAMILIES
 from interfaces.components import Components
 from interfaces.errors import AtelierError, NotFoundError, RefusedError
@@ -25,7 +26,8 @@ from interfaces.ies import IES, Route
 from interfaces.igdt import IGDT
 from interfaces.igme import IGME, MODEL_FILE
 from interfaces.igs import IGS
-from interfaces.iodt import IODT
+from interfaces.iodt import IODT, ResultQuery, ResultsGallery, ResultsStore
+from interfaces.places import expanded, fetched
 from interfaces.record import EnhancementRecord, GeneratedOrigin, Origin, Record
 from interfaces.ui import Choices
 
@@ -60,6 +62,48 @@ def models_in(folder: Path) -> list[IGME]:
     if not found:
         raise NotFoundError(f"{folder}: no model lies there, at any depth")
     return found
+
+
+def pictures_asked_for(
+    pictures: Iterable[Path], board: str | None, place: Workspace, store: ResultsStore
+) -> list[Path]:
+    """The files named, then those of the board; raises `AtelierError` where there are none."""
+    paths = [expanded(path) for path in pictures]
+    named = list(find_pictures(paths)) if paths else []
+    if board is not None:
+        named += _on_board(board, place, store)
+    if not named:
+        raise RefusedError("replay: name pictures, or a board with --board")
+    return named
+
+
+def _on_board(board: str, place: Workspace, store: ResultsStore) -> list[Path]:
+    if not isinstance(store, ResultsGallery):
+        raise RefusedError("component results_store: keeps no boards; name pictures")
+    numbers = Shelf(place.root / "shelf.sqlite", store).find(ResultQuery(), board=board)
+    if not numbers:
+        raise NotFoundError(f"board {board!r}: no result lies on it")
+    return [fetched(store.get(number).path) for number in numbers]
+
+
+def replay_all(
+    parts: Components,
+    place: Workspace,
+    pictures: Iterable[Path],
+    models: Path | None = None,
+    inputs: Iterable[Path] = (),
+) -> Iterator[Replay]:
+    """Make each file's picture again, one at a time, and compare.
+
+    `models` is a folder in which the models are sought first, at any depth; `inputs` are files and
+    folders in which is sought what the pictures were made from. Raises `NotFoundError` where no
+    model lies in `models`.
+    """
+    known = [] if models is None else models_in(expanded(models))
+    given = [expanded(path) for path in inputs]
+    originals = Originals(parts.results_store, LocalUploads(place.uploads), given)
+    for picture in pictures:
+        yield replay(parts, place, picture, known, originals)
 
 
 def choices_of(record: Record, files: Mapping[str, Path] | None = None) -> Choices:
