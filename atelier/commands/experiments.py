@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from atelier.choices import choose
-from atelier.commands.frame import Common, assembled, command
+from atelier.commands.frame import Common, Making, assembled, command
 from atelier.commands.helping import OPTIONS
 from atelier.stages import prepare
 from components.training_store import EMBEDDED_STYLES, paint_picture
@@ -160,7 +160,7 @@ def measure_costs(
         bool,
         Parameter(group=OPTIONS, negative=(), help="Measure again what was measured before."),
     ] = False,
-    common: Common = Common(),
+    common: Making = Making(),
     given: Layer,
 ) -> None:
     """Measure what models and enlargers cost: paper 003's Table 1, and advice."""
@@ -211,7 +211,7 @@ _SKETCHES = load_preset("papers/sketch_diffusion")
 def study_sketch(
     *,
     name: NameFlag = None,
-    common: Common = Common(),
+    common: Making = Making(),
     given: Layer,
 ) -> None:
     """Paper 004: a drawing under noise, the paper's mask of noise, and our way of following it.

@@ -79,19 +79,36 @@ class Common:
     workspace: WorkspaceFlag = Path("workspace")
     preset: PresetFlag = ()
     component: ComponentFlag = ()
-    ray: RayFlag = False
 
     def layer(self, given: Layer) -> Layer:
         """What the person gave: presets, then environment, then flags."""
         presets = [settings.load_preset(name) for name in self.preset]
-        replaced = (REPLACEMENTS if self.ray else {}) | replacements_of(self.component)
+        replaced = self.replaced
         last: Layer = {"components": replaced} if replaced else {}
         return settings.merge(*presets, settings.from_environment(os.environ), given, last)
+
+    @property
+    def replaced(self) -> dict[str, str]:
+        """Components that flags replace, by name; raises `AtelierError`."""
+        return replacements_of(self.component)
 
     @property
     def place(self) -> Workspace:
         """The workspace that was named."""
         return Workspace(self.workspace)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Making(Common):
+    """What a command takes that makes, enlarges or encodes pictures with its components."""
+
+    ray: RayFlag = False
+
+    @property
+    def replaced(self) -> dict[str, str]:
+        """As for every command; what `--component` names goes before what `--ray` does."""
+        return (REPLACEMENTS if self.ray else {}) | super().replaced
 
 
 ResumeFlag = Annotated[

@@ -6,7 +6,7 @@ from cyclopts import Parameter
 
 from atelier.choices import check_declared, check_generation, choose, has_seed, with_seed
 from atelier.commands.frame import (
-    Common,
+    Making,
     ModelFlag,
     ResumeFlag,
     RunFlag,
@@ -56,7 +56,7 @@ def generate(
     model: ModelFlag = None,
     resume: ResumeFlag = False,
     run: RunFlag = None,
-    common: Common = Common(),
+    common: Making = Making(),
     given: Layer,
 ) -> None:
     """Make pictures with a trained model, enlarge them and keep them."""
@@ -132,7 +132,7 @@ def interpolate(
         float, Parameter(group=OPTIONS, help="How fast the animation runs.")
     ] = 12.0,
     model: ModelFlag = None,
-    common: Common = Common(),
+    common: Making = Making(),
     given: Layer,
 ) -> None:
     """Morph one seed's picture into another's: an animation, and all its frames on one sheet."""

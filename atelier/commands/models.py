@@ -9,7 +9,7 @@ from pathvalidate import sanitize_filename
 from atelier.adoption import Adoption, adopt
 from atelier.commands.flags import Command, flags_of, with_flags
 from atelier.commands.frame import (
-    Common,
+    Making,
     ModelFlag,
     WorkspaceFlag,
     assembled,
@@ -157,11 +157,13 @@ def evaluate(
     *,
     model: ModelFlag = None,
     generated: GeneratedFlag = None,
-    common: Common = Common(),
+    common: Making = Making(),
     given: Layer,
 ) -> None:
     """Measure a model's pictures, or a folder's: distance, KID, precision, recall, originality."""
     refuse_both(model, generated)
+    if generated is not None and common.ray:
+        raise RefusedError("--ray: the pictures of --generated are made already; leave it out")
     place = common.place
     picked = pick_model(place, model, IGS()) if generated is None else None
     opened = None if picked is None else picked.model

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from atelier.choices import choose
-from atelier.commands.frame import Common, ModelFlag, OutputFlag, Pictures, assembled, command
+from atelier.commands.frame import Making, ModelFlag, OutputFlag, Pictures, assembled, command
 from atelier.models import pick_model
 from atelier.own_files import Errand, Treatment, own_file
 from atelier.own_files.reworking import (
@@ -33,7 +33,7 @@ def enhance(
     pictures: Pictures,
     *,
     output: OutputFlag = None,
-    common: Common = Common(),
+    common: Making = Making(),
     given: Layer,
 ) -> int:
     """Enlarge any pictures with Real-ESRGAN; results that exist already are skipped."""
@@ -48,7 +48,7 @@ def convert(
     pictures: Pictures,
     *,
     output: OutputFlag = None,
-    common: Common = Common(),
+    common: Making = Making(),
     given: Layer,
 ) -> int:
     """Convert pictures to another file format; records made by Atelier go with them."""
@@ -84,7 +84,7 @@ def rework(
     *,
     model: ModelFlag = None,
     output: OutputFlag = None,
-    common: Common = Common(),
+    common: Making = Making(),
     given: Layer,
 ) -> int:
     """Make a new picture from each of yours with a model; results that exist already are skipped.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 import settings
-from atelier.commands.frame import Common
+from atelier.commands.frame import Common, Making
 from atelier.commands.helping import OPTIONS
 from atelier.workspace import Workspace
 from components.enhancement import absent_names
@@ -65,7 +65,7 @@ def open_page(
             help="A folder or archive that may be learnt from on the page.",
         ),
     ] = (),
-    common: Common = Common(),
+    common: Making = Making(),
 ) -> None:
     """Open the page: train, generate, draw, watch, find. Programs use its /api."""
     from atelier.server import Safety
@@ -131,7 +131,7 @@ def _backend(
     )
 
 
-def worker(*, lane: Lane = "quick", common: Common = Common()) -> None:
+def worker(*, lane: Lane = "quick", common: Making = Making()) -> None:
     """Carry out one lane's jobs of a workspace, until standard input is closed."""
     from atelier.desk import Desk
     from atelier.handlers import ORDERS

@@ -5,7 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from atelier.commands.frame import (
-    Common,
+    Making,
     ResumeFlag,
     RunFlag,
     assembled,
@@ -43,7 +43,7 @@ def run(
     *,
     resume: ResumeFlag = False,
     run: RunFlag = None,
-    common: Common = Common(),
+    common: Making = Making(),
     given: Layer,
     way: Annotated[WholeWay, Parameter(parse=False)],
 ) -> None:

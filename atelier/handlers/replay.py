@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from pydantic import Field
 
-from atelier.commands.frame import Common, assembled
+from atelier.commands.frame import Making, assembled
 from atelier.commands.helping import OPTIONS
 from atelier.handlers.handler import Handler, Places, Task
 from atelier.replaying import Replay, pictures_asked_for, replay, replay_all, tally
@@ -70,7 +70,7 @@ def replay_files(
             help="Files or folders in which to look for what the pictures were made from.",
         ),
     ] = None,
-    common: Common = Common(),
+    common: Making = Making(),
 ) -> None:
     """Make pictures again from their records alone and compare them with the files."""
     found: list[Replay] = []

@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from atelier.assembly import assemble
-from atelier.commands.frame import Common
+from atelier.commands.frame import Making
 from atelier.gallery import Shelf
 from atelier.handlers.replay import replay_files
 from atelier.jobs import LocalUploads
@@ -238,7 +238,7 @@ def test_a_whole_board_is_made_again(
     numbers = [parts.results_store.keep(image, "").id for image in images]
     assert isinstance(parts.results_store, ResultsGallery)
     Shelf(place.root / "shelf.sqlite", parts.results_store).place(numbers[:2], "sea")
-    common = Common(workspace=place.root)
+    common = Making(workspace=place.root)
     replay_files(board="sea", common=common)
     assert "2 pictures: 2 equal" in capsys.readouterr().out
     with pytest.raises(NotFoundError, match="board 'hills'"):

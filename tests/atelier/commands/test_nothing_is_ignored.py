@@ -1,5 +1,6 @@
 """No flag is taken and then passed over: what would change nothing is refused."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,56 @@ def test_what_would_change_nothing_is_refused(
     said = capsys.readouterr()
     assert named in said.err + said.out
     assert not list(tmp_path.glob("runs/*"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "inspect --data none",
+        "preprocess --data none",
+        "train --data none",
+        "compare r3gan_64 --data none",
+        "search --data none",
+        "results list",
+        "results show 1",
+        "results open 1",
+        "results doctor",
+        "results move here",
+        "models list",
+        "evaluate --generated .",
+    ],
+)
+def test_ray_is_refused_where_no_picture_is_made(
+    line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*line.split(), "--ray", "--workspace", str(tmp_path)]) not in (0, None)
+    assert "--ray" in capsys.readouterr().err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "run",
+        "generate --model shipped",
+        "interpolate --model shipped --between 1,2",
+        "enhance none.png",
+        "convert none.png",
+        "rework none.png --model shipped-sketch",
+        "replay none.png",
+        "evaluate --model shipped",
+        "benchmark shipped",
+        "study sketch",
+        "ui --port 0",
+        "worker",
+    ],
+)
+def test_ray_is_taken_where_pictures_are_made(
+    line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # as where it is not installed
+    assert main([*line.split(), "--ray", "--workspace", str(tmp_path)]) == 1
+    assert "Ray is not installed" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
