@@ -8,7 +8,7 @@ from pathlib import Path
 
 from atelier.guard import guarded
 from interfaces.components import PORTS, Components
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, RefusedError
 
 
 def assemble(workspace: Path, replacements: Mapping[str, str] | None = None) -> Components:
@@ -32,7 +32,7 @@ def check_names(replacements: Iterable[str]) -> None:
     """Raise `AtelierError` for a name that is none of the eight components'."""
     for name in replacements:
         if name not in PORTS:
-            raise AtelierError(f"component {name!r}: unknown; there are {', '.join(PORTS)}")
+            raise RefusedError(f"component {name!r}: unknown; there are {', '.join(PORTS)}")
 
 
 def replacements_of(pairs: Iterable[str]) -> dict[str, str]:
@@ -41,7 +41,7 @@ def replacements_of(pairs: Iterable[str]) -> dict[str, str]:
     for pair in pairs:
         name, equals, place = pair.partition("=")
         if not (name and equals and place):
-            raise AtelierError(f"--component {pair}: write it as name=package:factory")
+            raise RefusedError(f"--component {pair}: write it as name=package:factory")
         parsed[name] = place
     return parsed
 
@@ -55,7 +55,7 @@ def _make(name: str, place: str, workspace: Path) -> object:
     except AtelierError:
         raise
     except Exception as error:  # a stranger's code may fail in any way
-        raise AtelierError(
+        raise RefusedError(
             f"component {name}: {place!r} cannot be made ({type(error).__name__}: {error}); "
             "write it as package:factory, where the factory takes the workspace's folder"
         ) from error
@@ -67,7 +67,7 @@ def _check_port(name: str, place: str, component: object, port: type) -> None:
     for method in methods:
         found = getattr(component, method, None)
         if not callable(found):
-            raise AtelierError(
+            raise RefusedError(
                 f"component {name}: {place} has no method {method}(); the port "
                 f"{port.__module__}.{port.__name__} asks for {', '.join(methods)}"
             )
@@ -75,6 +75,6 @@ def _check_port(name: str, place: str, component: object, port: type) -> None:
         try:
             inspect.signature(found).bind(*wanted)
         except TypeError as error:
-            raise AtelierError(
+            raise RefusedError(
                 f"component {name}: {place}.{method} does not take ({', '.join(wanted)}): {error}"
             ) from error

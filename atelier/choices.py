@@ -15,7 +15,7 @@ from components.training import check_trackers
 from interfaces.capabilities import Capabilities, capabilities_of
 from interfaces.components import Components
 from interfaces.contract import refuse_unless_offered
-from interfaces.errors import AtelierError
+from interfaces.errors import RefusedError
 from interfaces.igme import IGME
 from interfaces.igs import IGS, INPUT_FILES
 from interfaces.iodt import check_conversion
@@ -54,7 +54,7 @@ def with_defaults(given: Layer) -> Layer:
     folder = fetch_model(named) if isinstance(named, Url) else find_shipped(Path(start))
     origin = IGME.open(folder)
     if origin.family not in FAMILIES:
-        raise AtelierError(f"{start}: a {origin.family} model, a family that is not known here")
+        raise RefusedError(f"{start}: a {origin.family} model, a family that is not known here")
     _check_agrees(given, str(start), origin)
     taken = {
         "family": origin.family,
@@ -119,13 +119,13 @@ def _measured_within(seconds: object, least: int) -> int:
 def _check_agrees(given: Layer, start: str, origin: IGME) -> None:
     family = given.get("train", {}).get("family", origin.family)
     if family != origin.family:
-        raise AtelierError(
+        raise RefusedError(
             f"train.family: {start} is a {origin.family} model; leave family out, or start from "
             "'none'"
         )
     resolution = given.get("preprocess", {}).get("resolution", origin.resolution)
     if str(resolution) != str(origin.resolution):
-        raise AtelierError(
+        raise RefusedError(
             f"preprocess.resolution: {start} makes pictures of {origin.resolution} pixels; leave "
             "resolution out, or start from 'none'"
         )
@@ -135,14 +135,14 @@ def _check_family(chosen: RunSettings) -> None:
     """What training would refuse is refused before a collection is prepared for it."""
     name, train = chosen.train.family, chosen.train
     if name not in FAMILIES:
-        raise AtelierError(f"train.family: {name!r} is unknown; there are {', '.join(FAMILIES)}")
+        raise RefusedError(f"train.family: {name!r} is unknown; there are {', '.join(FAMILIES)}")
     if not FAMILIES[name].is_trainable:
-        raise AtelierError(f"train.family: {name} comes trained; `adopt` takes such a model in")
+        raise RefusedError(f"train.family: {name} comes trained; `adopt` takes such a model in")
     config = validate(FAMILIES[name].config, train.options, "train.options")
     try:
         config.check_resolution(chosen.preprocess.resolution)
     except ValueError as error:
-        raise AtelierError(f"preprocess.{error}") from error
+        raise RefusedError(f"preprocess.{error}") from error
 
 
 def _check_offered(chosen: RunSettings) -> None:
@@ -223,18 +223,18 @@ def check_request(
         return
     options = validate(family.options, request.options, "generate.options")
     if reason := family.why_not({*request.given, *uploaded}):
-        raise AtelierError(f"generate.{reason}")
+        raise RefusedError(f"generate.{reason}")
     for fault in options.idle({*request.asked_for, *uploaded}):
-        raise AtelierError(f"generate.options.{fault}; leave it out")
+        raise RefusedError(f"generate.options.{fault}; leave it out")
     for field in ("style", "towards_style"):
         style = getattr(request, field)
         if style is not None and not family.is_conditional:
-            raise AtelierError(
+            raise RefusedError(
                 f"generate.{field}: a {family.name} model cannot be asked for a style; leave it out"
             )
         if style is None or styles is None:
             continue
         if place_among(style, styles) is None:
-            raise AtelierError(
+            raise RefusedError(
                 f"generate.{field}: {style!r} is unknown; there are {', '.join(styles)}"
             )

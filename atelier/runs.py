@@ -12,7 +12,7 @@ from pathvalidate import sanitize_filename
 
 from atelier.workspace import Workspace, is_named, run_number
 from components.common.durable import exclusive, write_text
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, NotFoundError, RefusedError, unreadable
 from interfaces.igme import FREE_WHEN_RESUMED, IGME
 from settings import Layer, RunSettings, merge, resolve
 
@@ -87,7 +87,7 @@ class Run:
                 model_digest=saved["model_digest"],
             )
         except (OSError, ValueError, KeyError, TypeError, RecursionError, AtelierError) as error:
-            raise AtelierError(
+            raise unreadable(error)(
                 f"{folder}: not a readable run ({_in_words(error)}); name another with --run, or "
                 "move this folder out of runs/"
             ) from error
@@ -123,7 +123,7 @@ class Run:
             found = [cls.open(folder) for folder in folders if is_named(folder.name, name)]
             if not found or found[0].verb != verb:
                 there = ", ".join(folder.name for folder in folders) or "none at all"
-                raise AtelierError(
+                raise NotFoundError(
                     f"{workspace.runs}: no `{verb}` run is named {name!r}; there are {there}"
                 )
             return found[0]
@@ -150,7 +150,7 @@ class Run:
         changed = {key for key in old | new if old.get(key) != new.get(key)}
         if refused := sorted(changed - _FREE_WHEN_RESUMED):
             differences = (f"{key} was {old.get(key)!r}, not {new.get(key)!r}" for key in refused)
-            raise AtelierError(
+            raise RefusedError(
                 f"{self.folder}: was begun with other settings ({'; '.join(differences)}); "
                 "resume it without these, or start a new run"
             )

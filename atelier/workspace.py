@@ -156,7 +156,7 @@ class Workspace:
             family = FAMILIES.get(model.family)
             if family is None or all(family.reads(kind) for kind in given):
                 return model
-        raise AtelierError(
+        raise NotFoundError(
             f"{self.root}: no model here reads {', '.join(given)}; name one with --model"
         )
 

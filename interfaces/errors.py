@@ -10,6 +10,9 @@ class AtelierError(Exception):
     prints it without a traceback; any other exception is a defect of the program and keeps its
     traceback. Line breaks and control characters, which a file's name may hold, are escaped: no
     message can pass for two.
+
+    Raised as this class itself only where none of the four kinds fits: work that was rightly asked
+    for, with all that it needs at hand, and came to nothing, as a training that diverged.
     """
 
     def __init__(self, message: str) -> None:
@@ -18,6 +21,10 @@ class AtelierError(Exception):
 
 class RefusedError(AtelierError):
     """The request cannot be carried out as asked: a wrong value, name, combination or version."""
+
+
+class JobStateError(RefusedError):
+    """The job's state does not permit what was asked of it."""
 
 
 class NotFoundError(AtelierError):
@@ -29,7 +36,16 @@ class DamagedError(AtelierError):
 
 
 class UnavailableError(AtelierError):
-    """A resource is busy, full or out of reach; the same request may succeed later."""
+    """A resource is busy, full, out of reach or not installed; the request may succeed later."""
+
+
+def unreadable(error: Exception) -> type[AtelierError]:
+    """The kind for a file that reading failed on: it is not there, it is refused, or damaged."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return NotFoundError
+    if isinstance(error, PermissionError | IsADirectoryError):
+        return RefusedError
+    return DamagedError
 
 
 # Category Cf holds what hides or reorders text; these two join letters and emoji in honest names.

@@ -7,13 +7,8 @@ from typing import Annotated, Literal, Protocol, runtime_checkable
 from pydantic import Field, JsonValue, SerializeAsAny, computed_field
 
 from interfaces.contract import Message
-from interfaces.errors import RefusedError
 from interfaces.orders import Lane, Order
 from interfaces.progress import ProgressEvent
-
-
-class JobStateError(RefusedError):
-    """The job's state does not permit what was asked of it."""
 
 
 class Stopped(Exception):  # noqa: N818  # no error: a person asked for it

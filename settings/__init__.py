@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from components.common.credentials.places import FOLDER, PASSPHRASE, SERVICE_TOKEN
 from interfaces.contract import Message, explain
-from interfaces.errors import AtelierError
+from interfaces.errors import NotFoundError, RefusedError, unreadable
 from interfaces.experiments import BenchmarkSettings, SearchSettings, SketchStudySettings
 from interfaces.ics import ICS
 from interfaces.ies import IES
@@ -107,12 +107,12 @@ def load_preset(name: str) -> Layer:
             raise ValueError("over a megabyte")
         layer = tomllib.loads(data.decode("utf-8-sig"))
     except FileNotFoundError as error:
-        raise AtelierError(
+        raise NotFoundError(
             f"preset {name!r}: no such file, and no preset of that name; there are "
             f"{', '.join(preset_names())}"
         ) from error
     except (OSError, ValueError, RecursionError) as error:  # a TOMLDecodeError is a ValueError
-        raise AtelierError(f"preset {path}: not readable as TOML ({error})") from error
+        raise unreadable(error)(f"preset {path}: not readable as TOML ({error})") from error
     _refuse_unknown_sections(layer, f"preset {path}")
     return layer
 
@@ -136,7 +136,7 @@ def from_environment(environment: Mapping[str, str]) -> Layer:
         elif "options" in fields and option != field:
             layer.setdefault(section, {}).setdefault("options", {})[option] = value
         else:
-            raise AtelierError(
+            raise RefusedError(
                 f"environment variable {variable}: names no setting; they are named by section and "
                 "field, as ATELIER_GENERATE_COUNT"
             )
@@ -170,15 +170,15 @@ def validate(model: type[_Model], values: Mapping[str, object], what: str) -> _M
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise AtelierError(explain(error, what, model)) from error
+        raise RefusedError(explain(error, what, model)) from error
 
 
 def _refuse_unknown_sections(layer: Layer, where: str) -> None:
     known = [*SECTIONS, *COMMANDS, "components"]
     for name, value in layer.items():
         if name not in known and not isinstance(value, dict):
-            raise AtelierError(
+            raise RefusedError(
                 f"{where}: {name} stands in no section; put it under one of {', '.join(known)}"
             )
         if name not in known or not isinstance(value, dict):
-            raise AtelierError(f"{where}: [{name}] is no section; there are {', '.join(known)}")
+            raise RefusedError(f"{where}: [{name}] is no section; there are {', '.join(known)}")

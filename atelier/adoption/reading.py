@@ -16,7 +16,7 @@ from components.common.durable import sweep
 from components.common.images import check_header, foreign
 from components.common.models import complete_model
 from interfaces.contract import explain
-from interfaces.errors import AtelierError, RefusedError
+from interfaces.errors import AtelierError, RefusedError, unreadable
 from interfaces.igme import IGME
 from interfaces.places import expanded
 
@@ -42,17 +42,17 @@ def adopt_into(wanted: Adoption, directory: Path) -> IGME:
     if wanted.family == "auto" and family == "stable_diffusion":
         _refuse_files(wanted)
     if family != "stable_diffusion" and (given := wanted.model_fields_set & _OF_PIPELINES):
-        raise AtelierError(f"{min(given)}: only of a diffusers pipeline; leave it out")
+        raise RefusedError(f"{min(given)}: only of a diffusers pipeline; leave it out")
     try:
         foreign = _READERS[family](wanted)
     except OSError as error:
         where = error.filename or wanted.sources[0]
-        raise AtelierError(f"{where}: cannot be read ({error.strerror or error})") from error
+        raise unreadable(error)(f"{where}: cannot be read ({error.strerror or error})") from error
     except ValidationError as error:
-        raise AtelierError(explain(error, wanted.sources[0])) from error
+        raise RefusedError(explain(error, wanted.sources[0])) from error
     except ValueError as error:
         name = f"{wanted.sources[0]}: "
-        raise AtelierError(name + str(error).removeprefix(name)) from error
+        raise RefusedError(name + str(error).removeprefix(name)) from error
     sweep(directory)
     companions = {
         name: save_weights(directory / f"{name}.safetensors", weights)

@@ -12,7 +12,7 @@ from atelier.commands.frame import Common, Making, assembled, command
 from atelier.commands.helping import OPTIONS
 from atelier.stages import prepare
 from components.training_store import EMBEDDED_STYLES, paint_picture
-from interfaces.errors import AtelierError, RefusedError
+from interfaces.errors import RefusedError
 from interfaces.experiments import BenchmarkSettings, SearchSettings, SketchStudySettings
 from settings import Layer, RunSettings, load_preset, merge, validate
 
@@ -58,7 +58,7 @@ def compare_presets(
     first = next(iter(entries.values()))
     for preset, chosen in entries.items():
         if (chosen.collect, chosen.preprocess) != (first.collect, first.preprocess):
-            raise AtelierError(
+            raise RefusedError(
                 f"preset {preset}: names another collection or resolution than the first; compare "
                 "on one, as with --data and --resolution"
             )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cyclopts import CycloptsError, UnusedCliTokensError
 
+from atelier.outcomes import outcome_of
 from interfaces.errors import AtelierError, one_line
 
 _RESUMABLE = ("run", "train", "generate")
@@ -30,7 +31,7 @@ def exit_code_of(work: Callable[[], object], arguments: Sequence[str]) -> int:
     except CycloptsError as error:
         return _fail(str(error).strip().replace("\n", " "), code=2)
     except AtelierError as error:
-        return _fail(str(error))
+        return _fail(str(error), outcome_of(error).exit_code)
     except BrokenPipeError:
         # Whoever read the list has seen enough; nothing more may be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -21,7 +21,7 @@ from atelier.workspace import Workspace
 from components.enhancement import names as enhancer_names
 from components.families import FAMILIES
 from interfaces.components import Components
-from interfaces.errors import AtelierError
+from interfaces.errors import NotFoundError
 from interfaces.iodt import ResultQuery
 from settings import Layer, RunSettings
 
@@ -196,7 +196,7 @@ def resumed(
     if found is not None:
         found.resume_with(layer, choose)
     elif verb != "run" or not layer:
-        raise AtelierError(f"{place.root}: no `{verb}` run here to resume; start one first")
+        raise NotFoundError(f"{place.root}: no `{verb}` run here to resume; start one first")
     return found
 
 

@@ -27,7 +27,7 @@ from atelier.models import PickedModel, pick_model
 from atelier.runs import Run
 from atelier.stages import make_images, pixels_of, present
 from atelier.workspace import Workspace
-from interfaces.errors import AtelierError, DamagedError
+from interfaces.errors import DamagedError, RefusedError
 from interfaces.igme import IGME
 from interfaces.igs import IGS, format_seeds
 from settings import Layer, merge
@@ -63,7 +63,7 @@ def generate(
     layer, place = common.layer(given), common.place
     current = resumed(place, "generate", run, layer) if resume or run else None
     if current is not None and model is not None:
-        raise AtelierError("--model: a resumed run goes on with its own model; leave it out")
+        raise RefusedError("--model: a resumed run goes on with its own model; leave it out")
     chosen = current.chosen if current else choose(with_seed(layer))
     picked = _model_of(current, place) or pick_model(place, model, chosen.generate)
     opened = picked.model
@@ -96,7 +96,7 @@ def _model_of(run: Run | None, place: Workspace) -> PickedModel | None:
         raise DamagedError(f"{run.folder}: run.json names no model; start a new `generate`")
     model = IGME.open(run.model)
     if not model.is_known_as(run.model_digest):
-        raise AtelierError(
+        raise DamagedError(
             f"{model.directory}: was trained further since {run.name} was begun; start a new "
             "`generate`"
         )

@@ -22,7 +22,7 @@ from atelier.models import pick_model
 from atelier.workspace import Workspace
 from components.common.models import check_model
 from components.families import FAMILIES
-from interfaces.errors import AtelierError, one_line
+from interfaces.errors import RefusedError, one_line
 from interfaces.igme import IGME, is_model
 from interfaces.igs import IGS
 from interfaces.places import expanded
@@ -127,11 +127,11 @@ def adopt_model(
     wanted = validate(Adoption, told | {"sources": sources}, "adopt")
     chosen_name = sanitize_filename(name or default_name(sources[0]), platform="universal")
     if chosen_name in ("", ".", ".."):
-        raise AtelierError(f"{name or sources[0]}: makes no name; give it a --name")
+        raise RefusedError(f"{name or sources[0]}: makes no name; give it a --name")
     place = Workspace(workspace)
     folder = place.models_folder / chosen_name
     if is_model(folder):
-        raise AtelierError(f"{folder}: a model of that name is here already; give it a --name")
+        raise RefusedError(f"{folder}: a model of that name is here already; give it a --name")
     with assembled(place) as parts:
         model = adopt(wanted, folder)
         parts.ui.say(f"model:         {folder} ({model.family}, {model.resolution} pixels)")

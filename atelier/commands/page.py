@@ -16,7 +16,7 @@ from atelier.commands.helping import OPTIONS
 from atelier.workspace import Workspace
 from components.enhancement import absent_names
 from components.enhancement import names as enhancer_names
-from interfaces.errors import AtelierError
+from interfaces.errors import RefusedError
 from interfaces.iodt import ResultsGallery
 from interfaces.jobs import JobQueue
 from interfaces.orders import Lane
@@ -86,7 +86,7 @@ def _serve(common: Common, safety: "Safety", data: tuple[Path, ...], host: str, 
     desk, queue = Desk(place, replaced, data), create_queue(place.root, ORDERS, _PATIENCE)
     store = desk.parts.results_store
     if not isinstance(store, ResultsGallery):
-        raise AtelierError("component results_store: has no pages, which the page needs")
+        raise RefusedError("component results_store: has no pages, which the page needs")
     quick = WorkerKeeper(queue, _worker_command(place, replaced, "quick"), place.worker_log)
     long = WorkerKeeper(queue, _worker_command(place, replaced, "long"), place.training_log)
     backend = _backend(desk, queue, store, lambda: quick.trouble or long.trouble)

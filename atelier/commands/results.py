@@ -14,7 +14,7 @@ from atelier.commands.records import lines_of, style_of
 from atelier.commands.tables import pairs, table
 from components.conversion import read_facts, read_record
 from components.results_store import report_lines
-from interfaces.errors import AtelierError, one_line
+from interfaces.errors import NotFoundError, RefusedError, UnavailableError, one_line
 from interfaces.iodt import Movable, Rebuildable, ResultQuery, StoredResult
 from interfaces.places import Place, expanded, fetched, size_of
 from settings import Layer, validate
@@ -94,9 +94,9 @@ def open_result(which: int, *, common: Common = Common()) -> None:
     with assembled(common.place, common.layer({}).get("components")) as parts:
         path = parts.results_store.get(which).path
     if size_of(path) is None:
-        raise AtelierError(f"{path}: the file is gone; `results list` names the others")
+        raise NotFoundError(f"{path}: the file is gone; `results list` names the others")
     if not webbrowser.open(fetched(path).absolute().as_uri()):
-        raise AtelierError(f"{path}: this machine names no viewer; open the file yourself")
+        raise UnavailableError(f"{path}: this machine names no viewer; open the file yourself")
 
 
 def move_results(place: str, *, common: Common = Common()) -> None:
@@ -104,7 +104,7 @@ def move_results(place: str, *, common: Common = Common()) -> None:
     with assembled(common.place, common.layer({}).get("components")) as parts:
         store = parts.results_store
         if not isinstance(store, Movable):
-            raise AtelierError("component results_store: its pictures cannot be moved")
+            raise RefusedError("component results_store: its pictures cannot be moved")
         num_moved = store.move(place, parts.ui.watch)
         parts.ui.say(f"results:       {num_moved} moved; new ones are kept at {place}")
 
@@ -114,7 +114,7 @@ def examine_results(*, common: Common = Common()) -> None:
     with assembled(common.place, common.layer({}).get("components")) as parts:
         store = parts.results_store
         if not isinstance(store, Rebuildable):
-            raise AtelierError("component results_store: has no index that could be rebuilt")
+            raise RefusedError("component results_store: has no index that could be rebuilt")
         report = store.rebuild(read_facts, parts.ui.watch)
     for line in report_lines(report):
         print(line)

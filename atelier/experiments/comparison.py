@@ -17,7 +17,7 @@ from atelier.experiments.words import csv_table, duration, markdown_table, short
 from components.common.durable import write_text
 from components.training import TrainingFolder, frechet
 from interfaces.contract import Message
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, RefusedError
 from interfaces.igme import IGME, Trainer, TrainingSettings
 from interfaces.ipdt import IPDT
 from interfaces.measurement import Measurement
@@ -69,7 +69,7 @@ def compare(
     what it finds. A training that fails with `AtelierError` is a row that says why.
     """
     if not entries:
-        raise AtelierError("compare: nothing to compare; name at least one preset")
+        raise RefusedError("compare: nothing to compare; name at least one preset")
     names = _folder_names([name for name, _ in entries])
     rows: list[ComparisonRow] = []
     for place, (name, (_, settings)) in enumerate(zip(names, entries, strict=True), start=1):

@@ -13,7 +13,7 @@ from components.common.durable import replacing, write_text
 from components.common.images import float_to_pixels, pair_sheet
 from components.families import FAMILIES
 from interfaces.contract import Message, explain
-from interfaces.errors import AtelierError, RefusedError
+from interfaces.errors import RefusedError
 from interfaces.igdt import ImageGenerator
 from interfaces.igme import IGME
 from interfaces.igs import IGS
@@ -72,7 +72,7 @@ def evaluate(
     `AtelierError` where the two have no style or no size in common.
     """
     if prepared.resolution != model.resolution:
-        raise AtelierError(
+        raise RefusedError(
             f"{prepared.name} was prepared at {prepared.resolution} pixels, the model makes "
             f"{model.resolution}; prepare it at {model.resolution}"
         )
@@ -83,7 +83,7 @@ def evaluate(
     try:
         requests = _requests(model, prepared.styles, counts, settings)
     except ValidationError as error:
-        raise AtelierError(explain(error, "evaluate")) from error
+        raise RefusedError(explain(error, "evaluate")) from error
     made = [_pictures(generator, model, request, progress) for request in requests]
     pixels = np.concatenate([part for part, _ in made])
     features = reference.network.extract(pixels, progress)
@@ -192,7 +192,7 @@ def _requests(
     compared = [style for style, count in zip(styles, counts, strict=True) if count]
     known = [style for style in compared if style in model.styles]
     if not known:
-        raise AtelierError(
+        raise RefusedError(
             f"the model knows {', '.join(model.styles)} and the pictures compared with have "
             f"{', '.join(compared)}: no style in common to compare"
         )

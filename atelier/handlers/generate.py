@@ -9,7 +9,7 @@ from atelier.choices import check_request
 from atelier.handlers.handler import Handler, Places, Task
 from atelier.stages import make_images
 from components.families import FAMILIES
-from interfaces.errors import AtelierError
+from interfaces.errors import RefusedError
 from interfaces.igme import IGME
 from interfaces.igs import IGS, INPUT_FILES
 from interfaces.orders import ModelId, Order, UploadId, refuse_paths
@@ -80,7 +80,7 @@ def check_choice(model: IGME, choice: IGS, uploaded: Layer | None = None) -> Non
     for name in choice.options:
         field = family.options.model_fields.get(name)
         if field is not None and Path in get_args(field.annotation):
-            raise AtelierError(
+            raise RefusedError(
                 f"generate.options.{name}: names a file of this machine, which a request may not; "
                 "use the command line"
             )

@@ -12,7 +12,7 @@ from atelier.jobs import LocalUploads, WorkspaceCatalogue
 from atelier.runs import Run
 from atelier.workspace import Workspace
 from interfaces.components import Components
-from interfaces.errors import AtelierError
+from interfaces.errors import RefusedError
 from interfaces.ics import ICS
 from interfaces.igdt import IGDT
 from interfaces.igme import IGME
@@ -37,7 +37,7 @@ class Places:
         for upload_id in upload_ids:
             self.uploads.path(upload_id)
             if self.uploads.get(upload_id).kind != "picture":
-                raise AtelierError(f"upload {upload_id}: an archive; name pictures")
+                raise RefusedError(f"upload {upload_id}: an archive; name pictures")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from atelier.handlers.handler import Handler, Places, Task
 from atelier.running import train_model
-from interfaces.errors import AtelierError
+from interfaces.errors import RefusedError
 from interfaces.orders import CollectionId, Lane, ModelId, Order
 from settings import Layer, load_preset, merge, preset_names
 
@@ -54,7 +54,7 @@ class TrainHandler(Handler[TrainOrder]):
         """The preset, under the order's settings, under what it names. Raises `AtelierError`."""
         if order.preset is not None and order.preset not in preset_names():
             there = ", ".join(preset_names())
-            raise AtelierError(f"preset {order.preset!r}: unknown; there are {there}")
+            raise RefusedError(f"preset {order.preset!r}: unknown; there are {there}")
         given: Layer = {"collect": {"data": places.catalogue.collection_data(order.collection)}}
         if order.start_from == "none":
             given["train"] = {"start_from": "none"}

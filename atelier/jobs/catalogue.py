@@ -158,7 +158,7 @@ class WorkspaceCatalogue:
             return _EMBEDDED
         if len(collection_id) == 32:
             if self._uploads.get(collection_id).kind != "collection":
-                raise AtelierError(f"upload {collection_id}: a single picture; send a zip or a tar")
+                raise RefusedError(f"upload {collection_id}: a single picture; send a zip or a tar")
             return str(self._uploads.path(collection_id))
         for data in self._sources(self._inspected()):
             if _id_of(data) == collection_id:

@@ -20,20 +20,12 @@ from pydantic import JsonValue, TypeAdapter
 from interfaces.errors import (
     AtelierError,
     DamagedError,
+    JobStateError,
     NotFoundError,
     RefusedError,
     UnavailableError,
 )
-from interfaces.jobs import (
-    ENDED,
-    EventKind,
-    Job,
-    JobEvent,
-    JobProgress,
-    JobState,
-    JobStateError,
-    StopKind,
-)
+from interfaces.jobs import ENDED, EventKind, Job, JobEvent, JobProgress, JobState, StopKind
 from interfaces.orders import Lane, Order
 
 SCHEMA_VERSION = 2
@@ -552,7 +544,7 @@ class SQLiteJobQueue:
                     database.execute(statement)
                 database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             elif version != SCHEMA_VERSION:
-                raise AtelierError(
+                raise RefusedError(
                     f"{self.path}: written by another version of Atelier (schema {version}, this "
                     f"one knows {SCHEMA_VERSION}); update Atelier"
                 )

@@ -17,7 +17,7 @@ from components.common.durable import sha256_of, sweep, write_bytes
 from components.common.files import real_path
 from components.common.images import check_header, foreign
 from components.common.pipelining import overlapped
-from interfaces.errors import AtelierError, RefusedError, one_line
+from interfaces.errors import AtelierError, RefusedError, one_line, unreadable
 from interfaces.ics import ICS
 from interfaces.iedt import Enhancer
 from interfaces.ies import IES
@@ -340,4 +340,4 @@ def _file_origin(path: Path, *, is_unnamed: bool) -> FileOrigin:
     try:
         return FileOrigin(name=name, sha256=sha256_of(path))
     except OSError as error:
-        raise AtelierError(f"{path}: cannot be read ({error.strerror})") from error
+        raise unreadable(error)(f"{path}: cannot be read ({error.strerror})") from error

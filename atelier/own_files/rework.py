@@ -53,7 +53,7 @@ class Rework:
             (made,) = self._generator.generate(self._model, settings, self._progress)
         except AtelierError as error:
             said = str(error)
-            raise AtelierError(said if str(path) in said else f"{path}: {said}") from error
+            raise type(error)(said if str(path) in said else f"{path}: {said}") from error
         is_same_size = made.images.shape == own.images.shape
         carried = tuple(map(_with_colours, own.carried or (), made.carried or (Carried(),)))
         return IGDT(

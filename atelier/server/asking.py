@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from atelier.server.safety import App, Message, Receive, Scope, Send
-from interfaces.errors import AtelierError
+from interfaces.errors import RefusedError
 
 
 class Heads:
@@ -47,9 +47,9 @@ def check_query(request: Request) -> None:
         shown = repr(name[:100])
         if name not in takes_many:
             taken = ", ".join(takes_many) or "none"
-            raise AtelierError(f"{shown}: no such parameter here; there is {taken}")
+            raise RefusedError(f"{shown}: no such parameter here; there is {taken}")
         if not takes_many[name] and len(request.query_params.getlist(name)) > 1:
-            raise AtelierError(f"{shown}: given more than once; give it once")
+            raise RefusedError(f"{shown}: given more than once; give it once")
 
 
 def _parameters(route: APIRoute) -> Iterator[tuple[str, bool]]:

@@ -14,19 +14,12 @@ from pydantic import Field
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
+from atelier.outcomes import outcome_of
 from atelier.server.answers import Answer
 from atelier.server.problems import problem
-from interfaces.errors import AtelierError, NotFoundError, UnavailableError
-from interfaces.jobs import JobStateError
+from interfaces.errors import AtelierError
 
 _log = logging.getLogger("atelier.server")
-
-_STATUS: dict[type[AtelierError], int] = {
-    NotFoundError: 404,
-    JobStateError: 409,
-    UnavailableError: 503,
-    AtelierError: 422,
-}
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -56,8 +49,7 @@ def handle_errors(app: FastAPI, workspace: Path) -> None:
 
     @app.exception_handler(AtelierError)
     async def known(request: Request, error: AtelierError) -> Response:
-        status = next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
-        return _failure(status, str(error).replace(inside, ""))
+        return _failure(outcome_of(error).status, str(error).replace(inside, ""))
 
     @app.exception_handler(OSError)
     async def disk(request: Request, error: OSError) -> Response:

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from atelier.server.problems import problem
-from interfaces.errors import AtelierError
+from interfaces.errors import RefusedError
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -71,11 +71,11 @@ class Safety:
         self, host: str = "127.0.0.1", token: str | None = None, names: Iterable[str] = ()
     ) -> None:
         if token is None and not is_loopback(host):
-            raise AtelierError(
+            raise RefusedError(
                 f"--host {host}: other machines could reach the server; give it a --token too"
             )
         if token is not None and len(token) < _FEWEST_TOKEN_LETTERS:
-            raise AtelierError(f"--token: give at least {_FEWEST_TOKEN_LETTERS} letters")
+            raise RefusedError(f"--token: give at least {_FEWEST_TOKEN_LETTERS} letters")
         self.token = token
         self._names = {"localhost", host.lower(), *(name.lower() for name in names)}
         self._is_local = is_loopback(host)

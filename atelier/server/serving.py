@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from atelier.server.backend import Backend
 from atelier.server.safety import Safety
-from interfaces.errors import AtelierError
+from interfaces.errors import RefusedError, UnavailableError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -22,7 +22,7 @@ def create_app(backend: Backend, safety: Safety) -> "FastAPI":
     try:
         from atelier.server.app import make_app
     except ImportError as error:
-        raise AtelierError(_INSTALL) from error
+        raise UnavailableError(_INSTALL) from error
     return make_app(backend, safety)
 
 
@@ -38,7 +38,7 @@ def serve(
 
         from atelier.server.patience import PatientProtocol
     except ImportError as error:
-        raise AtelierError(_INSTALL) from error
+        raise UnavailableError(_INSTALL) from error
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -71,14 +71,14 @@ def _bind(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, place = found[0]
         listening = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise AtelierError(f"--host {host}: no address of this machine ({error})") from error
+        raise RefusedError(f"--host {host}: no address of this machine ({error})") from error
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(place)
         listening.listen(256)
     except (OSError, OverflowError) as error:
         listening.close()
-        raise AtelierError(
+        raise UnavailableError(
             f"{host}:{port}: cannot be listened at ({error}); choose another --port, or --port 0"
         ) from error
     return listening

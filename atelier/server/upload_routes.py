@@ -15,8 +15,8 @@ from starlette.requests import ClientDisconnect
 
 from atelier.server.backend import Backend
 from atelier.server.ranges import file_response
-from interfaces.errors import AtelierError, NotFoundError, UnavailableError
-from interfaces.jobs import JobQueue, JobState, JobStateError
+from interfaces.errors import DamagedError, JobStateError, NotFoundError, UnavailableError
+from interfaces.jobs import JobQueue, JobState
 from interfaces.offers import Upload
 
 _MOST_UPLOADS = 16
@@ -97,7 +97,7 @@ class _Arrival:
         while (piece := self.pieces.get()) is not None:
             yield piece
         if not self.is_whole:
-            raise AtelierError("upload: interrupted before its end; send it again")
+            raise DamagedError("upload: interrupted before its end; send it again")
 
 
 class _Arrivals:

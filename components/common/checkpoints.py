@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from components.common.durable import sha256_of, write_bytes
-from interfaces.errors import AtelierError
+from interfaces.errors import DamagedError, unreadable
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor]) -> str:
@@ -42,9 +42,9 @@ def load_weights(path: Path, sha256: str) -> dict[str, Tensor]:
     try:
         found = sha256_of(path)
     except OSError as error:
-        raise AtelierError(f"{path}: cannot read the weights ({error.strerror})") from error
+        raise unreadable(error)(f"{path}: cannot read the weights ({error.strerror})") from error
     if found != sha256:
-        raise AtelierError(
+        raise DamagedError(
             f"{path}: the weights are damaged or exchanged (SHA-256 {found[:12]}…, expected "
             f"{sha256[:12]}…); copy the model again or train it again"
         )
@@ -88,11 +88,11 @@ def load_state(path: Path) -> dict[str, Any]:
     """
     tensors, metadata = _read(path)
     if metadata.get("sha256") not in (None, _digest(metadata.get("skeleton", ""), tensors)):
-        raise AtelierError(f"{path}: damaged, it does not hold what was saved")
+        raise DamagedError(f"{path}: damaged, it does not hold what was saved")
     try:
         state: dict[str, Any] = _put_together(json.loads(metadata["skeleton"]), tensors)
     except (KeyError, TypeError, ValueError) as error:
-        raise AtelierError(f"{path}: not a training state ({error})") from error
+        raise DamagedError(f"{path}: not a training state ({error})") from error
     return state
 
 
@@ -112,7 +112,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             names = file.keys()
             return {name: file.get_tensor(name).clone() for name in names}, file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise AtelierError(f"{path}: not a readable safetensors file ({error})") from error
+        raise unreadable(error)(f"{path}: not a readable safetensors file ({error})") from error
 
 
 # A skeleton is JSON in which {"tensor": name} stands for a tensor, and a dict is a list of pairs,

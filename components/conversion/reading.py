@@ -95,7 +95,7 @@ class _Header:
 def _read_record(path: Path, header: _Header) -> Record:
     record = _record_in(path, header.xmp)
     if record is None:
-        raise AtelierError(
+        raise RefusedError(
             f"{path}: carries no record; it was not made by Atelier, or another program saved it"
         )
     return record

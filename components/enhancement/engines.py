@@ -24,7 +24,7 @@ from components.common.download import weights_cache
 from components.common.durable import publish
 from components.common.tensors import tensor_of
 from components.enhancement.weights import Network
-from interfaces.errors import AtelierError
+from interfaces.errors import RefusedError, UnavailableError
 
 Forward = Callable[[Tensor], Tensor]
 """float32 on the CPU, (N, 3, H, W) in [0, 1] => the same, (N, 3, 4H, 4W), about [0, 1]."""
@@ -59,17 +59,17 @@ ROUTES = {
 def check_route(route: Route, device: torch.device) -> None:
     """Raise `AtelierError` where a route cannot run on this machine."""
     if route.dtype == torch.float16 and device.type == "cpu":
-        raise AtelierError(f"route {route.name}: wants a GPU; choose auto or bfloat16")
+        raise RefusedError(f"route {route.name}: wants a GPU; choose auto or bfloat16")
     if route.engine == "openvino":
         if device.type != "cpu":
-            raise AtelierError(f"route {route.name}: runs on the CPU alone; choose device cpu")
+            raise RefusedError(f"route {route.name}: runs on the CPU alone; choose device cpu")
         if not has_openvino():
-            raise AtelierError(
+            raise UnavailableError(
                 f"route {route.name}: OpenVINO is not installed; pip install openvino, or choose "
                 "auto"
             )
     if route.engine == "compiler" and not _has_compiler(device):
-        raise AtelierError(
+        raise UnavailableError(
             f"route {route.name}: no C++ compiler was found; install g++ or clang, or choose auto"
         )
 
@@ -123,7 +123,7 @@ def _openvino(route: Route, network: Network) -> Forward:
             },
         )
     except Exception as error:  # its converter raises nearly anything on what it does not know
-        raise AtelierError(
+        raise RefusedError(
             f"route {route.name}: OpenVINO cannot take this {network.architecture} "
             f"({type(error).__name__}); choose auto"
         ) from error

@@ -27,7 +27,7 @@ from components.enhancement.sources import Source, locate
 from components.enhancement.transparency import bled
 from interfaces.arrays import hand_over
 from interfaces.contract import refuse_unless_offered
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, RefusedError
 from interfaces.idle import Need, idle
 from interfaces.iedt import IEDT
 from interfaces.ies import IES
@@ -257,7 +257,7 @@ def _twin(path: Path, settings: IES, find: _Find) -> Source:
         return find(WITH_NOISE)
     twin = twin_of(path)
     if settings.weights is None or twin == path:
-        raise AtelierError(
+        raise RefusedError(
             f"denoise: {settings.denoise:g} was asked for, but only {DENOISED} has a twin to "
             "mix with; leave denoise at 1, or name that network"
         )
@@ -332,16 +332,16 @@ def _check_names(settings: IES) -> None:
     parts = settings.enhancer.split("+")
     unknown = [part for part in parts if part not in (known if len(parts) == 1 else names())]
     if unknown:
-        raise AtelierError(
+        raise RefusedError(
             f"enhancer: {unknown[0]!r} is not known; choose one of {', '.join(known)}"
         )
     if len(parts) > 1 and len(parts) != PASSES.get(settings.scale):
-        raise AtelierError(
+        raise RefusedError(
             f"enhancer: {settings.enhancer!r} names {len(parts)} networks, one for each pass of "
             f"×16, but scale is {settings.scale}; name one network, or choose scale 16"
         )
     if settings.enhancer != "auto" and settings.weights is not None:
-        raise AtelierError(
+        raise RefusedError(
             f"weights: {settings.weights} was given, and the enhancer {settings.enhancer!r} named; "
             "leave one of them out"
         )
@@ -397,7 +397,7 @@ def _check_size(batch: IGDT, scale: int) -> None:
     """Refuse a canvas too large for the memory, which would end in a kill without a message."""
     height, width = (side * scale for side in batch.images.shape[2:])
     if height * width > MAX_ENLARGED_PIXELS:
-        raise AtelierError(
+        raise RefusedError(
             f"an image of {width} x {height} pixels would not fit into memory (at most "
             f"{MAX_ENLARGED_PIXELS:,} in all); choose a smaller scale or reduce the picture first"
         )

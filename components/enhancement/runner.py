@@ -25,7 +25,7 @@ from components.common.tensors import tensor_of
 from components.enhancement.engines import Forward
 from components.enhancement.influence import measured_context
 from components.enhancement.weights import SCALE, Network
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, UnavailableError
 from interfaces.progress import Progress, ProgressEvent, silent
 
 _log = logging.getLogger("atelier")
@@ -185,7 +185,7 @@ class TiledRunner:
         else:
             self._tile = min(self._tile, max(height, width)) // 2
             if self._tile < _SMALLEST_TILE:
-                raise AtelierError(
+                raise UnavailableError(
                     f"{self._device}: not enough memory to enlarge even {2 * self._tile} pixels at "
                     "once; close other programs or choose another device"
                 )

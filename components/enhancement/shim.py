@@ -17,7 +17,7 @@ from typing import Any
 
 from components.common.vision import import_torchvision
 from components.enhancement.of_spandrel import spandrel_classes
-from interfaces.errors import AtelierError
+from interfaces.errors import UnavailableError
 
 WANTS_SPANDREL = sys.version_info >= (3, 13)
 INSTALL = (
@@ -29,7 +29,7 @@ INSTALL = (
 _FUNCTIONAL_TENSOR = "torchvision.transforms.functional_tensor"
 
 
-class MissingPackagesError(AtelierError):
+class MissingPackagesError(UnavailableError):
     """The packages that hold the networks are not installed, or do not import."""
 
 

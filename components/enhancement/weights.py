@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from components.common.vision import import_torchvision
 from components.enhancement.ncnn import read_network
 from components.enhancement.shim import network_classes
-from interfaces.errors import AtelierError
+from interfaces.errors import DamagedError, RefusedError, UnavailableError, unreadable
 
 SCALE = 4  # every network used here enlarges each side by four
 
@@ -95,12 +95,12 @@ def _content(path: Path, published: Mapping[str, str]) -> tuple[bytes, str]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise AtelierError(
+        raise unreadable(error)(
             f"{path}: cannot read the weights ({error.strerror}); check the path"
         ) from error
     sha256 = hashlib.sha256(data).hexdigest()
     if published.get(path.name, sha256) != sha256:
-        raise AtelierError(
+        raise DamagedError(
             f"{path}: is not the published file, its SHA-256 is {sha256} and not "
             f"{published[path.name]}; remove it and get it again from its source"
         )
@@ -111,7 +111,7 @@ def _parse_ncnn(path: Path, param: bytes, data: bytes) -> dict[str, Tensor]:
     try:
         return read_network(param.decode("ascii"), data)
     except ValueError as error:
-        raise AtelierError(f"{path}: {error}; give ncnn's files of a ×4 network") from error
+        raise DamagedError(f"{path}: {error}; give ncnn's files of a ×4 network") from error
 
 
 def _mix(
@@ -119,7 +119,7 @@ def _mix(
 ) -> dict[str, Tensor]:
     shapes = [{name: value.shape for name, value in each.items()} for each in (state, other)]
     if shapes[0] != shapes[1]:
-        raise AtelierError(f"{where}: of different networks, so they cannot be mixed; give twins")
+        raise RefusedError(f"{where}: of different networks, so they cannot be mixed; give twins")
     return {name: torch.lerp(other[name], value, share) for name, value in state.items()}
 
 
@@ -132,7 +132,7 @@ def _parse(path: Path, data: bytes) -> Any:
             return load(data)
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # the readers raise nearly anything on hostile bytes
-        raise AtelierError(
+        raise DamagedError(
             f"{path}: refused, it is damaged or holds more than plain tensors "
             f"({type(error).__name__}); download it again from its source"
         ) from error
@@ -152,14 +152,14 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
         isinstance(name, str) and isinstance(value, Tensor) for name, value in named.items()
     )
     if not is_state:
-        raise AtelierError(f"{path}: holds no network weights; give a Real-ESRGAN weights file")
+        raise RefusedError(f"{path}: holds no network weights; give a Real-ESRGAN weights file")
     state = {
         name: value.to(torch.float32) if value.is_floating_point() else value
         for name, value in named.items()
     }
     for name, value in state.items():
         if not torch.isfinite(value).all():
-            raise AtelierError(
+            raise DamagedError(
                 f"{path}: {name} holds values that are not numbers; download it again"
             )
     return state
@@ -177,7 +177,7 @@ def _build(state: dict[str, Tensor], path: Path) -> tuple[nn.Module, int | None]
             module, reach = make(state)
         module.load_state_dict(state, assign=True)
     except (KeyError, RuntimeError, ValueError, IndexError) as error:
-        raise AtelierError(
+        raise RefusedError(
             f"{path}: resembles Real-ESRGAN's networks but fits none that enlarges RGB by {SCALE}; "
             "give weights of a ×4 RRDBNet or SRVGGNetCompact"
         ) from error
@@ -206,7 +206,7 @@ def _foreign(state: dict[str, Tensor], path: Path) -> nn.Module:
         import_torchvision()
         import spandrel
     except ImportError as error:
-        raise AtelierError(
+        raise UnavailableError(
             f"{path}: of no known network; RRDBNet and SRVGGNetCompact of Real-ESRGAN are, others "
             "want spandrel (pip install spandrel)"
         ) from error
@@ -214,14 +214,14 @@ def _foreign(state: dict[str, Tensor], path: Path) -> nn.Module:
         with torch.random.fork_rng(devices=[]):  # it initialises what it then overwrites
             found = spandrel.ModelLoader().load_from_state_dict(state)
     except Exception as error:  # its readers raise nearly anything on tensors of other shapes
-        raise AtelierError(
+        raise RefusedError(
             f"{path}: of no network known here or to spandrel ({type(error).__name__}); give "
             "weights of a network that enlarges pictures"
         ) from error
     if not isinstance(found, spandrel.ImageModelDescriptor) or (
         (found.scale, found.input_channels, found.output_channels) != (SCALE, 3, 3)
     ):
-        raise AtelierError(
+        raise RefusedError(
             f"{path}: a network of {found.architecture.name} that does not enlarge RGB by {SCALE}; "
             "give one that does"
         )

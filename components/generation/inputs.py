@@ -26,7 +26,7 @@ from components.common.images import (
 from components.common.tensors import tensor_of
 from components.families.port import Inputs
 from interfaces.batch import Ingredient
-from interfaces.errors import AtelierError
+from interfaces.errors import RefusedError
 from interfaces.igs import IGS, InputFile
 from interfaces.places import expanded
 from interfaces.record import InputRecord
@@ -81,7 +81,7 @@ def read_inputs(files: Iterable[InputBytes], prompt: str | None, side: int) -> I
     }
     if "mask" in planes and planes["mask"].shape[1:] != planes["source"].shape[1:]:
         sizes = ("x".join(str(side) for side in planes[role].shape[:0:-1]) for role in _MASKING)
-        raise AtelierError(f"mask: is {' pixels, its source '.join(sizes)}; make them one size")
+        raise RefusedError(f"mask: is {' pixels, its source '.join(sizes)}; make them one size")
     return Inputs(prompt=prompt, **planes)
 
 
@@ -98,7 +98,7 @@ def _checked(
     try:
         return read(image, side)
     except ValueError as error:
-        raise AtelierError(f"{path}: {error}") from error
+        raise RefusedError(f"{path}: {error}") from error
 
 
 def _sketch(image: Image.Image, side: int) -> Tensor:

@@ -29,7 +29,7 @@ from components.metrics import Neighbours, load_features
 from interfaces.arrays import hand_over
 from interfaces.batch import Carried, Ingredient
 from interfaces.contract import explain
-from interfaces.errors import AtelierError, DamagedError
+from interfaces.errors import DamagedError, RefusedError, UnavailableError
 from interfaces.igdt import IGDT
 from interfaces.igme import IGME
 from interfaces.igs import IGS
@@ -88,7 +88,7 @@ def _check(model: IGME, settings: IGS) -> _Checked:
     settings = _with_style_in_words(model, family, settings)
     style = _style_of(model, family, settings)
     for fault in options.idle(settings.asked_for):
-        raise AtelierError(f"{fault}; leave it out")
+        raise RefusedError(f"{fault}; leave it out")
     settings = _with_the_models_spelling(model, settings)
     return _Checked(family, options, settings, style, open_inputs(settings))
 
@@ -106,7 +106,7 @@ class Generation:
             progress(ProgressEvent(stage="one picture", done=done, total=total, unit="steps"))
 
         if reason := _family_of(model).why_not(settings.given):
-            raise AtelierError(reason)
+            raise RefusedError(reason)
         request = _check(model, settings)
         inputs = replace(
             read_inputs(request.files, settings.prompt, model.resolution),
@@ -237,11 +237,11 @@ def _made(
     try:
         return sample(seeds, styles)
     except ValueError as error:
-        raise AtelierError(f"{model.family}: {error}") from error
+        raise RefusedError(f"{model.family}: {error}") from error
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        raise AtelierError(
+        raise UnavailableError(
             f"{model.family}: the memory does not suffice; ask for smaller pictures, or choose "
             "another --device"
         ) from error
@@ -274,7 +274,7 @@ def _originality(model: IGME, device: str) -> Callable[[Tensor], list[Neighbour]
 
 def _family_of(model: IGME) -> AnyFamily:
     if model.family not in FAMILIES:
-        raise AtelierError(
+        raise RefusedError(
             f"{model.directory}: a model of the family {model.family!r}, which this version does "
             f"not know; it knows {', '.join(FAMILIES)}"
         )
@@ -285,7 +285,7 @@ def _checked_options(family: AnyFamily, settings: IGS) -> FamilyOptions:
     try:
         return family.options.model_validate(settings.options)
     except ValidationError as error:
-        raise AtelierError(explain(error, f"options of {family.name}")) from error
+        raise RefusedError(explain(error, f"options of {family.name}")) from error
 
 
 def _with_style_in_words(model: IGME, family: AnyFamily, settings: IGS) -> IGS:
@@ -293,10 +293,10 @@ def _with_style_in_words(model: IGME, family: AnyFamily, settings: IGS) -> IGS:
     if settings.prompt is None or "prompt" in family.takes or not family.is_conditional:
         return settings
     if settings.style is not None:
-        raise AtelierError("prompt: this model reads a style in it and no more; leave one out")
+        raise RefusedError("prompt: this model reads a style in it and no more; leave one out")
     found = nearest_style(settings.prompt, model.styles)
     if found is None:
-        raise AtelierError(
+        raise RefusedError(
             f"prompt {settings.prompt!r}: names none of the styles that this model knows; it knows "
             f"{', '.join(model.styles)}"
         )
@@ -310,7 +310,7 @@ def _style_of(model: IGME, family: AnyFamily, settings: IGS) -> Tensor | None:
     if settings.style is None:
         return None
     if not family.is_conditional:
-        raise AtelierError(
+        raise RefusedError(
             f"style {settings.style!r}: a {family.name} model cannot be asked for a style; leave "
             "style out"
         )
@@ -335,7 +335,7 @@ def _with_the_models_spelling(model: IGME, settings: IGS) -> IGS:
 def _place_of(model: IGME, style: str) -> int:
     place = place_among(style, model.styles)
     if place is None:
-        raise AtelierError(
+        raise RefusedError(
             f"style {style!r}: this model does not know it; it knows {', '.join(model.styles)}"
         )
     return place
@@ -351,11 +351,11 @@ def _load(model: IGME, family: AnyFamily, device_name: str) -> FamilySampler[Any
         network.load_state_dict(weights)
     except (ValidationError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise AtelierError(
+        raise DamagedError(
             f"{model.directory}: its description and its weights do not belong together "
             f"({reason}); copy the model again"
         ) from error
     try:
         return method.build_sampler(network.to(pick_device(device_name)), config)
     except ValueError as error:
-        raise AtelierError(f"{model.directory}: {error}") from error
+        raise DamagedError(f"{model.directory}: {error}") from error

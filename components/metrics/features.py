@@ -16,7 +16,7 @@ from components.common.images import pixels_to_float
 from components.common.shipped import ENCODER
 from components.common.tensors import tensor_of
 from components.metrics import efficientnet, inception
-from interfaces.errors import AtelierError
+from interfaces.errors import RefusedError
 from interfaces.measurement import Features
 from interfaces.progress import Progress, ProgressEvent, silent
 
@@ -82,7 +82,7 @@ def load_features(
     if name == "inception":
         path = inception_weights or fetch(inception.PUBLISHED, weights_cache(), progress)
         return inception_features(path, device)
-    raise AtelierError(f"features {name}: there are {', '.join(get_args(Features))}; choose one")
+    raise RefusedError(f"features {name}: there are {', '.join(get_args(Features))}; choose one")
 
 
 def imagenet_features(device: str = "auto") -> FeatureNetwork:

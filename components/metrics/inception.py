@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from components.common.download import PublishedFile
 from components.common.tensors import tensor_of
 from components.common.vision import import_torchvision
-from interfaces.errors import AtelierError
+from interfaces.errors import DamagedError, RefusedError, unreadable
 from interfaces.measurement import FID_WEIGHTS_SHA256
 
 # The file's name ends with the beginning of its SHA-256, as torch hub's convention has it. The
@@ -50,13 +50,13 @@ def load_inception(path: Path) -> tuple[nn.Module, str]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise AtelierError(
+        raise unreadable(error)(
             f"{path}: cannot read the inception weights ({error.strerror}); check the path"
         ) from error
     try:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # the reader raises nearly anything on hostile bytes
-        raise AtelierError(
+        raise DamagedError(
             f"{path}: refused, it is damaged or holds more than plain tensors "
             f"({type(error).__name__}); download it again from {PUBLISHED.url}"
         ) from error
@@ -81,7 +81,7 @@ def _with_weights(content: Any, path: Path) -> nn.Module:
         _check_finite(state)
         network.load_state_dict(state, assign=True)
     except (AttributeError, RuntimeError, TypeError, ValueError) as error:
-        raise AtelierError(
+        raise RefusedError(
             f"{path}: not the weights of FID's inception network; give a copy of {PUBLISHED.url}"
         ) from error
     return network.float().eval().requires_grad_(False)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from components.metrics import distances
 from components.metrics.features import FeatureNetwork
-from interfaces.errors import AtelierError
+from interfaces.errors import DamagedError, RefusedError
 from interfaces.measurement import Against, Measurement, Metric
 
 METRICS: tuple[Metric, ...] = ("frechet", "kid", "precision", "recall")
@@ -79,12 +79,12 @@ def _measured(
 
 def _check(features: Tensor, whose: str) -> None:
     if len(features) < distances.FEWEST_IMAGES:
-        raise AtelierError(
+        raise RefusedError(
             f"{len(features)} {whose} images are too few to measure with; "
             f"give {distances.FEWEST_IMAGES} or more"
         )
     if not torch.isfinite(features).all():
-        raise AtelierError(
+        raise DamagedError(
             f"the {whose} images have features that are not finite; "
             "check the feature network's weights"
         )

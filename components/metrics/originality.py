@@ -14,7 +14,7 @@ from torch import Tensor
 from components.common.checkpoints import save_weights
 from components.common.encoder import SHA256 as ENCODER_SHA256
 from components.metrics.distances import Gaussian, nearest
-from interfaces.errors import AtelierError
+from interfaces.errors import DamagedError, RefusedError, unreadable
 
 DIMENSIONS = 64
 """Kept of a picture's features: 128 bytes, so that 10 000 pictures take 1.6 MB with their names."""
@@ -57,7 +57,7 @@ class Neighbours:
         that no distance is typical.
         """
         if len(features) < 2:
-            raise AtelierError("nearest pictures need at least two training images; add more")
+            raise RefusedError("nearest pictures need at least two training images; add more")
         gaussian = Gaussian.of(features)
         directions = torch.linalg.eigh(gaussian.covariance).eigenvectors  # the strongest is last
         mean, basis = gaussian.mean.float(), directions[:, -DIMENSIONS:].float()
@@ -66,7 +66,7 @@ class Neighbours:
         typical = float(between.median())
         # Equal pictures' distance is not quite 0: it comes from a difference of large products.
         if typical <= 1e-6 * float(codes.double().norm(dim=1).max()):
-            raise AtelierError(
+            raise RefusedError(
                 "most training images have an exact double, so copies cannot be recognised; "
                 "remove the doubles"
             )
@@ -100,16 +100,16 @@ class Neighbours:
             )
             found._check()
         except OSError as error:
-            raise AtelierError(
+            raise unreadable(error)(
                 f"{path}: cannot read the training pictures' features ({error.strerror}); "
                 "copy the model again"
             ) from error
         except (SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
-            raise AtelierError(
+            raise DamagedError(
                 f"{path}: does not hold the training pictures' features; copy the model again"
             ) from error
         if found.features_sha256 != features_sha256:
-            raise AtelierError(
+            raise RefusedError(
                 f"{path}: made with another encoder than this one's; train the model again to "
                 "compare its pictures with what it learnt from"
             )

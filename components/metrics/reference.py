@@ -12,7 +12,7 @@ from torch import Tensor
 
 from components.common.checkpoints import load_state, save_state
 from components.metrics.features import FeatureNetwork
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, DamagedError, RefusedError
 from interfaces.ipdt import IPDT
 from interfaces.measurement import Against
 from interfaces.progress import Progress, ProgressEvent, silent
@@ -92,7 +92,7 @@ def rows(
         places = places[prepared.labels()[places] == _place_of(style, prepared)]
     if len(places) == 0:
         what = f"{against} images" + (f" of style {style}" if style else "")
-        raise AtelierError(
+        raise RefusedError(
             f"{prepared.name}: there are no {what} to compare with; compare with all"
         )
     return places
@@ -100,7 +100,7 @@ def rows(
 
 def _place_of(style: str, prepared: IPDT) -> int:
     if style not in prepared.styles:
-        raise AtelierError(
+        raise RefusedError(
             f"style {style}: not in {prepared.name}; there are {', '.join(prepared.styles)}"
         )
     return prepared.styles.index(style)
@@ -116,7 +116,7 @@ def _read(path: Path, key: str, shape: tuple[int, int]) -> Tensor:
         and (state.get("key"), state.get("sha256")) == (key, _digest(features))  # pyright: ignore[reportUnknownMemberType]
     )
     if not is_whole:
-        raise AtelierError(f"{path}: damaged")
+        raise DamagedError(f"{path}: damaged")
     return features  # type: ignore[return-value]
 
 

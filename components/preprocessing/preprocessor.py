@@ -15,7 +15,7 @@ from components.common.files import read_text
 from components.common.images import open_upright, planes_to_image
 from components.common.parallel import ProcessPool
 from components.preprocessing.transform import prepare
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, DamagedError
 from interfaces.ipdt import IPDT, PreprocessingSettings
 from interfaces.itdt import ITDT, TrainingImage
 from interfaces.places import fetch_ahead
@@ -63,7 +63,7 @@ class LocalPreprocessor:
                 _seal(partial, folder, collection, settings)
                 known = _find(folder, collection, settings)
         if known is None:
-            raise AtelierError(f"{folder}: changed while it was made; run the command again")
+            raise DamagedError(f"{folder}: changed while it was made; run the command again")
         total = collection.num_images
         progress(ProgressEvent(stage="preprocess", done=total, total=total))
         return known
@@ -150,7 +150,7 @@ def _pixels_of(image: TrainingImage, resolution: int) -> np.ndarray:
     """One image of the collection => uint8 (resolution, resolution, 3)."""
     data = image.read_bytes()
     if hashlib.sha256(data).hexdigest() != image.sha256:
-        raise AtelierError(
+        raise DamagedError(
             f"{image.file}: {image.name} is no longer what was inspected; "
             "run the command again to inspect the collection again"
         )

@@ -15,7 +15,7 @@ from components.families import FAMILIES, AnyFamily
 from components.families.port import FamilyConfig
 from components.families.trainer import FamilyTrainer
 from interfaces.contract import explain
-from interfaces.errors import AtelierError
+from interfaces.errors import DamagedError, RefusedError
 from interfaces.igme import FREE_WHEN_RESUMED, IGME, TrainingSettings
 from interfaces.ipdt import IPDT
 
@@ -34,7 +34,7 @@ def start_from(
 ) -> None:
     """Put a trained model's weights into a fresh trainer; styles of the same name go on."""
     if origin.family != family.name:
-        raise AtelierError(
+        raise RefusedError(
             f"{origin.directory}: a {origin.family} model; a {family.name} training cannot start "
             "from it"
         )
@@ -48,7 +48,7 @@ def start_from(
         config = family.config.model_validate(origin.config)
         trainer.start_from(weights, companions, places, config)
     except (KeyError, ValueError, RuntimeError) as error:
-        raise AtelierError(
+        raise RefusedError(
             f"{origin.directory}: its networks, for {origin.resolution} pixels, have another shape "
             f"than this training's ({_first_difference(error)}); leave the options of the "
             "networks and the resolution out"
@@ -58,14 +58,14 @@ def start_from(
 def choose_family(settings: TrainingSettings) -> tuple[AnyFamily, FamilyConfig]:
     """The family by name and its checked config. Raises `AtelierError` for either at fault."""
     if settings.family not in FAMILIES:
-        raise AtelierError(f"family {settings.family!r}: unknown; there are {', '.join(FAMILIES)}")
+        raise RefusedError(f"family {settings.family!r}: unknown; there are {', '.join(FAMILIES)}")
     family = FAMILIES[settings.family]
     if not family.is_trainable:
-        raise AtelierError(f"family {family.name}: comes trained; `adopt` takes such a model in")
+        raise RefusedError(f"family {family.name}: comes trained; `adopt` takes such a model in")
     try:
         config = family.config.model_validate(settings.options)
     except ValidationError as error:
-        raise AtelierError(explain(error, f"options of {family.name}")) from error
+        raise RefusedError(explain(error, f"options of {family.name}")) from error
     for fault in (*settings.idle(), *config.idle()):
         _log.warning("%s", fault)
     return family, config
@@ -120,7 +120,7 @@ def save_or_compare(
     if origin is not None and origin.is_known_as(before.get("start_from")):
         before["start_from"] = origin.digest
     if before.get("dataset_digest") != now["dataset_digest"]:
-        raise AtelierError(
+        raise RefusedError(
             f"{path.parent}: the collection changed since this training began; put it back as it "
             "was, or train in another folder"
         )
@@ -130,7 +130,7 @@ def save_or_compare(
         if before.get(name) != value
     ]
     if differences:
-        raise AtelierError(
+        raise RefusedError(
             f"{path.parent}: was begun with other settings ({'; '.join(differences)}); "
             "go on with the same, or train in another folder"
         )
@@ -143,7 +143,7 @@ def _saved(path: Path, config: type[FamilyConfig]) -> dict[str, Any]:
         options = config.model_validate(saved["options"]).model_dump(mode="json")
         return _flat(_defaults() | saved | {"options": options})
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise AtelierError(
+        raise DamagedError(
             f"{path}: damaged ({first_line(error)}); train in another folder"
         ) from error
 

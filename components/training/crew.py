@@ -27,7 +27,7 @@ from components.families.ranks import ALONE, PeerLostError, Ranks
 from components.families.trainer import FamilyTrainer, Machine
 from components.training.batches import Batches
 from components.training.order import image_order
-from interfaces.errors import AtelierError
+from interfaces.errors import RefusedError
 from interfaces.igme import TrainingSettings
 from interfaces.ipdt import IPDT
 
@@ -116,7 +116,7 @@ def present_ranks() -> Ranks:
 def check_divides(batch_size: int, ranks: Ranks) -> None:
     """Raise `AtelierError` where a batch cannot be shared out equally."""
     if batch_size % ranks.count:
-        raise AtelierError(
+        raise RefusedError(
             f"batch_size {batch_size} over {ranks.count} ranks: each takes equally many images; "
             f"choose a multiple of {ranks.count}, or another --nproc-per-node"
         )

@@ -46,7 +46,7 @@ from components.training.report import write_report
 from components.training.sources import FromTheSet
 from components.training.states import States
 from components.training.tracking import tracked
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, DamagedError, RefusedError
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.ipdt import IPDT
 from interfaces.progress import Progress, ProgressEvent
@@ -98,7 +98,7 @@ def _train(
         check_divides(config.batch_size, ranks)
         trainer = method.build_trainer(config, shape, Machine(device, dtype, rng, ranks))
     except ValueError as error:
-        raise AtelierError(f"{family.name}: {error}") from error
+        raise RefusedError(f"{family.name}: {error}") from error
     if origin is not None:
         start_from(origin, trainer, family, prepared.styles)
     ramp_up = settings.ema_ramp_up or trainer.average_ramp_up
@@ -106,7 +106,7 @@ def _train(
     images, labels = prepared.images(), prepared.labels()
     training, _ = prepared.split(settings.held_out_fraction)
     if not len(training):
-        raise AtelierError("held_out_fraction: leaves nothing to learn from; choose a smaller one")
+        raise RefusedError("held_out_fraction: leaves nothing to learn from; choose a smaller one")
     batches = Batches(images, labels, device)
     curves, guardian = Curves(family.losses), Guardian()
     observer = Observer(prepared, settings, family, config, cache, progress)
@@ -144,7 +144,7 @@ def _train(
             guardian.load_state_dict(state["guardian"])
             images_seen, seconds_before = state["images_seen"], state["seconds"]
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise AtelierError(
+            raise DamagedError(
                 f"{path}: not a state of this training ({first_line(error)}); "
                 "train in another folder"
             ) from error

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from components.common.durable import write_text
 from components.common.files import read_text
 from components.training.verdict import Verdict
-from interfaces.errors import AtelierError
+from interfaces.errors import DamagedError
 from interfaces.measurement import Figures, Measurement, Metric
 
 _Line = TypeVar("_Line", bound=BaseModel)
@@ -119,7 +119,7 @@ class TrainingFolder:
         except FileNotFoundError:
             return None
         except ValidationError as error:
-            raise AtelierError(
+            raise DamagedError(
                 f"{path}: not what a training writes; train again in another folder"
             ) from error
 
@@ -158,7 +158,7 @@ def _read_lines(path: Path, model: type[_Line]) -> list[_Line]:
         try:
             lines.append(model.model_validate(fields))
         except ValidationError as error:
-            raise AtelierError(
+            raise DamagedError(
                 f"{path}, line {number}: not what a training writes ({error.error_count()} fields "
                 "at fault); train again in another folder"
             ) from error

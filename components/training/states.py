@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components.common.checkpoints import load_state, save_state
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, DamagedError
 
 _log = logging.getLogger("atelier")
 
@@ -53,7 +53,7 @@ class States:
             go_on(path, state)
             return True
         if self._has_begun():
-            raise AtelierError(
+            raise DamagedError(
                 f"{'; '.join(faults)}; nothing is left to go on from, and starting over would "
                 "replace what was trained: put a copy of a state back, or train in another folder"
             )

@@ -18,7 +18,7 @@ from components.common.durable import replacing, sha256_of
 from components.common.files import is_regular, open_regular, real_path
 from components.common.names import is_unicode, printable
 from components.training_store.zip_names import member_names
-from interfaces.errors import AtelierError
+from interfaces.errors import DamagedError, RefusedError
 from interfaces.itdt import FileFault, QuarantinedFile
 from interfaces.places import (
     Range,
@@ -90,7 +90,7 @@ def open_container(place: Path | Url, workspace: Path, progress: Progress) -> Co
     if isinstance(place, Path) and place.is_dir():
         return Folder(place, workspace)
     if isinstance(place, Path) and not is_regular(place):
-        raise AtelierError(f"{place}: a pipe, socket or device; name a file or a folder")
+        raise RefusedError(f"{place}: a pipe, socket or device; name a file or a folder")
     with open_file(place) as stream:
         return _archive(place, stream, workspace, progress)
 
@@ -112,10 +112,10 @@ def _archive(place: Path | Url, stream: BinaryIO, workspace: Path, progress: Pro
         return Tar(place)
     for magic, name in _FOREIGN_ARCHIVES.items():
         if start.startswith(magic):
-            raise AtelierError(f"{place}: {name} archives are not read; unpack it, name the folder")
+            raise RefusedError(f"{place}: {name} archives are not read; unpack it, name the folder")
     if start.startswith(b"PK\x03\x04"):
-        raise AtelierError(f"{place}: the zip is cut off or damaged; download or pack it again")
-    raise AtelierError(
+        raise DamagedError(f"{place}: the zip is cut off or damaged; download or pack it again")
+    raise RefusedError(
         f"{place}: not a collection; name a folder, a zip, a tar, a parquet file or 'embedded'"
     )
 
@@ -168,7 +168,7 @@ class Folder:
         self._root = real_path(root)
         self._workspace = workspace.resolve()
         if self._root == self._workspace:
-            raise AtelierError(
+            raise RefusedError(
                 f"{root}: is the workspace itself; name another with --workspace, or move the "
                 "pictures into a folder of their own"
             )
@@ -280,7 +280,7 @@ class Zip:
                     if not member.is_dir() and not is_hidden_path(name):
                         yield self._entry(name, member, stream, stamp)
         except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
-            raise AtelierError(
+            raise DamagedError(
                 f"{self._place}: the zip is damaged ({error}); download or pack it again"
             ) from error
 
@@ -390,7 +390,7 @@ def _unpack_tar(
                 out.write(piece)
                 progress(ProgressEvent(stage="unpack", done=out.tell(), unit="bytes"))
                 if out.tell() > limit:
-                    raise AtelierError(
+                    raise RefusedError(
                         f"{place}: unpacks to more than {limit >> 20} MiB, a hundred times its "
                         "size; if you trust it, unpack it yourself and name the folder"
                     )
@@ -398,7 +398,7 @@ def _unpack_tar(
         is_one = is_tar(stream)
     if not is_one:
         target.unlink()
-        raise AtelierError(f"{place}: compressed, but holds no tar; unpack it and name the folder")
+        raise RefusedError(f"{place}: compressed, but holds no tar; unpack it and name the folder")
     return target
 
 
@@ -408,7 +408,7 @@ def _unpacked_pieces(place: Path | Url, packed: BinaryIO, opener: _Opener) -> It
             try:
                 piece = stream.read(_COPY_BYTES)
             except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-                raise AtelierError(
+                raise DamagedError(
                     f"{place}: cut off or damaged ({error}); download or pack it again"
                 ) from error
             if not piece:

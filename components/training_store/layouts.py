@@ -9,7 +9,7 @@ from typing import Literal
 
 from components.common.names import printable
 from components.training_store.containers import Container, Entry, put_aside, read_entry
-from interfaces.errors import AtelierError
+from interfaces.errors import RefusedError
 from interfaces.itdt import QuarantinedFile
 
 # fmt: off
@@ -176,7 +176,7 @@ def cifar_rows(seen: Survey) -> Callable[[], Iterator[Candidate | QuarantinedFil
     """The rows of CIFAR-style binary files (32×32 planes), a label's name as its style."""
     packed = [entry.name for entry in seen.cifar_batches if entry.compression != "none"]
     if packed:
-        raise AtelierError(f"{packed[0]} is compressed in the zip; unpack it and name the folder")
+        raise RefusedError(f"{packed[0]} is compressed in the zip; unpack it and name the folder")
     class_names = _class_names(seen.cifar_names)
 
     def candidates() -> Iterator[Candidate | QuarantinedFile]:

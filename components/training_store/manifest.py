@@ -13,7 +13,7 @@ import numpy as np
 from components.common.durable import replacing, write_text
 from components.training_store.hashing import near_pairs
 from components.training_store.inspection import Finding
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, RefusedError
 from interfaces.itdt import ITDT, Duplicate, QuarantinedFile, Rights, TrainingImage
 
 _MESSAGE = "itdt.json"
@@ -86,7 +86,7 @@ def write_manifest(folder: Path, journal: Journal, name: str, source: str) -> IT
                 quarantined.write(finding.quarantined.model_dump_json() + "\n")
                 tally.put_aside(finding.quarantined)
         if tally.num_images == 0:
-            raise AtelierError(f"{source}: not one usable image; {tally.faults()}")
+            raise RefusedError(f"{source}: not one usable image; {tally.faults()}")
     num_exact, num_near = _write_duplicates(folder, tally)
     itdt = ITDT(
         name=name,

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from components.common.names import printable
 from components.training_store.containers import Entry, archive_name, read_entry
 from components.training_store.layouts import STYLE_COLUMNS, UNLABELLED, Candidate
-from interfaces.errors import AtelierError
+from interfaces.errors import RefusedError, unreadable
 from interfaces.itdt import QuarantinedFile
 
 _FILE_COLUMN = "file_name"
@@ -25,7 +25,7 @@ def metadata_styles(files: Sequence[Entry]) -> dict[str, str]:
     styles: dict[str, str] = {}
     for entry in files:
         if entry.compression != "none" or entry.length > _MAX_BYTES:
-            raise AtelierError(f"{entry.name}: compressed or over 1 GiB; give its styles as a CSV")
+            raise RefusedError(f"{entry.name}: compressed or over 1 GiB; give its styles as a CSV")
         folder = entry.name.rpartition("/")[0]
         for fields in _rows_of(entry):
             style = next((fields[name] for name in STYLE_COLUMNS if fields.get(name)), None)
@@ -47,7 +47,7 @@ def _rows_of(entry: Entry) -> Iterator[dict[str, str]]:
             fields = json.loads(line)
             yield {key: str(value) for key, value in fields.items() if value is not None}
     except (OSError, ValueError, csv.Error, AttributeError) as error:
-        raise AtelierError(
+        raise unreadable(error)(
             f"{entry.name}: not readable ({error}); mend it, or take it out of the folder"
         ) from error
 

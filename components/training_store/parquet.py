@@ -19,7 +19,7 @@ from components.training_store.rows import (
     name_in_style,
     write_rows,
 )
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, RefusedError, UnavailableError, unreadable
 from interfaces.itdt import QuarantinedFile
 from interfaces.places import Url
 from interfaces.progress import Progress, ProgressEvent
@@ -137,7 +137,7 @@ def _rows_of(shard: Shard) -> Iterator[_Found]:
             yield from _rows(batches, _find_columns(schema, shard.file))
     except (_arrow_errors(), OSError, UnicodeDecodeError) as error:
         text = (str(error).splitlines() or [type(error).__name__])[0]
-        raise AtelierError(f"{shard.file}: not a readable {kind} file ({text})") from error
+        raise unreadable(error)(f"{shard.file}: not a readable {kind} file ({text})") from error
 
 
 def _parquet_batches(stream: BinaryIO) -> "_Source":
@@ -209,7 +209,7 @@ def _style_name(style: object, columns: _Columns) -> str | None:
 def _find_columns(schema: "pa.Schema", file: Path | Url) -> _Columns:
     images = [field.name for field in schema if _holds_bytes(field.type)]
     if not images:
-        raise AtelierError(f"{file}: has no column of image bytes; its columns: {schema.names}")
+        raise RefusedError(f"{file}: has no column of image bytes; its columns: {schema.names}")
     image = next((name for name in _IMAGE_COLUMNS if name in images), images[0])
     style = next((name for name in STYLE_COLUMNS if name in schema.names), None)
     return _Columns(image, style, _class_label_names(schema, style))
@@ -238,7 +238,7 @@ def _pyarrow_parquet() -> Any:
     try:
         import pyarrow.parquet
     except ImportError as error:
-        raise AtelierError(
+        raise UnavailableError(
             "parquet and arrow files need pyarrow, which is not installed: "
             "pip install 'atelier[parquet]'"
         ) from error

@@ -37,7 +37,7 @@ from components.training_store.rows import (
     name_in_style,
     write_rows,
 )
-from interfaces.errors import AtelierError, RefusedError
+from interfaces.errors import NotFoundError, RefusedError
 from interfaces.itdt import QuarantinedFile
 from interfaces.places import Url, place_of
 from interfaces.progress import Progress, ProgressEvent
@@ -95,7 +95,7 @@ def named_shards(text: str) -> list[Path | Url]:
     places = [place_of(name) for name in expand_braces(text)]
     for place in places:
         if isinstance(place, Path) and not is_regular(place):
-            raise AtelierError(f"{place}: no such file; {text} names it as one of {len(places)}")
+            raise NotFoundError(f"{place}: no such file; {text} names it as one of {len(places)}")
     return [real_path(place) if isinstance(place, Path) else place for place in places]
 
 
@@ -125,7 +125,7 @@ def shard_rows(
         write_rows(index, _rows(shards, folders, progress))
         if not folders:
             index.unlink()
-            raise AtelierError(f"{shards[0]}: holds no images (.jpg, .png, .webp …)")
+            raise RefusedError(f"{shards[0]}: holds no images (.jpg, .png, .webp …)")
         with replacing(levels) as temporary:
             temporary.write_text(json.dumps(style_level(folders)))
     level = int(levels.read_text())

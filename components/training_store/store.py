@@ -43,7 +43,7 @@ from components.training_store.shards import (
     shard_rows,
 )
 from components.training_store.styles import with_styles
-from interfaces.errors import AtelierError
+from interfaces.errors import DamagedError, NotFoundError, RefusedError
 from interfaces.itdt import ITDT, CollectionChoices, CollectionSettings, QuarantinedFile
 from interfaces.places import Range, Url, fetch_ahead, is_folder, place_of
 from interfaces.progress import Progress, ProgressEvent
@@ -83,7 +83,7 @@ class LocalTrainingStore:
             self._inspect(items, Limits.of(settings), journal, total, progress)
             if _fingerprint(items(), settings, progress) != (listing, total):
                 journal.remove()
-                raise AtelierError(f"{settings.data}: changed while it was read; run it again")
+                raise DamagedError(f"{settings.data}: changed while it was read; run it again")
             known = write_manifest(folder, journal, name, settings.data)
         journal.remove()
         found = known.model_copy(update={"name": name, "source": settings.data})
@@ -144,7 +144,7 @@ class LocalTrainingStore:
             return table_rows(shards, name, unpacked, progress)
         if seen.tars and isinstance(container, Folder | RemoteFolder):
             return shard_rows([entry.file for entry in seen.tars], name, unpacked, progress)
-        raise AtelierError(f"{place}: {_why_no_images(seen)}")
+        raise RefusedError(f"{place}: {_why_no_images(seen)}")
 
     def _inspect(
         self, items: _Items, limits: Limits, journal: Journal, total: int, progress: Progress
@@ -176,14 +176,14 @@ class LocalTrainingStore:
 def _check_path(path: Path) -> None:
     """Raise `AtelierError` where nothing lies there, or nothing that can be a collection."""
     if not path.exists():
-        raise AtelierError(
+        raise NotFoundError(
             f"{path}: no such file or folder; name a folder of images, a zip, a tar, a parquet "
             f"file, or '{EMBEDDED_NAME}' for the project's own collection"
         )
     if not is_unicode(str(real_path(path))):
-        raise AtelierError(f"{path}: its path is not valid Unicode; rename what is not")
+        raise RefusedError(f"{path}: its path is not valid Unicode; rename what is not")
     if is_regular(path) and path.suffix.lower() in IMAGE_SUFFIXES:
-        raise AtelierError(f"{path}: a single image; name the folder that holds it")
+        raise RefusedError(f"{path}: a single image; name the folder that holds it")
 
 
 def _is_folder(place: Path | Url) -> bool:

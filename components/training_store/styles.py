@@ -10,7 +10,7 @@ from pathlib import Path
 from components.common.files import read_regular
 from components.common.names import printable
 from components.training_store.layouts import UNLABELLED, Candidate
-from interfaces.errors import AtelierError
+from interfaces.errors import DamagedError, RefusedError, unreadable
 from interfaces.itdt import QuarantinedFile
 from interfaces.places import expanded
 
@@ -53,11 +53,11 @@ def read_styles(path: Path) -> StyleTable:
         styles: dict[str, str] = {}
         for file, style in _rows_of(path, _text_of(path)):
             if file and style and styles.setdefault(file, style) != style:
-                raise AtelierError(
+                raise RefusedError(
                     f"{path}: gives {file} two styles, {styles[file]} and {style}; keep one"
                 )
     except csv.Error as error:
-        raise AtelierError(f"{path}: not a readable CSV ({error})") from error
+        raise DamagedError(f"{path}: not a readable CSV ({error})") from error
     return StyleTable(styles)
 
 
@@ -66,9 +66,11 @@ def _text_of(path: Path) -> str:
         data = read_regular(path)
         return data.decode("utf-16" if data.startswith(_UTF16) else "utf-8-sig")
     except OSError as error:
-        raise AtelierError(f"{path}: not a readable CSV ({error.strerror or error})") from error
+        raise unreadable(error)(
+            f"{path}: not a readable CSV ({error.strerror or error})"
+        ) from error
     except UnicodeDecodeError as error:
-        raise AtelierError(
+        raise DamagedError(
             f"{path}: not a readable CSV in UTF-8 (byte {error.start}: {error.reason}); save it "
             "as 'CSV UTF-8'"
         ) from error
@@ -84,7 +86,7 @@ def _rows_of(path: Path, text: str) -> Iterator[tuple[str, str]]:
         if set(_COLUMNS) <= set(columns):
             break
     else:
-        raise AtelierError(f"{path}: its first line must name the columns file,style")
+        raise RefusedError(f"{path}: its first line must name the columns file,style")
     file_at, style_at = (columns.index(name) for name in _COLUMNS)
     for row in rows:
         if len(row) > max(file_at, style_at):
@@ -111,7 +113,7 @@ def with_styles(
                 item = replace(item, style=style or UNLABELLED)
             yield item
         if last is not None and not is_any_named:
-            raise AtelierError(
+            raise RefusedError(
                 f"{csv_path}: names not one image of the collection; its column 'file' holds "
                 f"paths inside the collection, such as {last}"
             )

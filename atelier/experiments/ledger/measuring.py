@@ -23,7 +23,7 @@ from atelier.experiments.words import short
 from components.common.durable import replacing, sha256_of, write_text
 from components.families import FAMILIES
 from interfaces.contract import explain
-from interfaces.errors import AtelierError
+from interfaces.errors import RefusedError
 from interfaces.experiments import BenchmarkSettings
 from interfaces.ies import IES
 from interfaces.igme import IGME
@@ -84,7 +84,7 @@ def benchmark(
     from components.common.devices import pick_device
 
     if not models and not enlargers:
-        raise AtelierError("benchmark: nothing to measure; name a model or an --enlarger")
+        raise RefusedError("benchmark: nothing to measure; name a model or an --enlarger")
     device = pick_device(settings.device).type
     machine = describe_machine(device)
     given = _given(settings, samples, folder)
@@ -200,7 +200,7 @@ def _enlarger(text: str, device: str) -> tuple[IES, str, str | None]:
     try:
         return IES.model_validate(fields | {"enhancer": text}), text, None
     except ValidationError as error:
-        raise AtelierError(explain(error, "enlarger")) from error
+        raise RefusedError(explain(error, "enlarger")) from error
 
 
 def _slug(name: str) -> str:

@@ -30,7 +30,7 @@ from components.common.durable import replacing
 from components.common.images import float_to_pixels, open_upright, pixels_to_float, to_rgb
 from interfaces.batch import ImageBatch
 from interfaces.contract import Message
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, DamagedError
 from interfaces.iedt import IEDT, Enhancer
 from interfaces.ies import IES
 from interfaces.igdt import IGDT, ImageGenerator
@@ -196,7 +196,7 @@ def _next(batches: Iterator[ImageBatch], size: int) -> ImageBatch:
     batch = next(batches, None)
     if batch is None or not 1 <= len(batch) <= size:
         found = "none" if batch is None else str(len(batch))
-        raise AtelierError(f"the component gave {found} at once where {size} were asked for")
+        raise DamagedError(f"the component gave {found} at once where {size} were asked for")
     return batch
 
 

@@ -20,7 +20,7 @@ from components.common.durable import exclusive
 from components.families import FAMILIES
 from components.families.paper002.config import Table2Config
 from components.training import TrainingFolder, frechet
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, DamagedError, RefusedError, UnavailableError
 from interfaces.experiments import MEASUREMENTS_IN_A_TRIAL, SearchSettings
 from interfaces.igme import FREE_WHEN_RESUMED, Trainer, TrainingSettings
 from interfaces.ipdt import IPDT
@@ -103,7 +103,7 @@ def _import_optuna() -> None:
     try:
         import optuna
     except ImportError as error:
-        raise AtelierError(
+        raise UnavailableError(
             "search: needs Optuna, which is not installed; pip install 'atelier[search]'"
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -113,12 +113,12 @@ def _check_base(base: TrainingSettings) -> None:
     chosen = FAMILIES.get(base.family)
     if chosen is None or not issubclass(chosen.config, Table2Config):
         table = [name for name, f in FAMILIES.items() if issubclass(f.config, Table2Config)]
-        raise AtelierError(
+        raise RefusedError(
             f"search: explores Table 2 of paper 002, which {base.family!r} does not follow; "
             f"name one of {', '.join(table)}"
         )
     if base.start_from is not None:
-        raise AtelierError(
+        raise RefusedError(
             "search: start_from fixes the networks that are to be searched; leave it out"
         )
 
@@ -138,7 +138,7 @@ def _opened(folder: Path, settings: SearchSettings) -> "Generator[Study]":
     try:
         storage = optuna.storages.RDBStorage(url)
     except DatabaseError as error:
-        raise AtelierError(
+        raise DamagedError(
             f"{path}: not a readable study ({error.orig}); search in another folder"
         ) from error
     # Five critic updates for one of the generator begin slowly: no trial is judged by its first
@@ -188,7 +188,7 @@ def _save_or_compare(study: "Study", identity: Mapping[str, object], folder: Pat
         if before.get(name) != now.get(name)
     ]
     if differences:
-        raise AtelierError(
+        raise RefusedError(
             f"{folder}: holds a search of other settings ({'; '.join(differences)}); go on with "
             "the same, or search in another folder"
         )

@@ -40,7 +40,7 @@ from components.common.durable import write_text
 from components.common.images import pixels_to_float
 from components.families.drawing import strokes_of_pictures
 from interfaces.contract import Message, Sha256
-from interfaces.errors import AtelierError
+from interfaces.errors import NotFoundError, RefusedError
 from interfaces.experiments import FIGURE_COUNT, SketchStudySettings
 from interfaces.igdt import ImageGenerator
 from interfaces.igme import IGME, Trainer, TrainingSettings
@@ -231,21 +231,21 @@ def _studio(
 def _check(models: Mapping[Method, IGME], prepared: IPDT) -> None:
     for method in METHODS:
         if method not in models:
-            raise AtelierError(f"study: there is no model of conditioning {method}; train one")
+            raise NotFoundError(f"study: there is no model of conditioning {method}; train one")
         model = models[method]
         found = model.config.get("conditioning")
         if model.family != "sketch_diffusion" or found != method:
-            raise AtelierError(
+            raise RefusedError(
                 f"{model.directory}: is {model.family} of conditioning {found}; the study needs "
                 f"sketch_diffusion of {method}"
             )
         if model.dataset_digest != prepared.digest:
-            raise AtelierError(
+            raise RefusedError(
                 f"{model.directory}: did not learn from {prepared.name} as it is now; train it on "
                 "that"
             )
     if len({models[method].held_out_fraction for method in METHODS}) > 1:
-        raise AtelierError("study: the models held out other pictures each; train them alike")
+        raise RefusedError("study: the models held out other pictures each; train them alike")
 
 
 def _drawings(prepared: IPDT, held_out: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -259,7 +259,7 @@ def _drawings(prepared: IPDT, held_out: NDArray[np.int64], count: int) -> NDArra
             found.append(int(place))
         if len(found) == count:
             return np.array(found)
-    raise AtelierError(
+    raise RefusedError(
         f"{prepared.name}: {len(found)} pictures with strokes were held out, and the study needs "
         f"{count}; ask for fewer drawings, or train with a larger held_out_fraction"
     )

@@ -37,11 +37,11 @@ from components.common.durable import sha256_of, write_text
 from components.common.shipped import SHIPPED_MODELS
 from components.results_store import create as create_store
 from components.training_store import create as create_training_store
-from interfaces.errors import AtelierError, NotFoundError, UnavailableError
+from interfaces.errors import AtelierError, JobStateError, NotFoundError, UnavailableError
 from interfaces.igme import IGME
 from interfaces.iodt import ResultQuery, StoredResult
 from interfaces.itdt import CollectionSettings
-from interfaces.jobs import Job, JobProgress, JobStateError
+from interfaces.jobs import Job, JobProgress
 from interfaces.orders import Order
 from interfaces.progress import ProgressEvent, silent
 from interfaces.ui import Choices
