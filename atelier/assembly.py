@@ -6,7 +6,17 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 
-from atelier.guard import guarded
+from atelier.guard import (
+    Component,
+    GuardedConverter,
+    GuardedEnhancer,
+    GuardedGenerator,
+    GuardedPreprocessor,
+    GuardedStore,
+    GuardedTrainer,
+)
+from atelier.guard_results import GuardedInterface, GuardedResultsStore
+from interfaces.capabilities import capabilities_of
 from interfaces.components import PORTS, Components
 from interfaces.errors import AtelierError, RefusedError
 
@@ -25,7 +35,7 @@ def assemble(workspace: Path, replacements: Mapping[str, str] | None = None) -> 
     for name, port in PORTS.items():
         _check_port(name, places[name], made[name], port)
     parts = Components(**made)  # pyright: ignore[reportArgumentType]  # checked one by one above
-    return guarded(parts, places, ours=frozenset(PORTS) - chosen.keys())
+    return _guarded(parts, places, ours=frozenset(PORTS) - chosen.keys())
 
 
 def check_names(replacements: Iterable[str]) -> None:
@@ -78,3 +88,24 @@ def _check_port(name: str, place: str, component: object, port: type) -> None:
             raise RefusedError(
                 f"component {name}: {place}.{method} does not take ({', '.join(wanted)}): {error}"
             ) from error
+
+
+def _guarded(parts: Components, places: dict[str, str], ours: frozenset[str]) -> Components:
+    """The components behind their guards; `places` says where each comes from."""
+
+    def component(name: str) -> Component:
+        declared = capabilities_of(getattr(parts, name), f"component {name} ({places[name]})")
+        return Component(name, places[name], name in ours, declared)
+
+    return Components(
+        training_store=GuardedStore(parts.training_store, component("training_store")),
+        preprocessing=GuardedPreprocessor(parts.preprocessing, component("preprocessing")),
+        training=GuardedTrainer(parts.training, component("training")),
+        generation=GuardedGenerator(parts.generation, component("generation")),
+        enhancement=GuardedEnhancer(parts.enhancement, component("enhancement")),
+        conversion=GuardedConverter(parts.conversion, component("conversion")),
+        results_store=parts.results_store
+        if "results_store" in ours
+        else GuardedResultsStore(parts.results_store, component("results_store")),
+        ui=parts.ui if "ui" in ours else GuardedInterface(parts.ui, component("ui")),
+    )

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
-from interfaces.capabilities import Capabilities, capabilities_of
-from interfaces.components import Components
+from interfaces.capabilities import Capabilities
 from interfaces.contract import explain
 from interfaces.errors import AtelierError, DamagedError
 from interfaces.ics import ICS
@@ -405,31 +404,19 @@ def _images(batches: Iterable[IEDT], due: list[tuple[IEDT, int]]) -> Iterator[IE
 def keep(store: ResultsStore, image: IODT, run: str) -> StoredResult:
     """Keep an image; raises `DamagedError` where the store did not keep what it was given."""
     result = store.keep(image, run)
-    if not isinstance(result, StoredResult):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise DamagedError(
-            f"component results_store: gave a {type(result).__name__} where a StoredResult is due"
-        )
-    if result.record != image.record or result.sha256 != image.sha256:
-        raise DamagedError("component results_store: what it says it kept is another image")
-    if size_of(result.path) is None:
-        raise DamagedError(f"component results_store: kept no file at {result.path}")
+    if fault := fault_of_kept(result, image, run):
+        raise DamagedError(f"component results_store: {fault}")
     return result
 
 
-def guarded(parts: Components, places: dict[str, str], ours: frozenset[str]) -> Components:
-    """The components behind their guards; `places` says where each comes from."""
-
-    def component(name: str) -> Component:
-        declared = capabilities_of(getattr(parts, name), f"component {name} ({places[name]})")
-        return Component(name, places[name], name in ours, declared)
-
-    return Components(
-        training_store=GuardedStore(parts.training_store, component("training_store")),
-        preprocessing=GuardedPreprocessor(parts.preprocessing, component("preprocessing")),
-        training=GuardedTrainer(parts.training, component("training")),
-        generation=GuardedGenerator(parts.generation, component("generation")),
-        enhancement=GuardedEnhancer(parts.enhancement, component("enhancement")),
-        conversion=GuardedConverter(parts.conversion, component("conversion")),
-        results_store=parts.results_store,  # the page needs more of it than its port
-        ui=parts.ui,
-    )
+def fault_of_kept(result: object, image: IODT, run: str) -> str | None:
+    """What is wrong with a store's answer to `keep`; None where it kept what it was given."""
+    if not isinstance(result, StoredResult):
+        return f"gave a {type(result).__name__} where a StoredResult is due"
+    if result.record != image.record or result.sha256 != image.sha256:
+        return "what it says it kept is another image"
+    if result.run != run:
+        return f"says that it kept the image for run {result.run!r}, not {run!r}"
+    if size_of(result.path) is None:
+        return f"kept no file at {result.path}"
+    return None

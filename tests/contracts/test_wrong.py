@@ -10,13 +10,15 @@ import pytest
 
 from atelier.assembly import assemble
 from atelier.choices import check_declared, choose
-from atelier.contracts.samples import tiny_prepared
+from atelier.contracts.samples import make_iodt, tiny_prepared
 from atelier.runs import Run
 from atelier.stages import make_images
 from atelier.workspace import Workspace
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME, TrainingSettings
+from interfaces.iodt import ResultQuery
 from interfaces.progress import silent
+from interfaces.ui import Choices
 from tests.end_to_end.cli import environment
 from tests.helpers import REPOSITORY
 
@@ -57,6 +59,14 @@ WRONG = [
     Wrong("enhancement", "ListForIterator", "gave a list where an iterator is due"),
     Wrong("enhancement", "Hoarding", "took 9 batches and gave none back; at most 8 are held"),
     Wrong("conversion", "NoRecord", "gave a file that carries no record"),
+    Wrong("results_store", "OneForAll", "gave result 1 where "),
+    Wrong("results_store", "ForgetsRuns", "gave a result of run 'other' where run '"),
+    Wrong("results_store", "TellsTwice", "gave result 4 twice"),
+    Wrong("results_store", "GeneratorForList", "gave a list_iterator where a list is due"),
+    Wrong("results_store", "RowForResult", "gave a dict where a StoredResult is due"),
+    Wrong("results_store", "KeepsAnother", "what it says it kept is another image"),
+    Wrong("results_store", "RaisingStore", "failed (LookupError: no room)"),
+    Wrong("ui", "RaisingWatch", "failed (ZeroDivisionError: division by zero)"),
 ]
 
 
@@ -141,9 +151,38 @@ def _contract_tests(folder: Path, *runs: tuple[str, ...]) -> list[Verdict]:
     return [Verdict(**json.loads(line)) for line in found]
 
 
+@pytest.mark.parametrize(
+    ("factory", "line"),
+    [
+        ("RaisingGet", "failed (KeyError: 1)"),
+        ("TellsTwice", "gave 2 results where at most 1 are due"),
+    ],
+)
+def test_a_store_s_own_error_and_a_limit_are_looked_at(
+    factory: str, line: str, tmp_path: Path
+) -> None:
+    wrong = Wrong("results_store", factory, line)
+    store = assemble(tmp_path, {wrong.component: wrong.place}).results_store
+    with pytest.raises(AtelierError) as refusal:
+        if factory == "RaisingGet":
+            store.get(1)
+        else:
+            store.keep(make_iodt(), "run")
+            store.find(ResultQuery(limit=1))
+    assert str(refusal.value) == f"{wrong.name}: {line}"
+
+
+def test_an_interface_that_answers_nothing_is_refused(tmp_path: Path) -> None:
+    place = "tests.contracts.wrong:AsksInVain"
+    ui = assemble(tmp_path, {"ui": place}).ui
+    with pytest.raises(AtelierError, match="gave a NoneType where a Choices is due"):
+        ui.ask(Choices())
+
+
 @pytest.mark.slow
 def test_the_contract_tests_fail_for_each(tmp_path: Path) -> None:
-    wrong = [*WRONG, TRAINER]
+    more = Wrong("results_store", "RaisingGet", ""), Wrong("ui", "AsksInVain", "")
+    wrong = [*WRONG, TRAINER, *more]
     runs = [(f"--component={one.component}={one.place}",) for one in wrong]
     for one, verdict in zip(wrong, _contract_tests(tmp_path, *runs), strict=True):
         (failure,) = verdict.failures

@@ -16,6 +16,7 @@ import components.generation
 import components.results_store
 import components.training
 from atelier.contracts.samples import digest
+from components.ui import TerminalInterface
 from interfaces.capabilities import Capabilities
 from interfaces.errors import RefusedError
 from interfaces.ics import ICS
@@ -26,8 +27,9 @@ from interfaces.igme import IGME, TrainingSettings
 from interfaces.igs import IGS
 from interfaces.iodt import IODT, ResultQuery, StoredResult
 from interfaces.ipdt import IPDT
-from interfaces.progress import Progress, silent
+from interfaces.progress import Progress, ProgressEvent, silent
 from interfaces.record import EnhancementRecord, GeneratedOrigin
+from interfaces.ui import Choices
 
 
 def _unchecked(batch: IGDT, **changed: Any) -> IGDT:
@@ -262,3 +264,82 @@ class IgnoresFields:
 
     def find(self, query: ResultQuery) -> list[StoredResult]:
         return self.ours.find(ResultQuery(run=query.run, limit=query.limit))
+
+
+class Store:
+    """Ours, whose answers a subclass changes; it offers the port and no more."""
+
+    def __init__(self, workspace: Path) -> None:
+        self.ours = components.results_store.create(workspace)
+
+    def keep(self, image: IODT, run: str) -> StoredResult:
+        return self.ours.keep(image, run)
+
+    def find(self, query: ResultQuery) -> list[StoredResult]:
+        return self.ours.find(query)
+
+    def get(self, result_id: int) -> StoredResult:
+        return self.ours.get(result_id)
+
+
+class OneForAll(Store):
+    def get(self, result_id: int) -> StoredResult:
+        return self.ours.get(1)
+
+
+class ForgetsRuns(Store):
+    def find(self, query: ResultQuery) -> list[StoredResult]:
+        return [r.model_copy(update={"run": "other"}) for r in self.ours.find(query)]
+
+
+class TellsTwice(Store):
+    def find(self, query: ResultQuery) -> list[StoredResult]:
+        return self.ours.find(query) * 2
+
+
+class GeneratorForList(Store):
+    def find(self, query: ResultQuery) -> list[StoredResult]:
+        return iter(self.ours.find(query))  # type: ignore[return-value]
+
+
+class RowForResult(Store):
+    def find(self, query: ResultQuery) -> list[StoredResult]:
+        return [dict(result) for result in self.ours.find(query)]  # type: ignore[misc]
+
+
+class KeepsAnother(Store):
+    def keep(self, image: IODT, run: str) -> StoredResult:
+        self.ours.keep(image, run)
+        return self.ours.get(1)
+
+
+class RaisingStore(Store):
+    def keep(self, image: IODT, run: str) -> StoredResult:
+        raise LookupError("no room")
+
+
+class RaisingGet(Store):
+    """Its own error, instead of the port's, for a number that there is none of."""
+
+    def get(self, result_id: int) -> StoredResult:
+        return {result.id: result for result in self.ours.find(ResultQuery())}[result_id]
+
+
+# ---------------------------------------------------------------- user interface
+
+
+class Interface(TerminalInterface):
+    """Ours, of which a subclass changes a method."""
+
+    def __init__(self, workspace: Path) -> None:
+        super().__init__()
+
+
+class RaisingWatch(Interface):
+    def watch(self, event: ProgressEvent) -> None:
+        raise ZeroDivisionError("division by zero")
+
+
+class AsksInVain(Interface):
+    def ask(self, proposed: Choices) -> Choices:
+        return None  # type: ignore[return-value]
