@@ -413,7 +413,7 @@ def fault_of_kept(result: object, image: IODT, run: str) -> str | None:
     """What is wrong with a store's answer to `keep`; None where it kept what it was given."""
     if not isinstance(result, StoredResult):
         return f"gave a {type(result).__name__} where a StoredResult is due"
-    if result.record != image.record or result.sha256 != image.sha256:
+    if result.sha256 != image.sha256:
         return "what it says it kept is another image"
     if result.run != run:
         return f"says that it kept the image for run {result.run!r}, not {run!r}"

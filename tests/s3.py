@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from interfaces.places import _filesystem
+
 
 @contextmanager
 def s3_bucket(name: str) -> Generator[None]:
@@ -15,6 +17,7 @@ def s3_bucket(name: str) -> Generator[None]:
     import boto3
 
     before = dict(os.environ)
+    _forget()
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -31,3 +34,12 @@ def s3_bucket(name: str) -> Generator[None]:
         server.stop()
         os.environ.clear()
         os.environ |= before
+        _forget()
+
+
+def _forget() -> None:
+    """Drop the connections of this process, which know the server of another bucket."""
+    import fsspec
+
+    _filesystem.cache_clear()
+    fsspec.get_filesystem_class("s3").clear_instance_cache()

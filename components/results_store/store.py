@@ -87,12 +87,6 @@ class LocalResultsStore:
         """Where the files lie; asked anew each time, since another process may move them."""
         return pictures_of(self._folder)
 
-    @property
-    def _disk(self) -> str:
-        """What messages call the place of the files."""
-        where = self._pictures.where
-        return "the disk" if isinstance(where, Path) else where
-
     # ------------------------------------------------------------ keeping
 
     def keep(self, image: IODT, run: str) -> StoredResult:
@@ -226,9 +220,9 @@ class LocalResultsStore:
         kept = self._row(result_id).kept
         data = self._pictures.read(kept.place, kept.sha256)
         if data is None:
-            raise NotFoundError(f"result {result_id}: its file was removed from {self._disk}")
+            raise NotFoundError(f"result {result_id}: its file was removed")
         if hashlib.sha256(data).hexdigest() != kept.sha256:
-            raise NotFoundError(f"result {result_id}: its file was changed on {self._disk}")
+            raise NotFoundError(f"result {result_id}: its file was changed since it was kept")
         return data
 
     def kept_seeds(self, run: str, model_digest: str, seeds: Sequence[int]) -> dict[int, int]:

@@ -112,7 +112,7 @@ def test_one_bad_picture_or_clock_ends_no_archive(store: LocalResultsStore) -> N
         *names, last = packed.namelist()
         assert names == [result.path.name for result in results[2:]]
         faults = packed.read(last).decode().splitlines()
-    assert faults[0].endswith("its file was changed on the disk")
+    assert faults[0].endswith("its file was changed since it was kept")
     assert faults[1].startswith(results[1].path.name) and "removed" in faults[1]
 
 

@@ -51,9 +51,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def s3() -> Iterator[str]:
     """A bucket on a real HTTP server that speaks S3; its name."""
     with s3_bucket("paintings"):
-        _filesystem.cache_clear()
         yield "paintings"
-    _filesystem.cache_clear()
 
 
 @pytest.fixture
