@@ -43,6 +43,9 @@ class Wrong:
         return f"component {self.component} ({self.place})"
 
 
+SEEN_BY_A_TEST = {"ForgetsRuns": "test_what_is_kept_is_found_and_got"}
+"""What no guard sees in the contract tests, where a query names no run, and the test that does."""
+
 TRAINER = Wrong("training", "Elsewhere", "left its model in ")
 
 WRONG = [
@@ -186,7 +189,7 @@ def test_the_contract_tests_fail_for_each(tmp_path: Path) -> None:
     runs = [(f"--component={one.component}={one.place}",) for one in wrong]
     for one, verdict in zip(wrong, _contract_tests(tmp_path, *runs), strict=True):
         (failure,) = verdict.failures
-        assert one.name in failure
+        assert SEEN_BY_A_TEST.get(one.factory, one.name) in failure
 
 
 def test_a_store_that_ignores_fields_of_a_query_fails(tmp_path: Path) -> None:
