@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -227,6 +227,20 @@ def perceptual_distance(network: nn.Module, found: Tensor, images: Tensor) -> Te
     return torch.stack(distances).mean(dim=0)
 
 
+class Rows(NamedTuple):
+    """What a batch is learnt from: (N, …) each."""
+
+    images: Tensor
+    noisy: Tensor
+    t: Tensor
+    styles: Tensor
+    mask: Tensor
+    hints: Tensor
+    codes: Tensor
+    is_sampled: Tensor | None = None
+    """Where the sampler made `noisy`, for the critic alone; None without a critic."""
+
+
 class Trainer(FamilyTrainer[SketchDiffusionConfig]):
     """One denoiser; each step takes noise away from one batch."""
 
@@ -273,11 +287,11 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
             noisy = masked(noisy, mask, self.denoiser.noise)
         styles = self.one_hot(labels) * self._kept(len(labels), self.config.style_dropout)
         codes = self._representations(images, labels, hints)
-        rows = [images, noisy, t, styles, mask, hints, codes]
+        rows = Rows(images, noisy, t, styles, mask, hints, codes)
         if self.critic is not None:
             self._prepare(self.critic, images)
-            rows = [*self._with_sampled(labels, *rows), self._is_sampled(count)]
-        parts = parts_of(accumulate, *rows)
+            rows = self._with_sampled(rows, labels, self._is_sampled(count))
+        parts = parts_of(accumulate, *(row for row in rows if row is not None))
         with self.update("network", max_norm=LARGEST_GRADIENT):
             scalars = self.accumulate(parts, self._loss)
         if self.critic is not None:
@@ -301,17 +315,8 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         is_told = self.machine.uniform(len(codes), 1) >= torch.where(is_drawn, UNTOLD_DRAWN, UNTOLD)
         return (codes + deviation * self.machine.normal(*codes.shape)) * is_told
 
-    def _loss(
-        self,
-        images: Tensor,
-        noisy: Tensor,
-        t: Tensor,
-        styles: Tensor,
-        mask: Tensor,
-        hints: Tensor,
-        codes: Tensor,
-        is_sampled: Tensor | None = None,
-    ) -> tuple[Tensor, Scalars]:
+    def _loss(self, *part: Tensor) -> tuple[Tensor, Scalars]:
+        images, noisy, t, styles, mask, hints, codes, is_sampled = Rows(*part)
         found = self.denoiser(noisy, t, styles, mask, hints, codes)
         _, c_out, _ = estimate(1 + mask * (t[:, None, None, None] - 1))
         errors = ((found - images) / c_out).square()
@@ -340,29 +345,19 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         return rows.to(self.machine.device)
 
     @torch.no_grad()
-    def _with_sampled(
-        self,
-        labels: Tensor,
-        images: Tensor,
-        noisy: Tensor,
-        t: Tensor,
-        styles: Tensor,
-        mask: Tensor,
-        hints: Tensor,
-        codes: Tensor,
-    ) -> list[Tensor]:
-        """The rows of a batch, some of which the sampler has brought to its last level.
+    def _with_sampled(self, rows: Rows, labels: Tensor, chosen: Tensor) -> Rows:
+        """The rows of a batch, of which the sampler has brought the `chosen` to its last level.
 
         So the critic sees what the network makes of its own pictures, where nobody knows the right
         answer. They are told of the images in whose place they stand.
         """
-        chosen = self._is_sampled(self.count_of(images))
-        x = self.machine.normal(*images.shape)[chosen]
+        x = self.machine.normal(*rows.images.shape)[chosen]
         asked = self.one_hot(labels)[chosen]
-        told = codes[chosen]
+        told = rows.codes[chosen]
         if self.represent is not None:
-            told = self.represent(images[chosen])
-        everywhere, nothing = torch.ones_like(mask[chosen]), torch.zeros_like(hints[chosen])
+            told = self.represent(rows.images[chosen])
+        everywhere = torch.ones_like(rows.mask[chosen])
+        nothing = torch.zeros_like(rows.hints[chosen])
         *levels, last, _ = noise_levels(1.0, None, self.config.schedule)
 
         def denoise(x: Tensor, level: float) -> Tensor:
@@ -372,12 +367,16 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
 
         if len(x):
             x = run_sampler("dpmpp_2m", denoise, x, [*levels, last], lambda: x, lambda _: None)
-        levels_of = torch.full_like(t[chosen], last)
-        old, new = (
-            (noisy, t, styles, mask, hints, codes),
-            (x, levels_of, asked, everywhere, nothing, told),
+        return Rows(
+            images=rows.images,
+            noisy=_in_place_of(chosen, rows.noisy, x),
+            t=rows.t.masked_fill(chosen, last),
+            styles=_in_place_of(chosen, rows.styles, asked),
+            mask=_in_place_of(chosen, rows.mask, everywhere),
+            hints=_in_place_of(chosen, rows.hints, nothing),
+            codes=_in_place_of(chosen, rows.codes, told),
+            is_sampled=chosen,
         )
-        return [images, *(_in_place_of(chosen, *pair) for pair in zip(old, new, strict=True))]
 
     @torch.no_grad()
     def _prepare(self, critic: Critic, images: Tensor) -> None:

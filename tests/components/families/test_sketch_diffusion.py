@@ -494,7 +494,10 @@ def test_a_quarter_of_a_batch_is_the_samplers_at_its_last_level() -> None:
     noisy, t = torch.randn(4, 3, SIDE, SIDE), torch.full((4,), 0.9)
     others = torch.zeros(4, 2), torch.ones(4, 1, SIDE, SIDE), torch.rand(4, 2, SIDE, SIDE)
     rng = mine.machine.rng.get_state()
-    found = mine._with_sampled(labels, images, noisy, t, *others, torch.zeros(4, 0))
+    chosen = mine._is_sampled(4)
+    assert chosen.tolist() == [True, False, False, False]
+    rows = method.Rows(images, noisy, t, *others, torch.zeros(4, 0))
+    found = mine._with_sampled(rows, labels, chosen)
     mine.machine.rng.set_state(rng)
     x = mine.machine.normal(4, 3, SIDE, SIDE)[:1]
     *levels, _ = noise_levels(1.0, None, "continuous")
