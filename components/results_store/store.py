@@ -102,10 +102,10 @@ class LocalResultsStore:
             if not self._holds(place, image):
                 self._pictures.write(place, image.data)
             if isinstance(known, Row) and _is_listed(known, place, image):
-                return self._result(known)
+                return _result(known, self._pictures)
             kept = _kept(known, place, image, run, position.last + 1)
             self._commit(position, [*_today(position), kept], image.record)
-        return self._result(Row(kept, image.record))
+        return _result(Row(kept, image.record), self._pictures)
 
     def _known(self, image: IODT, run: str) -> tuple[Row | DamagedRow | Unlisted | None, str]:
         """The image's row in the index, and the place of its file, present or future."""
@@ -198,7 +198,7 @@ class LocalResultsStore:
 
     def get(self, result_id: int) -> StoredResult:
         """One result by its number. Raises `NotFoundError` where there is none."""
-        return self._result(self._row(result_id))
+        return _result(self._row(result_id), self._pictures)
 
     def _row(self, result_id: int) -> Row:
         row = self._index.get(result_id) if self._has_index() else None
@@ -218,10 +218,11 @@ class LocalResultsStore:
         Raises `NotFoundError` where it is gone or was changed.
         """
         kept = self._row(result_id).kept
-        data = self._pictures.read(kept.place, kept.sha256)
-        if data is None:
+        pictures = self._pictures
+        data = pictures.read(kept.place, kept.sha256)
+        if data is None and pictures.size(kept.place) is None:
             raise NotFoundError(f"result {result_id}: its file was removed")
-        if hashlib.sha256(data).hexdigest() != kept.sha256:
+        if data is None or hashlib.sha256(data).hexdigest() != kept.sha256:
             raise NotFoundError(f"result {result_id}: its file was changed since it was kept")
         return data
 
@@ -242,9 +243,10 @@ class LocalResultsStore:
 
     def _results(self, rows: Iterable[Row | DamagedRow]) -> list[StoredResult]:
         results: list[StoredResult] = []
+        pictures = self._pictures
         for row in rows:
             if isinstance(row, Row):
-                results.append(self._result(row))
+                results.append(_result(row, pictures))
             else:
                 _log.warning(
                     "result %d: left out, its row is damaged; `results doctor` reads its file "
@@ -252,20 +254,6 @@ class LocalResultsStore:
                     row.number,
                 )
         return results
-
-    def _result(self, row: Row) -> StoredResult:
-        kept = row.kept
-        return StoredResult(
-            id=kept.number,
-            path=self._pictures.path(kept.place),
-            sha256=kept.sha256,
-            media_type=kept.media_type,
-            width=kept.width,
-            height=kept.height,
-            run=kept.run,
-            kept_at=kept.kept_at,
-            record=row.record,
-        )
 
     # ------------------------------------------------------------ deleting
 
@@ -488,6 +476,21 @@ class LocalResultsStore:
             sweep(self._folder)
             self._pictures.sweep()
             self._is_swept = True
+
+
+def _result(row: Row, pictures: Pictures) -> StoredResult:
+    kept = row.kept
+    return StoredResult(
+        id=kept.number,
+        path=pictures.path(kept.place),
+        sha256=kept.sha256,
+        media_type=kept.media_type,
+        width=kept.width,
+        height=kept.height,
+        run=kept.run,
+        kept_at=kept.kept_at,
+        record=row.record,
+    )
 
 
 def _counted(kept: Sequence[Kept], progress: Progress) -> Generator[Kept]:
