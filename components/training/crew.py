@@ -79,11 +79,21 @@ class Share:
 def lead_or_follow(work: Callable[[], _T]) -> _T | None:
     """Do the work on rank 0 of `torchrun`; on the others, their share of its trainings."""
     _join()
+    try:
+        return _lead(work) if present_ranks().index == 0 else _follow_all()
+    finally:
+        # Its threads would still run while Python ends, which now and then aborts the process.
+        distributed.destroy_process_group()
+
+
+def _lead(work: Callable[[], _T]) -> _T:
+    result = work()
+    present_ranks().tell(b"")  # where the work fails, torchrun ends the others
+    return result
+
+
+def _follow_all() -> None:
     ranks = present_ranks()
-    if ranks.index == 0:
-        result = work()
-        ranks.tell(b"")  # where the work fails, this process ends, and torchrun ends the others
-        return result
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # rank 0 finishes its step and ends the training
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -92,7 +102,6 @@ def lead_or_follow(work: Callable[[], _T]) -> _T | None:
             _follow(Share.unpacked(share), ranks)
     except PeerLostError as error:
         raise SystemExit(1) from error  # rank 0 says why it ended, or torchrun does
-    return None
 
 
 def _join() -> None:
