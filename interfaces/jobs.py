@@ -131,6 +131,10 @@ class JobQueue(Protocol):
         """Give a waiting job another place, 1 is next. Raises `JobStateError` where it is not."""
         ...
 
+    def move_by(self, job_id: int, places: int) -> Job:
+        """As `move`, so many places back (or forward where negative) from where it stands now."""
+        ...
+
     def stop(self, job_id: int, how: StopKind) -> Job:
         """Ask a job to stop; what it has kept stays. Raises `JobStateError` where it has ended."""
         ...

@@ -460,13 +460,13 @@ def _time_of(details: _Details) -> float:
 
 @lru_cache
 def _filesystem(protocol: str) -> _FileSystem:
-    """What speaks a protocol. Raises `RefusedError` where its package is missing."""
+    """What speaks a protocol. Raises `UnavailableError` where its package is missing."""
     options = {"use_listings_cache": False} | _OPTIONS.get(protocol, {})
     try:
         return import_module("fsspec").filesystem(protocol, **options)
     except ImportError as error:
         missing = "fsspec" if error.name == "fsspec" else PROTOCOLS[protocol]
-        raise RefusedError(
+        raise UnavailableError(
             f"{protocol}://: needs {missing}, which is not installed: pip install "
             f"'atelier[remote]' {missing}"
         ) from error

@@ -9,7 +9,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -224,6 +224,13 @@ class SQLiteJobQueue:
 
     def move(self, job_id: int, position: int) -> Job:
         """Give a waiting job another place."""
+        return self._move(job_id, lambda _: position - 1)
+
+    def move_by(self, job_id: int, places: int) -> Job:
+        """Give a waiting job a place that is counted from its present one."""
+        return self._move(job_id, lambda index: max(0, index + places))
+
+    def _move(self, job_id: int, new_index: Callable[[int], int]) -> Job:
         with self._writing() as database:
             job = self._get(job_id)
             if job.state != "waiting":
@@ -232,8 +239,9 @@ class SQLiteJobQueue:
                 "SELECT id FROM jobs WHERE state = 'waiting' AND lane = ? ORDER BY place",
                 (job.lane,),
             ).fetchall()
-            waiting = [row["id"] for row in rows if row["id"] != job_id]
-            waiting.insert(position - 1, job_id)
+            waiting = [row["id"] for row in rows]
+            index = waiting.index(job_id)
+            waiting.insert(new_index(index), waiting.pop(index))
             database.executemany(
                 "UPDATE jobs SET place = ? WHERE id = ?",
                 [(place, waiting_id) for place, waiting_id in enumerate(waiting, start=1)],

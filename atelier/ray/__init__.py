@@ -4,14 +4,15 @@
     RAY_ADDRESS=head:6379 pipeline.py generate --ray     # a cluster
 
 Each of the three is a component like any other, and can take its place alone:
-`--component enhancement=atelier.ray:enhancement`. Making one imports Ray, and raises `RefusedError`
-where it is not installed; the cluster is joined when the first picture is wanted.
+`--component enhancement=atelier.ray:enhancement`. Making one imports Ray, and raises
+`UnavailableError` where it is not installed; the cluster is joined when the first picture is
+wanted.
 """
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interfaces.errors import RefusedError
+from interfaces.errors import UnavailableError
 
 if TYPE_CHECKING:
     from atelier.ray.components import RayConverter, RayEnhancer, RayGenerator
@@ -52,4 +53,4 @@ def _check_installed() -> None:
     try:
         import ray  # pyright: ignore[reportUnusedImport]  # noqa: F401
     except ImportError as error:
-        raise RefusedError("--ray: Ray is not installed; pip install 'atelier[ray]'") from error
+        raise UnavailableError("--ray: Ray is not installed; pip install 'atelier[ray]'") from error

@@ -1,11 +1,11 @@
 """Routes of jobs: the queue, its moves, trainings, events."""
 
 from collections.abc import AsyncGenerator
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Body, FastAPI, Header, Query
 from fastapi.responses import Response, StreamingResponse
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from atelier.handlers import AnyOrder
 from atelier.server.answers import FOREVER, Answer
@@ -30,9 +30,21 @@ class JobInfo(Job):
 
 
 class Place(Answer):
-    """New place of a waiting job."""
+    """New place of a waiting job: one of the two."""
 
-    position: int = Field(ge=1, le=1_000_000, description="1 is next.")
+    position: int | None = Field(default=None, ge=1, le=1_000_000, description="1 is next.")
+    by: int | None = Field(
+        default=None,
+        ge=-1_000_000,
+        le=1_000_000,
+        description="Counted from its place at this moment; -1 is one forward.",
+    )
+
+    @model_validator(mode="after")
+    def _check_one(self) -> Self:
+        if (self.position is None) == (self.by is None):
+            raise ValueError("give either position or by")
+        return self
 
 
 class Status(Answer):
@@ -129,7 +141,9 @@ def _add_stopping(router: APIRouter, backend: Backend) -> None:
     @router.post("/jobs/{job_id}/move", response_model=JobInfo)
     def move(job_id: int, place: Place) -> Job:
         """Give a waiting job another place in the queue."""
-        return queue.move(job_id, place.position)
+        if place.position is not None:
+            return queue.move(job_id, place.position)
+        return queue.move_by(job_id, place.by or 0)
 
 
 def _add_trainings(router: APIRouter, backend: Backend) -> None:

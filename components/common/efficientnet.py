@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from interfaces.errors import DamagedError, NotFoundError
+from interfaces.errors import DamagedError, NotFoundError, UnavailableError
 
 STEM = 32
 """Channels of the first convolution, whatever the network's width."""
@@ -53,11 +53,12 @@ class PackagedWeights:
     """What is missing without the package and what to do, up to '; '."""
 
     def find(self) -> Path:
-        """The file's path. Raises `NotFoundError` where the package is not installed."""
+        """The file's path. Raises `UnavailableError` where the package is not installed."""
         try:
             return Path(str(distribution(self.package).locate_file(self.path)))
         except PackageNotFoundError as error:
-            raise NotFoundError(f"{self.remedy}: python -m pip install {self.package}") from error
+            line = f"{self.remedy}: python -m pip install {self.package}"
+            raise UnavailableError(line) from error
 
     def load_into(self, network: nn.Module, path: Path) -> None:
         """Give a network, made on the meta device, the file's tensors, frozen and folded.
@@ -185,8 +186,8 @@ def build_stages(table: Stages) -> Iterator[nn.Sequential]:
 def load_lite0() -> EfficientNetLite0:
     """The frozen network with the published weights.
 
-    Raises `NotFoundError` where the package is not installed, `DamagedError` where its file is not
-    the published one.
+    Raises `UnavailableError` where the package is not installed, `DamagedError` where its file is
+    not the published one.
     """
     with torch.device("meta"):  # no time and no random numbers for weights that are replaced
         network = EfficientNetLite0()

@@ -67,8 +67,8 @@ class EfficientNetLite1(nn.Module):
 def load_lite1() -> EfficientNetLite1:
     """The frozen network with the published weights.
 
-    Raises `NotFoundError` where the package is not installed, `DamagedError` where its file is not
-    the published one.
+    Raises `UnavailableError` where the package is not installed, `DamagedError` where its file is
+    not the published one.
     """
     with torch.device("meta"):  # no time and no random numbers for weights that are replaced
         network = EfficientNetLite1()

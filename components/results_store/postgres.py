@@ -408,7 +408,7 @@ def _psycopg() -> Any:
     try:
         import_module("psycopg.rows")
     except ImportError as error:
-        raise RefusedError(
+        raise UnavailableError(
             "an index in PostgreSQL needs psycopg, which is not installed: pip install "
             "'atelier[postgres]'"
         ) from error

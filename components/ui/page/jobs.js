@@ -16,11 +16,7 @@ export function create() {
 
   function row(job) {
     const head = jobHead();
-    const move = (by) => () =>
-      attempt(async () => {
-        const current = state.jobs.get(job.id);
-        await api(`jobs/${job.id}/move`, { method: "POST", json: { position: Math.max(1, current.position + by) } });
-      });
+    const move = (by) => () => attempt(() => api(`jobs/${job.id}/move`, { method: "POST", json: { by } }));
     const up = h("button", { type: "button", "aria-label": t("Move job {id} up", { id: String(job.id) }), onclick: move(-1) }, "↑");
     const down = h("button", { type: "button", "aria-label": t("Move job {id} down", { id: String(job.id) }), onclick: move(1) }, "↓");
     const order = h("div", { class: "order" }, up, down);

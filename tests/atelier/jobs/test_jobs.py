@@ -108,6 +108,15 @@ def test_moving_a_job_is_moving_it_in_a_list(queue: SQLiteJobQueue) -> None:
     assert [job.id for _ in range(6) if (job := queue.take(1)) is not None] == ids
 
 
+def test_moving_a_job_by_places_counts_from_where_it_stands_now(queue: SQLiteJobQueue) -> None:
+    ids = [queue.submit(order()).id for _ in range(4)]
+    assert queue.take(1)  # each of the others has come one place nearer
+    assert queue.move_by(ids[2], -1).position == 1
+    assert queue.move_by(ids[2], -1).position == 1
+    assert queue.move_by(ids[2], 1).position == 2
+    assert queue.move_by(ids[2], 9).position == 3
+
+
 STATES = {
     "waiting": [],
     "running": ["take"],

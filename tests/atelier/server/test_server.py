@@ -91,7 +91,10 @@ def test_jobs_can_be_reordered(client: TestClient) -> None:
     ids = [client.post("/api/jobs", json=ORDER).json()["id"] for _ in range(3)]
     assert client.post(f"/api/jobs/{ids[2]}/move", json={"position": 1}).json()["position"] == 1
     assert client.get(f"/api/jobs/{ids[0]}").json()["position"] == 2
+    assert client.post(f"/api/jobs/{ids[2]}/move", json={"by": 1}).json()["position"] == 2
     _error(client.post(f"/api/jobs/{ids[2]}/move", json={"position": 0}), 422)
+    _error(client.post(f"/api/jobs/{ids[2]}/move", json={}), 422)
+    _error(client.post(f"/api/jobs/{ids[2]}/move", json={"position": 1, "by": 1}), 422)
 
 
 def test_a_lost_answer_makes_no_second_job(client: TestClient) -> None:

@@ -16,7 +16,7 @@ from components.common.efficientnet import (
     PackagedWeights,
     load_lite0,
 )
-from interfaces.errors import DamagedError, NotFoundError
+from interfaces.errors import DamagedError, NotFoundError, UnavailableError
 
 
 @pytest.mark.parametrize(("side", "kernel"), [(8, 3), (7, 3), (8, 5), (7, 5)])
@@ -78,7 +78,7 @@ def test_any_other_file_is_refused_unread(tmp_path: Path, fault: str) -> None:
 
 def test_a_missing_package_is_named() -> None:
     weights = PackagedWeights("no-such-package-as-this", "w.pth", "", "a loss needs it; install it")
-    with pytest.raises(NotFoundError, match=r"a loss needs it; install it: .* no-such-package"):
+    with pytest.raises(UnavailableError, match=r"a loss needs it; install it: .* no-such-package"):
         weights.find()
 
 
@@ -86,7 +86,7 @@ def test_published_weights_give_the_published_features() -> None:
     """Means of the last stage's first channels as efficientnet-lite-pytorch 0.1.0 finds them."""
     try:
         network = load_lite0()
-    except NotFoundError as error:
+    except UnavailableError as error:
         pytest.skip(str(error))
     square = torch.zeros(1, 3, 64, 64)
     square[..., 16:48, 16:48] = 0.5
