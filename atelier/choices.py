@@ -34,10 +34,10 @@ def choose(given: Layer) -> RunSettings:
     """
     chosen = settings.resolve(with_defaults(given))
     check_names(chosen.components)  # first: a field may be refused for want of the replacement
+    _check_offered(chosen)
     if "training" not in chosen.components:  # a replaced trainer knows its own
         _check_family(chosen)
         check_trackers(chosen.train)
-    _check_offered(chosen)
     return _anchored(chosen)
 
 

@@ -381,7 +381,7 @@ class GuardedConverter(_Declaring):
         # A person's own file may be a picture that a model made before.
         if record.origin.kind == "generated" and not record.is_ai_generated:
             raise self.component.broke("its record does not say that a model made the picture")
-        if not self.component.is_ours:  # our own tests read them; it costs more than every other check
+        if not self.component.is_ours:
             self._check_file(image)
 
     def _check_file(self, image: IODT) -> None:

@@ -22,7 +22,7 @@ from components.families import FAMILIES
 from interfaces.components import Components
 from interfaces.errors import AtelierError, NotFoundError, RefusedError
 from interfaces.ics import ICS
-from interfaces.ies import IES, Route
+from interfaces.ies import IES, ROUTES
 from interfaces.igdt import IGDT
 from interfaces.igme import IGME, MODEL_FILE
 from interfaces.igs import IGS
@@ -141,7 +141,7 @@ def _generation_of(origin: GeneratedOrigin) -> IGS:
 
 def _enhancement_of(record: EnhancementRecord) -> IES:
     named = {} if record.enhancer == "none" else {"enhancer": record.enhancer}
-    route = record.route if record.route in get_args(Route) else "auto"
+    route = record.route if record.route in ROUTES else "auto"
     strength = 1.0 if record.enhancer in ("none", "lanczos") else record.strength
     return IES.model_validate(
         named

@@ -106,7 +106,7 @@ def refuse_unless_offered(settings: BaseModel, what: str) -> None:
     """Raise `RefusedError` for a value of an open field that is not among those offered."""
     for name, info in type(settings).model_fields.items():
         values, value = offered(info), getattr(settings, name)
-        if values and value not in values:
+        if values and value is not None and value not in values:
             listed = ", ".join(map(str, values))
             raise RefusedError(f"{what}.{name}: {value!r} is none of {listed}")
 

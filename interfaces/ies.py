@@ -1,14 +1,14 @@
 """IES: what a person chose for enhancement. From the UI to enhancement."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from interfaces.contract import Contract, Offers
 from interfaces.igs import Device
 
-Route = Literal[
+ROUTES = (
     "auto",
     "float32",
     "float16",
@@ -17,8 +17,8 @@ Route = Literal[
     "compiled-bfloat16",
     "openvino",
     "openvino-bfloat16",
-]
-"""How a network is computed: with which arithmetic, by torch, its compiler or OpenVINO."""
+)
+"""Ways to compute a network: arithmetic, by torch, its compiler or OpenVINO."""
 
 
 MAX_SCALE = 256
@@ -73,8 +73,10 @@ class IES(Contract):
             "are smaller where memory is short."
         ),
     )
-    route: Route = Field(
+    route: Annotated[str, Offers(ROUTES)] = Field(
         default="auto",
+        min_length=1,
+        max_length=40,
         description=(
             "How the network is computed. 'auto' measures once on this machine and takes the "
             "fastest that moves no pixel by more than 1 level of 255 from float32, or for pictures "

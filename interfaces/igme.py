@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from interfaces.contract import Contract, Many, Message, Seed, Sha256, is_false, is_none
+from interfaces.contract import Contract, Many, Message, Offers, Seed, Sha256, is_false, is_none
 from interfaces.errors import NotFoundError
 from interfaces.idle import Need, idle
 from interfaces.igs import Device
@@ -76,8 +76,10 @@ class TrainingSettings(Message):
         default=0, description="Fixes the initial weights, the order of images and the noise."
     )
     device: Device = Field(default="auto", description="Where the network trains.")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
+    precision: Annotated[str, Offers(("auto", "float32", "bfloat16"))] = Field(
         default="auto",
+        min_length=1,
+        max_length=40,
         description="Arithmetic of the networks; auto is bfloat16 where the hardware supports it.",
     )
     accumulate: int = Field(
@@ -151,8 +153,10 @@ class TrainingSettings(Message):
         default=3, ge=0, le=100, description="How often the guardian goes back before it gives up."
     )
     tensorboard: bool = Field(default=False, description="Write TensorBoard event files too.")
-    track: Literal["mlflow", "trackio", "wandb"] | None = Field(
+    track: Annotated[str, Offers(("mlflow", "trackio", "wandb"))] | None = Field(
         default=None,
+        min_length=1,
+        max_length=40,
         exclude_if=is_none,
         description="Follow the training in MLflow, trackio or Weights & Biases too, offline.",
     )

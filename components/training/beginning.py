@@ -14,7 +14,7 @@ from components.common.shipped import find_shipped
 from components.families import FAMILIES, AnyFamily
 from components.families.port import FamilyConfig
 from components.families.trainer import FamilyTrainer
-from interfaces.contract import explain
+from interfaces.contract import explain, refuse_unless_offered
 from interfaces.errors import DamagedError, RefusedError
 from interfaces.igme import FREE_WHEN_RESUMED, IGME, TrainingSettings
 from interfaces.ipdt import IPDT
@@ -56,7 +56,12 @@ def start_from(
 
 
 def choose_family(settings: TrainingSettings) -> tuple[AnyFamily, FamilyConfig]:
-    """The family by name and its checked config. Raises `AtelierError` for either at fault."""
+    """The family by name and its checked config.
+
+    Raises `AtelierError` for either at fault, and for a device, precision or tracker that is not
+    offered.
+    """
+    refuse_unless_offered(settings, "train")
     if settings.family not in FAMILIES:
         raise RefusedError(f"family {settings.family!r}: unknown; there are {', '.join(FAMILIES)}")
     family = FAMILIES[settings.family]

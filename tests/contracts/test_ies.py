@@ -1,7 +1,6 @@
 """IES: what may be chosen, and how it travels."""
 
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -9,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from interfaces.errors import AtelierError
-from interfaces.ies import IES, Route
+from interfaces.ies import IES, ROUTES
 
 # Needs no weights, so that it holds on any machine and for any replacement.
 PLAIN = IES(enhancer="lanczos", device="cpu")
@@ -21,7 +20,7 @@ settings = st.builds(
     weights=st.none() | st.sampled_from([Path("mine.pth"), Path("/папка/x y.safetensors")]),
     strength=st.floats(0, 1),
     denoise=st.floats(0, 1),
-    route=st.sampled_from(get_args(Route)),
+    route=st.sampled_from(ROUTES),
     tile_pixels=st.integers(32, 4096),
     device=st.sampled_from(["auto", "cpu", "cuda", "mps"]),
 )
@@ -46,7 +45,7 @@ def test_round_trips(chosen: IES) -> None:
         ("denoise", -0.01),
         ("denoise", 1.01),
         ("denoise", float("nan")),
-        ("route", "float64"),
+        ("route", ""),
         ("tile_pixels", 31),
         ("tile_pixels", 4097),
         ("tile_pixels", 64.5),

@@ -19,11 +19,12 @@ from interfaces.ics import ICS
 from interfaces.iedt import IEDT
 from interfaces.ies import IES
 from interfaces.igdt import IGDT
+from interfaces.igme import TrainingSettings
 from interfaces.igs import IGS
 from interfaces.iodt import IODT, suffix_of
 from interfaces.progress import Progress, silent
 from interfaces.record import EnhancementRecord
-from tests.helpers import make_igdt, make_iodt
+from tests.helpers import make_igdt, make_iodt, tiny_prepared
 
 HERE = "tests.contracts.test_open_values"
 
@@ -115,7 +116,14 @@ def test_what_it_does_not_declare_is_refused_by_its_name(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("section", "field", "value"),
-    [("enhance", "scale", 2), ("convert", "format", "gif"), ("generate", "device", "tpu")],
+    [
+        ("enhance", "scale", 2),
+        ("enhance", "route", "tensorrt"),
+        ("convert", "format", "gif"),
+        ("generate", "device", "tpu"),
+        ("train", "precision", "float8"),
+        ("train", "track", "aim"),
+    ],
 )
 def test_ours_refuse_it_before_anything_is_begun(
     section: str, field: str, value: str | int
@@ -128,14 +136,24 @@ def test_ours_refuse_it_in_a_host_program_too(tmp_path: Path) -> None:
     ours = assemble(tmp_path)
     with pytest.raises(RefusedError, match=r"enhance\.scale: 2 is none of 1, 4, 16"):
         ours.enhancement.planned(IES(scale=2))
+    with pytest.raises(RefusedError, match=r"enhance\.route: 'tensorrt' is none of auto, float32"):
+        ours.enhancement.planned(IES(route="tensorrt"))
     with pytest.raises(RefusedError, match=r"convert\.format: 'gif' is none of png"):
         next(iter(ours.conversion.convert([], ICS(format="gif"))))
+    with pytest.raises(RefusedError, match=r"train\.precision: 'float8' is none of auto, float32"):
+        ours.training.train(
+            tiny_prepared(tmp_path),
+            TrainingSettings(precision="float8", total_images=1),
+            tmp_path / "run",
+            silent,
+        )
     with pytest.raises(RefusedError, match="device tpu: unknown; there are auto, cuda"):
         pick_device("tpu")
 
 
 def test_schemas_name_what_is_offered_and_stay_open() -> None:
-    for model, field in ((IES, "scale"), (ICS, "format"), (IGS, "device")):
+    open_fields = ((IES, "scale"), (IES, "route"), (ICS, "format"), (IGS, "device"))
+    for model, field in (*open_fields, (TrainingSettings, "precision")):
         schema = model.model_json_schema()["properties"][field]
         assert schema["examples"] == list(offered(model.model_fields[field]))
         assert "enum" not in schema
