@@ -59,11 +59,14 @@ def refuse_both(model: object, generated: object) -> None:
 def measure(
     parts: Components,
     place: Workspace,
-    measured: IGME | Path | None,
+    measured: IGME | Path | str | None,
     chosen: RunSettings,
     asked: EvaluationSettings,
 ) -> Measured:
-    """Measure a model's pictures, or those of a folder, against a collection."""
+    """Measure a model's pictures, or others, against a collection.
+
+    The others are a path, or what `collect.data` takes. Raises `AtelierError`.
+    """
     if isinstance(measured, IGME):
         return _of_model(parts, place, measured, chosen, asked)
     if measured is None:
@@ -91,13 +94,14 @@ def _of_model(
 def _of_folder(
     parts: Components,
     place: Workspace,
-    generated: Path,
+    generated: Path | str,
     chosen: RunSettings,
     asked: EvaluationSettings,
 ) -> Measured:
     from atelier.experiments import evaluate_pictures
 
-    source = {"data": str(expanded(generated).absolute()), "styles_csv": None}
+    data = str(expanded(generated).absolute()) if isinstance(generated, Path) else generated
+    source = {"data": data, "styles_csv": None}
     theirs = chosen.model_copy(update={"collect": chosen.collect.model_copy(update=source)})
     _, made = prepare(parts, theirs)
     _, prepared = prepare(parts, chosen)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 
 from atelier.handlers.enhance import EnhanceHandler, EnhanceOrder
+from atelier.handlers.evaluate import EvaluateHandler, EvaluateOrder
 from atelier.handlers.generate import GenerateHandler, GenerateOrder
 from atelier.handlers.handler import Handler, Places, Task
 from atelier.handlers.inspect import InspectHandler, InspectOrder
@@ -27,6 +28,7 @@ HANDLERS: dict[type[Order], Handler[Any]] = {
         TrainHandler(),
         ReplayHandler(),
         VerifyHandler(),
+        EvaluateHandler(),
     )
 }
 
@@ -37,7 +39,8 @@ AnyOrder = Annotated[
     | InspectOrder
     | TrainOrder
     | ReplayOrder
-    | VerifyOrder,
+    | VerifyOrder
+    | EvaluateOrder,
     Field(discriminator="kind"),
 ]
 """An order as it comes from outside: `kind` says which."""
@@ -50,6 +53,7 @@ __all__ = [
     "ORDERS",
     "AnyOrder",
     "EnhanceOrder",
+    "EvaluateOrder",
     "GenerateOrder",
     "Handler",
     "InspectOrder",

@@ -117,8 +117,9 @@ export function summary(job) {
   if (["replay", "verify"].includes(job.kind)) {
     return t("{n} pictures", { n: (order.uploads?.length ?? 0) + order.results.length });
   }
-  const collection = state.collections.find((one) => one.id === order.collection);
-  return [collection?.name ?? order.collection, order.preset].filter(Boolean).join(" · ");
+  const named = (id) => state.collections.find((one) => one.id === id)?.name ?? id;
+  const measured = order.model ? nameOf(order.model) : order.generated && named(order.generated);
+  return [measured, named(order.collection), order.preset].filter(Boolean).join(" · ");
 }
 
 const nameOf = (id) => {
@@ -134,6 +135,7 @@ export const KINDS = {
   train: "Training",
   replay: "Replay",
   verify: "Verification",
+  evaluate: "Evaluation",
 };
 
 export const STATES = {
