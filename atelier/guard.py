@@ -36,6 +36,10 @@ _Message = TypeVar("_Message", bound=BaseModel)
 _Item = TypeVar("_Item")
 
 
+class BrokenPromiseError(DamagedError):
+    """A component does not keep what its port promises."""
+
+
 @dataclass(frozen=True)
 class Component:
     """Whom a guard watches: the name in the diagram, and where a replacement comes from."""
@@ -48,9 +52,9 @@ class Component:
     def __str__(self) -> str:
         return f"component {self.name} ({self.place})"
 
-    def broke(self, promise: str) -> DamagedError:
+    def broke(self, promise: str) -> BrokenPromiseError:
         """The error for a promise that was not kept."""
-        return DamagedError(f"{self}: {promise}")
+        return BrokenPromiseError(f"{self}: {promise}")
 
     @contextmanager
     def called(self) -> Generator[None]:
@@ -406,10 +410,10 @@ def _images(batches: Iterable[IEDT], due: list[tuple[IEDT, int]]) -> Iterator[IE
 
 
 def keep(store: ResultsStore, image: IODT, run: str) -> StoredResult:
-    """Keep an image; raises `DamagedError` where the store did not keep what it was given."""
+    """Keep an image. Raises `BrokenPromiseError` where the store kept something else."""
     result = store.keep(image, run)
     if fault := fault_of_kept(result, image, run):
-        raise DamagedError(f"component results_store: {fault}")
+        raise BrokenPromiseError(f"component results_store: {fault}")
     return result
 
 

@@ -11,6 +11,7 @@ from atelier.assembly import assemble
 from atelier.contracts.isolation import own_credentials, own_environment
 from atelier.contracts.limits import OverdueError, limited
 from atelier.contracts.options import option, replacements
+from atelier.guard import BrokenPromiseError
 from interfaces.components import Components
 from interfaces.igme import TrainingSettings
 
@@ -49,15 +50,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
     """Limit the time in which components are made and a model is trained."""
-    with _in_time(item):
+    with _in_one_line(item), _in_time(item):
         return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Limit the time of the test itself."""
-    with _in_time(item):
+    with _in_one_line(item), _in_time(item):
         return (yield)
+
+
+@contextmanager
+def _in_one_line(item: pytest.Item) -> Generator[None]:
+    """Let a broken promise fail the test with its line alone, unless `--full-trace` was given."""
+    try:
+        yield
+    except BrokenPromiseError as error:
+        if item.config.getoption("fulltrace"):
+            raise
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 @contextmanager

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from atelier.contracts.refusals import refused
 from atelier.contracts.samples import tiny_prepared
 from interfaces.components import Components
-from interfaces.errors import AtelierError
 from interfaces.igme import IGME, Trainer, TrainingSettings
 from interfaces.progress import ProgressEvent, silent
 
@@ -51,12 +51,12 @@ def test_a_trainer_goes_on_exactly(trainer: Trainer, budget: Budget, tmp_path: P
 def test_a_trainer_refuses_other_settings(trainer: Trainer, budget: Budget, tmp_path: Path) -> None:
     prepared = tiny_prepared(tmp_path / "set")
     trainer.train(prepared, budget(8), tmp_path / "run", silent)
-    with pytest.raises(AtelierError, match="seed"):
+    with refused("seed"):
         trainer.train(prepared, budget(8, seed=1), tmp_path / "run", silent)
 
 
 def test_a_trainer_refuses_an_unknown_family(trainer: Trainer, tmp_path: Path) -> None:
     unknown = TrainingSettings(family="no such family", total_images=8)
-    with pytest.raises(AtelierError, match="no such family"):
+    with refused("no such family"):
         prepared = tiny_prepared(tmp_path / "set")
         trainer.train(prepared, unknown, tmp_path / "run", silent)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atelier.contracts.refusals import refused
 from interfaces.components import Components
-from interfaces.errors import AtelierError
 from interfaces.itdt import ITDT, CollectionSettings, TrainingStore
 from interfaces.progress import ProgressEvent, silent
 
@@ -105,6 +105,5 @@ def test_collections_that_cannot_be_used_are_refused(store: TrainingStore, tmp_p
     (tmp_path / "bad" / "a.png").write_bytes(b"text")
     (tmp_path / "unknown.xyz").write_bytes(b"\0" * 100)
     for name in ("missing", "empty", "bad", "unknown.xyz"):
-        with pytest.raises(AtelierError) as error:
+        with refused():
             collect(store, tmp_path / name)
-        assert "\n" not in str(error.value)

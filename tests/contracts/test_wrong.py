@@ -189,7 +189,11 @@ def test_the_contract_tests_fail_for_each(tmp_path: Path) -> None:
     runs = [(f"--component={one.component}={one.place}",) for one in wrong]
     for one, verdict in zip(wrong, _contract_tests(tmp_path, *runs), strict=True):
         (failure,) = verdict.failures
-        assert SEEN_BY_A_TEST.get(one.factory, one.name) in failure
+        if one.factory in SEEN_BY_A_TEST:
+            assert SEEN_BY_A_TEST[one.factory] in failure
+        else:
+            assert failure.startswith(f"{one.name}: ")
+            assert "\n" not in failure
 
 
 def test_a_store_that_ignores_fields_of_a_query_fails(tmp_path: Path) -> None:
