@@ -150,7 +150,10 @@ class Planes:
 
 
 def _array_from_wire(value: object, info: ValidationInfo) -> Floats:
-    """What stands for an array in JSON => the array."""
+    """Decode what stands for an array in a message's JSON: floats in base64, or a tensor's name.
+
+    Raises `ValueError` for anything else.
+    """
     match value:
         case {"tensor": str(name)} if isinstance(info.context, Incoming):
             return info.context.floats(name)
@@ -166,7 +169,7 @@ def _array_from_wire(value: object, info: ValidationInfo) -> Floats:
 
 
 def _blob_from_wire(value: object, info: ValidationInfo) -> object:
-    """What stands for a byte string in JSON => the byte string."""
+    """Decode what stands for a byte string in JSON: base64, or a tensor's name."""
     if info.mode == "python" and not isinstance(info.context, Incoming):
         return value
     match value:

@@ -1,4 +1,4 @@
-"""What IGDT and IEDT share: a bounded batch of pictures and where each came from."""
+"""The common part of IGDT and IEDT: a bounded batch of pictures, each with its origin."""
 
 from typing import Literal, Self
 
@@ -23,7 +23,7 @@ class Ingredient(Message):
 
 
 class Carried(Message):
-    """What a person's own file holds beside its colours, to be kept through every step."""
+    """Contents of a person's own file beside its colours, to be kept through every step."""
 
     bit_depth: Literal[8, 16] = Field(default=8, description="Bits per colour in the file.")
     mode: str = Field(default="RGB", description="Pixel format of the file, as Pillow names it.")

@@ -1,4 +1,4 @@
-"""What a component declares that it can do, beside its port: all of it optional."""
+"""Capabilities that a component declares beside its port: all of them optional."""
 
 from pydantic import Field
 
@@ -55,7 +55,7 @@ def _undeclared(component: str, declared: str, asked: str) -> RefusedError:
 
 
 def capabilities_of(component: object, name: str) -> Capabilities:
-    """What a component declares; no limits where it declares nothing.
+    """The capabilities that a component declares; no limits where it declares none.
 
     Raises `RefusedError`, which begins with `name`, where `capabilities` is something else.
     """

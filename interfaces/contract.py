@@ -1,4 +1,4 @@
-"""What all messages have in common, and what the nine contracts add: a version and a way to travel.
+"""Base of all messages, and of the nine contracts, which add a version and a way to travel.
 
 A contract travels as JSON (readable, arrays and byte strings in base64) or as bytes (safetensors,
 see `interfaces.wire`). Both ways give back an equal message.
@@ -95,7 +95,7 @@ class Offers:
 
 
 def offered(info: FieldInfo) -> tuple[str, ...] | tuple[int, ...]:
-    """What is offered for a field of a model; nothing where it takes whatever its type allows."""
+    """Values offered for a field of a model; none where it takes whatever its type allows."""
     nested = (part for part in get_args(info.annotation) if get_origin(part) is Annotated)
     every = [*info.metadata, *(mark for part in nested for mark in part.__metadata__)]
     marks = [mark for mark in every if isinstance(mark, Offers)]
@@ -132,7 +132,7 @@ SchemaVersion = Annotated[Literal[1], BeforeValidator(_known_version)]
 
 
 class Message(BaseModel):
-    """What components, settings and the API exchange: frozen, closed, every field described."""
+    """Base of all that components, settings and the API exchange: frozen, closed, described."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -279,7 +279,7 @@ def _unknown(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
 
 
 def _shorten(value: object, limit: int = 80) -> str:
-    """What was given, as Python writes it. A huge value is never written out to be cut."""
+    """A value as Python writes it, cut at `limit` characters; a huge one is never written whole."""
     if isinstance(value, str | bytes):
         value = value[: limit + 1]
     text = repr(value) if isinstance(value, str | bytes) else _BRIEF.repr(value)

@@ -28,7 +28,7 @@ class JobStateError(RefusedError):
 
 
 class NotFoundError(AtelierError):
-    """What was named does not exist: a file, a model, a job, a result, an upload."""
+    """Error for a name of something that does not exist: a file, model, job, result or upload."""
 
 
 class DamagedError(AtelierError):

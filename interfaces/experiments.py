@@ -1,4 +1,4 @@
-"""What a person chooses for an experiment: several trainings or models, one after another."""
+"""Settings of an experiment, which runs several trainings or models one after another."""
 
 from pathlib import Path
 from typing import Literal, Self
@@ -15,11 +15,11 @@ FIGURE_COUNT = 25
 """Pictures in most figures of paper 004."""
 
 MEASUREMENTS_IN_A_TRIAL = 4
-"""How often a trial is measured, evenly spaced: what a hopeless one is given up by."""
+"""Number of measurements in a trial, evenly spaced; by them a hopeless one is given up."""
 
 
 class SearchSettings(Message):
-    """How long hyper-parameters are searched, and how much one trial may see."""
+    """Settings of a search for hyper-parameters: its duration, and how much one trial may see."""
 
     total_seconds: float = Field(
         default=600.0,
@@ -35,7 +35,7 @@ class SearchSettings(Message):
 
 
 class BenchmarkSettings(Message):
-    """How the cost of models and enlargers is measured: as in paper 003, and in batches."""
+    """Settings for measuring the cost of models and enlargers: as in paper 003, and in batches."""
 
     images: int = Field(
         default=5,
@@ -75,7 +75,7 @@ class BenchmarkSettings(Message):
 
 
 class SketchStudySettings(Message):
-    """How the experiments of paper 004 are made anew."""
+    """Settings for repeating the experiments of paper 004."""
 
     drawings: int = Field(
         default=8,

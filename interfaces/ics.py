@@ -78,5 +78,5 @@ class ICS(Contract):
     )
 
     def recorded(self) -> dict[str, Any]:
-        """What a picture's record says of these settings: all but a person's name."""
+        """The settings that a picture's record keeps: all but a person's name."""
         return self.model_dump(mode="json", exclude={"schema_version", "prompt_writer"})

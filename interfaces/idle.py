@@ -1,4 +1,4 @@
-"""What was chosen to no effect: it is refused, or said, and never passed over in silence."""
+"""Settings chosen to no effect: they are refused or reported, never passed over in silence."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -7,10 +7,10 @@ from pydantic import BaseModel
 
 
 class Need(NamedTuple):
-    """What a field has an effect with."""
+    """Condition without which a field has no effect."""
 
     words: str
-    """It, to follow "only with"."""
+    """The condition in words, to follow "only with"."""
     is_met: bool
 
 

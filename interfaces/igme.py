@@ -37,7 +37,7 @@ FREE_WHEN_RESUMED = frozenset(
         "track",
     }
 )
-"""What may differ between a training and its continuation: how long, and how often it is saved."""
+"""Settings that may differ between a training and its continuation: how long, how often saved."""
 
 
 def _none_by_name(value: object) -> object:
@@ -53,7 +53,7 @@ MODEL_FILE = "model.json"
 
 
 class TrainingSettings(Message):
-    """What a person chooses for a training, whatever the family."""
+    """Settings of a training, whatever its family."""
 
     family: str = Field(default="dcgan", min_length=1, description="Published method to train.")
     options: dict[str, Any] = Field(
@@ -175,7 +175,7 @@ class TrainingSettings(Message):
         return self
 
     def idle(self) -> list[str]:
-        """What was chosen and has no effect beside the rest, each in a sentence."""
+        """Settings that were chosen but have no effect beside the rest, each in a sentence."""
         is_measured = Need("a measure_images over 0", self.measure_images > 0)
         return idle(
             self,
@@ -268,9 +268,9 @@ class IGME(Contract):
 
     @property
     def digests(self) -> tuple[str, ...]:
-        """What the model goes by: its digest, then the one that earlier versions gave it.
+        """Digests that the model is known by: its own, then the one that earlier versions gave it.
 
-        Records, runs and jobs of before hold the latter, which covers family, config and weights
+        Earlier records, runs and jobs hold the latter, which covers family, config and weights
         only. A copy under another collection's name has it too, so a choice between models is made
         by `digest`, and by this one where no model has that digest.
         """
@@ -300,7 +300,7 @@ class IGME(Contract):
         return self.directory / f"{name}.safetensors"
 
     def manifest(self) -> str:
-        """What `model.json` holds: the message without its place, as indented JSON."""
+        """The text of `model.json`: the message without its place, as indented JSON."""
         return self.model_dump_json(exclude={"directory"}, indent=2) + "\n"
 
     @classmethod

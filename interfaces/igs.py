@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 from interfaces.contract import MAX_SEED, Contract, Many, Offers, Seed
 
 Device = Annotated[str, Field(min_length=1, max_length=40), Offers(("auto", "cpu", "cuda", "mps"))]
-"""Where a network runs; another component may know other names."""
+"""Device that a network runs on; another component may know other names."""
 
 InputFile = Literal["sketch", "source", "towards_source", "mask"]
 INPUT_FILES: tuple[InputFile, ...] = get_args(InputFile)
@@ -152,12 +152,12 @@ class IGS(Contract):
 
     @property
     def given(self) -> tuple[str, ...]:
-        """What is asked for besides seeds: 'prompt', 'sketch', … by the field's name."""
+        """Names of the inputs asked for besides seeds, such as 'prompt' and 'sketch'."""
         return tuple(name for name in ("prompt", *INPUT_FILES) if getattr(self, name) is not None)
 
     @property
     def asked_for(self) -> frozenset[str]:
-        """What is `given`, and 'style' where one is named."""
+        """The inputs that are `given`, and 'style' where one is named."""
         return frozenset((*self.given, *(() if self.style is None else ("style",))))
 
     @property

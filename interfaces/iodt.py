@@ -23,12 +23,12 @@ SUFFIXES = {
     "image/avif": ".avif",
     "image/tiff": ".tif",
 }
-"""What names of files end in, by the media types that our own converter writes."""
+"""Endings of file names, by the media types that our own converter writes."""
 
 MediaType = Annotated[
     str, StringConstraints(pattern=r"^image/[a-z0-9][a-z0-9.+-]{0,60}$"), Offers(tuple(SUFFIXES))
 ]
-"""What a file is (RFC 6838); another converter may write others."""
+"""Media type of a file (RFC 6838); another converter may write others."""
 
 
 def suffix_of(media_type: str) -> str:
@@ -52,7 +52,7 @@ class IODT(Contract):
 
     @property
     def suffix(self) -> str:
-        """What the file's name ends in: '.png'."""
+        """Ending of the file's name, such as '.png'."""
         return suffix_of(self.media_type)
 
     @model_validator(mode="after")
@@ -73,7 +73,7 @@ class Converter(Protocol):
 
 @runtime_checkable
 class CheckingConverter(Protocol):
-    """What a converter may offer besides its port, so that a run is refused before it begins."""
+    """A converter that can check settings, so that a run is refused before it begins; optional."""
 
     def check(self, settings: ICS) -> None:
         """Raise `AtelierError` for settings that could not be carried out today."""
@@ -101,7 +101,7 @@ class StoredResult(Message):
 
 
 class ResultQuery(Message):
-    """Which results: every field that is given must hold."""
+    """Conditions for finding results; a result fits where it meets all that are given."""
 
     numbers: tuple[int, ...] | None = Field(
         default=None, exclude_if=is_none, description="One of these, by number."
@@ -165,10 +165,10 @@ class ResultsStore(Protocol):
 
 @runtime_checkable
 class SeedFinder(Protocol):
-    """What a store may offer besides its port, so that a large run need not be loaded whole."""
+    """A store that can look up seeds, so that a large run need not be loaded whole; optional."""
 
     def kept_seeds(self, run: str, model_digest: str, seeds: Sequence[int]) -> dict[int, int]:
-        """Which of these seeds a run has kept of a model => number of the newest result of each.
+        """Those of the seeds that a run has kept of a model => number of the newest result of each.
 
         Deleted results count, those whose file is gone do not.
         """
@@ -214,18 +214,18 @@ class ResultPage(Message):
 
 @runtime_checkable
 class ResultsGallery(Protocol):
-    """What the page and the API need of a results store besides its port."""
+    """Methods that the page and the API need of a results store besides its port."""
 
     def page(self, query: ResultQuery, cursor: str | None = None) -> ResultPage:
-        """At most `query.limit` results, those after the cursor.
+        """A page of at most `query.limit` results, beginning after the cursor.
 
-        What is kept or deleted meanwhile makes no result come twice or be left out. Raises
-        `AtelierError` for a cursor that is none of this order's.
+        No result comes twice or is left out because others are kept or deleted meanwhile. Raises
+        `AtelierError` for a cursor that does not belong to this order.
         """
         ...
 
     def count(self, query: ResultQuery) -> int:
-        """How many results fit, whatever the limit."""
+        """Number of results that fit, whatever the limit."""
         ...
 
     def numbers(self, query: ResultQuery) -> list[int]:
@@ -244,15 +244,15 @@ class ResultsGallery(Protocol):
         ...
 
     def delete(self, result_ids: Sequence[int]) -> int:
-        """Hide these results; the files stay until they are purged. How many were not yet."""
+        """Hide these results; the files stay until purged. Gives the number newly hidden."""
         ...
 
     def restore(self, result_ids: Sequence[int]) -> int:
-        """Undo `delete`. How many came back."""
+        """Undo `delete`. Gives the number of results that came back."""
         ...
 
     def purge(self, older_than: timedelta) -> int:
-        """Remove for good what was deleted so long ago: rows and files. How many."""
+        """Remove for good the rows and files of results deleted so long ago. Gives their number."""
         ...
 
 
@@ -274,10 +274,10 @@ def every_result(store: ResultsStore, query: ResultQuery) -> Iterator[StoredResu
 
 @runtime_checkable
 class Movable(Protocol):
-    """What `results move` needs of a results store besides its port."""
+    """The method that `results move` needs of a results store besides its port."""
 
     def move(self, place: str, progress: Progress) -> int:
-        """Keep the files below a URL from now on; 'here' brings them back. How many were moved.
+        """Keep the files below a URL from now on; 'here' brings them back. Gives the number moved.
 
         What was kept so far is copied, compared, and only then removed where it was; the numbers
         stay. Where it is interrupted, nothing is lost, and asking again goes on.
@@ -286,7 +286,7 @@ class Movable(Protocol):
 
 
 class FileFacts(Message):
-    """What a file says of itself, read without decoding its pixels."""
+    """Facts that a file states about itself, read without decoding its pixels."""
 
     record: Record = Field(description="Provenance that the file carries.")
     media_type: MediaType = Field(description="What the file is.")
@@ -303,7 +303,7 @@ class FoundFile(Message):
 
 
 class RebuildReport(Message):
-    """What a results store found when it made its index anew from the files."""
+    """Findings of a results store that made its index anew from the files."""
 
     num_listed: int = Field(ge=0, description="Number of results in the index now.")
     num_deleted: int = Field(ge=0, description="Number of those that are hidden.")
@@ -334,12 +334,12 @@ class RebuildReport(Message):
 
 @runtime_checkable
 class Rebuildable(Protocol):
-    """What `results doctor` needs of a results store besides its port."""
+    """The method that `results doctor` needs of a results store besides its port."""
 
     def rebuild(self, read: Callable[[Path], FileFacts], progress: Progress) -> RebuildReport:
         """Make the index anew from the files; no file of a result or of a person is changed.
 
-        `read` gives what a file says of itself and raises `AtelierError` where that is nothing.
+        `read` gives what a file says of itself and raises `AtelierError` where it says nothing.
         Numbers stay as they were, and none is given out twice; what was deleted stays deleted.
         """
         ...

@@ -29,7 +29,7 @@ _MALFORMED = (
     RecursionError,
     TokenError,
 )
-"""What numpy raises for a header that is no header: it reads one as Python."""
+"""Errors that numpy raises for a malformed header, since it reads one as Python."""
 
 
 USUAL_TRANSFORM = "centre crop, bicubic, rgb8"
@@ -37,7 +37,7 @@ USUAL_TRANSFORM = "centre crop, bicubic, rgb8"
 
 
 class PreprocessingSettings(Message):
-    """How pictures are prepared: paper 002, section on data."""
+    """Settings for preparing pictures: paper 002, section on data."""
 
     resolution: int = Field(
         default=64, ge=8, le=1024, description="Side of the square training images, pixels."

@@ -28,7 +28,7 @@ _Row = TypeVar("_Row", bound=Message)
 
 
 class CollectionSettings(Message):
-    """Which collection, and what of it is taken."""
+    """The collection to learn from, and what is taken of it."""
 
     data: str = Field(
         default="embedded",
@@ -129,7 +129,7 @@ def _at_once(path: str, flags: int) -> int:
 
 
 class PictureChoice(Message):
-    """What a person chose for one picture of a collection."""
+    """A person's choices for one picture of a collection."""
 
     is_excluded: bool = Field(default=False, description="True: it is not learnt from.")
     style: str | None = Field(
@@ -142,7 +142,7 @@ class PictureChoice(Message):
 
 
 class CollectionChoices(Message):
-    """What a person chose for the pictures of a collection; its files are never changed."""
+    """A person's choices for the pictures of a collection; its files are never changed."""
 
     pictures: dict[str, PictureChoice] = Field(
         default_factory=dict[str, PictureChoice],
@@ -160,7 +160,7 @@ FileFault = Literal[
     "unsupported",
     "reserved",
 ]
-"""Why a file is not used, apart from a person's choice."""
+"""Reason for not using a file, apart from a person's choice."""
 
 
 class QuarantinedFile(Message):
@@ -184,7 +184,7 @@ class Duplicate(Message):
 
 
 class Rights(Message):
-    """What became of images whose files say not to train on them."""
+    """Decision about images whose files say not to train on them."""
 
     num_reserved: int = Field(ge=1, description="Number of such images.")
     decision: Literal["left out", "taken"] = Field(

@@ -26,7 +26,7 @@ JobId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 
 
 class JobProgress(Message):
-    """How far a job is."""
+    """Progress of a job."""
 
     stage: str = Field(description="What is being done, as a person would say it.")
     done: float = Field(ge=0, description="How much is done, in `unit`.")
@@ -68,13 +68,13 @@ class Job(Message):
     @computed_field
     @property
     def lane(self) -> Lane:
-        """Which of the two queues it waits in; `position` is the place in that one."""
+        """The one of the two queues that it waits in; `position` is its place there."""
         return self.order.lane
 
     @computed_field
     @property
     def kind(self) -> str:
-        """What sort of job: 'generate', 'train' …"""
+        """Kind of work, such as 'generate' or 'train'."""
         return self.order.verb
 
 
@@ -96,7 +96,7 @@ class JobEvent(Message):
 
 @runtime_checkable
 class JobQueue(Protocol):
-    """What the page and the API do with jobs. Every change is on disk when the call returns.
+    """Queue of jobs for the page and the API. Every change is on disk when the call returns.
 
     Raises `NotFoundError` where there is no such job.
     """
@@ -149,7 +149,7 @@ class JobQueue(Protocol):
     def events(
         self, after: int = 0, job_id: int | None = None, limit: int = 1000
     ) -> list[JobEvent]:
-        """What happened since event `after`, oldest first; of one job, or of all."""
+        """Events since event `after`, oldest first, of one job or of all."""
         ...
 
     def last_event(self) -> int:
@@ -157,13 +157,13 @@ class JobQueue(Protocol):
         ...
 
     def num_waiting(self) -> int:
-        """How many jobs wait."""
+        """Number of waiting jobs."""
         ...
 
 
 @runtime_checkable
 class Control(Protocol):
-    """What the worker hands to whoever carries out a job."""
+    """Connection of whoever carries out a job to the worker."""
 
     def report(self, event: ProgressEvent) -> None:
         """Report progress; cheap, may be called as often as is convenient."""
@@ -197,7 +197,7 @@ class Control(Protocol):
         ...
 
     def conclude(self, outcome: dict[str, JsonValue]) -> None:
-        """What the job gave besides results."""
+        """Record what the job gave besides results."""
         ...
 
 

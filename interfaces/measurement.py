@@ -1,4 +1,4 @@
-"""What a measured figure carries with it, so that it can be trusted and compared.
+"""Measured figures, each with the circumstances that let it be trusted and compared.
 
 A Fréchet distance alone says nothing: it depends on how many images were compared, how they were
 resized, by which network's features and in which arithmetic. These go with every figure.
@@ -21,7 +21,7 @@ FID_WEIGHTS_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb
 """Digest of the published Inception weights: figures of these are FIDs as papers print them."""
 
 FEW_IMAGES = 2048
-"""With fewer images, the covariance of Inception's 2048 features is singular."""
+"""Number of images below which the covariance of Inception's 2048 features is singular."""
 
 _NAMES: dict[Metric, str] = {
     "frechet": "Fréchet distance",
@@ -75,7 +75,7 @@ class Measurement(Message):
 
     @property
     def caution(self) -> str:
-        """What a reader must not take the figure for: a sentence, empty where it is an FID."""
+        """Warning against misreading the figure: a sentence, empty where it is an FID."""
         return "" if self.features_sha256 == FID_WEIGHTS_SHA256 else _CAUTIONS[self.features]
 
     def short(self) -> str:
@@ -117,7 +117,7 @@ class Measurement(Message):
 
 
 class Figures(Message):
-    """What one set of pictures was measured to be, as a whole and style by style."""
+    """Measured figures of one set of pictures, as a whole and style by style."""
 
     overall: tuple[Measurement, ...] = Field(description="Of all pictures.")
     by_style: tuple[Measurement, ...] = Field(
@@ -137,7 +137,7 @@ class Figures(Message):
 
 
 class EvaluationSettings(Message):
-    """How a model's pictures are measured."""
+    """Settings for measuring a model's pictures."""
 
     count: int = Field(
         default=10_000, ge=4, le=1_000_000, description="How many pictures to make and measure."

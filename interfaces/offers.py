@@ -59,7 +59,7 @@ class CollectionOffer(Message):
 
 
 class TrainingView(Message):
-    """What a training shows of itself so far."""
+    """View of a training so far: its curves, measurements and sample grids."""
 
     curves: dict[str, list[float | None]] = Field(
         description=(
@@ -105,7 +105,7 @@ class Uploads(Protocol):
 
 @runtime_checkable
 class Catalogue(Protocol):
-    """What orders may name, and what can be seen of it."""
+    """Models, collections and trainings that orders may name, and views of them."""
 
     def models(self) -> list[ModelOffer]:
         """Every model at hand, the newest first; the project's own last."""
@@ -140,7 +140,7 @@ class Catalogue(Protocol):
         ...
 
     def collection_data(self, collection_id: str) -> str:
-        """What `CollectionSettings.data` is to be. Raises `NotFoundError`."""
+        """Value for `CollectionSettings.data`. Raises `NotFoundError`."""
         ...
 
     def gather(self, name: str, pictures: Iterable[tuple[str, str]]) -> CollectionOffer:
@@ -156,11 +156,11 @@ class Catalogue(Protocol):
         ...
 
     def inspected(self, collection_id: str) -> ITDT:
-        """What an inspection found, before choices. Raises `NotFoundError` before one."""
+        """Findings of an inspection, before choices. Raises `NotFoundError` where none was made."""
         ...
 
     def choices(self, collection_id: str) -> CollectionChoices:
-        """What a person chose for its pictures."""
+        """A person's choices for its pictures."""
         ...
 
     def choose(self, collection_id: str, choices: CollectionChoices) -> None:

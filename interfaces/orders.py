@@ -42,7 +42,7 @@ class Order(Message):
 
     @property
     def verb(self) -> str:
-        """Which kind of work: the value of the subclass's `kind`."""
+        """Kind of work: the value of the subclass's `kind`."""
         return self.model_dump(include={"kind"})["kind"]
 
 

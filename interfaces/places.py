@@ -63,7 +63,7 @@ _Details = dict[str, object]
 
 
 class _FileSystem(Protocol):
-    """What is used of fsspec's `AbstractFileSystem`; a path is a URL."""
+    """The methods of fsspec's `AbstractFileSystem` that are used; a path is a URL."""
 
     def info(self, path: str) -> _Details: ...
 
@@ -91,7 +91,7 @@ class Url(str):
 
     @property
     def protocol(self) -> str:
-        """What stands before '://', in lower case."""
+        """The part before '://', in lower case."""
         return self.partition("://")[0].lower()
 
     @property
@@ -115,7 +115,7 @@ class Url(str):
         return Url(self.rstrip("/").rpartition("/")[0])
 
     def __truediv__(self, name: str) -> "Url":
-        """What lies below it, as of a path."""
+        """URL of a file or folder below it, as with a path."""
         return Url(f"{self.rstrip('/')}/{name}")
 
 
@@ -189,7 +189,7 @@ class Range(NamedTuple):
 
     url: Url
     version: str
-    """What the server said of the file's version; part of the cache's key."""
+    """Version of the file, as the server states it; part of the cache's key."""
     offset: int
     length: int
 
@@ -219,7 +219,7 @@ class Found(NamedTuple):
     size: int
     """Bytes."""
     modified: float
-    """When it was last written, seconds since 1970."""
+    """Time of the last change, in seconds since 1970."""
 
 
 # ---------------------------------------------------------------- reading
@@ -330,7 +330,10 @@ def copy_to(url: Url, target: Path) -> None:
 
 
 def version_of(url: Url) -> str:
-    """What tells one version of a remote file from another: its size, and a tag or time."""
+    """Mark of one version of a remote file: its size, and a tag or time.
+
+    Raises as `read_range` does.
+    """
     return _version(_calling(url, lambda system: system.info(url)))
 
 
@@ -447,7 +450,7 @@ def list_files(url: Url) -> Generator[Found]:
 
 
 def _time_of(details: _Details) -> float:
-    """When a file was last written, in seconds since 1970; 0 where its server does not say."""
+    """Time of a file's last change, in seconds since 1970; 0 where its server does not say."""
     for name in ("LastModified", "mtime", "created"):
         moment = details.get(name)
         if isinstance(moment, datetime):
@@ -460,7 +463,7 @@ def _time_of(details: _Details) -> float:
 
 @lru_cache
 def _filesystem(protocol: str) -> _FileSystem:
-    """What speaks a protocol. Raises `UnavailableError` where its package is missing."""
+    """The file system for a protocol. Raises `UnavailableError` where its package is missing."""
     options = {"use_listings_cache": False} | _OPTIONS.get(protocol, {})
     try:
         return import_module("fsspec").filesystem(protocol, **options)

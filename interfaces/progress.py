@@ -1,4 +1,4 @@
-"""How a long step tells its watcher what it does, how far it is and how long it still takes."""
+"""Reports of a long step to its watcher: what it does, how far it is, how long it still takes."""
 
 import time
 from collections.abc import Callable

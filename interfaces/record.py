@@ -83,7 +83,7 @@ Origin = Annotated[GeneratedOrigin | FileOrigin, Field(discriminator="kind")]
 
 
 class EnhancementRecord(Message):
-    """How a picture was enlarged."""
+    """Record of a picture's enlargement."""
 
     enhancer: str = Field(
         min_length=1,

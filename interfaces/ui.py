@@ -21,10 +21,10 @@ class Choices(Message):
 
 @runtime_checkable
 class UserInterface(Protocol):
-    """Where a person chooses and watches."""
+    """The interface in which a person chooses and watches."""
 
     def ask(self, proposed: Choices) -> Choices:
-        """What the person chose, starting from what presets, environment and flags propose."""
+        """Ask the person, starting from what presets, environment and flags propose."""
         ...
 
     def watch(self, event: ProgressEvent) -> None:

@@ -1,4 +1,4 @@
-"""How a message travels as bytes: a safetensors file that holds the message as JSON in its header.
+"""Transport of a message as bytes: a safetensors file with the message as JSON in its header.
 
 Each array and each byte string of the message is a tensor of the file (float32, or bytes as uint8);
 in the JSON, `{"tensor": name}` stands in its place. Nothing is encoded as text. Writing copies each
@@ -36,7 +36,7 @@ _Extent = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class _Entry(BaseModel):
-    """What the header says of one tensor."""
+    """Entry of the header for one tensor."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -114,7 +114,7 @@ class Incoming:
     tensors: dict[str, tuple[_Entry, memoryview]] = field(
         default_factory=dict[str, tuple[_Entry, memoryview]]
     )
-    """Those not taken yet; each has one place in the message."""
+    """Tensors not taken yet; each has one place in the message."""
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Incoming":
@@ -175,7 +175,7 @@ def _fields(described: _Described, entries: dict[str, _Entry]) -> dict[str, obje
 def _located(
     entries: dict[str, _Entry], payload: memoryview
 ) -> dict[str, tuple[_Entry, memoryview]]:
-    """Each tensor's bytes. Raises `ValueError` where they overlap, leave gaps or do not fit."""
+    """The tensors' bytes. Raises `ValueError` where they overlap, leave gaps or do not fit."""
     end = 0
     located: dict[str, tuple[_Entry, memoryview]] = {}
     for name, entry in sorted(entries.items(), key=lambda item: item[1].data_offsets):

@@ -46,7 +46,7 @@ _OTHER_VARIABLES = {
 
 
 _MOST_PRESET_BYTES = 2**20
-"""Of a TOML file; a device or a disk image would not end."""
+"""Largest size of a TOML file in bytes; reading a device or a disk image would not end."""
 
 
 class RunSettings(Message):
