@@ -168,7 +168,7 @@ class SeedFinder(Protocol):
     """A store that can look up seeds, so that a large run need not be loaded whole; optional."""
 
     def kept_seeds(self, run: str, model_digest: str, seeds: Sequence[int]) -> dict[int, int]:
-        """Those of the seeds that a run has kept of a model => number of the newest result of each.
+        """Seeds among these that a run has kept of a model => number of the newest result of each.
 
         Deleted results count, those whose file is gone do not.
         """

@@ -160,7 +160,7 @@ def _pixels_of(image: TrainingImage, resolution: int) -> np.ndarray:
 
 
 def _finished_chunks(journal: Path, pixels: Path, begin: int, chunk_bytes: int) -> int:
-    """How many chunks, from the first on, lie in the file as the journal says.
+    """Number of chunks, from the first on, that lie in the file as the journal says.
 
     Rereading them is cheap beside decoding, and makes each write's own fsync needless: what a
     power cut lost has another digest.

@@ -1,4 +1,4 @@
-"""What is done to one picture: centre crop to a square, bicubic reduction, 8-bit RGB."""
+"""Preparation of one picture: centre crop to a square, bicubic reduction, 8-bit RGB."""
 
 import numpy as np
 from PIL import Image

@@ -1,4 +1,4 @@
-"""What both databases share: a result as columns, and a query as a condition in SQL."""
+"""Code that both databases share: a result as columns, and a query as a condition in SQL."""
 
 import json
 from datetime import UTC, datetime
@@ -90,7 +90,7 @@ def columns_of(kept: Kept, record: Record, deleted: Deleted | None) -> dict[str,
 
 
 def kept_of(row: Values) -> Kept | None:
-    """What was kept; None where the row is damaged, or names a place outside the store."""
+    """The kept result; None where the row is damaged, or names a place outside the store."""
     try:
         return Kept(
             number=row["id"],

@@ -84,7 +84,7 @@ def position_of(history: History, offset: int) -> Position:
 
 @dataclass
 class _Known:
-    """What journal and index knew before, as far as they could be read."""
+    """Contents of journal and index from before, as far as they could be read."""
 
     history: History
     rows: dict[int, Row]
@@ -130,14 +130,14 @@ def _add_what_the_index_knows(history: History, index: Index, position: Position
 
 
 class _Files:
-    """What lies in the store's folder; a file is claimed by the result that it belongs to."""
+    """Files in the store's folder; each may be claimed by the result that it belongs to."""
 
     def __init__(self, pictures: Pictures, read: Reader) -> None:
         self._pictures = pictures
         self._read = read
         self.unclaimed: dict[str, Found] = {}
         self.elsewhere: list[str] = []
-        """Files where the store puts none: in no folder, or in a folder of a folder."""
+        """Files in places where the store puts none: in no folder, or in a folder of a folder."""
         for found in pictures.everything():
             if is_place(found.place):
                 self.unclaimed[found.place] = found
@@ -145,7 +145,7 @@ class _Files:
                 self.elsewhere.append(found.place)
 
     def facts(self, place: str) -> FileFacts:
-        """What a file says of itself. Raises `AtelierError`, without its place, for nothing."""
+        """Facts that a file states. Raises `AtelierError`, without its path, if there are none."""
         path = fetched(self._pictures.path(place))
         try:
             return self._read(path)
@@ -168,7 +168,7 @@ class _Files:
 
 @dataclass
 class _Work:
-    """What becomes of each result and each file."""
+    """Decisions about each result and each file."""
 
     known: _Known
     files: _Files
@@ -177,7 +177,7 @@ class _Work:
     missing: list[Kept] = field(default_factory=list[Kept])
     restored: list[int] = field(default_factory=list[int])
     found: dict[str, list[FoundFile]] = field(default_factory=dict[str, list[FoundFile]])
-    """By field of the report."""
+    """Files by field of the report."""
     contents: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     """Number of the result by run and digest."""
     runs: dict[str, str] = field(default_factory=dict[str, str])
@@ -225,7 +225,7 @@ class _Work:
                 self._note("strangers", None, found.place, str(error))
 
     def report(self, moved_to: str | None) -> RebuildReport:
-        """What was found and done."""
+        """Report on what was found and done."""
         return RebuildReport(
             num_listed=len(self.rows),
             num_deleted=sum(row.deleted is not None for row in self.rows.values()),

@@ -20,7 +20,7 @@ class DamagedIndexError(DamagedError):
 
 @dataclass(frozen=True)
 class Position:
-    """How far an index has followed the journal."""
+    """Position of an index in the journal."""
 
     store: str
     generation: int
@@ -33,7 +33,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Row:
-    """What the index knows of one result."""
+    """Entry of the index for one result."""
 
     kept: Kept
     record: Record
@@ -46,7 +46,7 @@ class Row:
 
     @property
     def drift(self) -> float | None:
-        """How far enlargement moved the picture, in levels of 255."""
+        """Change of the picture by enlargement, in levels of 255; None: not measured."""
         return self.record.drift
 
     @property
@@ -94,7 +94,7 @@ class Index(Protocol):
     """
 
     name: str
-    """What messages call it: its path, or its URL."""
+    """Name for messages: its path, or its URL."""
 
     def exists(self) -> bool:
         """Whether there is anything but an empty file, damaged or not."""
@@ -105,7 +105,7 @@ class Index(Protocol):
         ...
 
     def position(self) -> Position | None:
-        """How far the index has followed the journal; None: it never knew one."""
+        """Position of the index in the journal; None: it never knew one."""
         ...
 
     def writing(self) -> AbstractContextManager[Writer]:
@@ -143,15 +143,15 @@ class Index(Protocol):
         ...
 
     def seeds(self, run: str, model_digest: str, seeds: Sequence[int]) -> list[tuple[int, Kept]]:
-        """Which of these seeds a run has results of, oldest first; deleted ones too."""
+        """Results (seed, kept) of a run and model with these seeds, oldest first; deleted too."""
         ...
 
     def marked(self, numbers: Sequence[int], is_deleted: bool) -> list[int]:
-        """Those of the numbers whose result is deleted, or is not."""
+        """The numbers among these whose result is deleted, or is not."""
         ...
 
     def expired(self, before: datetime, day: int) -> list[Kept]:
-        """What was deleted by a time and by a day of use."""
+        """Results that were deleted by a time and by a day of use."""
         ...
 
     def rows(self) -> Iterator[Row | DamagedRow]:
@@ -159,12 +159,12 @@ class Index(Protocol):
         ...
 
     def unlisted(self) -> list[Unlisted]:
-        """What was kept, but has no record here."""
+        """Results that were kept, but have no record here."""
         ...
 
 
 def cursor_at(query: ResultQuery, row: Row | DamagedRow) -> str:
-    """Where the page after a row begins: its number, and the figure that was sorted by."""
+    """Cursor of the page after a row: the row's number, and the figure that was sorted by."""
     if query.sort_by == "newest":
         return str(row.number)
     figure = row.drift if query.sort_by == "drift" else row.originality

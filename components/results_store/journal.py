@@ -59,7 +59,7 @@ class Begun(Message):
 
 
 class _Head(BaseModel):
-    """What every version's first line says."""
+    """First line of a journal, as every version writes it."""
 
     event: Literal["begun"]
     version: int

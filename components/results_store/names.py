@@ -14,9 +14,9 @@ JOURNAL = "results.journal"
 PLACE = "results.place"
 """The URL below which the pictures lie, where they do not lie beside it."""
 OWNER = "results.store"
-"""Below that URL: which store they belong to."""
+"""File below that URL that names the store that they belong to."""
 OWN = (DATABASE, JOURNAL, PLACE, OWNER)
-"""What the names of the store's own files begin with."""
+"""Beginnings of the names of the store's own files."""
 NO_RUN = "loose"
 """Folder of what was made in no run."""
 

@@ -1,4 +1,4 @@
-"""Where the files of results lie: in the store's folder, or below a URL.
+"""Place for the files of results: the store's folder, or below a URL.
 
 Journal and index stay in the folder. A place is named from the store's root, with forward slashes,
 such as '0001-paintings/000007.png'; every file is written whole or not at all.
@@ -40,7 +40,7 @@ class Pictures(Protocol):
     """The root."""
 
     def path(self, place: str) -> Path | Url:
-        """Where a file lies or would lie."""
+        """Path or URL of a file, whether or not it is there."""
         ...
 
     def is_taken(self, place: str) -> bool:
@@ -48,7 +48,7 @@ class Pictures(Protocol):
         ...
 
     def existing(self, places: Iterable[str]) -> set[str]:
-        """Those of the places at which something lies."""
+        """The places among these at which something lies."""
         ...
 
     def names(self, folder: str) -> list[str]:
@@ -96,7 +96,7 @@ class Pictures(Protocol):
 
 
 def pictures_of(folder: Path) -> Pictures:
-    """Where the files of the store in a folder lie: where `PLACE` says, else in the folder.
+    """Place of the files of the store in a folder: as `PLACE` says, else the folder itself.
 
     Raises `DamagedError` where that file names no place.
     """
@@ -153,7 +153,7 @@ class FolderPictures:
         self.where = self._folder = folder
 
     def path(self, place: str) -> Path:
-        """Where a file lies or would lie."""
+        """Path of a file, whether or not it is there."""
         return self._folder / place
 
     def is_taken(self, place: str) -> bool:
@@ -161,7 +161,7 @@ class FolderPictures:
         return os.path.lexists(self._folder / place)
 
     def existing(self, places: Iterable[str]) -> set[str]:
-        """Those of the places at which something lies."""
+        """The places among these at which something lies."""
         return {place for place in places if (self._folder / place).exists()}
 
     def names(self, folder: str) -> list[str]:
@@ -247,7 +247,7 @@ class RemotePictures:
         self._claimed_for = ""
 
     def path(self, place: str) -> Url:
-        """Where a file lies or would lie."""
+        """URL of a file, whether or not it is there."""
         return self._url / place
 
     def is_taken(self, place: str) -> bool:
@@ -255,7 +255,7 @@ class RemotePictures:
         return self.size(place) is not None
 
     def existing(self, places: Iterable[str]) -> set[str]:
-        """Those of the places at which a file lies: one listing a folder."""
+        """The places among these at which a file lies, by one listing a folder."""
         wanted = set(places)
         folders = {place.partition("/")[0] for place in wanted}
         return {f"{folder}/{name}" for folder in folders for name in self.names(folder)} & wanted

@@ -96,7 +96,7 @@ CREATE INDEX unlisted_by_path ON unlisted (path);
 """
 
 _MIGRATIONS = (_FIRST,)
-"""What leads from each version of the tables to the next; an empty database has version 0."""
+"""Statements from each version of the tables to the next; an empty database has version 0."""
 
 SCHEMA_VERSION = len(_MIGRATIONS)
 
@@ -142,7 +142,7 @@ class PostgresIndex:
             self._migrate(database)
 
     def position(self) -> Position | None:
-        """How far the index has followed the journal; None: it never knew one."""
+        """Position of the index in the journal; None: it never knew one."""
         with self._reading() as database:
             row = database.execute("SELECT * FROM position").fetchone()
         if row is None:
@@ -240,7 +240,7 @@ class PostgresIndex:
         return unlisted | {row["path"]: row_of(row) for row in rows}
 
     def seeds(self, run: str, model_digest: str, seeds: Sequence[int]) -> list[tuple[int, Kept]]:
-        """Which of these seeds a run has results of, oldest first; deleted ones too."""
+        """Results (seed, kept) of a run and model with these seeds, oldest first; deleted too."""
         rows = self._all(
             "SELECT * FROM results WHERE run = :run AND model_digest = :model "
             "AND seed = ANY(:seeds) ORDER BY id",
@@ -249,7 +249,7 @@ class PostgresIndex:
         return [(row["seed"], kept) for row in rows if (kept := kept_of(row)) is not None]
 
     def marked(self, numbers: Sequence[int], is_deleted: bool) -> list[int]:
-        """Those of the numbers whose result is deleted, or is not."""
+        """The numbers among these whose result is deleted, or is not."""
         asked = [number for number in numbers if abs(number) < 2**63]
         rows = self._all(
             "SELECT id FROM results WHERE id = ANY(:asked) "
@@ -259,7 +259,7 @@ class PostgresIndex:
         return [row["id"] for row in rows]
 
     def expired(self, before: datetime, day: int) -> list[Kept]:
-        """What was deleted by a time and by a day of use."""
+        """Results that were deleted by a time and by a day of use."""
         rows = self._all(
             "SELECT * FROM results WHERE deleted_at <= :before AND deleted_day <= :day ORDER BY id",
             {"before": before.isoformat(), "day": day},
@@ -274,7 +274,7 @@ class PostgresIndex:
                 yield row_of(row)
 
     def unlisted(self) -> list[Unlisted]:
-        """What was kept, but has no record here."""
+        """Results that were kept, but have no record here."""
         return [self._entry(row) for row in self._all("SELECT * FROM unlisted ORDER BY id", {})]
 
     def _entry(self, row: dict[str, Any]) -> Unlisted:

@@ -157,7 +157,7 @@ class SqliteIndex:
             database.executescript(_script(_SCHEMA, SCHEMA_VERSION))
 
     def position(self) -> Position | None:
-        """How far the index has followed the journal; None: it never knew one."""
+        """Position of the index in the journal; None: it never knew one."""
         with self._reading() as database:
             row = database.execute("SELECT * FROM position").fetchone()
         if row is None:
@@ -241,7 +241,7 @@ class SqliteIndex:
         return unlisted | {row["path"]: row_of(row) for row in rows}
 
     def seeds(self, run: str, model_digest: str, seeds: Sequence[int]) -> list[tuple[int, Kept]]:
-        """Which of these seeds a run has results of, oldest first; deleted ones too."""
+        """Results (seed, kept) of a run and model with these seeds, oldest first; deleted too."""
         with self._reading() as database:
             rows = database.execute(
                 "SELECT * FROM results WHERE run = ? AND model_digest = ? "
@@ -251,7 +251,7 @@ class SqliteIndex:
             return [(row["seed"], kept) for row in rows if (kept := kept_of(row)) is not None]
 
     def marked(self, numbers: Sequence[int], is_deleted: bool) -> list[int]:
-        """Those of the numbers whose result is deleted, or is not."""
+        """The numbers among these whose result is deleted, or is not."""
         asked = json.dumps([number for number in numbers if abs(number) < 2**63])
         with self._reading() as database:
             rows = database.execute(
@@ -262,7 +262,7 @@ class SqliteIndex:
             return [row["id"] for row in rows]
 
     def expired(self, before: datetime, day: int) -> list[Kept]:
-        """What was deleted by a time and by a day of use."""
+        """Results that were deleted by a time and by a day of use."""
         with self._reading() as database:
             rows = database.execute(
                 "SELECT * FROM results WHERE deleted_at <= ? AND deleted_day <= ? ORDER BY id",
@@ -279,7 +279,7 @@ class SqliteIndex:
             yield from map(row_of, database.execute("SELECT * FROM results ORDER BY id"))
 
     def unlisted(self) -> list[Unlisted]:
-        """What was kept, but has no record here."""
+        """Results that were kept, but have no record here."""
         with self._reading() as database:
             rows = database.execute("SELECT kept, is_lost FROM unlisted ORDER BY id").fetchall()
         return [self._entry(row) for row in rows]

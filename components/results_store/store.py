@@ -84,7 +84,7 @@ class LocalResultsStore:
 
     @property
     def _pictures(self) -> Pictures:
-        """Where the files lie; asked anew each time, since another process may move them."""
+        """Place of the files; asked anew each time, since another process may move them."""
         return pictures_of(self._folder)
 
     # ------------------------------------------------------------ keeping
@@ -129,7 +129,7 @@ class LocalResultsStore:
         raise AssertionError("unreachable: the places never end")
 
     def _used_places(self, image: IODT, run: str) -> list[str]:
-        """Where the image may lie under another signature, the best place first."""
+        """Places where the image may lie under another signature, the best first."""
         folder, stem = folder_of(run), stem_of(image.record.origin, run)
         best = f"{stem}{image.suffix}"
         others: list[str] = []
@@ -182,7 +182,7 @@ class LocalResultsStore:
         return self._results(self._found(query, None, query.limit))
 
     def page(self, query: ResultQuery, cursor: str | None = None) -> ResultPage:
-        """At most `query.limit` results, those after the cursor; see `ResultsGallery`."""
+        """A page of at most `query.limit` results after the cursor; see `ResultsGallery`."""
         rows = self._found(query, cursor, query.limit + 1)
         shown = rows[: query.limit]
         following = cursor_at(query, shown[-1]) if len(rows) > query.limit else None
@@ -227,7 +227,7 @@ class LocalResultsStore:
         return data
 
     def kept_seeds(self, run: str, model_digest: str, seeds: Sequence[int]) -> dict[int, int]:
-        """Which of these seeds a run has kept; see `SeedFinder`."""
+        """Seeds among these that a run has kept => newest result of each; see `SeedFinder`."""
         if not self._has_index():
             return {}
         found = self._index.seeds(storable(run), model_digest, seeds)
@@ -494,7 +494,7 @@ def _result(row: Row, pictures: Pictures) -> StoredResult:
 
 
 def _counted(kept: Sequence[Kept], progress: Progress) -> Generator[Kept]:
-    """Each result, telling how many have been seen to."""
+    """Yield the results, reporting how many are done."""
     for done, one in enumerate(kept):
         progress(ProgressEvent(stage="move results", done=done, total=len(kept)))
         yield one
@@ -555,7 +555,7 @@ def _today(position: Position) -> list[Event]:
 
 
 def _after(position: Position, events: Sequence[Event]) -> Position:
-    """What the events make of numbers and days."""
+    """The position with numbers and days as the events leave them."""
     last, days = position.last, position.days
     for event in events:
         if isinstance(event, Kept):

@@ -46,7 +46,7 @@ class _Gain(BaseModel):
 
 
 def _measure(family: AnyFamily, config: FamilyConfig, shape: Shape, device: torch.device) -> float:
-    """How many times as fast a step is in bfloat16: medians of alternating steps."""
+    """Speed of a step in bfloat16 as a multiple of float32's: medians of alternating steps."""
     images = torch.zeros(config.batch_size, 3, shape.resolution, shape.resolution, device=device)
     labels = torch.zeros(config.batch_size, dtype=torch.int64, device=device)
     trainers = [

@@ -28,7 +28,7 @@ _SIDE = 8
 """Pixels a side that are looked at for a picture's colours."""
 
 _EMPHASIS = np.array([1, 2, 2], np.float32)
-"""Of lightness and the two hues in a palette: hues vary less, and are what one sees first."""
+"""Weights of lightness and the two hues in a palette: hues vary less, and are seen first."""
 
 _DRAWS = 200
 
@@ -74,7 +74,7 @@ class Balance:
 
     @property
     def unevenness(self) -> float:
-        """How many times as many pictures the largest group has as the smallest."""
+        """Ratio of the largest group's number of pictures to the smallest's."""
         return float(self.data.max() / self.data.min())
 
 
@@ -104,7 +104,7 @@ def balance_of(observer: Observer, pixels: np.ndarray, encoded: Tensor) -> Balan
 
 
 def shown_weights(observer: Observer) -> NDArray[np.float64]:
-    """How often training shows each of the pictures learnt from; sums to 1.
+    """Frequency (N,) with which training shows each of the pictures learnt from; sums to 1.
 
     Pictures made of a family that knows styles are asked for in the styles' own proportions, so
     balancing changes the weights within a style alone.
@@ -188,7 +188,7 @@ def _percent(share: float) -> str:
 def _shares(
     groups: NDArray[np.int64], count: int, weights: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
-    """Each group's share, (count,), of the weights (N,), or of the members."""
+    """Shares of the groups, (count,), of the weights (N,), or of the members."""
     totals = np.bincount(groups, weights, count).astype(np.float64)
     return totals / totals.sum()
 

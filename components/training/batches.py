@@ -7,7 +7,7 @@ from torch import Tensor
 from components.common.tensors import tensor_of
 
 LARGEST_SHARE = 0.25
-"""Of a GPU's free memory that the images may take; networks and their gradients need the rest."""
+"""Largest share of a GPU's free memory for the images; networks and gradients need the rest."""
 
 
 class Batches:

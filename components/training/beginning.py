@@ -1,4 +1,4 @@
-"""How a training begins: its family, the model it starts from, and what it may be resumed with."""
+"""Beginning of a training: its family, the model it starts from, what it may be resumed with."""
 
 import json
 import logging
@@ -91,7 +91,7 @@ def identity(
     origin: IGME | None,
     arithmetic: str,
 ) -> dict[str, Any]:
-    """What a training is, by name: what it learns from and starts from, how, from which seed."""
+    """Identity of a training, by name: its data, start, settings, options and arithmetic."""
     chosen = settings.model_dump(mode="json", exclude={*FREE_WHEN_RESUMED, "options"})
     # Fields that say nothing by default are left out of the dump, but are part of it here.
     return (
@@ -112,7 +112,7 @@ def save_or_compare(
     config: type[FamilyConfig],
     origin: IGME | None = None,
 ) -> None:
-    """Save what a training is, or raise `AtelierError` that names each difference.
+    """Save a training's identity, or raise `AtelierError` that names each difference.
 
     Settings and options that did not exist yet when the training was begun count as their defaults.
     `origin` is the model it starts from: a training of an earlier version may name it by another
@@ -142,7 +142,10 @@ def save_or_compare(
 
 
 def _saved(path: Path, config: type[FamilyConfig]) -> dict[str, Any]:
-    """What a training was begun with, by flat names; what it did not know yet is the default."""
+    """Settings that a training was begun with, by flat names; defaults for those it did not know.
+
+    Raises `DamagedError`.
+    """
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         options = config.model_validate(saved["options"]).model_dump(mode="json")
@@ -169,7 +172,7 @@ def _flat(identity: dict[str, Any]) -> dict[str, Any]:
 
 
 def _first_difference(error: Exception) -> str:
-    """What does not fit, of the many lines that torch says about weights; the first only names."""
+    """The first misfit among torch's many lines about weights, which begin with a heading."""
     lines = str(error).splitlines()
     return lines[min(1, len(lines) - 1)].strip().partition(": copying")[0][:120]
 

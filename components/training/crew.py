@@ -45,12 +45,12 @@ class _Signal(IntEnum):
 
 @dataclass(frozen=True)
 class Share:
-    """What a rank must know of a training to compute its rows of each batch."""
+    """All that a rank must know of a training to compute its rows of each batch."""
 
     prepared: IPDT
     settings: TrainingSettings
     groups: np.ndarray
-    """Of each image learnt from, (N,), as rank 0 found them: see `ImageOrder`."""
+    """Group of each image learnt from, (N,), as rank 0 found them: see `ImageOrder`."""
     dtype: str
     device: str
 
@@ -65,7 +65,7 @@ class Share:
 
     @classmethod
     def unpacked(cls, data: bytes) -> "Share":
-        """What `packed` wrote."""
+        """The share that `packed` wrote."""
         fields = json.loads(data)
         return cls(
             IPDT.model_validate(fields["prepared"]),
@@ -208,6 +208,6 @@ def _follow(share: Share, ranks: Ranks) -> None:
 
 
 def own_rows(whole: np.ndarray, ranks: Ranks) -> np.ndarray:
-    """This rank's part of a whole batch's (N,) places."""
+    """The rank's part of a whole batch's (N,) places."""
     share = len(whole) // ranks.count
     return whole[ranks.index * share :][:share]

@@ -45,7 +45,7 @@ class Sighting:
 
 @dataclass
 class Guardian:
-    """What was seen so far; saved with the training's state."""
+    """Guardian of a training, with what it saw so far; saved with the training's state."""
 
     best_spread: float = 0.0
     over_fitted_looks: int = 0

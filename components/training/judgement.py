@@ -58,7 +58,7 @@ def judge(
 
 
 def _has_improved(history: Sequence[tuple[float, Measurement]]) -> bool:
-    """By more than half of the newest measurement's interval, against the best before."""
+    """Whether the newest beats the best before by more than half of its own interval."""
     newest = history[-1][1]
     slack = (newest.high - newest.low) / 2
     return newest.value > max(one.value for _, one in history[:-1]) + slack
@@ -79,6 +79,6 @@ def _minutes_more(history: Sequence[tuple[float, Measurement]], goal: float) -> 
 
 
 def _log_odds(one: Measurement) -> float:
-    """Of a share of that many pictures, kept from 0 and 1 by half a picture (Haldane)."""
+    """Log-odds of a share of that many pictures, kept from 0 and 1 by half a picture (Haldane)."""
     hits = one.value * one.num_generated
     return math.log((hits + 0.5) / (one.num_generated - hits + 0.5))

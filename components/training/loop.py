@@ -151,7 +151,7 @@ def _train(
         started = time.monotonic()
 
     def go_back(sighting: Sighting) -> None:
-        """To the last good state, its time spent all the same; then a remedy, or give up."""
+        """Return to the last good state, keeping the time spent; then try a remedy, or give up."""
         nonlocal seconds_before
         seen, spent, before = images_seen, seconds(), guardian.state_dict()
         go_on(states.good, load_state(states.good))

@@ -1,4 +1,4 @@
-"""What a training measures of itself: how good its pictures are, and how far they spread."""
+"""Measurements of a training: how good its pictures are, and how far they spread."""
 
 import logging
 from collections.abc import Iterator
@@ -123,7 +123,7 @@ class Observer:
 
     @cached_property
     def reference(self) -> Reference:
-        """What was learnt from, as the judge sees it; of many pictures a part."""
+        """The pictures learnt from, as the judge sees them; of many pictures a part."""
         places = self.shown
         if len(places) > MAX_MEASURED_AGAINST:
             places = evenly(places, MAX_MEASURED_AGAINST)
@@ -134,7 +134,7 @@ class Observer:
 
     @cached_property
     def floor(self) -> Figures | None:
-        """What real pictures reach against others; None of too few."""
+        """Figures of real pictures against others; None where there are too few."""
         return self.reference.floor(self.settings.measure_count, self.cache)
 
     @cached_property
@@ -267,7 +267,7 @@ class Observer:
             self.progress(ProgressEvent(stage="measure", done=done, total=total, unit="pictures"))
 
     def sampler(self, network: nn.Module) -> FamilySampler[Any]:
-        """Of seeds; pictures of the set are the sources of a family that needs one."""
+        """Sampler of seeds; pictures of the set are the sources of a family that needs one."""
         sampler = self.family.method().build_sampler(network, self.config)
         if "source" in self.family.needs:
             return FromTheSet(sampler, self.prepared, self.shown)

@@ -1,4 +1,4 @@
-"""What a training leaves in its folder, written and read in one place. No torch."""
+"""Files that a training leaves in its folder, written and read in one place. No torch."""
 
 import csv
 import io
@@ -91,7 +91,7 @@ class TrainingFolder:
         write_text(self.path / "measurements.jsonl", _json_lines(rows))
 
     def measurements(self) -> list[Measured]:
-        """What was measured during the training, in order."""
+        """Measurements made during the training, in order."""
         return _read_lines(self.path / "measurements.jsonl", Measured)
 
     def distances(self) -> list[Distance]:
@@ -104,7 +104,7 @@ class TrainingFolder:
         write_text(self.path / "guardian.jsonl", _json_lines(rows))
 
     def interventions(self) -> list[Intervention]:
-        """What the guardian did, in order."""
+        """The guardian's interventions, in order."""
         return _read_lines(self.path / "guardian.jsonl", Intervention)
 
     def write_verdict(self, verdict: Verdict) -> None:
@@ -112,7 +112,10 @@ class TrainingFolder:
         write_text(self.path / "verdict.json", verdict.model_dump_json(indent=2) + "\n")
 
     def verdict(self) -> Verdict | None:
-        """How far the training has come, as said when it last ended; None before."""
+        """Verdict on the training, as given when it last ended; None before.
+
+        Raises `DamagedError`.
+        """
         path = self.path / "verdict.json"
         try:
             return Verdict.model_validate_json(path.read_bytes())
@@ -145,7 +148,10 @@ def _number(text: str | None) -> float:
 
 
 def _read_lines(path: Path, model: type[_Line]) -> list[_Line]:
-    """Each whole line; what a killed process left of one is not JSON, and is passed over."""
+    """The whole lines; what a killed process left of one is not JSON, and is passed over.
+
+    Raises `DamagedError` for JSON that is no such line.
+    """
     if not path.exists():
         return []
     # A character may be cut in two as well.

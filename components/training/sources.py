@@ -35,7 +35,7 @@ class FromTheSet:
         return torch.cat(made)
 
     def sources(self, seeds: Sequence[int], styles: Tensor) -> Tensor:
-        """What `sample` starts from, (n, 3, S, S) in [-1, 1]."""
+        """Pictures that `sample` starts from, (n, 3, S, S) in [-1, 1]."""
         drawn = [self._drawn(*pair) for pair in zip(seeds, styles.argmax(dim=1), strict=True)]
         return tensor_of(pixels_to_float(self.images[drawn]))
 

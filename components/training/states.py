@@ -19,7 +19,7 @@ TRACES = ("model/model.json", "curves.csv", "measurements.jsonl", "guardian.json
 
 
 class States:
-    """What a training in the folder `run` can go on from."""
+    """States that a training in the folder `run` can go on from."""
 
     def __init__(self, run: Path) -> None:
         self.run = run

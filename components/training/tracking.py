@@ -1,5 +1,5 @@
 # pyright: standard
-"""What a training tells a tracker: curves, measurements, sample grids, settings, its model.
+"""Reports of a training to a tracker: curves, measurements, sample grids, settings, its model.
 
 One small port (`Tracker`) and four implementations. None needs an account or a network: TensorBoard
 writes files, MLflow, trackio and Weights & Biases keep to the training's folder unless their own
@@ -30,7 +30,7 @@ PROJECT = "atelier"
 
 
 class Tracker(Protocol):
-    """Where a training is followed."""
+    """A program in which a person follows a training."""
 
     def numbers(self, values: Mapping[str, float], images_seen: int) -> None:
         """Take numbers by name, at a moment of the training."""
@@ -41,7 +41,7 @@ class Tracker(Protocol):
         ...
 
     def model(self, model: IGME) -> None:
-        """Take what the finished model is known by."""
+        """Take the digests that identify the finished model."""
         ...
 
     def close(self) -> None:
@@ -259,11 +259,11 @@ TRACKERS: dict[str, Callable[[Path, Mapping[str, Any]], Tracker]] = {
     "trackio": _Trackio,
     "wandb": _WeightsAndBiases,
 }
-"""By the names that settings have for them."""
+"""Trackers by the names that settings have for them."""
 
 
 def _described(model: IGME) -> dict[str, str]:
-    """What a finished model is known by; its files stay where they are."""
+    """Digests that identify a finished model; its files stay where they are."""
     return {
         "model_digest": model.digest,
         "weights_sha256": model.weights_sha256,

@@ -1,4 +1,4 @@
-"""How far a training has come, in plain words: good or not yet, and how much longer. No torch."""
+"""Verdict on a training, in plain words: good or not yet, and how much longer. No torch."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ LITTLE = 0.25
 
 
 class Verdict(BaseModel):
-    """What a training's last measurement says to a person; `verdict.json`."""
+    """Meaning of a training's last measurement for a person; `verdict.json`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -41,7 +41,7 @@ class Verdict(BaseModel):
     @computed_field
     @property
     def advice(self) -> str | None:
-        """What to do, with `{time}` for `minutes_more`; None where nothing is needed."""
+        """Advice in a sentence, with `{time}` for `minutes_more`; None where nothing is needed."""
         if self.is_blind:
             return "How good it is, these features cannot tell: look at the samples."
         if self.grade == "unknown":

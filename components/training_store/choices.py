@@ -1,4 +1,4 @@
-"""What a person chose for single pictures of a collection, kept beside it and never in it."""
+"""A person's choices for single pictures of a collection, kept beside it and never in it."""
 
 import hashlib
 import logging
@@ -25,7 +25,7 @@ _log = logging.getLogger("atelier")
 
 
 def choices_place(collection: Path) -> Path:
-    """Where the choices for a folder or archive lie: beside it, under its name."""
+    """Path of the choices for a folder or archive: beside it, under its name."""
     place = Path(os.path.normpath(collection.absolute()))  # of '..' too, which has no name itself
     return place.parent / f"{place.name}.atelier.json"
 

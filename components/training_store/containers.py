@@ -1,4 +1,4 @@
-"""What holds a collection's files: a folder, a zip or a tar, each listed without unpacking it."""
+"""Containers of a collection's files: a folder, a zip or a tar, listed without unpacking it."""
 
 import bz2
 import gzip
@@ -68,7 +68,7 @@ class Entry:
 
 
 WORKSPACE_MARK = Path("collections", ".lock")
-"""What every workspace holds that a collection was ever listed from."""
+"""File in every workspace that a collection was ever listed from."""
 
 
 class Container(Protocol):

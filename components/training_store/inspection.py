@@ -45,7 +45,7 @@ _METADATA_BYTES = 1 << 25
 
 
 class Finding(Message):
-    """What became of one candidate: an image or a quarantined file, never both."""
+    """Outcome of inspecting one candidate: an image or a quarantined file, never both."""
 
     image: TrainingImage | None = None
     quarantined: QuarantinedFile | None = None
@@ -54,12 +54,12 @@ class Finding(Message):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is too small and too large, in pixels, and what else is left out."""
+    """Limits on the size of images, in pixels, and whether reserved ones are left out."""
 
     min_side_pixels: int
     max_pixels: int
     takes_reserved: bool
-    """Whether what says not to train on it is taken all the same."""
+    """Whether images that say not to train on them are taken all the same."""
 
     @classmethod
     def of(cls, settings: CollectionSettings) -> Self:
@@ -165,7 +165,7 @@ def _decode(data: bytes, limits: Limits) -> tuple[Image.Image, str]:
 
 
 def _checked_reservation(data: bytes, limits: Limits) -> str | None:
-    """What says not to train on an image, where it is taken all the same."""
+    """Reservation in an image, or None. Raises `_FaultError` unless reserved images are taken."""
     reservation = reservation_in(data)
     if reservation is not None and not limits.takes_reserved:
         raise _FaultError("reserved", reservation)
@@ -207,7 +207,7 @@ def _damage(data: bytes, detail: str) -> _FaultError:
 
 
 def _unidentified(data: bytes) -> _FaultError:
-    """Why Pillow sees no image in these bytes, as far as a first look tells."""
+    """The reason why Pillow sees no image in these bytes, as far as a first look tells."""
     if data[4:8] == b"ftyp" and data[8:12] in _UNREAD_BOXES:
         return _FaultError("unsupported", "a HEIC picture; save it as JPEG or PNG")
     if data.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
@@ -251,5 +251,5 @@ def _is_cut_off(data: bytes) -> bool:
 
 
 def _plain(error: Exception) -> str:
-    """What a decoder said, in one short line."""
+    """A decoder's message in one short line."""
     return " ".join(str(error).split())[:120] or type(error).__name__

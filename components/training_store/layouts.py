@@ -1,4 +1,4 @@
-"""Which files of a container are the collection's images, and of what style each is."""
+"""Layouts of a container: the files that are the collection's images, and the style of each."""
 
 import re
 from collections import Counter
@@ -19,7 +19,7 @@ IMAGE_SUFFIXES = frozenset({
     ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".tif", ".tiff", ".webp",
 })
 # fmt: on
-"""Names that promise an image, in lower case. What the file really is, inspection finds out."""
+"""Suffixes that promise an image, in lower case. Inspection finds out what the file really is."""
 
 STYLE_COLUMNS = ("style", "label", "labels", "class", "genre")
 """Names of the column or field that holds a picture's style, the best first."""
@@ -51,7 +51,7 @@ class Candidate:
 
 @dataclass
 class Survey:
-    """What a first look at the names shows."""
+    """Findings of a first look at the names."""
 
     image_folders: Counter[tuple[str, ...]] = field(default_factory=Counter)
     cifar_batches: list[Entry] = field(default_factory=list)
@@ -118,7 +118,7 @@ def image_files(
 
 
 def style_level(folders: Mapping[tuple[str, ...], int]) -> int:
-    """How many leading folders name no style: a wrapper around everything, train and test.
+    """Number of leading folders that name no style: a wrapper around everything, train and test.
 
     `folders` says how many images lie in each folder itself. A lone top folder is a wrapper where
     most of its images lie in several folders below it; train, test and the like are a split where

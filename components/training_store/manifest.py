@@ -21,7 +21,7 @@ _JOURNAL = "journal.jsonl"
 
 
 class Journal:
-    """What became of each candidate so far, in order, a line each; survives being killed."""
+    """Journal of the findings about candidates so far, one a line; survives being killed."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -130,7 +130,7 @@ def find_manifest(folder: Path) -> ITDT | None:
 
 
 class Tally:
-    """What the message says of all images; 41 bytes an image, for finding duplicates."""
+    """Totals over all images, for the message; 41 bytes an image, for finding duplicates."""
 
     def __init__(self) -> None:
         self.per_style: dict[str, int] = {}
@@ -172,14 +172,14 @@ class Tally:
         return self._running.hexdigest()
 
     def rights(self) -> Rights | None:
-        """How many pictures reserve their rights, and what was decided; None for none."""
+        """Number of pictures that reserve their rights, and the decision; None where none do."""
         if self._num_taken:
             return Rights(num_reserved=self._num_taken, decision="taken")
         num_left_out = self._reasons.get("reserved", 0)
         return Rights(num_reserved=num_left_out, decision="left out") if num_left_out else None
 
     def faults(self) -> str:
-        """What was put aside, in words."""
+        """Description of the files put aside, in words."""
         counts = ", ".join(f"{count} {reason}" for reason, count in self._reasons.items())
         return f"put aside: {counts}; the first: {self._first_fault}"
 

@@ -44,7 +44,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Where the images and styles of a file stand."""
+    """Columns of a file that hold its images and styles."""
 
     image: str
     style: str | None
@@ -127,7 +127,7 @@ def _placed(found: _Found, shard: Shard, offset: int) -> Row:
 
 
 def _rows_of(shard: Shard) -> Iterator[_Found]:
-    """Each row of a file. Raises `AtelierError` where it cannot be read or holds no images."""
+    """The rows of a file. Raises `AtelierError` where it cannot be read or holds no images."""
     _pyarrow_parquet()
     kind = "arrow" if shard.file.name.endswith(".arrow") else "parquet"
     try:

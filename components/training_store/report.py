@@ -13,7 +13,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def report_lines(collection: ITDT) -> list[str]:
-    """What a person should know of a collection before training, as plain lines of text.
+    """Report on a collection, to read before training, as plain lines of text.
 
     Counts, the balance of styles, the range of sizes, every file put aside and why, and the first
     duplicates. Names are a stranger's: print the lines without interpreting markup in them.

@@ -43,10 +43,10 @@ class Row:
     name: str
     """Its name in the collection."""
     shard: str
-    """Stands before its name where another row has that one."""
+    """Prefix for its name where another row has the same one."""
     style: str | None = None
     file: int = 0
-    """Which of the files of the list holds the bytes."""
+    """Index, in the list of files, of the one that holds the bytes."""
     offset: int = 0
     length: int = 0
     reason: Literal["corrupt", "truncated", "unsupported"] | None = None

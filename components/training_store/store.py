@@ -93,7 +93,7 @@ class LocalTrainingStore:
         return found if choices is None else with_choices(found, choices)
 
     def _choices(self, settings: CollectionSettings) -> CollectionChoices | None:
-        """What a person chose; nothing is kept beside a collection that lies elsewhere."""
+        """A person's choices; nothing is kept beside a collection that lies elsewhere."""
         is_own = settings.data == EMBEDDED_NAME
         place = self._workspace / EMBEDDED_NAME if is_own else place_of(settings.data)
         return read_choices(choices_place(place.absolute())) if isinstance(place, Path) else None
@@ -217,7 +217,7 @@ def _inspect_many(work: tuple[list[_Item], Limits]) -> list[str]:
 
 
 def _ranges(items: Iterable[_Item], limits: Limits) -> Iterator[Range | None]:
-    """What is to be fetched before items are inspected; nothing that is too large anyway."""
+    """Ranges to fetch before items are inspected; none for those that are too large anyway."""
     for item in items:
         if isinstance(item, Candidate) and item.entry.length <= limits.max_bytes:
             yield item.entry.remote_range

@@ -19,7 +19,7 @@ from interfaces.progress import Pace, ProgressEvent
 from interfaces.ui import Choices
 
 SECONDS_BETWEEN_LINES = 10.0
-"""How often a step reports itself where there is no live display."""
+"""Seconds between two reports of a step where there is no live display."""
 
 
 class TerminalInterface:
@@ -33,7 +33,7 @@ class TerminalInterface:
         self._last_line: dict[str, float] = {}
 
     def ask(self, proposed: Choices) -> Choices:
-        """What flags, environment and presets proposed is what the person chose."""
+        """The proposal itself: flags, environment and presets already hold the person's choices."""
         return proposed
 
     def watch(self, event: ProgressEvent) -> None:
