@@ -1,1 +1,1 @@
-"""What every component stands on: whole files, images, devices, checkpoints, downloads."""
+"""Basis of every component: whole files, images, devices, checkpoints, downloads."""

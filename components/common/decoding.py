@@ -54,12 +54,12 @@ def media_type_of(file_format: str) -> str:
 
 
 Info = dict[str | tuple[int, int], Any]
-"""What a file holds beside its pixels, as Pillow types it."""
+"""Contents of a file beside its pixels, as Pillow types them."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its picture before a pixel is decoded."""
+    """Description of a picture by its file's header, before a pixel is decoded."""
 
     width: int
     height: int
@@ -84,7 +84,7 @@ class Source(ABC):
     exif: Image.Exif = field(default_factory=Image.Exif)
     is_animated: bool = False
     lost: tuple[str, ...] = ()
-    """What of the metadata is damaged and was left out."""
+    """Parts of the metadata that are damaged and were left out."""
     texts: dict[str, str] = field(default_factory=dict)
     """Text chunks of a PNG."""
 
@@ -123,7 +123,7 @@ def read_header(stream: BinaryIO, formats: Sequence[str] = FORMATS) -> Header:
 
 
 def _open_with_pillow(stream: BinaryIO, formats: Sequence[str]) -> ImageFile:
-    """What `Image.open` does, without its global limit, which is the host program's to set."""
+    """Open a file as `Image.open` does, without its global limit, which the host program sets."""
     Image.init()
     start = stream.read(16)
     for name in formats if start else ():
@@ -345,7 +345,7 @@ class _PillowSource(Source):
 
 
 def _photoshop_resources(image: ImageFile) -> bytes:
-    """Of a JPEG, whole: Pillow's own reading of them ends at the first that is odd."""
+    """Photoshop resources of a JPEG, whole; Pillow's own reading ends at the first that is odd."""
     segments = [data for name, data in getattr(image, "applist", ()) if name == "APP13"]
     return b"".join(data[len(_APP13) :] for data in segments if data.startswith(_APP13))
 

@@ -1,4 +1,4 @@
-"""Which device and which arithmetic: chosen once, for training, generation and enhancement."""
+"""Choice of device and arithmetic, made once for training, generation and enhancement."""
 
 import ctypes
 import platform

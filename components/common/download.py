@@ -154,7 +154,7 @@ def _size(path: Path) -> int:
 
 
 def _reason(error: Exception) -> str:
-    """What happened, in a few words; the library's own text runs over several lines."""
+    """Cause of a failure in a few words; the library's own text runs over several lines."""
     import requests
 
     if isinstance(error, requests.Timeout):

@@ -21,7 +21,7 @@ MAX_LITTER_SECONDS = 86_400
 _QUIET_WAIT_SECONDS = 0.5
 
 _NODE = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
-"""This machine in the name of a temporary file: process ids hold on one machine only."""
+"""Mark of this machine in temporary files' names: process ids hold on one machine only."""
 
 _TEMPORARY = re.compile(
     r"\..*\.(?:(?P<node>[0-9a-f]{6})-)?(?P<pid>\d{1,9})(?:-[0-9a-f]{8})?\.partial(?:\.[^.]{1,16})?",

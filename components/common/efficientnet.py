@@ -27,7 +27,7 @@ STEM = 32
 _EPSILON = 1e-3  # TensorFlow's batch normalisation here; torch's default is 1e-5
 
 Stages = Sequence[tuple[int, int, int, int, int]]
-"""Of each stage: repeats, kernel, stride of its first block, expansion, output channels."""
+"""Numbers of each stage: repeats, kernel, stride of its first block, expansion, output channels."""
 
 _LITE0: Stages = (
     (1, 3, 1, 1, 16),
@@ -50,7 +50,7 @@ class PackagedWeights:
     sha256: str
     """The file's digest."""
     remedy: str
-    """What is missing without the package and what to do, up to '; '."""
+    """Beginning of the message where the package is missing: what is lost, and what to do."""
 
     def find(self) -> Path:
         """The file's path. Raises `UnavailableError` where the package is not installed."""
@@ -156,7 +156,7 @@ class EfficientNetLite0(nn.Module):
     """Pictures (N, 3, H, W) in [-1, 1] => features of 1/2, 1/4, 1/8 and twice 1/16 of the side."""
 
     CHANNELS = tuple(outputs for *_, outputs in _LITE0)
-    """Of each stage's features."""
+    """Channels of each stage's features."""
 
     def __init__(self) -> None:
         super().__init__()

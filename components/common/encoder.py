@@ -93,7 +93,7 @@ def load_encoder(path: Path = ENCODER, sha256: str = SHA256) -> Encoder:
 
 
 class Representation(nn.Module):
-    """What a picture is like, in 64 numbers: the encoder's features where paintings vary most.
+    """Representation of a picture in 64 numbers: the encoder's features where paintings vary most.
 
     The principal components of the features of the paintings that ship a model, each scaled to unit
     variance over them (docs/shipped/make_representation.py).

@@ -21,7 +21,7 @@ def is_regular(path: Path) -> bool:
 
 
 def real_path(path: Path) -> Path:
-    """Where a path leads once its links are followed; a loop of links stays as it is.
+    """Path with its links followed; a loop of links stays as it is.
 
     `Path.resolve` raises for a loop, which any folder of a person's own may hold.
     """

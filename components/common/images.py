@@ -28,7 +28,7 @@ MAX_PIXELS = 100_000_000
 """A person's larger picture is refused before it is decoded: it would not fit into memory."""
 
 MAX_ENLARGED_PIXELS = 400_000_000
-"""Of one enlarged picture: 20 000 x 20 000, which take 4.8 GB in float32."""
+"""Largest size of one enlarged picture: 20 000 x 20 000, which take 4.8 GB in float32."""
 
 
 @contextmanager

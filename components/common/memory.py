@@ -1,4 +1,4 @@
-"""How much memory is free on a device, and whether it ran out."""
+"""Free memory of a device, and errors that mean it ran out."""
 
 import os
 from pathlib import Path
@@ -29,7 +29,7 @@ def _free_in_system() -> int:
 
 
 def _free_in_container() -> int:
-    """What the control group still allows; past it the process is killed without a word."""
+    """Bytes that the control group still allows; past them the process is killed without a word."""
     group = Path("/sys/fs/cgroup")
     try:
         limit = int((group / "memory.max").read_text(encoding="ascii"))

@@ -37,7 +37,7 @@ class WorkerDiedError(Exception):
 
 
 def available_cpus() -> int:
-    """How many processors this process may use."""
+    """Number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

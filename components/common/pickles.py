@@ -189,7 +189,7 @@ _KNOWN: dict[Name, Callable[..., object]] = {
         for package in ("numpy.core", "numpy._core")
     },
 }
-"""What a call of one of these names becomes: data, made by functions of this module."""
+"""Stand-ins for calls of these names: functions of this module, which make data."""
 
 _STORAGE_TYPES: dict[Name, torch.dtype] = {
     Name("torch", "DoubleStorage"): torch.float64,

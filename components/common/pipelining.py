@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 def overlapped(
     batches: Iterable[Batch], stage: Callable[[Iterable[Batch]], Iterator[Result]]
 ) -> Generator[Result]:
-    """What `stage(batches)` gives, in the same order, computed in a second thread.
+    """Run `stage` in a second thread; yield what `stage(batches)` gives, in the same order.
 
     Taking a batch (its enlargement) stays in the caller's thread, so that Ctrl-C stops that at
     once; `stage` (its encoding) runs beside it, on one batch at a time. At most two batches are

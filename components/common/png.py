@@ -72,7 +72,7 @@ class PngParts:
 
 
 def chunks(png: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Each chunk's name, its data, and all its bytes from length to checksum (5.3).
+    """The chunks: name, data, and all bytes of each from length to checksum (5.3).
 
     Raises `ValueError` where there are over `MAX_CHUNKS`.
     """

@@ -1,4 +1,4 @@
-"""What was measured on this machine, once, kept in the person's cache."""
+"""Measurements of this machine, made once and kept in the person's cache."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ _taken_over: dict[str, str] = {}
 
 
 def answers() -> dict[str, str]:
-    """What this process has asked of its machine so far: question => answer, both as JSON.
+    """Answers that this process has had about its machine: question => answer, both as JSON.
 
     For processes on other machines whose results must be the same as here; see `take_over`.
     """

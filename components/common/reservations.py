@@ -1,4 +1,4 @@
-"""What a picture's file says of its use in training: whether its owner forbids it.
+"""Statements in a picture's file on its use in training: whether its owner forbids it.
 
 Read are C2PA's and CAWG's training-mining assertions, the PLUS data mining property that IPTC took
 over (IPTC Photo Metadata Standard 2023.1), and the keywords `noai` and `noimageai`, which art
@@ -36,7 +36,7 @@ _XP_KEYWORDS = 0x9C9E  # EXIF, in UTF-16
 
 
 def reservation_in(data: bytes) -> str | None:
-    """What in an image file forbids to train on it, in words; None where nothing does.
+    """Statement in an image file that forbids training on it, in words; None without any.
 
     Metadata that cannot be read says nothing. The file is one that was decoded before.
     """

@@ -30,7 +30,7 @@ from components.common.samples import (
 )
 
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""How a TIFF begins; the last two are BigTIFF."""
+"""Beginnings of a TIFF; the last two are BigTIFF."""
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
 _NUM_COLOURS = {
@@ -75,7 +75,7 @@ def is_big(start: bytes) -> bool:
 
 
 def directory_at(stream: BinaryIO) -> int:
-    """Where the tags of the first picture lie."""
+    """Offset of the tags of the first picture, in bytes."""
     return _first_directory(stream).next
 
 
@@ -111,7 +111,7 @@ class Segment:
 
 
 class Layout:
-    """How a TIFF's first picture lies in its file."""
+    """Layout of a TIFF's first picture in its file."""
 
     def __init__(self, directory: TiffImagePlugin.ImageFileDirectory_v2) -> None:
         self._directory = directory
@@ -150,12 +150,12 @@ class Layout:
 
     @cached_property
     def format(self) -> int:
-        """What the samples are: unsigned, signed or floating."""
+        """Kind of the samples: unsigned, signed or floating."""
         return _UNSIGNED if self.is_lab or self.formats[0] == _UNDEFINED else self.formats[0]
 
     @cached_property
     def extras(self) -> tuple[int, ...]:
-        """What the samples after the colours are, as the ExtraSamples tag has it."""
+        """Kinds of the samples after the colours, as the ExtraSamples tag has them."""
         num_extras = self.num_samples - _NUM_COLOURS.get(self.photometric, self.num_samples)
         said = self._numbers("extra_samples")
         if not said and num_extras == 1:
@@ -164,7 +164,7 @@ class Layout:
 
     @cached_property
     def opacity(self) -> int | None:
-        """Which sample is the opacity; None where none is."""
+        """Index of the sample that is the opacity; None where none is."""
         places = [n for n, kind in enumerate(self.extras) if kind in (_ASSOCIATED, *_UNASSOCIATED)]
         return _NUM_COLOURS[self.photometric] + places[0] if places else None
 
@@ -229,7 +229,7 @@ class Layout:
             yield Segment(*place, offset, size)
 
     def _num_bytes(self, rows: int, columns: int) -> int:
-        """Of a strip or tile, unpacked: each row begins at a whole byte."""
+        """Bytes of a strip or tile, unpacked; each row begins at a whole byte."""
         in_one = 1 if self.is_planar else self.num_samples
         return rows * ((columns * in_one * self.bits + 7) // 8)
 

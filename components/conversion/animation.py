@@ -60,7 +60,7 @@ def sheet(
 
 
 def _settings_of(frame: IODT) -> ICS:
-    """How the frame was encoded, and so whether it was signed; its mark is not the whole's."""
+    """Settings that a frame was encoded with, signing among them; without its own watermark."""
     return ICS.model_validate(frame.record.conversion).model_copy(update={"watermark": None})
 
 

@@ -76,7 +76,7 @@ def _check_loss(settings: ICS) -> None:
 
 
 def _idle(settings: ICS) -> list[str]:
-    """What was chosen and has no effect, each in a sentence."""
+    """Settings that were chosen but have no effect, each in a sentence."""
     loses = settings.format in ("jpeg", "avif") or (
         settings.format == "webp" and not settings.lossless
     )

@@ -22,7 +22,7 @@ MEDIA_TYPES: dict[str, MediaType] = {
     "avif": "image/avif",
     "tiff": "image/tiff",
 }
-"""What the bytes of a format are, by its name in ICS."""
+"""Media types of the formats, by their names in ICS."""
 
 
 def encode(pixels: np.ndarray, settings: ICS, metadata: Metadata) -> bytes:
@@ -143,7 +143,7 @@ _NO_RESOLUTION = {
 
 
 def _exif_tags(block: bytes) -> dict[int, object]:
-    """What of EXIF a TIFF keeps among its own tags, inner directories as dictionaries."""
+    """Tags of EXIF that a TIFF keeps among its own, inner directories as dictionaries."""
     exif = readable_exif(block)
     tags: dict[int, object] = {
         tag: value for tag, value in exif.items() if isinstance(value, str) or tag in _DESCRIPTIVE

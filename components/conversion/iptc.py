@@ -70,7 +70,7 @@ def jpeg_segment(block: bytes) -> bytes | None:
 
 
 def as_rdf(block: bytes, said: ElementTree.Element | None) -> ElementTree.Element | None:
-    """What a packet says, with the captions that it does not say yet; None where nobody says any.
+    """The file's RDF with the block's captions that it lacks; None where neither says anything.
 
     `said` is the file's own RDF. What both say is left as XMP has it, the newer of the two.
     """

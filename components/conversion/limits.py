@@ -1,4 +1,4 @@
-"""How large a picture each file format holds."""
+"""Largest picture that each file format holds."""
 
 from interfaces.ics import ImageFormat
 
@@ -9,7 +9,7 @@ _MAX_PIXELS: dict[ImageFormat, int] = {"avif": 1 << 28}
 
 
 def too_large(width: int, height: int, file_format: ImageFormat) -> str | None:
-    """Why a picture of this size does not fit into a file of a format; None where it fits."""
+    """Reason why a picture of this size does not fit into a format's file; None where it fits."""
     max_side = _MAX_SIDE.get(file_format)
     max_pixels = _MAX_PIXELS.get(file_format)
     if max_side is not None and max(width, height) > max_side:

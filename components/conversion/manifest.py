@@ -62,7 +62,7 @@ def _forbidding(namespace: str) -> _Json:
 
 
 def _picture(record: Record) -> _Json:
-    """What fixes the pixels: everything that another would need to make the picture again."""
+    """Facts that fix the pixels: all that another would need to make the picture again."""
     enhancement = record.enhancement
     told: _Json = {"enlarged_by": enhancement.enhancer, "scale": enhancement.scale}
     told["enlarging_weights_sha256"] = enhancement.weights_sha256

@@ -1,4 +1,4 @@
-"""What goes into a file beside its pixels: the record, and what a person's own file carried."""
+"""Contents of a file beside its pixels: the record, and what a person's own file carried."""
 
 import logging
 import warnings
@@ -43,7 +43,7 @@ class Metadata:
 
 
 def foreign_rdf(carried: Carried, origin: Origin) -> ElementTree.Element | None:
-    """What a person's file says of itself, in XMP and as IPTC captions; None where nothing.
+    """Statements of a person's file about itself, in XMP and as IPTC captions; None without any.
 
     XMP that cannot be read is named as left out.
     """
@@ -64,10 +64,10 @@ def fitting(
     *,
     is_grey: bool,
 ) -> Metadata:
-    """What fits into the file; a block that does not is left out with a warning.
+    """Metadata that fits into the file; a block that does not is left out with a warning.
 
-    The profile must describe the colours that are written: of a grey one whose picture is written
-    as RGB, its curve goes on in a profile of RGB.
+    The profile must describe the colours that are written: where a grey picture is written as RGB,
+    the curve of its grey profile goes on in one of RGB.
     """
     file_format = settings.format
     exif = _fitting_exif(carried.exif, file_format, record.origin)

@@ -21,7 +21,7 @@ _COLOURS = {b"RGB ", b"GRAY"}
 
 
 def colours_of(profile: bytes) -> bytes | None:
-    """Which colours a profile describes, b'RGB ' or b'GRAY' (7.2.6); None: others, or damaged."""
+    """Colours that a profile describes, b'RGB ' or b'GRAY' (7.2.6); None: others, or damaged."""
     named = profile[16:20]
     return named if named in _COLOURS else None
 

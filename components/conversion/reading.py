@@ -1,4 +1,4 @@
-"""What a file says of itself."""
+"""Statements of a file about itself."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,7 @@ def read_facts(path: Path) -> FileFacts:
 
 @dataclass(frozen=True)
 class Claims:
-    """What a file of any program says of itself; nothing in it is proved."""
+    """Statements of any program's file about itself; nothing in them is proved."""
 
     media_type: str
     record: Record | None
@@ -60,7 +60,7 @@ class Claims:
 
 
 def read_claims(path: Path, data: bytes) -> Claims:
-    """What a file says of itself in its metadata; decodes no pixels.
+    """Read a file's statements about itself from its metadata; no pixels are decoded.
 
     Raises `AtelierError` where it is no image.
     """

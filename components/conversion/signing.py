@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def identity_for(settings: ICS) -> "Identity | None":
-    """Whose certificate signs; None where nothing is to be signed.
+    """The identity whose certificate signs; None where nothing is to be signed.
 
     One is made where the person has none. Raises `AtelierError` where it cannot sign today.
     """

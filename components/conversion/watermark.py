@@ -24,7 +24,7 @@ from interfaces.ics import AUTOMATIC
 
 
 class Networks(Protocol):
-    """What is used of `trustmark.TrustMark`."""
+    """The methods of `trustmark.TrustMark` that are used."""
 
     def encode(self, in_cover_image: Image.Image, string_secret: str, MODE: str) -> Image.Image:
         """Return the marked picture."""
@@ -125,7 +125,7 @@ def _levels(pixels: np.ndarray) -> np.ndarray:
 
 
 def weights_folder() -> Path:
-    """Where TrustMark's package looks for its weights."""
+    """Folder in which TrustMark's package looks for its weights."""
     spec = find_spec("trustmark")
     assert spec is not None and spec.origin is not None
     return Path(spec.origin).parent / "models"

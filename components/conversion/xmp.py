@@ -148,9 +148,9 @@ def packet(
 
 
 def for_publishing(rdf: ElementTree.Element) -> ElementTree.Element:
-    """What of a foreign packet goes on where names and settings are left out.
+    """The part of a foreign packet that goes on where names and settings are left out.
 
-    That is how the picture came to be, and what its owner reserves.
+    It says how the picture came to be, and what its owner reserves.
     """
     kept = ElementTree.Element(_PACKET_RDF)
     ours = ElementTree.SubElement(kept, _DESCRIPTION, {_ABOUT: ""})
@@ -183,7 +183,7 @@ def _own(record: Record, settings: ICS, declared: str | None) -> dict[str, str]:
 
 
 def _ai_system(record: Record) -> dict[str, str]:
-    """Which system generated or enlarged, and its version; nothing for a file only converted."""
+    """System that generated or enlarged, and its version; nothing for a file only converted."""
     origin, enhancement = record.origin, record.enhancement
     if isinstance(origin, GeneratedOrigin):
         version = f"{record.software}, model {origin.model_digest[:16]}"

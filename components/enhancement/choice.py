@@ -1,4 +1,4 @@
-"""Which networks enlarge a request that names none: the best one that it can wait for.
+"""Choice of networks for a request that names none: the best that it can wait for.
 
 A request of few pictures is enlarged by `BEST` throughout. Where that would take longer than
 `PATIENCE`, `QUICK` takes over: first the second pass of ×16, which costs sixteen times the first
@@ -21,7 +21,7 @@ SLOWEST = 1000.0
 that anyone would use. What fits even so is not measured beforehand."""
 
 PASSES = {4: 1, 16: 2}
-"""How often a picture goes through a ×4 network, by `IES.scale`."""
+"""Number of passes of a picture through a ×4 network, by `IES.scale`."""
 
 Speed = Callable[[str], float]
 """A network's name => seconds for a million input pixels on the device at hand."""

@@ -1,10 +1,10 @@
-"""How far enlargement moved a picture from what it was."""
+"""Drift: how far enlargement moved a picture from what it was."""
 
 import numpy as np
 
 
 def drift(pictures: np.ndarray, enlarged: np.ndarray) -> tuple[float, ...]:
-    """For each picture, the root mean square of what it moved, in levels of 255.
+    """Root mean square of each picture's change by enlargement, in levels of 255.
 
     `pictures` are float32 (N, 3, H, W) in [-1, 1], `enlarged` the same s times as high and wide.
     Each square of s × s pixels is averaged back into one, as a camera's pixel does, and compared

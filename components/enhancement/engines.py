@@ -34,7 +34,7 @@ _log = logging.getLogger("atelier")
 
 @dataclass(frozen=True)
 class Route:
-    """How a network is computed."""
+    """Way of computing a network."""
 
     name: str
     engine: Literal["torch", "compiler", "openvino"]
@@ -53,7 +53,7 @@ ROUTES = {
         Route("openvino-bfloat16", "openvino", torch.bfloat16),
     )
 }
-"""By the names that `IES.route` has for them."""
+"""Routes by the names that `IES.route` has for them."""
 
 
 def check_route(route: Route, device: torch.device) -> None:

@@ -65,13 +65,13 @@ class _Loaded:
 
 @dataclass
 class _Plan:
-    """What the settings come to on this machine."""
+    """Plan for carrying out the settings on this machine."""
 
     record: EnhancementRecord
     networks: tuple[_Loaded, ...] = ()  # one for each pass; none for plain resampling
     device: "torch.device | None" = None
     runners: "dict[bool, _Runners]" = field(default_factory=dict[bool, "_Runners"])
-    """For pictures that a model made (True) and for a person's own; made when the first comes."""
+    """Runners for pictures that a model made (True) and for a person's own; made on first use."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class RealESRGANEnhancer:
         return (self._enlarge(batch, plan, settings, progress) for batch in batches)
 
     def planned(self, settings: IES, pixels: int | None = None) -> EnhancementRecord:
-        """What the record of a picture enlarged with these settings says, except the route.
+        """Record of a picture enlarged with these settings, except the route.
 
         For whoever asks whether a picture was made so already. Finds and loads the weights, as
         `enhance` does with the same `pixels`.
@@ -171,7 +171,7 @@ class RealESRGANEnhancer:
             return self._stand_in(settings, progress, error)
 
     def _stand_in(self, settings: IES, progress: Progress, error: AtelierError) -> _Plan:
-        """What needs no download: this project's own network, else plain resampling."""
+        """Plan that needs no download: this project's own network, else plain resampling."""
         if ENLARGER.is_file() and not isinstance(error, MissingPackagesError):
             _log.warning("enlarging with the embedded network instead: %s", error)
             embedded = settings.model_copy(update={"enhancer": EMBEDDED})
@@ -265,7 +265,7 @@ def _twin(path: Path, settings: IES, find: _Find) -> Source:
 
 
 def _why(settings: IES, networks: tuple[_Loaded, ...]) -> str:
-    """Why these networks, in words; '' where `_say` has said so."""
+    """Reason for the choice of networks, in words; '' where `_say` has given it."""
     if settings.weights is not None:
         return f"your own weights {settings.weights}"
     if settings.enhancer != "auto":
@@ -292,7 +292,7 @@ def _say(choice: Choice) -> None:
 
 
 def _joined(words: Iterable[str]) -> str:
-    """What was used, in order; once where it is the same for each pass."""
+    """The words joined by '+' in order, each once, as where every pass is the same."""
     return "+".join(dict.fromkeys(words))
 
 
@@ -348,7 +348,7 @@ def _check_names(settings: IES) -> None:
 
 
 def _idle(settings: IES, plan: _Plan) -> list[str]:
-    """What was chosen and has no effect on this plan, each in a sentence."""
+    """Settings that were chosen but have no effect on this plan, each in a sentence."""
     network = Need("a network", bool(plan.networks))
     return idle(
         settings,

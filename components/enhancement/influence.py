@@ -1,4 +1,4 @@
-"""How far a pixel's influence reaches, visibly: what neighbouring tiles must share."""
+"""Reach of a pixel's visible influence: the margin that neighbouring tiles must share."""
 
 import logging
 

@@ -125,7 +125,7 @@ def _rrdbnet(num_convolutions: int) -> tuple[list[str], list[str]]:
 
 
 def _weight_count(layer: _Layer) -> int:
-    """How many weights a convolution has; refuses one that these networks do not have."""
+    """Number of a convolution's weights. Raises `ValueError` for one unlike these networks'."""
     outputs, count = layer.whole("0"), layer.whole("6")
     side, padding, has_bias = (layer.whole(option) for option in ("1", "4", "5"))
     if (side, padding, has_bias) != (_KERNEL, _KERNEL // 2, 1):

@@ -12,13 +12,13 @@ from components.common.shipped import ENLARGER
 _RELEASES = "https://github.com/xinntao/Real-ESRGAN/releases/download"
 
 LICENCE = "BSD-3-Clause"
-"""Of every file in `OFFICIAL`, by its publisher (github.com/xinntao/Real-ESRGAN, LICENSE)."""
+"""Licence of all files in `OFFICIAL`, by github.com/xinntao/Real-ESRGAN, their publisher."""
 
 DIGESTS = (
     "Arch User Repository, package python-realesrgan 0.3.0-1, PKGBUILD "
     "(github.com/archlinux/aur, branch python-realesrgan)"
 )
-"""Where every digest in `OFFICIAL` is published."""
+"""Source in which every digest in `OFFICIAL` is published."""
 
 OFFICIAL = {
     weights.name: weights
@@ -58,7 +58,7 @@ DENOISED, WITH_NOISE = "realesr-general-x4v3", "realesr-general-wdn-x4v3"
 """The twins between which `IES.denoise` goes."""
 
 EMBEDDED = "embedded"
-"""This project's own compact network (MIT), which needs no download."""
+"""Name of the project's own compact network (MIT), which needs no download."""
 
 
 def names() -> list[str]:
@@ -72,8 +72,8 @@ def name_of(sha256: str) -> str | None:
 
 
 def twin_of(path: Path) -> Path:
-    """Where the twin of a person's own copy lies: beside it, under upstream's naming.
+    """Path of the twin of a person's own copy: beside it, under upstream's naming.
 
-    Named so by upstream's `inference_realesrgan.py`. It need not be there.
+    Upstream's `inference_realesrgan.py` names it so. It need not be there.
     """
     return path.with_name(path.name.replace(DENOISED, WITH_NOISE))

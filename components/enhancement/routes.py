@@ -1,4 +1,4 @@
-"""Which route is the best for a network on this machine: measured once, and remembered."""
+"""Choice of the best route for a network on this machine: measured once, and remembered."""
 
 import functools
 import logging
@@ -82,19 +82,19 @@ def choose(asked: str, network: Network, device: torch.device, is_made: bool = F
 
 
 class _Answer(BaseModel):
-    """What was measured of a network's routes on one machine."""
+    """Measurements of a network's routes on one machine."""
 
     route: str
     pixels_at_once: int
     deviation: FiniteFloat
     seconds_a_megapixel: FiniteFloat
     deviations: dict[str, dict[str, float]]
-    """Of every route that was tried, from float32, in levels of 255."""
+    """Deviations from float32 of every route that was tried, in levels of 255."""
 
 
 @dataclass(frozen=True)
 class _Deviation:
-    """How far a route's pixels lie from float32's, in levels of 255."""
+    """Deviation of a route's pixels from float32's, in levels of 255."""
 
     mean: float
     high: float  # 99.9th percentile
@@ -157,7 +157,7 @@ def _measure(routes: list[Route], network: Network, device: torch.device, is_mad
 
 
 def _in_words(name: str, batch: int, seconds: dict[tuple[str, int], float]) -> str:
-    """What was measured, for the person who waited for it."""
+    """Result of the measurement, in words for the person who waited for it."""
     plain = seconds.get(("float32", min(size for _, size in seconds)), seconds[name, batch])
     gain = plain / seconds[name, batch]
     than = f", {gain:.1f} times as fast as the plain way" if gain >= SMALLEST_GAIN else ""

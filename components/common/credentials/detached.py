@@ -32,7 +32,7 @@ _PSS = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
 
 
 class Signature(Message):
-    """Who vouches for some bytes."""
+    """Detached signature of some bytes, with the certificates of whoever vouches for them."""
 
     algorithm: Algorithm = Field(description="As COSE names it (RFC 9053), in lower case.")
     signature: str = Field(description="The signature as COSE has it, in base64.")

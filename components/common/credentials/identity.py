@@ -94,7 +94,7 @@ def algorithm_of(certificate: x509.Certificate) -> str:
 
 
 def common_name(certificate: x509.Certificate) -> str | None:
-    """Whose certificate it is, as it says itself; None where it names nobody."""
+    """Name of a certificate's owner, as it says itself; None where it names nobody."""
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(names[0].value) if names else None
 
@@ -194,7 +194,7 @@ def _decrypted(path: Path, passphrase: str | None) -> object:
 
 
 def _stamps(files: Files) -> tuple[int, ...]:
-    """When the files were last changed: what was read of them holds as long."""
+    """Times of the files' last changes, in ns; what was read holds while these stay the same."""
     paths = (files.certificate, files.key, files.services)
     return tuple(path.stat().st_ctime_ns if path.exists() else 0 for path in paths)
 

@@ -1,4 +1,4 @@
-"""What a file's own credentials say, taken along into those of what is made of it."""
+"""A file's own credentials, taken along into those of what is made from it."""
 
 import hashlib
 import logging

@@ -1,4 +1,4 @@
-"""Where a person's certificate lies."""
+"""Place of a person's certificate."""
 
 import os
 from dataclasses import dataclass

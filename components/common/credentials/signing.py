@@ -69,7 +69,7 @@ def sign(
 
 
 def ingredient_archive(data: bytes, media_type: str, described: Mapping[str, str]) -> bytes:
-    """What a file's own credentials say, checked against its bytes, to be kept in another's.
+    """A file's own credentials, checked against its bytes, to be kept in another's.
 
     `described` has its 'relationship' and its 'label'. Raises `c2pa.C2paError` for a file whose
     format cannot hold credentials.

@@ -1,4 +1,4 @@
-"""What goes with a model's folder: a card, a software bill, a manifest of digests, a signature."""
+"""Companions of a model's folder: a card, a software bill, a manifest of digests, a signature."""
 
 from components.common.models.folder import (
     Manifest,

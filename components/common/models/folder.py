@@ -40,7 +40,7 @@ class Manifest(Message):
 
 
 class ModelSeal(Message):
-    """What can be said of a model's folder."""
+    """Findings about a model's folder and its signature."""
 
     state: Literal["intact", "changed", "unsigned"] = Field(
         description="Whether every file is as it was signed; 'unsigned': there is nothing to check."

@@ -1,4 +1,4 @@
-"""What comes with the project, inside the wheel: trained models, the embedded encoder and enlarger.
+"""Files shipped inside the wheel: trained models, the embedded encoder and enlarger.
 
 Each is listed with size, digest and licence in docs/shipped/README.md, and how to make it again.
 """
