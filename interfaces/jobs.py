@@ -170,15 +170,15 @@ class Control(Protocol):
         ...
 
     def began(self, run: str) -> None:
-        """The run's folder is there: a worker that takes the job up again finds `job.run`."""
+        """Report that the run's folder is there: a worker that resumes the job finds `job.run`."""
         ...
 
     def kept(self, result_id: int) -> None:
-        """One more result is in the store. Raises `Stopped` where the job is to stop here."""
+        """Report one more result in the store. Raises `Stopped` where the job is to stop here."""
         ...
 
     def recall(self, result_ids: Iterable[int]) -> None:
-        """Results of the job that were in the store already.
+        """Report results of the job that were in the store already.
 
         A worker may have been killed after it kept one and before it said so.
         """

@@ -68,7 +68,7 @@ class Measurement(Message):
 
     @property
     def name(self) -> str:
-        """As people call it: 'FID' is said of the published Inception weights alone."""
+        """Name as people use it: 'FID' is said of the published Inception weights alone."""
         if self.features_sha256 == FID_WEIGHTS_SHA256:
             return "FID" if self.metric == "frechet" else _NAMES[self.metric]
         return f"{_NAMES[self.metric]} ({_WHOSE[self.features]})"

@@ -111,7 +111,7 @@ def _texts(block: bytes) -> Iterator[tuple[int, str]]:
 
 
 def _plain(data: bytes, is_utf_8: bool) -> str:
-    """As text that XML can hold. Many programs write UTF-8 and do not say so."""
+    """The text, as XML can hold it. Many programs write UTF-8 and do not say so."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:

@@ -119,8 +119,8 @@ class RealESRGANEnhancer:
     def planned(self, settings: IES, pixels: int | None = None) -> EnhancementRecord:
         """Record of a picture enlarged with these settings, except the route.
 
-        For whoever asks whether a picture was made so already. Finds and loads the weights, as
-        `enhance` does with the same `pixels`.
+        It serves callers that ask whether a picture was made so before. Finds and loads the
+        weights, as `enhance` does with the same `pixels`.
         """
         return self._plan(settings, silent, pixels).record
 
@@ -278,7 +278,7 @@ def _why(settings: IES, networks: tuple[_Loaded, ...]) -> str:
 
 
 def _say(choice: Choice) -> None:
-    """One line where a quicker network takes over, with what that saves."""
+    """Log one line where a quicker network takes over, with what that saves."""
     if choice.saved:
         _log.warning(
             "enlarging with %s, since %s alone would take about %d s here; this takes about %d s "

@@ -40,11 +40,11 @@ class Family(Generic[ConfigT, OptionsT]):
     is_conditional: bool
     """True where a style can be asked for by name."""
     losses: tuple[Loss, ...] = ()
-    """What its trainer reports as losses, in the curves' order; none where models come trained."""
+    """Losses that its trainer reports, in the curves' order; none where models come trained."""
     takes: frozenset[InputKind] = frozenset()
-    """What its pictures can be made from besides a seed."""
+    """Inputs that its pictures can be made from besides a seed."""
     needs: frozenset[InputKind] = frozenset()
-    """What of that it cannot do without."""
+    """Inputs among these that it cannot do without."""
     is_trainable: bool = True
     """False where models come trained, and are adopted."""
     one_by_one: frozenset[str] = frozenset()
@@ -57,7 +57,7 @@ class Family(Generic[ConfigT, OptionsT]):
         return kind in self.takes or (kind == "prompt" and self.is_conditional)
 
     def why_not(self, given: Collection[str]) -> str:
-        """Why its pictures cannot be made from these kinds of inputs; '' where they can."""
+        """Reason why its pictures cannot be made from these kinds of inputs; '' where they can."""
         for kind in INPUT_KINDS:
             if kind in given and not self.reads(kind):
                 return f"{kind}: a {self.name} model has no use for one; leave it out"

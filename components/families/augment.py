@@ -47,7 +47,7 @@ def _flip(images: Tensor, draws: Draws) -> Tensor:
 
 
 def _shift(images: Tensor, draws: Draws) -> Tensor:
-    """Each image moved by whole pixels, zeros following in."""
+    """Move each image by whole pixels, filling in zeros."""
     count, _, height, width = images.shape
     reach = max(1, round(height * SHIFT_FRACTION))
     moves = draws.integers(-reach, reach + 1, 2, count, 1, axis=1).to(images.device)

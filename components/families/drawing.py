@@ -1,5 +1,5 @@
 # pyright: standard
-"""What counts as drawn, in a training picture and in a person's sketch: arrays in, strokes out.
+"""Strokes: what is drawn in a training picture or in a person's sketch, arrays in, strokes out.
 
 Strokes are float32 (N, 1, S, S): 1 where something is drawn, 0 elsewhere. Paper 004 makes its masks
 «around every pixel of the input drawing» and does not say which pixels those are; we read: the dark
@@ -35,7 +35,7 @@ SMALLEST_SIDE = 8
 LARGEST_WORKED = 2048
 """Sketches are cleaned at no more than this side: a line of one pixel in 8000 stays visible."""
 FAINTEST_INK = 0.15
-"""Of the paper's lightness; less is its grain and its shadows."""
+"""Share of the paper's lightness; less is its grain and its shadows."""
 FEWEST_STROKES = 3
 
 
@@ -100,7 +100,7 @@ def _edges(pixels: Bytes) -> Floats:
 
 
 def distances(strokes: Floats) -> Floats:
-    """From each pixel to the nearest drawn one, in pixels: (N, 1, S, S) => (N, 1, S, S).
+    """Distance of each pixel to the nearest drawn one, in pixels: (N, 1, S, S) => (N, 1, S, S).
 
     Euclidean, the float32 nearest to the truth; 2 S everywhere where nothing is drawn.
     """
@@ -191,7 +191,7 @@ def _resized(image: Bytes, factor: float) -> Bytes:
 
 
 def _ink(lightness: Bytes) -> Bytes:
-    """Where lightness (H, W) is under that of the paper around it: 1, else 0."""
+    """Mask (H, W): 1 where lightness is under that of the paper around it, else 0."""
     import cv2
 
     share = lightness / np.maximum(_paper(lightness), 1)

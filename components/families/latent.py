@@ -1,4 +1,4 @@
-"""What a person may choose where pictures grow from latents: shared by all such families."""
+"""Options for families whose pictures grow from latents, shared by all of them."""
 
 from collections.abc import Collection, Mapping
 

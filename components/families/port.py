@@ -1,7 +1,7 @@
-"""What the training loop and the generator know of a family, and nothing more.
+"""Port of a family: all that the training loop and the generator know of it.
 
-A family is a published method: a folder with `config.py` (torch-free, what a person may choose)
-and `method.py` (networks, losses, trainer, sampler).
+A family is a published method: a folder with `config.py` (torch-free, the settings) and
+`method.py` (networks, losses, trainer, sampler).
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def needs(self, given: Collection[str] = ()) -> Mapping[str, Need]:
-        """What each field that has no effect by itself needs beside it, by the field's name.
+        """Needs of the fields that have no effect by themselves, by the field's name.
 
         `given` names what is asked for besides: 'source', 'style'.
         """
         return {}
 
     def idle(self, given: Collection[str] = ()) -> list[str]:
-        """What was chosen and has no effect beside the rest, each in a sentence."""
+        """Settings that were chosen but have no effect beside the rest, each in a sentence."""
         return idle(self, self.needs(given))
 
 
@@ -64,7 +64,7 @@ class FamilyConfig(_Settings):
 
 
 class FamilyOptions(_Settings):
-    """What a person may choose when a model of the family generates."""
+    """Options for generating with a model of the family."""
 
     def for_rework(self) -> Self:
         """The same, with what suits a person's own picture where nothing was chosen for it."""
@@ -80,16 +80,16 @@ NetworkT = TypeVar("NetworkT", bound="nn.Module")
 
 @dataclass(frozen=True)
 class Shape:
-    """What the collection decides about a family's networks."""
+    """Shape of a family's networks, as far as the collection decides it."""
 
     resolution: int
     """Side of the square images, pixels."""
     num_styles: int
-    """How many style labels there are."""
+    """Number of style labels."""
 
 
 Trouble = Literal["not a number", "divergence", "collapse", "over-fitting"]
-"""What can be seen to go wrong in a training; the guardian's figures say when."""
+"""Trouble that can be seen in a training; the guardian's figures say when."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ ADVERSARIAL = (
 
 @dataclass(frozen=True)
 class Inputs:
-    """What pictures are made from besides a seed; None where it was not given."""
+    """Inputs that pictures are made from besides a seed; None where one was not given."""
 
     prompt: str | None = None
     sketch: Tensor | None = None
@@ -184,7 +184,7 @@ def no_graphs(network: nn.Module, config: FamilyConfig, shape: Shape) -> Mapping
 
 @dataclass(frozen=True)
 class Method(Generic[ConfigT, OptionsT, NetworkT]):
-    """What a family's `method.py` builds; its `METHOD`."""
+    """Builders of a family's trainer, networks, sampler and graphs: `METHOD` in its `method.py`."""
 
     build_trainer: Callable[[ConfigT, Shape, Machine], FamilyTrainer[ConfigT]]
     """A fresh trainer. Its first weights and all later noise come from the machine's generator."""
@@ -193,4 +193,4 @@ class Method(Generic[ConfigT, OptionsT, NetworkT]):
     build_sampler: Callable[[NetworkT, ConfigT], FamilySampler[OptionsT]]
     """A sampler over a network on its device."""
     build_graphs: Callable[[NetworkT, ConfigT, Shape], Mapping[str, Graph]] = no_graphs
-    """What `export` carries into other programs, by name; none where that makes no sense."""
+    """Graphs that `export` carries into other programs, by name; none where that makes no sense."""

@@ -36,7 +36,7 @@ class Ranks:
         return self.count == 1
 
     def rows(self, whole: Tensor, axis: int = 0) -> Tensor:
-        """This rank's rows of what belongs to a whole batch: a view, along `axis`."""
+        """The rank's rows of what belongs to a whole batch: a view, along `axis`."""
         share = whole.shape[axis] // self.count
         return whole.narrow(axis, self.index * share, share)
 

@@ -1,5 +1,5 @@
 # pyright: standard
-"""From seeds, or a picture, to pictures, for families whose network takes latents."""
+"""Sampling from seeds, or from a picture, for families whose network takes latents."""
 
 from collections.abc import Callable, Sequence
 
@@ -28,7 +28,7 @@ def _latent(seed: int, latent_dim: int) -> Tensor:
 
 
 def slerp(start: Tensor, end: Tensor, blend: float) -> Tensor:
-    """From start to end (…, D) along the great circle: Shoemake 1985; White 2016, 1609.04468.
+    """Spherical interpolation from start to end (…, D): Shoemake 1985; White 2016, 1609.04468.
 
     A straight line would pass where normal latents never lie, and pictures there are dull. The
     lengths are blended apart; 0 gives start and 1 gives end, exactly.

@@ -1,4 +1,4 @@
-"""What a network learnt of its styles, for a training that knows others."""
+"""Transfer of what a network learnt about its styles to a training that knows others."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""From a text to the nearest of a model's styles: words alone, no network, the same every time.
+"""Choice of a model's style nearest to a text: by words alone, no network, always the same.
 
 For the project's own models, which know styles and no language. The rules, the first that finds
 something wins:
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 CLOSE = 0.87
-"""From here on two names are nearly the same (difflib's ratio, 1 is equal).
+"""Ratio from which on two names are nearly the same (difflib's; 1 is equal).
 
 A missing or doubled letter gives 0.9 and more; expressionism is 0.85 of impressionism, realism 0.82
 of surrealism.
@@ -51,7 +51,7 @@ GOES_WITH = {
     "symbolism": "redon, moreau, vrubel",
     "ukiyo e": "hokusai, hiroshige, utamaro, japanese, japan, woodblock, edo, geisha",
 }
-"""What goes with a style: painters, subjects, ways of working."""
+"""Words that go with a style: painters, subjects, ways of working."""
 
 # The longest first: 'impressionistic' ends with 'istic', and not just with 'ic'.
 _ENDINGS = ("istic", "ists", "isms", "ist", "ism", "ing", "es", "ic", "al", "s", "e")
@@ -91,7 +91,7 @@ def _stem(word: str) -> str:
 
 
 def _place_of(part: Sequence[str], words: Sequence[str]) -> int | None:
-    """Where the words of a part stand in a row."""
+    """Index among the words at which those of a part stand in a row; None where nowhere."""
     if not part:
         return None
     places = range(len(words) - len(part) + 1)

@@ -1,5 +1,5 @@
 # pyright: standard
-"""What every family's training needs, written once: device, precision, parts of a batch, states.
+"""Common code of all families' trainings: device, precision, parts of a batch, states.
 
 A family's trainer derives from `FamilyTrainer`: it registers its networks with their optimisers,
 names the attributes that belong to its state, and writes one learning step.
@@ -29,13 +29,13 @@ Scalars = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a training computes, in which precision, and where its randomness comes from."""
+    """Device and precision of a training, and the source of its randomness."""
 
     device: torch.device
     dtype: torch.dtype
     """Arithmetic of the networks; weights and updates are float32 always."""
     rng: torch.Generator
-    """On the CPU, so that a seed means the same on every device."""
+    """Generator of random numbers, on the CPU, so that a seed means the same on every device."""
     ranks: Ranks = ALONE
     """The processes that share each batch."""
 
@@ -154,7 +154,7 @@ class FamilyTrainer(ABC, Generic[ConfigT]):
         return self.machine.ranks.means(sums)
 
     def count_of(self, rows: Tensor) -> int:
-        """How many images the whole batch has, of which these (n, …) are this rank's."""
+        """Number of images in the whole batch, of which these (n, …) are this rank's."""
         return len(rows) * self.machine.ranks.count
 
     def one_hot(self, labels: Tensor) -> Tensor:

@@ -37,10 +37,10 @@ class LocalGenerator:
         return self._generation.generate(model, settings, progress)
 
     def planned(self, model: IGME, settings: IGS) -> GeneratedOrigin:
-        """What the origin of the first picture will say, except what is found in its pixels.
+        """The origin of the first picture, except what is found in its pixels.
 
-        For whoever asks whether a picture was made so already, from whichever source: that may be
-        left out. Raises what `generate` raises for a model or settings that cannot be used.
+        It serves callers that ask whether a picture was made so before, from any source, which may
+        be left out. Raises what `generate` raises for a model or settings that cannot be used.
         """
         return self._generation.planned(model, settings)
 

@@ -1,4 +1,4 @@
-"""What a person gives beside a seed: words, a drawing, a picture and its mask."""
+"""Inputs that a person gives beside a seed: words, a drawing, a picture and its mask."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -71,9 +71,9 @@ def _ingredient(file: InputBytes) -> Ingredient | None:
 
 
 def read_inputs(files: Iterable[InputBytes], prompt: str | None, side: int) -> Inputs:
-    """What a family is handed, drawings at its side.
+    """Inputs for a family, drawings with `side` pixels a side.
 
-    Raises `AtelierError` where a file is no such thing.
+    Raises `AtelierError` where a file is not what it should be.
     """
     planes: dict[str, Any] = {
         file.record.role: _checked(file.path, file.data, _READERS[file.record.role], side)

@@ -1,5 +1,5 @@
 # pyright: standard
-"""From a model's folder to batches of pictures."""
+"""Generation of pictures in batches, from a model's folder."""
 
 import logging
 import time
@@ -42,7 +42,7 @@ IN_FLIGHT_BYTES = 32 * 2**20
 """Upper limit on pixels handed on together, unless the person sets one."""
 
 QUICK_SECONDS = 1.0
-"""What took less is made in larger batches the next time."""
+"""Seconds of a batch under which the next one is made larger."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ class _Checked:
     settings: IGS
     """The request with the style that its words name, if they name one."""
     style: Tensor | None
-    """How much of each style (K,), where one was asked for."""
+    """Share of each style (K,), where one was asked for."""
     files: tuple[InputBytes, ...]
 
     def origin(self, model: IGME) -> dict[str, Any]:
-        """What all pictures of the request have in common in their records."""
+        """Fields that the records of all pictures of the request have in common."""
         settings = self.settings
         return {
             "family": model.family,
@@ -134,10 +134,10 @@ class Generation:
         return _carrying(batches, ingredients) if ingredients else batches
 
     def planned(self, model: IGME, settings: IGS) -> GeneratedOrigin:
-        """What the origin of the first picture will say, except what is found in its pixels.
+        """The origin of the first picture, except what is found in its pixels.
 
-        For whoever asks whether a picture was made so already, from whichever source: that may be
-        left out. Checks and loads what `generate` does.
+        It serves callers that ask whether a picture was made so before, from any source, which may
+        be left out. Checks and loads what `generate` does.
         """
         request = _check(model, settings)
         self._load(model, request)
@@ -209,9 +209,9 @@ def _batches(
 
 
 class _Sizes:
-    """How many pictures are made and handed on together: few of those that take long.
+    """Number of pictures that are made and handed on together: few where each takes long.
 
-    So what is finished is soon kept, and a person soon sees how far it is.
+    Finished pictures are kept soon, and a person soon sees how far the work is.
     """
 
     def __init__(self, first: int, most: int) -> None:
@@ -289,7 +289,7 @@ def _checked_options(family: AnyFamily, settings: IGS) -> FamilyOptions:
 
 
 def _with_style_in_words(model: IGME, family: AnyFamily, settings: IGS) -> IGS:
-    """Where a family knows styles but no language, the style that the words name, if they do."""
+    """Settings with the style that the words name, where a family knows styles but no language."""
     if settings.prompt is None or "prompt" in family.takes or not family.is_conditional:
         return settings
     if settings.style is not None:
@@ -306,7 +306,7 @@ def _with_style_in_words(model: IGME, family: AnyFamily, settings: IGS) -> IGS:
 
 
 def _style_of(model: IGME, family: AnyFamily, settings: IGS) -> Tensor | None:
-    """How much of each style (K,), its sum 1; None where none was asked for."""
+    """Share of each style (K,), their sum 1; None where none was asked for."""
     if settings.style is None:
         return None
     if not family.is_conditional:

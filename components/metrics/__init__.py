@@ -1,4 +1,4 @@
-"""How good generated pictures are, in figures: FID, KID, precision, recall, coverage, originality.
+"""Measures of generated pictures: FID, KID, precision, recall, coverage, originality.
 
     from components.metrics import load_features, measure, reference_features, rows
 

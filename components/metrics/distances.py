@@ -27,10 +27,10 @@ COVERAGE_NEIGHBOURS = 5
 """k of coverage, as in Naeem et al. 2020."""
 
 FEWEST_IMAGES = NEIGHBOURS + 1
-"""Of either set: an image, and as many neighbours as are asked for."""
+"""Fewest images of either set: one, and as many neighbours as are asked for."""
 
 GROUPS = 10
-"""Of the generated images, each left out once for the jackknife."""
+"""Number of groups of generated images, each left out once for the jackknife."""
 
 _TAIL = 0.975  # two tails of 2.5 %: a 95 % interval
 _NORMAL = 1.959964  # the normal distribution's quantile there
@@ -55,7 +55,7 @@ class Gaussian:
 
     @classmethod
     def of(cls, features: Tensor) -> "Gaussian":
-        """Of features (N, F), N at least 2; the covariance divided by N - 1."""
+        """Mean and covariance of features (N, F), N at least 2; the covariance divided by N - 1."""
         features = features.double()
         return cls(features.mean(dim=0), torch.cov(features.T).reshape(2 * features.shape[1:]))
 
@@ -90,7 +90,7 @@ def frechet(generated: Tensor, real: Tensor) -> Estimate:
 
 
 def _without(whole: Gaussian, features: Tensor, group: Tensor) -> Gaussian:
-    """Of all features but a group's, from sums over that group alone: ten times less to do."""
+    """Gaussian of all features but a group's, by sums over that group: ten times less to do."""
     count, remaining = len(features), len(features) - len(group)
     offsets = features[group].double() - whole.mean
     shift = offsets.sum(dim=0) / remaining
@@ -189,9 +189,9 @@ def _share_inside(points: Tensor, manifold: Tensor) -> Estimate:
 
 
 def nearest(points: Tensor, others: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """From each point (M, F) to its nearest `count` of the others (N, F), the nearest first.
+    """Distances and places of the `count` others (N, F) nearest to each point (M, F), in order.
 
-    Distances (M, count), float64, and places among the others (M, count).
+    Distances are (M, count), float64; places among the others are (M, count).
     """
     points, others = points.double(), others.double()
     found = [
@@ -201,7 +201,7 @@ def nearest(points: Tensor, others: Tensor, count: int) -> tuple[Tensor, Tensor]
 
 
 def spread(features: Tensor) -> float:
-    """How far apart the pictures of a set lie: the mean squared distance between two of them.
+    """Spread of a set's pictures: the mean squared distance between two of them.
 
     It equals twice the trace of the covariance; features (N, F), N at least 2.
     """

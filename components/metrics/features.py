@@ -26,13 +26,13 @@ BATCH_SIZE = 32
 
 @dataclass(frozen=True)
 class FeatureNetwork:
-    """What looks at pictures, and all that its features depend on."""
+    """A network that looks at pictures, and all that its features depend on."""
 
     name: Features
     sha256: str
     """Digest of its weights' file."""
     resizer: str
-    """How pictures are brought to its size, in words."""
+    """Way of bringing pictures to its size, in words."""
     num_features: int
     module: nn.Module
     """(N, 3, S, S) as `prepare` gives them => (N, num_features)."""

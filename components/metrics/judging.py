@@ -27,7 +27,7 @@ _log = logging.getLogger("atelier")
 
 STYLE_METRICS: tuple[Metric, ...] = ("precision", "recall", "coverage")
 STYLELESS_METRICS: tuple[Metric, ...] = ("recall", "coverage")
-"""Of pictures that were asked for in no style: precision would count other styles as faults."""
+"""Metrics of pictures asked for in no style: precision would count other styles as faults."""
 
 FEWEST_OF_A_STYLE = 8
 
@@ -41,9 +41,9 @@ class Reference:
     features: Tensor
     """The network's features of the set's images, (N, F): of those needed here at least."""
     places: NDArray[np.int64]
-    """Which of them are compared with."""
+    """Places of the images that are compared with."""
     against: Against
-    """What those are."""
+    """The part of the set that those images are."""
 
     @classmethod
     def open(
@@ -56,7 +56,7 @@ class Reference:
         cache: Path,
         progress: Progress,
     ) -> "Reference":
-        """With the features that figures of `count` pictures and their floor need, and no others.
+        """Open with the features that figures of `count` pictures and their floor need, no others.
 
         The folder `cache` keeps them.
         """
@@ -66,7 +66,7 @@ class Reference:
         return cls(prepared, network, features, places, against)
 
     def figures(self, generated: Tensor, labels: NDArray[np.int64] | None) -> Figures:
-        """Of features (M, F) and each picture's style (M,), or None where no style was asked for.
+        """Figures of features (M, F) with their styles (M,), or None where none was asked for.
 
         Raises `AtelierError` under four pictures of either.
         """
@@ -113,7 +113,7 @@ class Reference:
         )
 
     def floor(self, count: int, cache: Path) -> Figures | None:
-        """What as many real pictures reach, or as many as there are; None where there are too few.
+        """Figures of as many real pictures, or as many as there are; None where there are too few.
 
         The folder `cache` keeps it. A damaged file there is computed again, with a warning.
         """

@@ -91,7 +91,7 @@ def _check(features: Tensor, whose: str) -> None:
 
 
 def _thinned(features: Tensor) -> Tensor:
-    """At most this many; spread, since the first ones of a set are often of one style."""
+    """At most `MOST_JUDGED` features, spread, since a set's first ones are often of one style."""
     if len(features) <= MOST_JUDGED:
         return features
     return features[torch.arange(MOST_JUDGED) * len(features) // MOST_JUDGED]

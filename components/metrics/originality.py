@@ -1,5 +1,5 @@
 # pyright: standard
-"""Which pictures a model learnt from come nearest to a new one, and how near they are."""
+"""Pictures learnt from that come nearest to a new one, and how near they are."""
 
 import math
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ class Neighbours:
     def fit(
         cls, features: Tensor, sources: Sequence[str], features_sha256: str = ENCODER_SHA256
     ) -> "Neighbours":
-        """Of the training pictures' features (N, F) and their files' SHA-256, in the same order.
+        """Fit to the training pictures' features (N, F) and files' SHA-256, in the same order.
 
         Raises `AtelierError` where there are not two pictures, or most have an exact double, so
         that no distance is typical.

@@ -50,7 +50,7 @@ def reference_features(
 
 
 def _known(path: Path, key: str, shape: tuple[int, int]) -> Tensor:
-    """What the cache has; NaN where it has nothing."""
+    """Features from the cache; NaN where it has none."""
     if path.exists():
         try:
             return _read(path, key, shape)

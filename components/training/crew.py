@@ -55,7 +55,7 @@ class Share:
     device: str
 
     def packed(self) -> bytes:
-        """As JSON."""
+        """The share as JSON."""
         messages = {
             "prepared": self.prepared.model_dump(mode="json"),
             "settings": self.settings.model_dump(mode="json"),

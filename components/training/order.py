@@ -1,6 +1,6 @@
-"""In which order the training images come: a function of the seed and the position alone.
+"""Order of the training images: a function of the seed and the position alone.
 
-No state to save: whoever knows how many images were seen knows which come next.
+There is no state to save: the number of images seen tells which come next.
 """
 
 import numpy as np

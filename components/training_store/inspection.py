@@ -1,4 +1,4 @@
-"""One image at a time: is it whole, what is it, and what does it look like."""
+"""Inspection of images one at a time: whether each is whole, what it is, what it looks like."""
 
 import hashlib
 import warnings

@@ -1,4 +1,4 @@
-"""What a person may choose for CycleGAN.
+"""Settings for CycleGAN.
 
 The defaults are the paper's recipe with half its channels and batches of eight: a size that a
 laptop trains at 64×64. The paper has 64 channels, one image of each style in a batch, and nine
@@ -17,7 +17,7 @@ Upsampling = Literal["nearest", "transposed"]
 
 
 class CycleGANConfig(FamilyConfig):
-    """Which two styles, widths of the networks, weights of the losses, and the learning rate."""
+    """The two styles, widths of the networks, weights of the losses, and the learning rate."""
 
     batch_size: int = Field(
         default=8,

@@ -35,7 +35,7 @@ from components.families.trainer import (
 )
 
 MAX_PIXELS = 4_000_000
-"""Of a source. Instance normalisation looks at the whole picture, so it is turned in one piece."""
+"""Largest source. Instance normalisation sees the whole picture, so it is turned in one piece."""
 
 SMALLEST_SIDE = 8
 SLOPE = 0.2
@@ -129,7 +129,7 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Each score sees (with 3 layers) 70×70 pixels."""
+        """Score the images; with 3 layers, each score sees 70×70 pixels."""
         return self.layers(images).squeeze(1).float()
 
 
@@ -184,11 +184,11 @@ Paint = Callable[[Tensor], Tensor]
 def generator_losses(
     real: Tensor, there: Paint, back: Paint, judge: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """What the two generators learn from images of one style: the fakes, and losses (N,) by name.
+    """The fakes and the losses (N,) by name of both generators, for images of one style.
 
     'generator_loss': the other style's judge takes them for its own (eq. 1). 'cycle_loss': the way
-    back leads to where it began (eq. 2). 'identity_loss': what already has the style that a
-    generator leads to stays as it is (section 5.2).
+    back leads to where it began (eq. 2). 'identity_loss': an image that already has
+    the style that a generator leads to stays as it is (section 5.2).
     """
     fake = there(real)
     # Together: one pass over twice the images is quicker, and each is normalised for itself.
@@ -242,15 +242,15 @@ class ImagePool:
 
 
 class _Way(NamedTuple):
-    """From one style to the other."""
+    """Way from one style to the other."""
 
     label: int
     there: nn.Module
     back: nn.Module
     judge: nn.Module
-    """Of the style that it leads to."""
+    """Judge of the style that it leads to."""
     pool: ImagePool
-    """Of what it made."""
+    """Pool of the pictures that it made."""
 
 
 SCALARS = (
@@ -360,12 +360,12 @@ class Trainer(FamilyTrainer[CycleGANConfig]):
         self.newest |= tally.means()
 
     def _mean_count(self, parts: Sequence[Tensor]) -> float:
-        """How many images all parts have, the ranks' mean."""
+        """Number of images that all parts have, the ranks' mean."""
         count = torch.tensor(float(sum(map(len, parts))), device=self.machine.device)
         return float(self.machine.ranks.mean(count))
 
     def _pooled(self, pool: ImagePool, fresh: Tensor) -> Tensor:
-        """What the pool gives for these images; every rank keeps the same pool, of all images."""
+        """Images from the pool in place of these; every rank keeps the same pool, of all images."""
         everyones = self.machine.ranks.gather(fresh)
         given = pool.exchange(torch.cat(everyones), self.machine.rng)
         return given.split([len(part) for part in everyones])[self.machine.ranks.index]
@@ -385,7 +385,7 @@ class Trainer(FamilyTrainer[CycleGANConfig]):
 
     @torch.no_grad()
     def scores(self, images: Tensor, labels: Tensor) -> Tensor:
-        """How real the judge of each image's own style finds it, (N,), its patches' mean."""
+        """Scores (N,) by the judge of each image's own style, means over its patches."""
         D = self.discriminators
         first, second = (judge(images).mean(dim=(1, 2)) for judge in (D.of_first, D.of_second))
         return torch.where(labels == self.config.first_style, first, second)

@@ -1,7 +1,7 @@
-"""What a person may choose for the three models of paper 002: its Table 2, field by field.
+"""Settings for the three models of paper 002: its Table 2, field by field.
 
-Table 2 is a search space. Which values each model ended with, and its layers, the paper does not
-say: the defaults here are our reconstruction. «DCGAN» follows Radford et al. 2015 without its
+Table 2 is a search space. The paper does not say which values each model ended with, nor its
+layers: the defaults here are our reconstruction. «DCGAN» follows Radford et al. 2015 without its
 special weight initialisation, «DCGAN-WI» adds it (we read WI as weight initialisation), «WGAN-GP»
 follows Gulrajani et al. 2017.
 """
@@ -140,4 +140,4 @@ class WGANGPConfig(Table2Config):
 
 
 class Options(LatentOptions):
-    """What a person may choose when such a model generates."""
+    """Options for generating with such a model."""

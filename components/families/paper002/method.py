@@ -216,7 +216,7 @@ class Trainer(FamilyTrainer[Table2Config]):
         return loss, scalars | {"real_score": real_logits.mean(), "fake_score": fake_logits.mean()}
 
     def _generator_loss(self, real: Tensor) -> tuple[Tensor, Scalars]:
-        """As many images as there are real ones."""
+        """Loss of the generator for as many images as there are real ones."""
         fake_logits = self.discriminator(self.generator(self._latents(len(real)))).float()
         loss = generator_loss(self.config.loss, fake_logits)
         return loss, {"generator_loss": loss}

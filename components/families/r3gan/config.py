@@ -1,4 +1,4 @@
-"""What a person may choose for R3GAN.
+"""Settings for R3GAN.
 
 The defaults are the paper's recipe at a size that a laptop trains: its networks for 64×64 have
 some hundred million weights, these have about two million each.
@@ -99,4 +99,4 @@ class R3GANConfig(FamilyConfig):
 
 
 class Options(LatentOptions):
-    """What a person may choose when such a model generates."""
+    """Options for generating with such a model."""

@@ -35,7 +35,7 @@ SLOPE = 0.2
 PENALTIES = ("r1_penalty", "r2_penalty")
 """Scalars of the steps at which they are due; in between, the last ones are reported."""
 STRONGER: dict[Augmentation, Augmentation] = {"none": "flip", "flip": "light", "light": "full"}
-"""What a remedy makes of an augmentation."""
+"""The augmentation that a remedy puts in place of each."""
 
 # ---------------------------------------------------------------- networks
 

@@ -1,4 +1,4 @@
-"""What a person may choose for sketch-guided diffusion.
+"""Settings for sketch-guided diffusion.
 
 The defaults are a network of eight million weights for 64×64, which a laptop trains in hours.
 """
@@ -196,10 +196,10 @@ class SketchDiffusionConfig(FamilyConfig):
 
 
 class Options(FamilyOptions):
-    """What a person may choose when such a model generates.
+    """Options for generating with such a model.
 
-    Radii are in pixels at the training resolution, so they grow with it: what 7 is at 64×64, 14 is
-    at 128×128, and an eighth of the side always.
+    Radii are in pixels at the training resolution, so they grow with it: 7 at 64×64 is 14 at
+    128×128, about a ninth of the side at either.
     """
 
     steps: int | None = Field(
@@ -296,9 +296,9 @@ class Options(FamilyOptions):
         return self.model_copy(update={"source_strength": 0.5})
 
     def for_drawing(self, conditioning: Conditioning) -> "Guides":
-        """What holds under a conditioning, where it was not chosen its default.
+        """Guides under a conditioning, with its defaults for those that were not chosen.
 
-        Raises `ValueError` for what was chosen and has no meaning there.
+        Raises `ValueError` for a chosen one that has no meaning there.
         """
         defaults = GUIDES[conditioning]
         chosen: dict[str, float] = {}
@@ -316,7 +316,7 @@ class Options(FamilyOptions):
 
 
 class Guides(NamedTuple):
-    """How a drawing is followed."""
+    """Settings for following a drawing."""
 
     radius: float = 0.0
     intensity: float = 0.0
@@ -329,4 +329,4 @@ GUIDES: dict[Conditioning, dict[str, float]] = {
     "radius_mask": {"radius": 7.0, "intensity": 0.0},
     "guided": {"radius": 3.0, "sketch_guidance": 3.0},
 }
-"""What each conditioning gives a meaning, and its defaults."""
+"""Guides that have a meaning under each conditioning, with their defaults."""

@@ -70,10 +70,10 @@ class Head(nn.Module):
         self.second = BoundedConvolution(WIDTH, WIDTH, 3, rng)
         self.last = BoundedConvolution(WIDTH, 1, 1, rng)
         self.register_buffer("scale", torch.ones(channels))
-        """What the features are divided by, a channel."""
+        """Divisor of the features, one a channel (C,)."""
 
     def forward(self, features: Tensor, style: Tensor) -> Tensor:
-        """By projection, as R3GAN's discriminator: a score of its own, and that of the style."""
+        """Score by projection, as R3GAN's discriminator: a score of its own plus the style's."""
         features = features / self.scale[:, None, None].to(features.dtype)
         features = F.leaky_relu(self.first(features), SLOPE)
         features = F.leaky_relu(self.second(features), SLOPE)
@@ -121,7 +121,7 @@ class Critic(nn.Module):
 
 
 def mean_squares(features: Sequence[Tensor]) -> list[Tensor]:
-    """Of each stage's channels, (C,)."""
+    """Mean squares of each stage's channels, (C,)."""
     return [stage.float().square().mean(dim=(0, 2, 3)) for stage in features]
 
 
@@ -147,5 +147,5 @@ def _hinge(stage: Tensor) -> Tensor:
 
 
 def fooling_loss(scores: Sequence[Tensor]) -> Tensor:
-    """What the network wants of its pictures' scores, one a row (N,): high ones."""
+    """Loss of the network that wants high scores for its pictures, one a row (N,)."""
     return -torch.stack([stage.float().flatten(1).mean(dim=1) for stage in scores]).mean(dim=0)

@@ -78,13 +78,13 @@ ERROR_BESIDE_CRITIC = 0.2
 LEAST_JUDGED_NOISE = 0.15
 """Noise under which nothing that a critic could tell is lost."""
 SAMPLED_EVERY = 4
-"""Of so many images of a batch, one gives way to what the sampler makes, for the critic alone."""
+"""Interval between images of a batch that give way to the sampler's, for the critic alone."""
 CRITIC_LEARNING_RATE = 5e-4
 LARGEST_GRADIENT = 1.0
 SAMPLING_STEPS: dict[Schedule, int] = {"sixteen": INTENSITIES, "continuous": 8}
-"""Of a sampler; measured in docs/studies/diffusion.md."""
+"""Steps of a sampler; measured in docs/studies/diffusion.md."""
 SAMPLING_SHIFT = 2.5
-"""Of a sampler's noise levels; measured there too."""
+"""Shift of a sampler's noise levels; measured there too."""
 LARGEST_PAINTED = 256
 """Shorter side at which a picture is painted anew where no size was asked for, pixels."""
 REPRESENTATION_NOISE = 0.6
@@ -137,7 +137,7 @@ def draw_noise_levels(count: int, schedule: Schedule, rng: torch.Generator) -> T
 def noise_levels(
     start: float, steps: int | None, schedule: Schedule, shift: float | None = None
 ) -> list[float]:
-    """From `start` down to 0: what a sampler goes through.
+    """Noise levels that a sampler goes through, from `start` down to 0.
 
     `steps` is for the whole way from 1 (`SAMPLING_STEPS` where it is None); a part of it takes its
     share, rounded up. Evenly, then shifted (`SAMPLING_SHIFT` where it is None), so that there are
@@ -213,7 +213,7 @@ def displaced(distances: Tensor, radius: Tensor, draws: Draws) -> Tensor:
 
 
 def perceptual_distance(network: nn.Module, found: Tensor, images: Tensor) -> Tensor:
-    """How far pictures (N, 3, S, S) are from each other in a classifier's features: (N,) in [0, 4].
+    """Distance between pictures (N, 3, S, S) in a classifier's features: (N,) in [0, 4].
 
     Zhang et al. 2018, arXiv 1801.03924, eq. 1, all weights 1: squared differences between features
     of unit length, averaged over positions and layers.
@@ -228,7 +228,7 @@ def perceptual_distance(network: nn.Module, found: Tensor, images: Tensor) -> Te
 
 
 class Rows(NamedTuple):
-    """What a batch is learnt from: (N, …) each."""
+    """Rows of a batch to learn from: (N, …) each."""
 
     images: Tensor
     noisy: Tensor
@@ -238,7 +238,7 @@ class Rows(NamedTuple):
     hints: Tensor
     codes: Tensor
     is_sampled: Tensor | None = None
-    """Where the sampler made `noisy`, for the critic alone; None without a critic."""
+    """True for rows whose `noisy` the sampler made, for the critic alone; None without a critic."""
 
 
 class Trainer(FamilyTrainer[SketchDiffusionConfig]):
@@ -301,9 +301,10 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         return scalars
 
     def _representations(self, images: Tensor, labels: Tensor, hints: Tensor) -> Tensor:
-        """What the network is told of the images, (N, 64), or (N, 0) where it is told nothing.
+        """Representations of the images, as the network is told them: (N, 64), or (N, 0) for none.
 
-        Under noise, so that it learns to take a point near a work too; none for a random share.
+        They are given with noise, so that it learns to take a point near a work too, and left out
+        for a random share of images.
         """
         if self.represent is None or self.denoiser.works is None:
             return images.new_zeros(len(images), 0)
@@ -340,7 +341,7 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
     # ------------------------------------------------------------ critic
 
     def _is_sampled(self, count: int) -> Tensor:
-        """Which rows (n,) of a batch of `count` give way to what the sampler makes."""
+        """Mask (n,) of the rows of a batch of `count` that give way to what the sampler makes."""
         rows = self.machine.ranks.rows(torch.arange(count) % SAMPLED_EVERY == 0)
         return rows.to(self.machine.device)
 
@@ -390,7 +391,7 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
     def _fooling(
         self, critic: Critic, found: Tensor, images: Tensor, styles: Tensor, is_judged: Tensor
     ) -> Tensor:
-        """What the network wants of the critic, one a judged row (n,); shows those to the critic.
+        """Loss for fooling the critic, one a judged row (n,); those rows are kept for the critic.
 
         A picture and its painting are moved alike at random, so that the critic does not learn a
         small collection by heart.
@@ -412,7 +413,7 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
     def _critic_loss(
         self, critic: Critic, found: Tensor, images: Tensor, styles: Tensor, is_judged: Tensor
     ) -> tuple[Tensor, Scalars]:
-        """As the network's loss, a sum over the judged rows by the number of all."""
+        """Loss of the critic: as the network's, a sum over the judged rows by the number of all."""
         if not len(found):  # no row of this part is under weak noise
             loss = torch.stack([weight.sum() for weight in critic.parameters()]).sum() * 0
             return loss, {"critic_loss": loss}
@@ -510,7 +511,7 @@ def _in_place_of(chosen: Tensor, rows: Tensor, new: Tensor) -> Tensor:
 
 
 def ddim_step(x: Tensor, x0: Tensor, t: float, s: float, noise: Tensor | None = None) -> Tensor:
-    """From noise t to noise s < t, given an estimate of x0.
+    """Step from noise t to noise s < t, given an estimate of x0.
 
     Song, Meng, Ermon 2020, arXiv 2010.02502, eq. 12, for α = 1-t and σ = t: without `noise` its
     η = 0 (DDIM), with it η = 1, which is ancestral sampling (DDPM).
@@ -567,7 +568,7 @@ def run_sampler(
 
 @dataclass(frozen=True)
 class Start:
-    """What all pictures of a call begin with; all rows share one drawing."""
+    """Start of all pictures of a call; all rows share one drawing."""
 
     t: float
     """Noise over the drawing; 1 where there is none."""
@@ -582,7 +583,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What each picture of a batch is to be, and how strongly that is followed."""
+    """Wishes for each picture of a batch, and how strongly they are followed."""
 
     styles: Tensor
     """(N, K)."""
@@ -767,7 +768,7 @@ class Sampler:
         return torch.zeros(SAMPLING_BATCH, Representation.SIZE, device=self.device)
 
     def _codes(self, request: Request[Options], rows: slice) -> Tensor:
-        """What each picture is to be like, by its seed alone; nothing where no work is known."""
+        """Representations to aim at, (N, 64), each by its seed alone; 0 where no work is known."""
         codes = self._no_codes()
         if self.network.works is None:
             return codes

@@ -25,7 +25,7 @@ FREQUENCIES = 16
 HEAD = 64
 
 PICTURE_STD = 0.5
-"""Of pixels in [-1, 1], for the estimate that the network improves on."""
+"""Standard deviation of pixels in [-1, 1], for the estimate that the network improves on."""
 
 
 class ChannelNorm(nn.LayerNorm):

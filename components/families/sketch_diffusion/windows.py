@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def offsets(length: int, side: int) -> list[int]:
-    """Where windows of `side` pixels begin along `length` pixels, at most half a side apart.
+    """Offsets of windows of `side` pixels along `length` pixels, at most half a side apart.
 
     The first begins at 0 and the last ends at the end; between them they lie evenly. `length` is
     at least `side`.

@@ -1,5 +1,5 @@
 # pyright: standard
-"""What the works that a model learnt from are like: where its new pictures begin.
+"""Representations of the works that a model learnt from: its new pictures begin between them.
 
 Representation-conditioned generation (Li, Katabi, He 2023, arXiv 2312.03701): the network is told
 what a picture is like, by 64 numbers, and has less to guess. Where the paper trains a second model
@@ -18,11 +18,11 @@ MEMORY = 4096
 CANDIDATES = 64
 """Works that are looked at for one that is alike."""
 LEAST_DISTANCE = 2.0
-"""Between two works; nearer ones are the same picture, mirrored or learnt from twice."""
+"""Distance between two works; nearer ones are one picture, mirrored or learnt from twice."""
 BETWEEN = 0.25
-"""How far from the one work towards the other a picture begins."""
+"""Share of the way from one work to the other at which a picture begins."""
 MEMORISED = ("codes", "styles", "count")
-"""What `Works` knows of single works; another training begins without."""
+"""Memory of `Works` for single works; another training begins without it."""
 
 
 class Works(nn.Module):

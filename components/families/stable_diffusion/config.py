@@ -1,5 +1,5 @@
 # pyright: standard
-"""What a person may choose for a published pipeline, when it is adopted and when it generates."""
+"""Settings for a published pipeline, when it is adopted and when it generates."""
 
 import hashlib
 from pathlib import Path
@@ -17,7 +17,7 @@ SHA256 = r"^[0-9a-f]{64}$"
 
 
 class StableDiffusionConfig(FamilyConfig):
-    """Which pipeline: its name, and the digest over all files that are loaded."""
+    """The pipeline: its name, and the digest over all files that are loaded."""
 
     pipeline: str = Field(
         min_length=1,
@@ -44,7 +44,7 @@ class StableDiffusionConfig(FamilyConfig):
 
 
 class Options(FamilyOptions):
-    """What a person may choose when such a model generates; None is the pipeline's own default."""
+    """Options for generating with such a model; None is the pipeline's own default."""
 
     negative_prompt: str | None = Field(
         default=None, max_length=2000, description="What the pictures must not show, in words."

@@ -43,7 +43,7 @@ class PipelineFiles:
     names: tuple[str, ...]
     """Paths below the folder, sorted, with forward slashes."""
     index: dict[str, Any]
-    """What `model_index.json` holds."""
+    """Contents of `model_index.json`."""
     revision: str | None = None
     """Commit on the hub; None for a person's own folder."""
 
@@ -90,7 +90,7 @@ def keep_place(files_sha256: str, folder: Path) -> None:
 
 
 def place_of(config: StableDiffusionConfig) -> str:
-    """Where an adopted pipeline is to be read from: its hub id, or its folder on this machine.
+    """Source of an adopted pipeline: its hub id, or its folder on this machine.
 
     Models of version 0.2 hold the folder themselves. Raises `PipelineError` where it is not known.
     """
@@ -115,7 +115,7 @@ def wanted_files(
     variant: str | None,
     allow_pickles: bool,
 ) -> tuple[str, ...]:
-    """Which of a pipeline's files (paths below its folder) are loaded, sorted.
+    """The files of a pipeline (paths below its folder) that are loaded, sorted.
 
     Raises `PipelineError` for components that are not diffusers' or transformers' own, networks
     without weights, and networks whose weights are pickles unless those are allowed.

@@ -50,7 +50,7 @@ Task = Literal["text", "image", "mask"]
 
 
 def _mappings() -> dict[Task, dict[str, type]]:
-    """For each task, diffusers' own table of classes by the pipeline's kind."""
+    """Tables of diffusers' classes by the pipeline's kind, one for each task."""
     _import_diffusers()
     auto: Any = import_module("diffusers.pipelines.auto_pipeline")
     return {
@@ -83,7 +83,7 @@ def classes_of(class_name: str, pipeline: str) -> dict[Task, type]:
 
 
 def _arguments(pipeline_class: type) -> frozenset[str]:
-    """What can be handed to a pipeline's call, by name."""
+    """Names of the arguments that a pipeline's call takes."""
     return frozenset(inspect.signature(pipeline_class.__call__).parameters)
 
 
@@ -122,7 +122,7 @@ class PipelineNetwork(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where pictures are made."""
+        """Device that pictures are made on."""
         place = self.get_buffer("place")
         return place.device
 
@@ -280,7 +280,7 @@ def _resized(planes: Tensor, height: int, width: int) -> Tensor:
 
 
 def _padded(canvas: Canvas, multiple: int) -> Canvas:
-    """To sides that the autoencoder can halve, at the right and below; cut off again later."""
+    """Pad to sides that the autoencoder can halve, at the right and below; cut off again later."""
     height, width = canvas.image.shape[1:]
     missing = (0, -width % multiple, 0, -height % multiple)
     image = F.pad(canvas.image[None], missing, mode="replicate")[0]
@@ -425,7 +425,7 @@ def _given(pipeline: Any, task: Task, canvas: Canvas) -> dict[str, Any]:
 
 
 def _teller(tell: Callable[[int, int], None]) -> Callable[..., dict[str, Any]]:
-    """What diffusers calls after each step of denoising, and takes the next one's tensors from."""
+    """Callback for diffusers after each step of denoising; it returns the next one's tensors."""
 
     def told(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         tell(step + 1, max(step + 1, pipeline.num_timesteps))

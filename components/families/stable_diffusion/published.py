@@ -13,7 +13,7 @@ MAX_RESOLUTION = 1024
 
 @dataclass(frozen=True)
 class Adopted:
-    """What a model's description needs to know of a pipeline; its weights file is empty."""
+    """Facts about a pipeline for its model's description; the model's weights file is empty."""
 
     name: str
     """Hub id, or the folder's name."""

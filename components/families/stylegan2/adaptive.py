@@ -84,7 +84,7 @@ class _Sometimes:
 
 
 def _geometry(images: Tensor, p: float, draws: Draws) -> Tensor:
-    """From where in the image each picture's points are taken: (N, 3, 3), sides being [-1, 1]."""
+    """Matrices (N, 3, 3) from each picture's points to where they are taken; sides are [-1, 1]."""
     some = _Sometimes(len(images), p, draws)
     pixels = images.shape[-1]
     # Pixel moves. The draws are as likely as their inverses, so no matrix needs inverting.
@@ -105,7 +105,7 @@ def _geometry(images: Tensor, p: float, draws: Draws) -> Tensor:
 
 
 def _colour(count: int, p: float, draws: Draws) -> Tensor:
-    """What is done to (R, G, B, 1): (N, 4, 4)."""
+    """Matrices (N, 4, 4) that change colours (R, G, B, 1)."""
     some = _Sometimes(count, p, draws)
     brightness = some.normal(BRIGHTNESS_DEVIATION)
     contrast = some.normal(CONTRAST_DEVIATION).exp2()
@@ -141,7 +141,7 @@ def _rotation(angle: Tensor) -> Tensor:
 
 
 def _translation(x: Tensor, y: Tensor) -> Tensor:
-    """By shares of the side; a side is 2 long."""
+    """Matrices (N, 3, 3) of translations by shares of the side; a side is 2 long."""
     matrix = torch.eye(3).repeat(len(x), 1, 1)
     matrix[:, 0, 2], matrix[:, 1, 2] = 2 * x, 2 * y
     return matrix

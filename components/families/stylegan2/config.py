@@ -1,4 +1,4 @@
-"""What a person may choose for StyleGAN2.
+"""Settings for StyleGAN2.
 
 The defaults are the papers' recipe at a size that a laptop trains at 64×64: about three million
 weights in each network.
@@ -127,7 +127,7 @@ class StyleGAN2Config(FamilyConfig):
 
 
 class Options(LatentOptions):
-    """What a person may choose when such a model generates.
+    """Options for generating with such a model.
 
     Truncation and the way towards another seed are taken in w, where the paper takes them.
     """

@@ -288,7 +288,7 @@ class Sampler:
         self.latent_dim = config.latent_dim
         self.device = network.w_avg.device
         self.distance = distance
-        """What projection makes small; a perceptual distance can be put here."""
+        """Distance that projection makes small; a perceptual one can be put here."""
 
     def sample(self, request: Request[Options]) -> Tensor:
         """Make one picture for each seed, (n, 3, S, S) in [-1, 1].
@@ -394,10 +394,10 @@ class Sampler:
 
 
 class _Rows(NamedTuple):
-    """How many tensors of each kind a batch of pictures is made from."""
+    """Numbers of tensors of each kind that a batch of pictures is made from."""
 
     own: int
-    """What w is made of."""
+    """Number of tensors that w is made of."""
     towards: int
     mixed: int
 

@@ -24,14 +24,14 @@ from components.families.stylegan2.config import StyleGAN2Config
 
 SLOPE = 0.2
 GAIN = math.sqrt(2)
-"""Of each activation, so that variance stays (He et al. 2015, arXiv 1502.01852)."""
+"""Gain of each activation, so that variance stays (He et al. 2015, arXiv 1502.01852)."""
 EPSILON = 1e-8
 W_AVERAGE_KEPT = 0.998
-"""Of the average w, at each step."""
+"""Share of the average w that is kept at each step."""
 
 
 def _in_float32(features: Tensor) -> AbstractContextManager[object]:
-    """Where bfloat16 would cost accuracy and float32 costs little."""
+    """Compute in float32, where bfloat16 would cost accuracy and float32 costs little."""
     device = features.device.type
     if not torch.is_autocast_enabled(device):
         return nullcontext()  # tracing for export does not take the other
@@ -45,7 +45,7 @@ TAPS = 4
 
 
 class Blur(torch.autograd.Function):
-    """Each channel filtered by [1, 3, 3, 1]/8 in rows and columns, after padding by zeros.
+    """Filter each channel by [1, 3, 3, 1]/8 in rows and columns, after padding by zeros.
 
     The filter is symmetric, so the gradient is the same filter again, padded by the rest. A
     convolution's own second derivative, which R1 needs, is many times slower on a CPU.
@@ -269,7 +269,7 @@ class Synthesis(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.to_rgb = nn.ModuleList(ToRGB(width, w_dim, limit) for width in widths)
         self.num_ws = len(layers) + 1
-        """How many w a picture takes; each ToRGB shares that of the layer after it."""
+        """Number of w that a picture takes; each ToRGB shares that of the layer after it."""
 
     def constant_noise(self) -> list[Tensor]:
         """The model's own noise, (1, 1, side, side) for each layer."""

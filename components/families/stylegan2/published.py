@@ -35,7 +35,7 @@ _log = logging.getLogger("atelier")
 MAX_DEPTH = 8
 """Modules in modules: published networks have four levels."""
 MAX_TENSORS = 10_000
-"""Of one network, some two hundred being usual: one module may be its own child many times over."""
+"""Most tensors of one network (two hundred are usual): a module may be its own child many times."""
 
 
 def _weights_of(module: Any) -> dict[str, StoredTensor]:
@@ -142,12 +142,12 @@ def _size(stored: Mapping[str, StoredTensor], name: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class PickleFacts:
-    """What a published network is besides its weights."""
+    """Facts about a published network besides its weights."""
 
     resolution: int
     """Side of its images, pixels."""
     num_styles: int
-    """How many labels it knows; 0 where it knows none."""
+    """Number of labels that it knows; 0 where it knows none."""
     companions: dict[str, dict[str, Tensor]]
     """The discriminator's weights, under its name, where the file has them in our layout."""
 
@@ -213,7 +213,10 @@ def _numbers(
     widths: list[int],
     is_conditional: bool,
 ) -> dict[str, Any]:
-    """What of our config the network itself fixes."""
+    """Values of our config that the network itself fixes.
+
+    Raises `ValueError` for a network that is not laid out so.
+    """
     layers = list(_layers(resolution))
     _check_layers(generator, stored, layers)
     w_dim = _size(stored, "mapping.w_avg")[0]

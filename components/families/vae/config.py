@@ -1,4 +1,4 @@
-"""What a person may choose for the variational autoencoder."""
+"""Settings for the variational autoencoder."""
 
 from collections.abc import Collection, Mapping
 
@@ -60,7 +60,7 @@ class VAEConfig(FamilyConfig):
 
 
 class Options(LatentOptions):
-    """What a person may choose when such a model generates."""
+    """Options for generating with such a model."""
 
     spread: float = Field(
         default=0.0,

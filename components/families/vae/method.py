@@ -213,7 +213,7 @@ class Trainer(FamilyTrainer[VAEConfig]):
 
 
 class _Seen(NamedTuple):
-    """What the model makes of a picture."""
+    """A picture as the model reads it."""
 
     mu: Tensor
     log_var: Tensor
