@@ -18,7 +18,7 @@ ROUTES = (
     "openvino",
     "openvino-bfloat16",
 )
-"""Way of computing a network: its arithmetic, and by torch, its compiler or OpenVINO."""
+"""Ways to compute a network: its arithmetic, and whether by torch, its compiler or OpenVINO."""
 
 
 MAX_SCALE = 256
