@@ -1,4 +1,4 @@
-"""Tests of the ports: how any component must behave, ours or one that takes its place.
+"""Tests of the ports: promises that every component must keep, ours or one in its place.
 
     pytest --pyargs atelier.contracts --component enhancement=mine:create
 

@@ -1,4 +1,4 @@
-"""What was given on pytest's command line, typed."""
+"""Options that were given on pytest's command line, typed."""
 
 from typing import TypeVar
 

@@ -1,4 +1,4 @@
-"""How any converter must behave: the promises of `interfaces/iodt.py` and `interfaces/ics.py`."""
+"""Promises that every converter must keep, of `interfaces/iodt.py` and `interfaces/ics.py`."""
 
 import io
 from collections.abc import Iterator

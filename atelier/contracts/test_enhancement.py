@@ -1,4 +1,4 @@
-"""How any enhancer must behave: the promises of `interfaces/iedt.py`."""
+"""Promises that every enhancer must keep: those of `interfaces/iedt.py`."""
 
 from collections.abc import Iterator
 from pathlib import Path

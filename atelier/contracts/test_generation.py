@@ -1,4 +1,4 @@
-"""How any generator must behave: the promises of `interfaces/igdt.py`.
+"""Promises that every generator must keep: those of `interfaces/igdt.py`.
 
 Its model is trained by the trainer under test, in the family that `--training` names.
 """

@@ -1,4 +1,4 @@
-"""How any preprocessor must behave: the promises of `interfaces/ipdt.py`."""
+"""Promises that every preprocessor must keep: those of `interfaces/ipdt.py`."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How any results store must behave: the promises of `interfaces/iodt.py`."""
+"""Promises that every results store must keep: those of `interfaces/iodt.py`."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""How any trainer must behave: the promises of `interfaces/igme.py`."""
+"""Promises that every trainer must keep: those of `interfaces/igme.py`."""
 
 import shutil
 from collections.abc import Callable

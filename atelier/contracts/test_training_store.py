@@ -1,4 +1,4 @@
-"""How any training store must behave: the promises of `interfaces/itdt.py`."""
+"""Promises that every training store must keep: those of `interfaces/itdt.py`."""
 
 import hashlib
 import io

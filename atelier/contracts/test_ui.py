@@ -1,4 +1,4 @@
-"""How any user interface must behave: the promises of `interfaces/ui.py`."""
+"""Promises that every user interface must keep: those of `interfaces/ui.py`."""
 
 from interfaces.components import Components
 from interfaces.igs import IGS

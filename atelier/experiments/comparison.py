@@ -199,7 +199,7 @@ def _panel(row: ComparisonRow, folder: Path) -> Panel:
 def _notes(
     rows: Sequence[ComparisonRow], prepared: IPDT, settings: Sequence[TrainingSettings]
 ) -> list[str]:
-    """What a reader must know to trust the table, a sentence or two each."""
+    """Notes that a reader needs to trust the table, a sentence or two each."""
     waiting = len(settings) - len(rows)
     budgets = {row.name: row.budget for row in rows}
     same = len(set(budgets.values())) == 1
@@ -222,7 +222,7 @@ def _notes(
 
 
 def _measured_how(rows: Sequence[ComparisonRow]) -> list[str]:
-    """What the distances rest on, and which must not be ranked against each other."""
+    """Notes on what the distances rest on, and on which must not be ranked against each other."""
     distances = {row.name: row.distance for row in rows if row.distance is not None}
     if not distances:
         return ["No final Fréchet distance was measured."]
@@ -256,7 +256,7 @@ def _unlike(distances: dict[str, Measurement]) -> list[str]:
 
 
 def _markdown(rows: Sequence[ComparisonRow], notes: Sequence[str]) -> str:
-    """As the paper prints it: a column for each model."""
+    """Table as the paper prints it, a column for each model, with the notes."""
     table = [
         ["", *(row.name for row in rows)],
         *([title, *(tell(row) for row in rows)] for title, tell in _LINES.items()),
@@ -353,7 +353,10 @@ def _machine(devices: Sequence[str]) -> str:
 
 
 def _device_type(name: str) -> str:
-    """What a device's name stands for here; where it is missing the training's own row says so."""
+    """Type of the device that a name stands for on this machine; 'cpu' for one that is missing.
+
+    The training's own row says that it is missing.
+    """
     from components.common.devices import pick_device
 
     try:

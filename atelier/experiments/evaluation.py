@@ -1,4 +1,4 @@
-"""How good a model's pictures are, against a collection: the `evaluate` command."""
+"""Quality of a model's pictures against a collection: the `evaluate` command."""
 
 import json
 from collections.abc import Sequence
@@ -184,7 +184,7 @@ def _write(
 def _requests(
     model: IGME, styles: Sequence[str], counts: np.ndarray, settings: EvaluationSettings
 ) -> list[IGS]:
-    """What to ask the generator for: each style its share, and seeds that follow one another."""
+    """Requests to the generator: each style gets its share, and seeds follow one another."""
     asked = partial(IGS, device=settings.device, options=settings.options)
     # A family that is not in the table is the generator's to know, or to name as unknown.
     if model.family not in FAMILIES or not FAMILIES[model.family].is_conditional:

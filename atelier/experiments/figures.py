@@ -26,7 +26,7 @@ PANELS_IN_A_ROW = 3
 
 @dataclass(frozen=True)
 class Panel:
-    """What is drawn of one training."""
+    """Data of one training, to be drawn."""
 
     name: str
     curves: Mapping[str, Sequence[float]]

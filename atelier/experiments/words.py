@@ -16,7 +16,7 @@ def spaced(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """In the unit that suits it: 65 s, 280 min, 8.83 h."""
+    """Duration in the unit that suits it: 65 s, 280 min, 8.83 h."""
     if seconds < 120:
         return f"{short(seconds)} s"
     # The paper's own table stays in minutes up to 530 of them.

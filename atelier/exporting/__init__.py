@@ -22,7 +22,7 @@ whole folder, for another Atelier."""
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export wrote."""
+    """Files that an export wrote, and how far they differ from the model's network."""
 
     files: tuple[Path, ...]
     difference: float | None

@@ -20,10 +20,10 @@ from components.families.port import Graph
 from interfaces.errors import AtelierError, UnavailableError
 
 VARYING_SIDE = 8
-"""Of a side that may vary, in the example that a network is traced with."""
+"""Length of a side that may vary, in the example that a network is traced with."""
 
 LARGEST_DIFFERENCE = 1e-3
-"""Of a pixel between a network and its export: sums in another order, and nothing else."""
+"""Largest difference allowed in a pixel of an export: it comes from sums in another order."""
 
 
 def examples_of(graph: Graph, seed: int, varying: int = VARYING_SIDE) -> dict[str, Tensor]:

@@ -78,7 +78,7 @@ _BY_INPUT = {
     "noisy": (FROM_NOISE, "SEED"),
     "picture": (FROM_PICTURE, "PICTURE"),
 }
-"""How a network is run without Atelier, and with what argument, by its first input."""
+"""Code that runs a network without Atelier, and its argument, by the network's first input."""
 
 
 def write_folder(

@@ -18,7 +18,7 @@ from interfaces.errors import RefusedError
 from interfaces.igme import IGME
 
 ENDINGS = {"onnx": "onnx", "torchscript": "pt"}
-"""Of the files that hold a network, by format."""
+"""Endings of the files that hold a network, by format."""
 
 
 def export(model: IGME, to: ExportFormat, folder: Path) -> Exported:

@@ -15,13 +15,13 @@ from interfaces.progress import Progress
 
 @dataclass(frozen=True)
 class Written:
-    """What an export wrote, and where."""
+    """Files that an export wrote, and their sizes."""
 
     files: tuple[Path | Url, ...]
     sizes: tuple[int, ...]
-    """Of each file, bytes."""
+    """Size of each file, bytes."""
     difference: float | None
-    """As in `Exported`."""
+    """Largest difference of a pixel, as in `Exported`."""
 
 
 def is_enlarger(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Which of the measured for speed, memory, control and quality, as paper 003 concludes."""
+"""Advice for speed, memory, control and quality, as paper 003 gives at its end."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from interfaces.measurement import Measurement
 
 
 def advice(rows: Sequence[LedgerRow]) -> list[str]:
-    """Which of the measured models for speed, memory, control and quality, as the paper ends."""
+    """Lines of advice: measured models for speed, memory, control and quality; an enlarger."""
     models = [row for row in rows if row.task == "generate" and row.failure is None]
     enlargers = [row for row in rows if row.task == "enlarge" and row.failure is None]
     lines: list[str] = []
@@ -45,7 +45,7 @@ def _speed(row: LedgerRow) -> str:
 
 
 def _rivals(best: LedgerRow, rows: Sequence[LedgerRow]) -> str:
-    """Those whose times, a standard deviation to either side, reach the best one's."""
+    """Note on rivals whose times, give or take a standard deviation, reach the best's; else ''."""
     reach = best.mean_seconds + best.deviation_seconds
     near = [
         row.name
@@ -135,11 +135,11 @@ _OPTION_CONTROLS = {
     "lora": "LoRA",
     "temperature": "temperature",
 }
-"""What an option of a family lets a person steer; the others steer no picture."""
+"""Controls that a family's options give to a person; other options steer no picture."""
 
 
 def controls(family: Family) -> list[str]:  # pyright: ignore[reportMissingTypeArgument, reportUnknownParameterType]
-    """What a person can control a family's pictures by, from its line in the table of families.
+    """Controls that a person has over a family's pictures, from its line in the table of families.
 
     A family that needs a picture makes the same of it whatever the seed, if it has no options.
     """

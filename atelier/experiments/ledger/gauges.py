@@ -29,7 +29,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 class Machine(Message):
-    """On which machine, and with which versions, figures were measured."""
+    """Machine that figures were measured on, with the versions of its packages."""
 
     processor: str = Field(description="Model of the processor.")
     cores: int = Field(ge=1, description="Processors that the process may use.")
@@ -40,7 +40,7 @@ class Machine(Message):
 
 
 def describe_machine(device: str) -> Machine:
-    """This machine, as far as it serves a device ('cpu' or 'cuda'). Imports torch."""
+    """Describe this machine, as far as it serves a device ('cpu' or 'cuda'). Imports torch."""
     import torch
 
     return Machine(
@@ -142,7 +142,7 @@ class _Memory(ctypes.Structure):
 
 
 class NVML:
-    """What NVIDIA's driver tells of one GPU (NVML API reference, section Device Queries)."""
+    """Readings of one GPU from NVIDIA's driver (NVML API reference, section Device Queries)."""
 
     def __init__(self, library: Any, handle: ctypes.c_void_p) -> None:
         self._library, self._handle = library, handle

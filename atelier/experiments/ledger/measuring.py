@@ -1,4 +1,4 @@
-"""What models and enlargers cost: paper 003's protocol, each entry in a fresh process."""
+"""Costs of models and enlargers: paper 003's protocol, each entry in a fresh process."""
 
 import hashlib
 import json
@@ -40,10 +40,10 @@ _START = (
 
 @dataclass(frozen=True)
 class Makers:
-    """Who makes the components that are measured; a replaced one is measured like our own."""
+    """Factories of the components that are measured; a replaced one is measured like our own."""
 
     workspace: Path
-    """What a factory is given."""
+    """Workspace that a factory is given."""
     generation: str
     """'package:factory' of an `ImageGenerator`."""
     enhancement: str
@@ -125,7 +125,7 @@ def _entries(
     given: Sequence[Path],
     device: str,
 ) -> Iterator[_Entry]:
-    """What is measured, lazily: what a VAE encodes is made when the entry before it is measured."""
+    """Entries to measure, lazily: the entry before a VAE's makes the pictures that it encodes."""
     common: dict[str, Any] = {
         "workspace": makers.workspace,
         "device": device,
@@ -171,9 +171,9 @@ def _of_a_model(
 def _request(
     model: IGME, settings: BenchmarkSettings, given: Sequence[Path], device: str
 ) -> tuple[IGS, str]:
-    """What a model is asked for, and that in words: seeds, and what its family cannot do without.
+    """Request to a model, and the same in words: seeds, and what its family cannot do without.
 
-    Whoever reads words is given some, since that is what they are for.
+    A family that takes a prompt is given one, since that is what it is for.
     """
     family = FAMILIES.get(model.family)
     changes: dict[str, Any] = {}
@@ -269,7 +269,7 @@ def _kept(path: Path) -> LedgerRow | None:
 
 
 def _precision(entry: _Entry) -> str | None:
-    """Of a model's network; an enlarger tells its own."""
+    """Precision of a model's network; None for an enlarger, which tells its own."""
     if entry.model is None:
         return None
     dtype = entry.model.config.get("dtype", "float32")
@@ -338,7 +338,7 @@ def _summary(row: LedgerRow) -> str:
 
 
 def _end_of(status: int) -> str:
-    """Why a process ended without an answer."""
+    """Reason why a process ended without an answer, from its exit status."""
     if status >= 0:
         return f"its process ended with exit status {status}"
     name = signal.Signals(-status).name

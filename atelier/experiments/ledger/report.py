@@ -97,7 +97,7 @@ _COLUMNS: dict[str, Callable[[LedgerRow], str]] = {
 
 
 def _notes(ledger: Ledger) -> list[str]:
-    """What a reader must know to trust the table."""
+    """Notes that a reader needs to trust the table."""
     rows, machine = ledger.rows, ledger.machine
     memory = f", {_figure(machine.memory_mb)} MB" if machine.memory_mb else ""
     gpu = f"{machine.gpu}; " if machine.gpu else ""
@@ -227,7 +227,7 @@ def _draw_bars(
 
 
 def _draw_range(axes: "Axes", rows: Sequence[LedgerRow]) -> None:
-    """From the quickest picture to the slowest: along the bar's lower edge, clear of its figure."""
+    """Draw each row's range of seconds along the lower edge of its bar, clear of its figure."""
     for place, row in enumerate(rows):
         reach = [min(row.seconds), max(row.seconds)]
         axes.plot(reach, [place + 0.3] * 2, color="0.2", linewidth=1.5, marker="|", markersize=5)

@@ -1,4 +1,4 @@
-"""What is known of one measured model or enlarger: a row of the ledger."""
+"""Rows of the ledger: all that is known of one measured model or enlarger."""
 
 from dataclasses import dataclass
 from statistics import mean, stdev
@@ -12,7 +12,7 @@ from interfaces.measurement import Measurement
 
 
 class LedgerRow(Message):
-    """What one model or enlarger costs: a row of paper 003's Table 1."""
+    """Costs of one model or enlarger: a row of paper 003's Table 1."""
 
     name: str = Field(description="As the person called it; and what was done, where not usual.")
     task: TimedWork = Field(description="What was timed.")

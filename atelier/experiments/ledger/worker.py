@@ -45,7 +45,7 @@ GROWTH = 1.05
 """Least gain in images a second from a batch twice as large; with less the search ends."""
 
 SHARE_OF_MEMORY = 0.8
-"""Of the memory that is left, the most that a larger batch may be expected to take."""
+"""Share of the remaining memory that a larger batch may be expected to take at most."""
 
 _BATCHES = 3
 """Batches that a batch size is measured by, the first of them to warm up."""
@@ -54,7 +54,7 @@ TimedWork = Literal["generate", "encode and decode", "enlarge"]
 
 
 class Assignment(Message):
-    """What a worker is to measure."""
+    """Model or enlarger that a worker is to measure, and how."""
 
     task: TimedWork = Field(description="What is timed.")
     factory: str = Field(description="Who makes the component, as 'package:factory'.")
@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def reason_of(error: Exception) -> str:
-    """One line for a person."""
+    """Reason that an error gives, in one line for a person."""
     if isinstance(error, AtelierError):
         return " ".join(str(error).split())
     if isinstance(error, MemoryError):
@@ -166,7 +166,7 @@ def _find_best_batch(
 
 
 def _why_not(assignment: Assignment, size: int, rate: float, resting: int | None) -> str:
-    """Why batches of this size are not tried; '' where they are."""
+    """Reason why batches of this size are not tried; '' where they are."""
     if size > assignment.max_batch:
         return f"larger ones than {assignment.max_batch} were not asked for"
     if _BATCHES * size / rate > assignment.batch_seconds:
@@ -241,7 +241,7 @@ class _Work:
         return IGDT(images=images, origins=tuple(origin for _, origin in chosen))
 
     def facts(self, first: ImageBatch) -> dict[str, JsonValue]:
-        """What the first picture tells: its size, and in which arithmetic it was computed."""
+        """Facts about the first picture: its size, and the precision that it was computed in."""
         height, width = first.images.shape[2:]
         facts: dict[str, JsonValue] = {"width": width, "height": height}
         if isinstance(first, IEDT):

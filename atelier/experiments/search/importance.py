@@ -1,5 +1,5 @@
 # pyright: standard
-"""How much of a search's outcome each hyper-parameter explains.
+"""Share of a search's outcome that each hyper-parameter explains.
 
 An analysis of variance over the ranks of the trials, step by step: the hyper-parameter that
 explains most is taken first, then the next of what it leaves. Ranks, so that one hopeless trial
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CHANCE = 0.05
-"""What counts as more than chance, for all hyper-parameters of a step together (Bonferroni)."""
+"""Significance level for all hyper-parameters of a step together (Bonferroni)."""
 
 
 def importances(

@@ -1,4 +1,4 @@
-"""What a search has found so far: the best preset, a report, and its pictures."""
+"""Findings of a search so far: the best preset, a report, and its pictures."""
 
 import math
 from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NUM_BEST = 10
 
 MIN_TRIALS_FOR_IMPORTANCE = 10
-"""With fewer judged trials nothing can be distinguished from chance."""
+"""Fewest judged trials with which anything can be distinguished from chance."""
 
 _SHARED = (
     "accumulate",
@@ -65,7 +65,7 @@ def write_reports(
 
 
 def find_importances(study: "Study") -> dict[str, float] | None:
-    """What each hyper-parameter explains; None where too few trials were judged.
+    """Share of the outcome that each hyper-parameter explains; None with too few judged trials.
 
     A trial that was given up counts as worse than any complete one, and one without a distance as
     the worst.

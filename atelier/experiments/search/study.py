@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 KEPT = frozenset({"curves.csv", "curves.png", "measurements.jsonl", "guardian.jsonl"})
-"""What stays of a trial's folder when it is over and not the best."""
+"""Files that stay of a trial's folder when it is over and not the best."""
 
 MAX_KILLS = 2
 """Kills after which a trial is not begun again: it may be their cause."""
@@ -47,7 +47,7 @@ SECONDS_BETWEEN_NOTES = 2.0
 
 @dataclass(frozen=True)
 class SearchOutcome:
-    """What a search came to, all its sessions together."""
+    """Outcome of a search, all its sessions together."""
 
     num_trials: int
     """Trials that are over, however they ended."""
@@ -164,7 +164,7 @@ def _images_between(settings: SearchSettings) -> int:
 def _identity(
     prepared: IPDT, base: TrainingSettings, settings: SearchSettings
 ) -> Mapping[str, object]:
-    """What makes the distances of two trials comparable; only the time may differ."""
+    """Settings that make the distances of two trials comparable; only the time may differ."""
     left_out = {*FREE_WHEN_RESUMED, "options", "family", "measure_images", "guardian", "start_from"}
     chosen = base.model_dump(mode="json", exclude=left_out)
     kept = {name: v for name, v in base.options.items() if name not in space.FIELDS}
@@ -256,7 +256,7 @@ class _Clock:
 
 @dataclass
 class _Session:
-    """One call of `search`: what its trials share."""
+    """One call of `search`, with all that its trials share."""
 
     trainer: Trainer
     prepared: IPDT
@@ -307,7 +307,7 @@ class _Session:
             self.num_never_begun = 0
 
     def tidy(self) -> None:
-        """Of trials that are over and not the best, only the records stay."""
+        """Remove all but the records of trials that are over and not the best."""
         from optuna.trial import TrialState
 
         trials = self.study.get_trials(deepcopy=False)
@@ -321,7 +321,7 @@ class _Session:
                 _keep_records_only(run)
 
     def _sampler(self) -> "TPESampler":
-        """Of its own for each trial: a resumed study does not draw the first numbers again."""
+        """New sampler for each trial: a resumed study does not draw the first numbers again."""
         import numpy as np
         import optuna
 

@@ -47,8 +47,8 @@ PAPER_SIDE = 64
 TILE = 192
 """Side of a sheet's tiles, pixels, about: 64 × 64 enlarged three times."""
 FAINT = 0.3
-"""Of the constant noise, on sheets: as random as the mask's, it hides the mask from the eye. The
-paper's Fig. 12 shows it weakened too."""
+"""Strength of the constant noise on sheets: at full strength, as random as the mask's, it would
+hide the mask from the eye. The paper's Fig. 12 shows it weakened too."""
 
 LABELS: dict[Method, str] = {
     "noised_image": "noised_image, the paper's baseline (SDEdit)",
@@ -77,7 +77,7 @@ class Subject:
     """A drawing that was held out of training."""
 
     path: Path
-    """As a file, which the generator is given."""
+    """File of the drawing, which the generator is given."""
     style: str
     pixels: Pixels
     """(S, S, 3)."""
@@ -101,7 +101,7 @@ class Studio:
 
     @property
     def side(self) -> int:
-        """Of the pictures, pixels."""
+        """Side of the pictures, pixels."""
         return self.models["guided"].resolution
 
     def seeds(self, count: int) -> list[int]:
@@ -137,13 +137,13 @@ class Studio:
         return Sheet(file=name, caption=caption)
 
     def numbers(self, pixels: Pixels, subject: Subject) -> SketchNumbers:
-        """Of all pictures of a drawing together."""
+        """Numbers of all pictures of a drawing together."""
         return self.ruler.numbers([self.ruler.judge(pixels, subject.drawn)])
 
     def by_setting(
         self, pixels: Pixels, subject: Subject, settings: Sequence[float], what: str
     ) -> dict[str, SketchNumbers]:
-        """Of pictures that were made one after another at settings, those of each apart."""
+        """Numbers for each setting apart; the pictures of one setting follow one another."""
         judged: Judged = self.ruler.judge(pixels, subject.drawn)
         return {
             f"{what} {setting:g}": self.ruler.numbers(

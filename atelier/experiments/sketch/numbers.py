@@ -1,5 +1,5 @@
 # pyright: standard
-"""How well a drawing survives, how far its pictures differ, and what follows from both.
+"""Fidelity of pictures to a drawing, their variety, and the claims that rest on both.
 
 Pixels are uint8 (N, S, S, 3), strokes float32 (N, 1, S, S), as `components.families.drawing` finds
 them in a picture.
@@ -27,7 +27,7 @@ Method = Literal["noised_image", "radius_mask", "guided"]
 METHODS: tuple[Method, ...] = ("noised_image", "radius_mask", "guided")
 
 TOLERANCE = 1 / 32
-"""How far a stroke may stray and still count as kept, in sides: 2 pixels of 64."""
+"""Distance that a stroke may stray and still count as kept, in sides: 2 pixels of 64."""
 
 FINE, COARSE = 1 / 64, 4 / 64
 """Detail is what lies between these two blurs (a Gaussian's σ, in sides); what is finer is grain,
@@ -41,7 +41,7 @@ _Floats = NDArray[np.float64]
 
 
 class SketchNumbers(Message):
-    """What was found of the pictures made from one or several drawings: means over pictures."""
+    """Measurements of the pictures made from one or several drawings: means over pictures."""
 
     drawings: int = Field(ge=1, description="Drawings that the pictures were made from.")
     pictures: int = Field(ge=1, description="Pictures in all.")
@@ -138,7 +138,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Judged:
-    """What was found of each picture of one drawing: arrays (N,), and features (N, F)."""
+    """Measurements of each picture of one drawing: arrays (N,), and features (N, F)."""
 
     kept: _Floats
     near: _Floats
@@ -160,7 +160,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Ruler:
-    """What pictures are measured with; distances and detail in those of the training set."""
+    """Ruler for pictures: distances and detail relative to those of the training set."""
 
     network: FeatureNetwork
     tolerance: float
@@ -179,7 +179,7 @@ class Ruler:
         features: NDArray[np.float32],
         training: NDArray[np.int64],
     ) -> Self:
-        """From a set's images (N, S, S, 3), their features (N, F) and the places learnt from."""
+        """Make a ruler from a set's images (N, S, S, 3), features (N, F) and places learnt from."""
         unrelated = images[_spread_over(training, NUM_UNRELATED)]
         fine, finest = structure(unrelated)
         return cls(
@@ -266,10 +266,10 @@ Front = NDArray[np.float64]
 
 
 def front(points: Sequence[tuple[float, float]]) -> Front:
-    """Of points (variety, fidelity), those that no other excels in both: the upper envelope.
+    """Points (variety, fidelity) that no other excels in both: the upper envelope.
 
-    Between two of them lies what a mixture gives, some pictures made with one setting and some with
-    the other.
+    Between two of them lie their mixtures: some pictures made with one setting and some with the
+    other.
     """
     found: list[tuple[float, float]] = []
     for variety, fidelity in sorted(points, reverse=True):
@@ -405,7 +405,7 @@ def claims(
 
 
 def _claims_of_intensity(points: Sequence[Point], from_noise: SketchNumbers) -> tuple[Claim, ...]:
-    """What the paper says of a drawing under more and less noise."""
+    """Claims of the paper on a drawing under more and less noise."""
     weakest = _point(points, "noised_image", 15).numbers
     fullest = _point(points, "noised_image", 0).numbers
     rank_of_fidelity = _rank_correlation(points, lambda numbers: numbers.fidelity)
@@ -438,7 +438,7 @@ def _claims_of_intensity(points: Sequence[Point], from_noise: SketchNumbers) -> 
 
 
 def _claims_of_radius(points: Sequence[Point], from_noise: SketchNumbers) -> tuple[Claim, ...]:
-    """What the paper says of masks of a small and a larger radius."""
+    """Claims of the paper on masks of a small and a larger radius."""
     small, seven = (_point(points, "radius_mask", radius).numbers for radius in (2, 7))
     sure = _mean([fidelity for _, fidelity in _point(points, "radius_mask", 7).by_drawing])
     variety = seven.variety or 0.0

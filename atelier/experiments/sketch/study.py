@@ -139,16 +139,16 @@ def study_sketches(
 
 @dataclass(frozen=True)
 class _Bench:
-    """What a study measures with, and the held-out pictures that serve as drawings."""
+    """Measuring tools of a study, and the held-out pictures that serve as drawings."""
 
     ruler: Ruler
     subjects: list[Subject]
     places: NDArray[np.int64]
-    """Of the drawings, in the prepared set."""
+    """Places of the drawings in the prepared set."""
     training: NDArray[np.int64]
     """Places of the pictures that were learnt from."""
     features: NDArray[np.float32]
-    """(N, F): of every picture of the prepared set."""
+    """Features (N, F) of every picture of the prepared set."""
     num_held_out: int
 
 
@@ -335,7 +335,7 @@ def _points(
 def _key(
     models: Mapping[Method, IGME], prepared: IPDT, places: NDArray[np.int64]
 ) -> dict[str, object]:
-    """What a point depends on beside its model and its settings."""
+    """Facts that a point depends on besides its model and its settings."""
     fraction = models["guided"].held_out_fraction
     return {"prepared": prepared.digest, "held out": fraction, "drawings": places.tolist()}
 
@@ -397,7 +397,7 @@ def report(study: SketchStudy) -> str:
 
 
 def claims_section(found: Sequence[Claim]) -> str:
-    """What of the paper's claims, and ours, holds, as Markdown."""
+    """Markdown section that says which of the paper's claims, and of ours, hold."""
     num = sum(claim.holds for claim in found)
     rows = [
         f"| {claim.name} | {'yes' if claim.holds else '**no**'} | {claim.figures} | {claim.rule} |"
