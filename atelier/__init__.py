@@ -51,7 +51,7 @@ _PLACES = {
     "train": "atelier.notebook.verbs",
     "verify": "atelier.notebook.inquiries",
 }
-"""Where each public name is."""
+"""Module of each public name."""
 
 __all__ = [
     "Inspection",

@@ -42,7 +42,7 @@ def choose(given: Layer) -> RunSettings:
 
 
 def with_defaults(given: Layer) -> Layer:
-    """What was given, over the model that training starts from, over `default.toml`.
+    """Given settings, over those of the model that training starts from, over `default.toml`.
 
     Raises `AtelierError` where another family or resolution was given than that model's.
     """
@@ -71,7 +71,7 @@ def has_seed(given: Layer) -> bool:
 
 
 def with_seed(given: Layer) -> Layer:
-    """What was given, with a first seed drawn where none is named: new pictures every time."""
+    """Given settings, with a first seed drawn where none is named: new pictures every time."""
     if has_seed(given):
         return given
     return merge(given, {"generate": {"seed": secrets.randbelow(NEW_SEEDS)}})
@@ -132,7 +132,7 @@ def _check_agrees(given: Layer, start: str, origin: IGME) -> None:
 
 
 def _check_family(chosen: RunSettings) -> None:
-    """What training would refuse is refused before a collection is prepared for it."""
+    """Refuse what training would refuse, before a collection is prepared for it."""
     name, train = chosen.train.family, chosen.train
     if name not in FAMILIES:
         raise RefusedError(f"train.family: {name!r} is unknown; there are {', '.join(FAMILIES)}")
@@ -146,7 +146,7 @@ def _check_family(chosen: RunSettings) -> None:
 
 
 def _check_offered(chosen: RunSettings) -> None:
-    """What our own components would refuse is refused first; a replaced one knows its own."""
+    """Refuse first what our own components would refuse; a replaced one checks for itself."""
     for section, component in _CARRIED_OUT_BY.items():
         if component not in chosen.components:
             refuse_unless_offered(getattr(chosen, section), section)

@@ -1,4 +1,4 @@
-"""What other machines may read does not say where on this one things lie."""
+"""Removal of this machine's paths from texts that other machines may read."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured, and where it stands in full."""
+    """Figures of an evaluation, and the folder that holds them in full."""
 
     evaluation: "Evaluation"
     folder: Path
-    """It holds `evaluation.json`, and `nearest.png` of a model that knows its training set."""
+    """Folder of `evaluation.json`, and of `nearest.png` for a model that knows its training set."""
 
     def lines(self) -> list[str]:
         """The figures as a person reads them."""

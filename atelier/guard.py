@@ -42,7 +42,7 @@ class BrokenPromiseError(DamagedError):
 
 @dataclass(frozen=True)
 class Component:
-    """Whom a guard watches: the name in the diagram, and where a replacement comes from."""
+    """Component that a guard watches: name in the diagram, and where a replacement comes from."""
 
     name: str
     place: str
@@ -418,7 +418,7 @@ def keep(store: ResultsStore, image: IODT, run: str) -> StoredResult:
 
 
 def fault_of_kept(result: object, image: IODT, run: str) -> str | None:
-    """What is wrong with a store's answer to `keep`; None where it kept what it was given."""
+    """Fault in a store's answer to `keep`; None where it kept what it was given."""
     if not isinstance(result, StoredResult):
         return f"gave a {type(result).__name__} where a StoredResult is due"
     if result.sha256 != image.sha256:

@@ -102,7 +102,7 @@ def _whole(component: Component, found: object) -> int:
 
 @dataclass(frozen=True)
 class _Seeds:
-    """Which seeds a run has kept: only those that were asked for."""
+    """Guard of a store's search for seeds: it may name only seeds that were asked for."""
 
     inner: SeedFinder
     component: Component
@@ -170,7 +170,7 @@ class _Gallery:
 
 @dataclass(frozen=True)
 class _Mover:
-    """How many results were moved."""
+    """Guard of a store that can move: its answer must be a number of results."""
 
     inner: Movable
     component: Component
@@ -183,7 +183,7 @@ class _Mover:
 
 @dataclass(frozen=True)
 class _Rebuilder:
-    """What a store found when it made its index anew."""
+    """Guard of a store that can rebuild its index: its answer must be a valid report."""
 
     inner: Rebuildable
     component: Component

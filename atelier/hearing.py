@@ -1,4 +1,4 @@
-"""What components log reaches the person who watches."""
+"""Messages that components log, shown to the person who watches."""
 
 import logging
 

@@ -22,12 +22,12 @@ from settings import Layer, RunSettings
 AnimationFormat = Literal["webp", "gif"]
 
 OF_THE_WAY = ("count", "seed", "seeds", "batch_size", "originality", "towards_seed", "blend")
-"""Of `generate`: which pictures lie between two seeds says all of these."""
+"""Settings of `generate` that an interpolation decides itself."""
 
 
 @dataclass(frozen=True)
 class Interpolation:
-    """What an interpolation wrote."""
+    """Files that an interpolation wrote."""
 
     animation: Path
     sheet: Path

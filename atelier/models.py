@@ -1,4 +1,4 @@
-"""Which model makes the pictures, and why: the person's default, else a stated rule."""
+"""Choice of the model that makes pictures, with the reason: the person's default, else a rule."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class PickedModel:
     reason: str
 
     def line(self) -> str:
-        """What a person is shown before the pictures are made."""
+        """Line that a person is shown before the pictures are made."""
         return f"model:         {self.name} ({self.reason})"
 
 
@@ -50,7 +50,7 @@ def pick_model(place: Workspace, name: str | None, request: IGS) -> PickedModel:
 
 
 def why_not(model: IGME, request: IGS) -> str:
-    """Why a model cannot make what is asked for; '' where it can, or its generator must say."""
+    """Reason why a model cannot make what is asked for; '' if it can, or its generator must say."""
     family = FAMILIES.get(model.family)
     if family is None:
         return ""

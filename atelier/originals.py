@@ -13,7 +13,7 @@ from interfaces.places import Place, fetched, size_of
 
 
 class Originals:
-    """Where files are looked for: among those given, beside a picture, then in the workspace.
+    """Finder of files: looks among those given, beside a picture, then in the workspace.
 
     A file is the one that was used if its bytes have the digest, whatever its name.
     """

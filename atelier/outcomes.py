@@ -1,4 +1,4 @@
-"""What a kind of error comes to: the server's status and the command line's exit code."""
+"""Outcomes of each kind of error: the server's status and the command line's exit code."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from interfaces.errors import (
 
 
 class Outcome(NamedTuple):
-    """How an error is answered, by those who are asked over HTTP and by the command line."""
+    """Answer to an error, over HTTP and on the command line."""
 
     status: int
     exit_code: int
@@ -31,5 +31,5 @@ _OUTCOMES: dict[type[AtelierError], Outcome] = {
 
 
 def outcome_of(error: AtelierError) -> Outcome:
-    """How an error is answered: as the nearest class of the table that it belongs to."""
+    """Outcome of an error: that of the nearest of its classes in the table."""
     return next(_OUTCOMES[kind] for kind in type(error).__mro__ if kind in _OUTCOMES)

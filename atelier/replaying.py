@@ -36,7 +36,7 @@ Verdict = Literal["equal", "equal pixels", "close", "different", "not possible"]
 
 @dataclass(frozen=True)
 class Replay:
-    """What became of making one picture again."""
+    """Outcome of making one picture again."""
 
     name: str
     verdict: Verdict
@@ -45,12 +45,12 @@ class Replay:
     """Largest difference of a colour, in levels of 255; None where nothing was compared."""
 
     def line(self) -> str:
-        """One line for a person."""
+        """The outcome in one line, for a person."""
         return f"{self.name}: {self.verdict}{f' ({self.note})' if self.note else ''}"
 
 
 def tally(found: Sequence[Replay]) -> str:
-    """How many came out how, in one line: '50 pictures: 48 equal, 2 not possible'."""
+    """Count of each verdict, in one line: '50 pictures: 48 equal, 2 not possible'."""
     counts = Counter(one.verdict for one in found)
     parts = (f"{counts[verdict]} {verdict}" for verdict in get_args(Verdict) if counts[verdict])
     return f"{len(found)} picture{'' if len(found) == 1 else 's'}: {', '.join(parts)}"
@@ -228,7 +228,7 @@ def enlarged_again(parts: Components, record: Record, original: Path) -> IODT:
 def _reworked_again(
     parts: Components, place: Workspace, record: Record, model: IGME, files: Mapping[str, Path]
 ) -> IODT:
-    """As `rework` makes it, which keeps what the person's file held beside its pixels."""
+    """Picture made as `rework` does, which keeps what the person's file held beside its pixels."""
     settings = choices_of(record, files).generate
     requests = Requests(place.requests)
     work = Rework(parts.generation, model, settings, read_picture, parts.ui.watch, requests)

@@ -21,7 +21,7 @@ Begin = Callable[[str], Run]
 """Begins a run of this name, or takes up the one to go on with, whose name stays."""
 
 WholeWay = Callable[[Components, Run, ITDT], list[StoredResult]]
-"""From an inspected collection to stored images; `pipeline.whole_way`."""
+"""Way from an inspected collection to stored images: `pipeline.whole_way`."""
 
 
 def train_model(

@@ -113,7 +113,7 @@ def pixels_of(request: IGS, resolution: int) -> int:
 
 
 def ask(ui: UserInterface, run: Run) -> Choices:
-    """What the person chose; saved with the run, so that resuming asks for the same."""
+    """The person's choices, saved with the run so that resuming asks for the same."""
     chosen = run.chosen
     proposed = Choices(generate=chosen.generate, enhance=chosen.enhance, convert=chosen.convert)
     choices = ui.ask(proposed)
@@ -147,7 +147,7 @@ def _places_missing(store: ResultsStore, run: Run, model: IGME, wanted: Choices)
 
 
 def _kept_seeds(store: ResultsStore, run: Run, model: IGME, seeds: Sequence[int]) -> dict[int, int]:
-    """Which of these seeds the run has kept, also under the digest of an earlier version."""
+    """Seeds of these that the run has kept => results, also under an earlier version's digest."""
     return {
         seed: number
         for digest in reversed(model.digests)

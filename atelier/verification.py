@@ -44,7 +44,7 @@ _IN_WORDS = {
 
 
 class Verification(Message):
-    """What can be said about one file."""
+    """Findings about one file."""
 
     name: str = Field(description="The file's name.")
     state: State = Field(
@@ -75,7 +75,7 @@ class Verification(Message):
     problem: str | None = Field(default=None, description="What is wrong, in one line.")
 
     def lines(self) -> list[str]:
-        """For a person: the answer in a line, then what is proved and what is not."""
+        """Lines for a person: the answer, then what is proved and what is only claimed."""
         whose = {"yours": "your key", "trusted": "a trusted key", "unknown": "an unknown key"}
         parts = [self.state]
         if self.key is not None and self.state == "intact":
@@ -133,7 +133,7 @@ def _certificates_in(path: Path) -> bytes:
 
 
 def _fault_of(data: bytes) -> str | None:
-    """Why the pixels cannot be read to their end; None where they can."""
+    """Reason why the pixels cannot be read to their end; None where they can."""
     try:
         with foreign("the picture"):
             open_source(data).decode()
@@ -157,7 +157,7 @@ def _read(
 
 
 def _own_anchors(files: Files) -> list[bytes]:
-    """Who vouches for the person's own certificate: their authority, or who issued it to them."""
+    """Certificates that vouch for the person's own: their authority's, or those of its issuers."""
     place = files.authority if files.authority.exists() else files.certificate
     return [place.read_bytes()] if place.exists() else []
 
@@ -213,7 +213,7 @@ def _proved(credentials: Credentials | None, key: Key | None) -> tuple[str, ...]
 
 
 def _claimed(credentials: Credentials | None, key: Key | None, claims: Claims) -> tuple[str, ...]:
-    """What anybody could have written; with whose word it is, where somebody signed it."""
+    """Claims that anybody could have written; the signer's name too, where somebody signed them."""
     said = [
         f"made from {one.name or 'a picture with credentials'}" for one in _parents(credentials)
     ]

@@ -82,7 +82,7 @@ class Workspace:
         return [folder for _, folder in sorted(numbered, reverse=True)]
 
     def training_folder(self, run: str) -> Path:
-        """What a run's training leaves. Raises `NotFoundError` if it is not a run's name."""
+        """Folder of a run's training. Raises `NotFoundError` for what is not the name of a run."""
         if Path(run).name != run or run in ("", ".", ".."):
             raise NotFoundError(f"run {run[:80]!r}: there is none")
         return self.runs / run / "training"

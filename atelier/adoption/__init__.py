@@ -20,7 +20,7 @@ Adoptable = Literal["auto", "stylegan2", "cyclegan", "stable_diffusion"]
 
 
 class Adoption(Message):
-    """What a person says of a model that was trained elsewhere."""
+    """A person's description of a model that was trained elsewhere."""
 
     sources: tuple[str, ...] = Field(
         min_length=1,

@@ -1,5 +1,5 @@
 # pyright: standard
-"""How the files of each kind become config, weights and companions."""
+"""Readers of foreign models: files of each kind => config, weights and companions."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ _OF_PIPELINES = {"revision", "variant", "dtype", "allow_pickles"}
 
 @dataclass(frozen=True)
 class _Foreign:
-    """What was read, in our terms."""
+    """A foreign model, in our terms."""
 
     family: str
     name: str

@@ -49,7 +49,7 @@ _COMMANDS = {
         "benchmark": "atelier.commands.experiments:measure_costs",
     },
 }
-"""Where each command is, by the heading that the help shows it under."""
+"""Place of each command in the code, by the heading that the help shows it under."""
 
 _FAMILIES = {
     "results": (

@@ -50,7 +50,7 @@ def make_credentials(
 
 
 def show_credentials() -> None:
-    """Whose certificate it is, until when it is valid, and whether it can sign now."""
+    """Show whose certificate it is, until when it is valid, and whether it can sign now."""
     from components.common.credentials.identity import (
         algorithm_of,
         common_name,
@@ -129,7 +129,10 @@ def set_timestamps(
 
 
 def _new_passphrase() -> str:
-    """From the environment, else asked for twice. Raises `RefusedError` where there is nobody."""
+    """Passphrase from the environment, else typed twice.
+
+    Raises `RefusedError` where there is nobody to type it, or the two differ or are empty.
+    """
     if given := os.environ.get(PASSPHRASE):
         return given
     if not sys.stdin.isatty():

@@ -88,7 +88,7 @@ _OF_TRIALS = (
     "guardian_images",
     "guardian_tries",
 )
-"""Of `train`: a trial's length and how it is judged are the search's own."""
+"""Settings of `train` that a search decides itself: a trial's length and how it is judged."""
 
 
 @command(

@@ -1,4 +1,4 @@
-"""What went wrong, as one line and an exit code."""
+"""Errors of commands, each as one line and an exit code."""
 
 import errno
 import os
@@ -48,7 +48,7 @@ def exit_code_of(work: Callable[[], object], arguments: Sequence[str]) -> int:
 
 
 def _empty(arguments: Sequence[str]) -> str:
-    """What is wrong with a value that is empty; '' where none is.
+    """Complaint about an empty value; '' where none is empty.
 
     An empty path would mean the folder one happens to be in.
     """
@@ -66,7 +66,7 @@ def _fail(line: str, code: int = 1) -> int:
 
 
 def _nameless(error: OSError | sqlite3.OperationalError) -> str:
-    """What an error is about that names no file."""
+    """Subject, in words, of an error that names no file."""
     try:
         Path.cwd()
     except OSError:

@@ -30,7 +30,7 @@ _HIDDEN = {"schema_version", "options", "skip"}
 
 
 Command = Callable[..., int | None]
-"""What carries a command out; returns its exit code, None for 0."""
+"""Function that carries a command out; returns its exit code, None for 0."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class Flag:
     """One flag: which fields it sets, and what its help says."""
 
     name: str
-    """As typed, without dashes before it: 'train.seed' or 'seed'."""
+    """Name as typed, without the dashes before it: 'train.seed' or 'seed'."""
     targets: tuple[tuple[str, ...], ...]
     """Paths into the settings: (('train', 'seed'),)."""
     help: str
     metavar: str
-    """What stands for its value in the help: 'N', 'PATH', '1|4|16'."""
+    """Placeholder of its value in the help: 'N', 'PATH', '1|4|16'."""
     group: str
     is_switch: bool
     is_shown: bool
@@ -173,7 +173,7 @@ def _help(info: FieldInfo) -> str:
 
 
 def _choices(info: FieldInfo) -> list[str]:
-    """What may be chosen, as one text; nothing where any value of the type may."""
+    """Values to choose from, as one text; empty where any value of the type is allowed."""
     if values := offered(info):
         return [", ".join(map(str, values))]
     return _literals(info.annotation)
@@ -195,7 +195,7 @@ _MAX_METAVAR = 30
 
 
 def _metavar(info: FieldInfo) -> str:
-    """What stands for the value: its choices where they are short, else its type."""
+    """Placeholder of the value: its choices where they are short, else its type."""
     if choices := _choices(info):
         return choices[0].replace(", ", "|") if _fit(info) else "NAME"
     kinds = [info.annotation, *typing.get_args(info.annotation)]
@@ -259,7 +259,7 @@ def with_flags(command: Command, flags: Iterable[Flag], usual: Sequence[str] = (
 
 
 def _typed(value: object) -> str | bool | None:
-    """What cyclopts hands over for a flag."""
+    """Value that cyclopts hands over for a flag."""
     assert value is None or isinstance(value, str | bool)
     return value
 

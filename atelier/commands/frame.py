@@ -74,14 +74,14 @@ RayFlag = Annotated[
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Common:
-    """What every command takes that has settings."""
+    """Parameters of every command that has settings."""
 
     workspace: WorkspaceFlag = Path("workspace")
     preset: PresetFlag = ()
     component: ComponentFlag = ()
 
     def layer(self, given: Layer) -> Layer:
-        """What the person gave: presets, then environment, then flags."""
+        """Settings that the person gave: presets, then environment, then flags."""
         presets = [settings.load_preset(name) for name in self.preset]
         replaced = self.replaced
         last: Layer = {"components": replaced} if replaced else {}
@@ -101,13 +101,13 @@ class Common:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Making(Common):
-    """What a command takes that makes, enlarges or encodes pictures with its components."""
+    """Parameters of a command that makes, enlarges or encodes pictures with its components."""
 
     ray: RayFlag = False
 
     @property
     def replaced(self) -> dict[str, str]:
-        """As for every command; what `--component` names goes before what `--ray` does."""
+        """Components that flags replace, by name; `--component` prevails over `--ray`."""
         return (REPLACEMENTS if self.ray else {}) | super().replaced
 
 

@@ -82,7 +82,7 @@ def generate(
 
 
 def _seeds_line(request: IGS, *, is_new: bool) -> str:
-    """Which seeds, and how to have the same pictures again."""
+    """Line that names the seeds, and says how to have the same pictures again."""
     seeds = format_seeds(request.chosen_seeds)
     again = f"new ones; --seeds {seeds} makes the same pictures again" if is_new else "as asked"
     return f"seeds:         {seeds} ({again})"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
 
 OPTIONS = Group("Options", sort_key=0)
-"""What people use of a command: all that `--help` alone shows."""
+"""Group of the flags that people use most: all that `--help` alone shows."""
 
 OTHERS = Group("Other options", sort_key=9)
 """Flags of the command itself, which belong to no section of the settings."""

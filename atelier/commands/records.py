@@ -8,11 +8,11 @@ COPY_BELOW = 0.45
 """Mirrored, moved or brighter copies of training pictures lie below (see docs/training.md)."""
 
 UNSEEN_FROM = 0.7
-"""From here on lie 19 of 20 pictures that were never learnt from."""
+"""Originality reached by 19 of 20 pictures that were never learnt from."""
 
 
 def lines_of(record: Record) -> list[tuple[str, str]]:
-    """What a record says, as pairs of a name and words."""
+    """Contents of a record, as pairs of a name and words."""
     origin = record.origin
     said = [("made by", maker_of(record))]
     if origin.kind == "generated":
@@ -40,7 +40,7 @@ def lines_of(record: Record) -> list[tuple[str, str]]:
 
 
 def maker_of(record: Record) -> str:
-    """Who made the picture: 'a sketch_diffusion model', or the file that it was."""
+    """Maker of the picture: 'a sketch_diffusion model', or the file that it was."""
     origin = record.origin
     return f"a {origin.family} model" if origin.kind == "generated" else f"the file {origin.name}"
 
@@ -54,7 +54,7 @@ def style_of(origin: GeneratedOrigin) -> str:
 
 
 def _nearness(originality: float | None) -> str:
-    """How near the nearest training picture is; the figure last."""
+    """Nearness of the nearest training picture in words, the figure last; '' for None."""
     if originality is None:
         return ""
     if originality < COPY_BELOW:
@@ -93,7 +93,7 @@ def _enlargement(record: EnhancementRecord) -> str:
 
 
 def _change(drift: float | None) -> str:
-    """How far enlarging moved the picture, the figure last."""
+    """Change that enlarging made to the picture in words, the figure last; '' for None."""
     if drift is None:
         return ""
     words = "hardly any by enlarging" if drift < 2 else "visible by enlarging"

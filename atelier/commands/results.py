@@ -29,7 +29,7 @@ JsonFlag = Annotated[
 
 @command("find", usual=("style", "run", "family", "sort_by", "limit"))
 def list_results(*, common: Common = Common(), given: Layer) -> None:
-    """What was made, newest first."""
+    """List what was made, newest first."""
     layer = common.layer({})
     query = validate(ResultQuery, given.get("find", {}), "results list")
     with assembled(common.place, layer.get("components")) as parts:
@@ -67,7 +67,7 @@ def _near(path: Place) -> str:
 
 
 def show_result(which: str, *, json: JsonFlag = False, common: Common = Common()) -> None:
-    """How one picture was made: a result's number, or any file that Atelier made."""
+    """Show how one picture was made: a result's number, or any file that Atelier made."""
     if which.isdecimal():
         with assembled(common.place, common.layer({}).get("components")) as parts:
             result = parts.results_store.get(int(which))

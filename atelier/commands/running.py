@@ -47,7 +47,7 @@ def run(
     given: Layer,
     way: Annotated[WholeWay, Parameter(parse=False)],
 ) -> None:
-    """From a folder of art to enlarged, stored images: the whole pipeline."""
+    """Run the whole pipeline, from a folder of art to enlarged, stored images."""
     place = common.place
     current, chosen = settings_of(common, "run", given, resume=resume, run=run)
     with assembled(place, chosen.components) as parts:

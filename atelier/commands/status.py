@@ -1,4 +1,4 @@
-"""What is here, and what to do next: what the command line says where no command is named."""
+"""Overview of the workspace with the next steps, shown where no command is named."""
 
 import sys
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from interfaces.errors import AtelierError, one_line
 from interfaces.iodt import ResultQuery
 
 _CALLED = {"run": "the run", "train": "the training", "generate": "the pictures of"}
-"""What a run is called, by the verb that began it."""
+"""Words for a run, by the verb that began it."""
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What a workspace holds."""
+    """Contents of a workspace."""
 
     models: list[str]
     """The person's own, the newest first."""
@@ -33,7 +33,7 @@ class _Found:
 
 
 def say_status(*, workspace: WorkspaceFlag = Path("workspace")) -> None:
-    """What is in the workspace, and what to do next."""
+    """Show what is in the workspace, and what to do next."""
     place, program = Workspace(workspace), Path(sys.argv[0]).name
     found = _look(place)
     for line in pairs([("workspace", str(place.root)), *_contents(found)]):
@@ -70,7 +70,7 @@ def _stopped(place: Workspace) -> Run | None:
 
 
 def _jobs(place: Workspace) -> tuple[int, int]:
-    """How many jobs of the page wait, and run."""
+    """Numbers of the page's jobs that wait, and that run."""
     if not (place.root / "jobs.sqlite").exists():
         return 0, 0
     from atelier.handlers import ORDERS
@@ -81,7 +81,7 @@ def _jobs(place: Workspace) -> tuple[int, int]:
 
 
 def _contents(found: _Found) -> Iterator[tuple[str, str]]:
-    """What is there, kind by kind; an empty text is not shown."""
+    """Contents of the workspace, kind by kind; an empty text is not shown."""
     shown = ", ".join(found.models[:3])
     more = f" and {len(found.models) - 3} more" if len(found.models) > 3 else ""
     yield "models", f"{shown}{more}" or "none of yours yet; two come with the project"

@@ -14,7 +14,7 @@ LEFT_OUT = "left out.txt"
 """Member of an archive that names each picture that is not in it, with the reason."""
 
 _FIRST_MOMENT, _LAST_MOMENT = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)
-"""Of a member of a zip (APPNOTE 4.4.6); a machine's clock may have stood at any other."""
+"""Range of a zip member's date (APPNOTE 4.4.6); a machine's clock may have stood outside it."""
 
 
 def archive(
@@ -74,6 +74,6 @@ class _Sink(io.RawIOBase):
         return len(data)
 
     def taken(self) -> bytes:
-        """What was written since this was last asked."""
+        """Take the bytes that were written since the last call."""
         data, self._written = bytes(self._written), bytearray()
         return data

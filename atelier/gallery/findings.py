@@ -1,4 +1,4 @@
-"""What was found in each picture of a collection, and whether it can be learnt from.
+"""Findings on each picture of a collection, and whether it can be learnt from.
 
 The thresholds are those that trainings bore out where others measured them: cropping away more
 than a third of a picture costs quality clearly, and so do repeated pictures, while blur hardly

@@ -45,7 +45,7 @@ class Board(Message):
 
 
 class Shelf:
-    """What a person noted of results, by their numbers; may be used by several threads.
+    """A person's notes on results, by their numbers; may be used by several threads.
 
     The texts are copies of what the records say, made when they are first searched; a shelf whose
     database is lost loses stars and boards, and no picture.
@@ -75,7 +75,7 @@ class Shelf:
         return moved
 
     def starred(self, results: Sequence[int] | None = None) -> set[int]:
-        """Which of these results are starred; of all where none are named."""
+        """Numbers of the starred ones among these results, or among all where none are named."""
         with self._reading() as database:
             found = database.execute("SELECT result FROM marks WHERE is_starred")
             known = {number for (number,) in found}

@@ -1,4 +1,4 @@
-"""What a handler of orders is, and what it works with."""
+"""Handlers of orders: their base class, and what they work with."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator
@@ -26,7 +26,7 @@ OrderT = TypeVar("OrderT", bound=Order)
 
 @dataclass(frozen=True)
 class Places:
-    """What orders may name in one workspace, and where it is."""
+    """Places of all that orders may name in one workspace."""
 
     workspace: Workspace
     uploads: LocalUploads
@@ -84,7 +84,7 @@ class Task(Generic[OrderT]):
 
 
 class Handler(ABC, Generic[OrderT]):
-    """One kind of order: how it is checked, what settings it means, how it is carried out."""
+    """Handler of one kind of order: checks it, turns it into settings, and carries it out."""
 
     order: type[OrderT]
 

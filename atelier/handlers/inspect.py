@@ -40,7 +40,7 @@ class InspectHandler(Handler[InspectOrder]):
     order = InspectOrder
 
     def layer(self, order: InspectOrder, places: Places) -> Layer:
-        """What of the collection is taken. Raises `NotFoundError`."""
+        """Settings that say what is taken from the collection. Raises `NotFoundError`."""
         data = {"data": places.catalogue.collection_data(order.collection)}
         return {"collect": order.collect.model_copy(update=data)}
 

@@ -80,7 +80,7 @@ def verify_files(
         ),
     ] = (),
 ) -> int:
-    """Whose a picture is, whether a model made it, whether it was changed, and what is proved."""
+    """Check whose a picture is, if a model made it, if it was changed, and what is proved."""
     found = verify_all(pictures, trust)
     if json:
         print(TypeAdapter(list[Verification]).dump_json(found, indent=2).decode())

@@ -1,4 +1,4 @@
-"""What orders may name: the workspace's models and collections, by ids instead of paths."""
+"""Catalogue of what orders may name: models and collections, by ids instead of paths."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ _MOST_ROWS = 2000
 
 
 class _Inspected(BaseModel):
-    """What an offer tells of an ITDT; the rest of it is read when it is used."""
+    """Part of an ITDT that an offer states; the rest of it is read when it is used."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
@@ -153,7 +153,7 @@ class WorkspaceCatalogue:
         return sum(choice.is_excluded for choice in chosen)
 
     def collection_data(self, collection_id: str) -> str:
-        """What `CollectionSettings.data` is to be. Raises `NotFoundError`."""
+        """Value for `CollectionSettings.data`. Raises `NotFoundError`."""
         if collection_id == _EMBEDDED:
             return _EMBEDDED
         if len(collection_id) == 32:
@@ -208,7 +208,7 @@ class WorkspaceCatalogue:
         return _collection(_id_of(str(place)), name, self._inspected().get(str(place)))
 
     def inspected(self, collection_id: str) -> ITDT:
-        """What an inspection found, before choices; see the port."""
+        """Collection as an inspection found it, before choices; see the port."""
         data = self.collection_data(collection_id)
         for path, found in reversed(self._inspections()):
             if found.source == data and not found.choices:
@@ -217,7 +217,7 @@ class WorkspaceCatalogue:
         raise NotFoundError(f"collection {collection_id}: not inspected yet; see its report")
 
     def choices(self, collection_id: str) -> CollectionChoices:
-        """What a person chose for its pictures."""
+        """A person's choices for its pictures."""
         return read_choices(self._choices_place(collection_id)) or CollectionChoices()
 
     def choose(self, collection_id: str, choices: CollectionChoices) -> None:

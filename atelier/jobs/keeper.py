@@ -20,7 +20,7 @@ _LONG_LIFE = 60.0
 _LONGEST_LOG = 2**20
 
 _SAVE_SECONDS = 15.0
-"""How long a training may take to save its state when it is to stop now."""
+"""Time that a training has to save its state when it is to stop now."""
 _ANSWER_SECONDS = 1.0
 """The same for a job that makes images, none of which is lost."""
 
@@ -48,7 +48,7 @@ class WorkerKeeper:
         self._thread = threading.Thread(target=self._keep, name="worker keeper", daemon=True)
         self.num_restarts = 0
         self.trouble: str | None = None
-        """Why no worker is running; None while one is."""
+        """Reason why no worker is running; None while one is."""
 
     @property
     def pid(self) -> int | None:
@@ -120,7 +120,10 @@ class WorkerKeeper:
         return False
 
     def _overdue(self, worker: int) -> tuple[Job, float] | None:
-        """What the queue says; a queue that cannot be read just now does not end the keeper."""
+        """Overdue job, and the seconds since it was asked to stop; None where there is none.
+
+        A queue that cannot be read just now does not end the keeper.
+        """
         try:
             return self._queue.overdue(worker)
         except AtelierError:

@@ -1,4 +1,4 @@
-"""What a person noted of a workspace's models: other names, and which are deleted."""
+"""A person's notes on a workspace's models: other names, and which are deleted."""
 
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ class ModelNotes:
         self._path = path
 
     def titles(self) -> dict[str, str]:
-        """What the person calls each renamed model."""
+        """Name that the person gave to each renamed model."""
         return self._read().titles
 
     def deleted(self) -> set[str]:

@@ -283,7 +283,7 @@ class SQLiteJobQueue:
     def events(
         self, after: int = 0, job_id: int | None = None, limit: int = 1000
     ) -> list[JobEvent]:
-        """What happened since event `after`, oldest first."""
+        """Events since event `after`, oldest first."""
         with self._reading() as database:
             rows = database.execute(
                 "SELECT * FROM events WHERE id > ? AND (? IS NULL OR job = ?) ORDER BY id LIMIT ?",
@@ -298,7 +298,7 @@ class SQLiteJobQueue:
         return last or 0
 
     def num_waiting(self) -> int:
-        """How many jobs wait."""
+        """Number of jobs that wait."""
         with self._reading() as database:
             row = database.execute("SELECT count(*) FROM jobs WHERE state = 'waiting'").fetchone()
         return int(row[0])
@@ -328,7 +328,7 @@ class SQLiteJobQueue:
         return row is not None
 
     def reclaim(self, lane: Lane = "quick") -> None:
-        """What an ended worker had goes where it belongs. Called by the holder of the lock."""
+        """Put an ended worker's jobs back or end them. Called by the holder of the lock."""
         with self._writing() as database:
             rows = database.execute(
                 "SELECT id FROM jobs WHERE state IN ('running', 'stopping') AND lane = ?", (lane,)
@@ -420,7 +420,7 @@ class SQLiteJobQueue:
             self._tell(job_id, kind, {"line": self._without_place(line)})
 
     def stop_of(self, job_id: int) -> StopKind | None:
-        """How a job was asked to stop; None where it was not."""
+        """Kind of stop that a job was asked for; None where there was none."""
         with self._reading() as database:
             return _stop_of(database, job_id)
 
@@ -503,7 +503,7 @@ class SQLiteJobQueue:
 
     @contextmanager
     def _reading(self) -> Generator[sqlite3.Connection]:
-        """What was committed last; never waits for a change."""
+        """Connection that reads what was committed last; never waits for a change."""
         with self._read_lock:
             try:
                 yield self._reader

@@ -194,7 +194,10 @@ class _Recognised(TypedDict):
 
 
 def _recognise(path: Path, size: int) -> _Recognised:
-    """What the content is; raises `AtelierError` where it is neither picture nor archive."""
+    """Kind and media type of the content, and a picture's size, pixels.
+
+    Raises `AtelierError` where it is neither picture nor archive.
+    """
     with path.open("rb") as stream:
         start = stream.read(_START_BYTES)
     if start.startswith(_ZIP_STARTS) and zipfile.is_zipfile(path):
@@ -286,7 +289,7 @@ def _recognise_picture(path: Path) -> _Recognised:
 
 
 def _plain(name: str) -> str:
-    """What a person calls a file => one line without folders, to be shown and recorded."""
+    """A person's name for a file => one line without folders, to be shown and recorded."""
     last = name.replace("\\", "/").rpartition("/")[2]
     printable = "".join(letter for letter in last if letter.isprintable())
     return printable.strip()[:120] or "picture"

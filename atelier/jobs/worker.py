@@ -33,10 +33,10 @@ _LOOK_SECONDS = 0.05
 """Seconds between an idle worker's looks for a job: the longest wait for its start."""
 
 _WATCH_SECONDS = 0.2
-"""How often progress is written and a wish to stop looked for."""
+"""Interval at which progress is written and a wish to stop is looked for."""
 
 _SAVE_SECONDS = 10.0
-"""How long a training may save its state when the server is gone."""
+"""Time that a training has to save its state when the server is gone."""
 
 
 def run_worker(
@@ -103,7 +103,7 @@ def _carry_out(queue: SQLiteJobQueue, job: Job, execute: Execute, life: "_Life")
 
 
 class _Life:
-    """What ends a worker, and when it may be interrupted."""
+    """Life of a worker: what ends it, and when it may be interrupted."""
 
     def __init__(self) -> None:
         self.is_over = False
@@ -228,7 +228,7 @@ class JobInterface:
         self._worded = worded
 
     def ask(self, proposed: Choices) -> Choices:
-        """What was ordered is what the person chose."""
+        """The proposed choices, since what was ordered is what the person chose."""
         return proposed
 
     def watch(self, event: ProgressEvent) -> None:
@@ -264,14 +264,14 @@ class AnnouncedStore:
         return result
 
     def find(self, query: ResultQuery) -> list[StoredResult]:
-        """As the store itself; what a run has already is the job's, told or not."""
+        """As the store itself; results that a run has already are noted as the job's."""
         found = self._store.find(query)
         if query.run:
             self._control.recall(result.id for result in found)
         return found
 
     def kept_seeds(self, run: str, model_digest: str, seeds: Sequence[int]) -> dict[int, int]:
-        """As the store itself; what a run has already is the job's, told or not."""
+        """As the store itself; results that a run has already are noted as the job's."""
         found = kept_seeds(self._store, run, model_digest, seeds)
         self._control.recall(found.values())
         return found

@@ -1,4 +1,4 @@
-"""What the functions of Python are given => settings, a model, and components for the work."""
+"""Arguments of the Python functions => settings, a model, and components for the work."""
 
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
@@ -60,7 +60,7 @@ def sorted_settings(settings: Mapping[str, Any], model: type[BaseModel]) -> Laye
 
 
 def given_settings(settings: Mapping[str, Any]) -> Layer:
-    """What was given at all; a `Path` as text, as flags have it."""
+    """Settings that were given at all (not None); a `Path` as text, as flags have it."""
     return {
         name: str(value) if isinstance(value, Path) else value
         for name, value in settings.items()

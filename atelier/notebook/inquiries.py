@@ -34,7 +34,7 @@ class Inspection:
     """Its figures; `images()`, `quarantined()` and `duplicates()` give every file."""
 
     def lines(self) -> list[str]:
-        """What a person should know of the collection before training."""
+        """Facts that a person should know of the collection before training."""
         return report_lines(self.collection)
 
     def __repr__(self) -> str:
@@ -112,7 +112,7 @@ def replay(
 def verify(
     pictures: str | Path | Iterable[str | Path], *, trust: str | Path | Iterable[str | Path] = ()
 ) -> list[Verification]:
-    """Whose a picture is, whether a model made it, whether it was changed, and what is proved.
+    """Check whose a picture is, if a model made it, if it was changed, and what is proved.
 
     `pictures` are files and folders; `trust` are certificates (PEM) of authorities that you trust.
     A file that cannot be read has the state "damaged". Raises `NotFoundError` for a path that is

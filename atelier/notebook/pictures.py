@@ -23,7 +23,7 @@ MOST_SHOWN = 64
 """Pictures under a cell; the rest are counted."""
 
 SIDE_SHOWN = 192
-"""Of a picture in a grid, pixels of the screen."""
+"""Side of a picture in a grid, pixels of the screen."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Picture:
 
     @property
     def image(self) -> "Image":
-        """As Pillow has it."""
+        """The picture as a Pillow image."""
         from PIL import Image
 
         return Image.fromarray(self.pixels)
@@ -59,7 +59,7 @@ class Pictures(Sequence[Picture]):
 
     def __init__(self, batches: Sequence[IGDT | IEDT]) -> None:
         self.batches = tuple(batches)
-        """As the components hand them on: float32 in [-1, 1], with their origins."""
+        """Batches as the components hand them on: float32 in [-1, 1], with their origins."""
         self._places = [
             (batch, place) for batch in self.batches for place in range(len(batch.origins))
         ]

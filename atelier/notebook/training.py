@@ -13,7 +13,7 @@ from interfaces.igme import IGME
 
 @dataclass(frozen=True)
 class Training:
-    """What a training left."""
+    """Results of a training: its model, curves and sample grids."""
 
     folder: Path
     """The run's folder in the workspace."""

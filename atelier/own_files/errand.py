@@ -1,4 +1,4 @@
-"""What enlarging, converting and reworking a person's own pictures have in common."""
+"""Common part of enlarging, converting and reworking a person's own pictures."""
 
 import errno
 import os
@@ -62,7 +62,7 @@ class Ports(Protocol):
 
 @dataclass(frozen=True)
 class Treatment:
-    """What becomes of each picture, and with which settings it is enlarged and encoded."""
+    """Treatment of each picture, and the settings that it is enlarged and encoded with."""
 
     stage: str
     """Name of the work in words: 'enhance'."""
@@ -284,7 +284,7 @@ class Errand:
 
     @cached_property
     def _conversion(self) -> dict[str, object]:
-        """What the record of a picture encoded with these settings says."""
+        """Conversion as the record of a picture encoded with these settings states it."""
         return self._treatment.convert.recorded()
 
 
@@ -335,7 +335,7 @@ def _recorded_name(path: Path, *, is_unnamed: bool) -> str:
 
 
 def _file_origin(path: Path, *, is_unnamed: bool) -> FileOrigin:
-    """What the record of a picture made of this file says; for publishing, without its name."""
+    """Origin in the record of a picture made of this file; for publishing, without its name."""
     name = _recorded_name(path, is_unnamed=is_unnamed)
     try:
         return FileOrigin(name=name, sha256=sha256_of(path))

@@ -1,4 +1,4 @@
-"""What was asked for, of results whose own records leave it out on purpose (`ICS.publish`)."""
+"""Requests behind results whose own records leave them out on purpose (`ICS.publish`)."""
 
 import hashlib
 from pathlib import Path

@@ -15,7 +15,7 @@ from interfaces.record import FileOrigin, GeneratedOrigin, Record, published
 
 
 class Rework:
-    """One picture of each file: the settings' first seed, the file as their `source`.
+    """Maker of one picture from each file: the settings' first seed, the file as their `source`.
 
     What the settings or the model cannot do with any file is refused at once, with an
     `AtelierError`.
@@ -41,7 +41,7 @@ class Rework:
         self._planned = generator.planned(model, self._settings)
 
     def read(self, path: Path) -> IGDT:
-        """What the model makes of a file: a batch of one, upright.
+        """Picture that the model makes of a file: a batch of one, upright.
 
         It carries the file's profile, EXIF, XMP, texts, bit depth and pixels an inch, but may have
         colours where the file was grey; opacity goes with it where the picture has the file's size.
@@ -94,7 +94,7 @@ class Rework:
 
 
 def _with_colours(own: Carried, made: Carried) -> Carried:
-    """What the file held, for a picture in colours, with the credentials of the other inputs."""
+    """The file's `Carried` for a picture in colours, with the credentials of the other inputs."""
     known = {one.sha256 for one in own.ingredients}
     others = tuple(one for one in made.ingredients if one.sha256 not in known)
     return own.model_copy(update={"mode": "RGB", "ingredients": own.ingredients + others})

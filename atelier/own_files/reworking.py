@@ -23,7 +23,7 @@ _LIMITS = {
         "what it never learnt does not come back"
     ),
 }
-"""What a person must not expect of a family that reads pictures."""
+"""Limits, in words, of the families that read pictures."""
 
 
 def refuse_needless(asked: Layer) -> None:

@@ -22,7 +22,7 @@ REPLACEMENTS = {
     "enhancement": "atelier.ray:enhancement",
     "conversion": "atelier.ray:conversion",
 }
-"""What `--ray` replaces, by the component's name."""
+"""Replacements that `--ray` makes, by the component's name."""
 
 
 def generation(workspace: Path) -> "RayGenerator":

@@ -63,7 +63,7 @@ class RayGenerator:
         return self._batches(_absolute(model), _absolute(settings), progress)
 
     def planned(self, model: IGME, settings: IGS) -> GeneratedOrigin:
-        """As one process would: see the port."""
+        """Origin that a single process would plan: see the port."""
         return self._here.planned(model, settings)
 
     def _batches(self, model: IGME, settings: IGS, progress: Progress) -> Iterator[IGDT]:
@@ -93,7 +93,7 @@ def _generating(model: IGME, settings: IGS, workers: Crew) -> Iterator[list["Gen
 
 
 def _threads() -> int:
-    """How many threads torch computes with in this process."""
+    """Number of threads that torch computes with in this process."""
     import torch
 
     return torch.get_num_threads()
@@ -126,7 +126,7 @@ class RayEnhancer:
         return self._enlarged(batches, _absolute(settings), progress, pixels)
 
     def planned(self, settings: IES, pixels: int | None = None) -> EnhancementRecord:
-        """As one process would: see the port."""
+        """Record that a single process would plan: see the port."""
         return self._here.planned(settings, pixels)
 
     def _enlarged(
@@ -186,7 +186,7 @@ class RayConverter:
         self._here = conversion.create(workspace)
 
     def check(self, settings: ICS) -> None:
-        """As one process would: see `interfaces.iodt.CheckingConverter`."""
+        """Check as a single process would: see `interfaces.iodt.CheckingConverter`."""
         check_conversion(self._here, settings)
 
     def convert(self, batches: Iterable[IEDT], settings: ICS) -> Iterator[IODT]:

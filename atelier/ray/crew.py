@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("atelier")
 
 TRIES = 5
-"""How often a piece of work is begun before it counts as what kills the workers."""
+"""Number of times that work is begun before it is blamed for killing the workers."""
 
 _SECONDS_BETWEEN_REPORTS = 0.1
 
@@ -281,7 +281,7 @@ def _num_machines() -> int:
 
 
 def processors_of_a_worker(threads: int, processors: Sequence[int]) -> int:
-    """How many processors a worker takes on machines that have so many each; at least 1.
+    """Number of processors that a worker takes on machines with so many each; at least 1.
 
     Half as many as it has threads, since it does not compute all the time; none takes more than
     the smallest machine has.
@@ -290,7 +290,7 @@ def processors_of_a_worker(threads: int, processors: Sequence[int]) -> int:
 
 
 def _processors() -> list[int]:
-    """How many processors each machine gives to Ray; those that give none are left out."""
+    """Number of processors that each machine gives to Ray; those that give none are left out."""
     import ray
 
     found = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
@@ -302,7 +302,7 @@ def _answers(submissions: Iterable[Submission], progress: Progress) -> list[byte
 
 
 def _stream(worker: "ActorHandle[Worker]", work: "Work") -> "Iterator[ray.ObjectRef[Said]]":
-    """What the worker says while it does the work, one by one as it says it."""
+    """Messages of the worker while it does the work, one by one as they come."""
     return worker.carry_out.remote(work, _environment())
 
 
@@ -372,7 +372,7 @@ def _check_answers(address: str) -> None:
 
 
 def _connection() -> tuple[str, str] | None:
-    """This process's node and job in the cluster it is connected to; None where it is to none.
+    """Node and job of this process in the cluster that it is connected to; None without one.
 
     No two connections are alike: each cluster counts its jobs anew, and its nodes' ids are random.
     """
@@ -386,7 +386,7 @@ def _connection() -> tuple[str, str] | None:
 
 @cache
 def _crew_of(connection: tuple[str, str] | None) -> Crew:
-    """One for each connection."""
+    """The crew of a connection, which has one of its own."""
     import torch
 
     return Crew(torch.get_num_threads())

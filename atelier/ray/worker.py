@@ -1,4 +1,4 @@
-"""What runs in a worker of the cluster: one piece of work after another, models loaded once."""
+"""Worker of the cluster, which does one piece of work after another and loads models once."""
 
 import logging
 import os
@@ -61,7 +61,7 @@ class Generating:
     settings: bytes
     """IGS, whose seeds are those of these pictures alone."""
     threads: int
-    """How many the machine in front computes with: a picture's last bits depend on it."""
+    """Threads that the machine in front computes with: a picture's last bits depend on them."""
 
     def carry_out(self, shop: Shop, progress: Progress) -> list[bytes]:
         """Make the pictures => IGDT."""
@@ -82,9 +82,9 @@ class Enlarging:
     pixels: int | None
     """Input pixels of the whole request."""
     measured: Mapping[str, str]
-    """What was measured on the machine in front: `components.common.remembering.answers`."""
+    """Measurements of the machine in front: `components.common.remembering.answers`."""
     threads: int
-    """As for generating."""
+    """Threads, as for generating."""
 
     def carry_out(self, shop: Shop, progress: Progress) -> list[bytes]:
         """Enlarge the pictures => IEDT."""
@@ -165,14 +165,14 @@ def _unpack(files: Mapping[str, bytes], folder: Path, target: Path) -> None:
 
 @dataclass(frozen=True)
 class LogLine:
-    """What a component logged."""
+    """Line that a component logged."""
 
     level: int
     text: str
 
 
 Said = ProgressEvent | LogLine | list[bytes]
-"""What comes back from a worker: reports, and last the answer."""
+"""Messages that come back from a worker: reports, and last the answer."""
 
 
 class Worker:

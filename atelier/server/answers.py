@@ -1,4 +1,4 @@
-"""What the routes of several files ask and answer."""
+"""Requests and answers that routes of several files share."""
 
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from interfaces.iodt import MediaType, ResultQuery, StoredResult
 from interfaces.record import Record
 
 PREFIX = "/api/v1"
-"""Where every route lies; another version's would lie beside it."""
+"""Path that every route lies under; another version's would lie beside it."""
 
 FOREVER = "private, max-age=31536000, immutable"
 """Cache-Control of what never changes under its address."""
@@ -31,7 +31,7 @@ GivenName = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
     AfterValidator(_visible),
 ]
-"""What a person calls a model, a board or a collection, in NFC."""
+"""Name that a person gives to a model, a board or a collection, in NFC."""
 
 
 class Answer(BaseModel):
@@ -66,13 +66,13 @@ class ResultInfo(Answer):
 
 
 class Hidden(Answer):
-    """How many results were hidden or came back."""
+    """Number of results that were hidden or came back."""
 
     changed: int = Field(description="0 where it was so already.")
 
 
 class ResultSearch(ResultQuery):
-    """Which results, a page of them."""
+    """Search for results, answered in pages."""
 
     text: str = Field(
         default="",
@@ -89,7 +89,7 @@ class ResultSearch(ResultQuery):
     )
 
     def narrowed(self, shelf: Shelf) -> ResultQuery | None:
-        """What to ask the store; None where stars, boards and texts leave nothing."""
+        """Query for the store; None where stars, boards and texts leave nothing."""
         own = {"cursor", "text", "starred", "board"}
         query = ResultQuery(**self.model_dump(exclude=own))
         return shelf.narrowed(query, text=self.text, starred=self.starred, board=self.board)

@@ -30,7 +30,7 @@ _SECURITY = [
         )
     )
 ]
-"""For the schema alone; `Guard` enforces it before any route."""
+"""Security as the schema states it; `Guard` enforces it before any route."""
 
 
 def make_app(backend: Backend, safety: Safety) -> FastAPI:

@@ -1,4 +1,4 @@
-"""How a request asks: HEAD wherever GET is answered, and no parameter passed over in silence."""
+"""Rules for requests: HEAD wherever GET is answered, and no parameter passed over in silence."""
 
 import asyncio
 from collections.abc import Iterator

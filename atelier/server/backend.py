@@ -1,4 +1,4 @@
-"""What the server is handed by the pipeline: everything behind a port."""
+"""Backend that the pipeline hands to the server: everything behind a port."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,15 +40,15 @@ class Backend:
     convert: Callable[[StoredResult, ICS], IODT]
     """A result in another format."""
     enhancers: tuple[str, ...] = ()
-    """What `IES.enhancer` may name."""
+    """Values that `IES.enhancer` may take."""
     absent_enhancers: Callable[[], Sequence[str]] = tuple
-    """Those of them that are not on this machine at this moment."""
+    """Names of enhancers that are not on this machine at this moment."""
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Any])
-    """What a training may begin with: tables of settings by the presets' names."""
+    """Presets that a training may begin with: tables of settings by the presets' names."""
     may_name_paths: bool = False
     """Whether a collection may be named by its path: where only this machine reaches the server."""
     worker_trouble: Callable[[], str | None] = lambda: None
-    """Why no worker is running; None while one is."""
+    """Reason why no worker is running; None while one is."""
 
     def schema(self) -> dict[str, Any]:
         """JSON schemas of everything a person may choose, with the names that may be given.

@@ -25,7 +25,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class Failure(Answer):
-    """What every error answers, as `application/problem+json` (RFC 9457)."""
+    """Answer to every error, as `application/problem+json` (RFC 9457)."""
 
     type: str = Field(description="Kind of error: always 'about:blank'; the status says which.")
     title: str = Field(description="The status in words.")

@@ -1,4 +1,4 @@
-"""How long the server waits for a client: a slow or vanished one holds up no other."""
+"""Limits on how long the server waits for a client: a slow or vanished one holds up no other."""
 
 import asyncio
 from typing import Any
@@ -9,15 +9,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from atelier.server.safety import App, Message, Receive, Scope, Send, refuse
 
 HEAD_SECONDS = 20.0
-"""From the first byte of a request, or from the connection, to the end of the request's head."""
+"""Longest time from a request's first byte, or from the connection, to the end of its head."""
 
 BODY_SECONDS = 30.0
-"""For a body, besides the time that its bytes take at `BODY_BYTES_A_SECOND`."""
+"""Longest time for a body, besides what its bytes take at `BODY_BYTES_A_SECOND`."""
 
 BODY_BYTES_A_SECOND = 10_000
 
 UNREAD_SECONDS = 60.0
-"""How long a client may leave an answer unread."""
+"""Longest time that a client may leave an answer unread."""
 
 
 class PatientProtocol(H11Protocol):

@@ -183,7 +183,7 @@ def verification_routes(backend: Backend) -> APIRouter:
 
     @router.get("/uploads/{upload_id}/verification")
     def of_upload(upload_id: str) -> Verification:
-        """Who made an uploaded picture, how, and whether it was changed since."""
+        """Say who made an uploaded picture, how, and whether it was changed since."""
         upload, path = backend.uploads.get(upload_id), backend.uploads.path(upload_id)
         with turns.one():
             return verify(path).model_copy(update={"name": upload.name})

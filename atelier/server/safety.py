@@ -1,4 +1,4 @@
-"""Who may speak to the server: a guard before every route, the page's own among them.
+"""Guard before every route of the server, the page's own among them.
 
 - The Host header must name this machine, or a page of somebody else's could reach it under a name
   of its own (DNS rebinding).
@@ -61,7 +61,7 @@ _ANSWER_HEADERS = (
 
 
 class Safety:
-    """How the server is guarded, by where it listens.
+    """Rules by which the server is guarded, depending on where it listens.
 
     Raises `AtelierError` where it listens to other machines without a token. `names` are further
     names that it is reached by.
@@ -163,7 +163,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _network(address: str) -> str:
-    """What one client has to itself: its address, of version 6 the upper half of it."""
+    """Part of an address that belongs to one client: all of it, or the upper half in version 6."""
     try:
         known = ipaddress.ip_address(address)
     except ValueError:
