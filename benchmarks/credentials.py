@@ -1,4 +1,4 @@
-"""What signing costs: pictures encoded and signed, against the same encoded alone."""
+"""Cost of signing: pictures encoded and signed, against the same encoded alone."""
 
 import os
 import statistics

@@ -79,7 +79,7 @@ def _memory(root: Path, number: int) -> None:
 
 
 def _inspect(data: str, workspace: str) -> None:
-    """One inspection; prints the process's peak before and after it."""
+    """Inspect a data set once; print the process's peak before and after it."""
     before = _peak_mebibytes()
     collection = create(Path(workspace)).collect(CollectionSettings(data=data), silent)
     print(f"{collection.num_images} images, peak {_peak_mebibytes():.0f} MiB, {before:.0f} before")

@@ -36,13 +36,13 @@ NUM_PICTURES = 8
 STEPS = 8
 SHAPE = Shape(resolution=64, num_styles=5)
 REFERENCE_CHANNELS = 56
-"""So that the reference has as many weights as ours, as nearly as its attention heads allow."""
+"""Channels with which the reference has as many weights as ours, as near as its heads allow."""
 
 OURS: dict[str, dict[str, int]] = {
     "patches of 2×2": {},
     "every pixel": {"patch": 1, "smallest": 16},
 }
-"""Of like many weights, and in three sizes of features."""
+"""Options of our networks: alike in number of weights, each with three sizes of features."""
 
 STEPS_MEASURED = (4, 8, 12, 16, 24, 32)
 SAMPLERS: tuple[SamplerName, ...] = ("ddim", "dpmpp_2m", "ddpm")

@@ -1,4 +1,4 @@
-"""What each extra costs: megabytes, packages, and seconds of import, in fresh environments.
+"""Cost of each extra: megabytes, packages, and seconds of import, in fresh environments.
 
 `python -m benchmarks.extras` measures all of them, `python -m benchmarks.extras ray ui` these. The
 first environment holds Atelier alone; each extra gets one of its own on top of it, where pip finds
@@ -33,7 +33,7 @@ IMPORTS = {
     "watermark": (),  # likewise
     "contracts": ("pytest", "hypothesis"),
 }
-"""What whoever uses an extra imports first."""
+"""Modules that users of an extra import first."""
 
 
 def main(*names: str) -> None:
@@ -62,7 +62,7 @@ def environment(folder: Path, over: Path | None = None) -> Path:
 
 
 def install(packages: Path, *wanted: str) -> None:
-    """What this environment's pip is asked for, in the versions of constraints.txt."""
+    """Install what is wanted with this environment's pip, in the versions of constraints.txt."""
     pip = [sys.executable, "-m", "pip", "--python", str(_python(packages)), "install"]
     options = ["--quiet", "--no-cache-dir", "--no-compile"]
     constraints = ["--constraint", str(ROOT / "constraints.txt")]

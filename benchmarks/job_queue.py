@@ -51,7 +51,7 @@ def main(num_takers: str, num_jobs: str) -> None:
 
 
 def _take(folder: str, worker: str) -> None:
-    """One taker: says when it is ready, begins when it is told to, says what it took."""
+    """Take jobs: say when ready, begin when told to, print the numbers of the jobs taken."""
     queue = create(Path(folder), ORDERS)
     print("ready", flush=True)
     sys.stdin.readline()

@@ -1,4 +1,4 @@
-"""What is said of a certificate that cannot sign, in one line each: `python -m benchmarks.keys`."""
+"""Messages about certificates that cannot sign, a line each: `python -m benchmarks.keys`."""
 
 import os
 import stat

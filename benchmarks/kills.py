@@ -191,7 +191,7 @@ class ServedWork(Work):
         end(process)
 
     def settle(self, place: Path) -> None:
-        """One more start of the server."""
+        """Start the server once more, and end it."""
         process = start(["ui", "--port", "0", "--workspace", str(place / "ws")])
         assert process.stdout is not None
         _address(process.stdout)

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as fast ours is, pair by pair."""
+    """Ratios of the reference's times to ours, pair by pair."""
 
     name: str
     reference_seconds: float
@@ -28,7 +28,7 @@ class Ratio:
 def compare(
     name: str, reference: Callable[[], object], ours: Callable[[], object], rounds: int = 5
 ) -> Ratio:
-    """One warm-up of each, then `rounds` pairs; medians of the times, ratios of the pairs."""
+    """Time both, after one warm-up each, in `rounds` pairs: medians of times, ratios of pairs."""
     reference()
     ours()
     pairs = [(_seconds(reference), _seconds(ours)) for _ in range(rounds)]
@@ -48,12 +48,12 @@ def _seconds(action: Callable[[], object]) -> float:
 
 @dataclass(frozen=True)
 class Watched:
-    """One run of something."""
+    """One call of something, with its result and what it took."""
 
     result: Any
     seconds: float
     cpu_seconds: float
-    """Of all threads: what a busy machine disturbs less."""
+    """Processor time of all threads, which a busy machine disturbs less."""
     mebibytes: float
     """Peak of the process above what it held before; 0 where that is not told (not Linux)."""
 

@@ -77,7 +77,7 @@ def _timed(make: Callable[[range], Iterator[str]], count: int) -> Made:
 
 
 def _files(parts: Components, seeds: range) -> Iterator[str]:
-    """From seeds to files => their digests."""
+    """Make files from seeds; yields their digests."""
     model = IGME.open(SHIPPED_MODELS["shipped"])
     # A picture's place in the request is in its record, so a part of one begins with a skip.
     wanted = IGS(count=seeds.stop, skip=seeds.start, batch_size=4 * _AT_ONCE)

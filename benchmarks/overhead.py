@@ -211,7 +211,7 @@ def _usable() -> list[str]:
 
 
 def _ways(name: str, folder: Path) -> Iterator[Ways]:
-    """For each number of pictures; the model is loaded by all three."""
+    """Ways to compare, for each number of pictures; the model is loaded by all three."""
     case = CASES[name]
     model = _adopted(folder) if name == "stable_diffusion" else _seeded(name, folder)
     network = _pipeline(folder) if name == "stable_diffusion" else _network(model)

@@ -54,7 +54,7 @@ class Server:
     process: "subprocess.Popen[str]"
     address: str
     began: float
-    """When it was started, on the monotonic clock."""
+    """Time of its start, on the monotonic clock."""
 
     def mebibytes(self, what: str = "VmHWM") -> float:
         """The most memory that the server's process has held, without its worker."""
@@ -132,7 +132,7 @@ _PICTURE_SHOWN = """async () => {
 
 
 def start() -> None:
-    """How long a person waits at first, and for the first picture."""
+    """Measure how long a person waits at first, and for the first picture."""
     usable: list[float] = []
     worked: list[float] = []
     with browsing() as page:
@@ -274,7 +274,7 @@ _SEARCHES = (
 
 
 def museum(number: int = 50_000) -> None:
-    """What fifty thousand results cost the person and the machine."""
+    """Measure what fifty thousand results cost the person and the machine."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         fill(Path(folder), number)
@@ -342,7 +342,7 @@ def _select(page: Any, server: Server) -> None:
 
 
 def _scroll(page: Any) -> None:
-    """As far as half a minute's scrolling goes, for the memory."""
+    """Scroll as far as half a minute allows, to see what memory that takes."""
     page.mouse.move(800, 500)
     end = time.monotonic() + 30
     while time.monotonic() < end:
@@ -355,7 +355,7 @@ def _scroll(page: Any) -> None:
 
 @dataclass
 class Crowd:
-    """What became of many clients' calls."""
+    """Outcome of many clients' calls."""
 
     jobs: dict[int, int] = field(default_factory=dict[int, int])
     """Numbers of the jobs that were taken in, and the seed that each asked for."""

@@ -32,7 +32,7 @@ WAYS = {"1 rank": (1, 1), "1 rank, 2 threads": (1, 2), "2 ranks": (2, 1), "4 ran
 """Ranks, and threads of each."""
 
 Found = dict[str, Any]
-"""What a rank found: `gradients` and `weights` by name, `speed` in images a second."""
+"""Findings of a rank: `gradients` and `weights` by name, `speed` in images a second."""
 
 
 def main(steps: str) -> None:
@@ -56,7 +56,7 @@ def main(steps: str) -> None:
 
 
 def _shared(name: str, steps: str, folder: Path, count: int, threads: int) -> Found:
-    """What rank 0 of `count` finds, after seeing that the others have its weights to the bit."""
+    """Findings of rank 0 of `count`, after a check that the others have its weights to the bit."""
     folder.mkdir()
     processes = [
         subprocess.Popen(

@@ -91,7 +91,7 @@ def _write(name: str, url: str, workspace: Path, num_writers: int, num_results: 
 
 
 def _keep(workspace: str, first: str, count: str) -> None:
-    """One writer."""
+    """Keep `count` results from seed `first` on, as one of several writers."""
     store = create(Path(workspace))
     for seed in range(int(first), int(first) + int(count)):
         store.keep(make_iodt(seed), f"{seed % 16:04d}-run")

@@ -1,4 +1,4 @@
-"""What TrustMark's watermark survives, and how visible it is: `python -m benchmarks.watermarks`.
+"""Survival and visibility of TrustMark's watermark: `python -m benchmarks.watermarks`.
 
 It needs the extra 'watermark' and TrustMark's weights. The pictures are those that the shipped
 model makes, enlarged to 256 and 1024 pixels.

@@ -61,7 +61,7 @@ print(json.dumps([read(*line.split("\\t")) for line in sys.stdin.read().splitlin
 
 
 class Word(BaseModel):
-    """What c2pa's reader says of a file."""
+    """Answer of c2pa's reader about a file."""
 
     state: str
     actions: tuple[str, ...] = ()
@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def _strangers_words(python: str, paths: list[Path]) -> list[Word]:
-    """Of each file two answers: as it is, and with a bit of its pixels changed."""
+    """Two answers about each file: as it is, and with a bit of its pixels changed."""
     lines = "".join(f"{path}\t\n{path}\t{_among_pixels(path)}\n" for path in paths)
     command = [python, "-I", "-c", _READER]
     done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)

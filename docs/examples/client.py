@@ -27,7 +27,7 @@ class Client:
             self._session.headers["Authorization"] = f"Bearer {token}"
 
     def call(self, method: str, path: str, **more: Any) -> Any:
-        """One call => its JSON. A full queue is asked again; other errors are raised."""
+        """Call the API => its JSON. A full queue is asked again; other errors are raised."""
         while True:
             answer = self._session.request(method, self._address + path, timeout=60, **more)
             if answer.status_code != 503:
@@ -43,7 +43,7 @@ class Client:
         return self.call("POST", "/api/jobs", json=order, headers=headers)
 
     def events(self, job_id: int) -> Iterator[dict[str, Any]]:
-        """What happens to a job, as it happens, until it has ended."""
+        """Events of a job, as they happen, until it has ended."""
         path = f"{self._address}/api/jobs/{job_id}/events"
         with self._session.get(path, stream=True, timeout=60) as lines:
             for line in lines.iter_lines(chunk_size=None):
@@ -51,7 +51,7 @@ class Client:
                     yield json.loads(line.removeprefix(b"data: "))
 
     def save(self, result_id: int, folder: Path, image_format: str = "png") -> Path:
-        """One picture into a folder, in the format that is wanted."""
+        """Save a picture into a folder, in the format that is wanted; returns its path."""
         path = f"{self._address}/api/results/{result_id}/file"
         answer = self._session.get(path, params={"format": image_format}, timeout=60)
         answer.raise_for_status()

@@ -57,7 +57,7 @@ def main(sheet: Path, few: Path) -> None:
 
 
 def smaller(cell: np.ndarray) -> np.ndarray:
-    """As it stands in the second sheet."""
+    """Shrink a cell to its size in the second sheet."""
     resized = Image.fromarray(cell).resize((FEW_SIDE, FEW_SIDE), Image.Resampling.LANCZOS)
     return np.asarray(resized)
 
