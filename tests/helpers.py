@@ -1,4 +1,4 @@
-"""What several tests build: small valid messages and the place of the real data."""
+"""Helpers of several tests: small valid messages and the place of the real data."""
 
 import os
 from pathlib import Path

@@ -15,7 +15,7 @@ _NUMBER = iter(range(1_000_000))
 
 
 def _binaries() -> Path | None:
-    """Where initdb and pg_ctl lie: on the path, or where Debian puts them."""
+    """Folder of initdb and pg_ctl, on the path or where Debian puts them; None without."""
     found = shutil.which("initdb")
     if found is not None:
         return Path(found).parent

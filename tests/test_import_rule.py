@@ -1,4 +1,4 @@
-"""What import-linter cannot see: `pipeline.py` is a module, and it must use doors only."""
+"""Rule that import-linter cannot check: `pipeline.py`, a module, must use doors only."""
 
 import ast
 import subprocess

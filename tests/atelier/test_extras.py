@@ -1,4 +1,4 @@
-"""What an extra brings is wanted only by who uses it."""
+"""Packages of extras, which only the people who use them need."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What was begun when a model's digest covered less is gone on with, not begun again."""
+"""Work begun when a model's digest covered less, which is gone on with and not begun again."""
 
 from collections.abc import Iterator
 from pathlib import Path

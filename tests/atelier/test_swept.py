@@ -1,4 +1,4 @@
-"""What killed processes left is removed at the next start, and nothing else is."""
+"""Leftovers of killed processes, which the next start removes, and nothing else."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What `verify` says of files of ours and of others, whole and tampered with."""
+"""Findings of `verify` on files of ours and of others, whole and tampered with."""
 
 import io
 import shutil

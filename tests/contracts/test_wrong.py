@@ -1,4 +1,4 @@
-"""What breaks a promise of its port is refused, in a run and by the contract tests."""
+"""Components that break a promise of their port: refused in a run and by the contract tests."""
 
 import json
 import subprocess
@@ -44,7 +44,7 @@ class Wrong:
 
 
 SEEN_BY_A_TEST = {"ForgetsRuns": "test_what_is_kept_is_found_and_got"}
-"""What no guard sees in the contract tests, where a query names no run, and the test that does."""
+"""Faults that no guard sees in contract tests, whose queries name no run => tests that do."""
 
 TRAINER = Wrong("training", "Elsewhere", "left its model in ")
 
@@ -81,7 +81,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> IGME:
 
 
 def _make_images(workspace: Path, model: IGME, wrong: Wrong, count: int = 4) -> None:
-    """What `generate` does once its settings are checked."""
+    """Make images as `generate` does once its settings are checked."""
     parts = assemble(workspace, {wrong.component: wrong.place})
     generate = {"count": count, "batch_size": 4 if count == 4 else 1}
     chosen = choose({"generate": generate, "enhance": {"enhancer": "lanczos", "scale": 4}})
@@ -131,7 +131,7 @@ for arguments in json.loads(sys.argv[1]):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the contract tests found."""
+    """Findings of the contract tests."""
 
     failures: list[str]
     passed: int

@@ -34,7 +34,7 @@ def command(*arguments: str | Path) -> list[str]:
 
 
 def without_privileges() -> list[str]:
-    """What makes root an ordinary user, whom permissions bind; nothing where one is that."""
+    """Command that makes root an ordinary user, whom permissions bind; empty for anybody else."""
     if os.name == "nt" or os.geteuid() != 0:
         return []
     if not shutil.which("setpriv"):

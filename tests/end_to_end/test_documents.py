@@ -1,4 +1,4 @@
-"""What the documents say is true: their snippets run, their links lead somewhere."""
+"""Truth of the documents: their snippets run, their links lead somewhere."""
 
 import re
 import subprocess
@@ -25,7 +25,7 @@ def snippet(document: str, name: str) -> str:
 
 
 def run_python(code: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """As in a project of one's own: another folder, the code in a file of its own."""
+    """Run code as in a project of one's own: another folder, the code in a file of its own."""
     (cwd / "script.py").write_text(code, encoding="utf-8")
     return subprocess.run(
         [sys.executable, "script.py"],

@@ -1,4 +1,4 @@
-"""What is done with models beside generating: measuring, comparing, searching, going on from one.
+"""Uses of models besides generating: measuring, comparing, searching, going on from one.
 
 Commands run in this process, which waits for torch once; a search in one of its own.
 """
@@ -60,7 +60,7 @@ class Done:
 
 @contextmanager
 def _undone() -> Generator[None]:
-    """What a command changes in its process is put back."""
+    """Put back what a command changes in its process."""
     log, handler = logging.getLogger("atelier"), signal.getsignal(signal.SIGTERM)
     handlers = log.handlers
     try:
@@ -488,7 +488,7 @@ def test_a_search_ends_with_a_preset_that_trains(studio: Path, tmp_path: Path) -
 
 
 def test_a_search_without_time_ends_at_once_and_says_so(studio: Path, tmp_path: Path) -> None:
-    """It takes the lock of its folder once: it does not wait for itself."""
+    """The search takes the lock of its folder once: it does not wait for itself."""
     pytest.importorskip("optuna")
     chosen = ("--data", studio / "art", "--resolution=16", *SMALL[1:])
     brief = ("--search.total-seconds=0.001", "--measure-count=16", "--measure-features=embedded")

@@ -72,7 +72,7 @@ class Server:
         self.address = self.process.stdout.readline().strip()
 
     def pace(self, seconds: float) -> None:
-        """How long a picture takes from now on."""
+        """Set how long a picture takes from now on."""
         write_text(self.workspace / "pace.txt", str(seconds))
 
     def kill(self) -> None:
@@ -694,7 +694,7 @@ def _draw(page: Page, canvas: Locator, lower: float = 0) -> None:
 
 
 def _file(page: Page, name: str) -> Locator:
-    """Where a file of this name is asked for, in the form that is open."""
+    """Input for a file of this name, in the form that is open."""
     return page.locator(f"form input[data-file={name}]")
 
 
@@ -860,7 +860,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def _inspects(server: Server, folder: Path) -> None:
-    """What the worker of the real program does for an order to inspect."""
+    """Inspect a folder as the worker of the real program does for such an order."""
     collect = create_training_store(server.workspace).collect
     collect(CollectionSettings(data=str(folder)), lambda event: None)
 
@@ -983,7 +983,7 @@ def _altered(picture: Path) -> Path:
 def test_dropped_pictures_are_checked(
     browser: Browser, server: Server, tmp_path: Path, width: int, scheme: Any, locale: str
 ) -> None:
-    """Whose they are, what is proved and what only claimed; and nothing of them is kept."""
+    """The answer says whose they are, what is proved and what only claimed; nothing is kept."""
     signed = _signed(tmp_path)
     bare = tmp_path / "bare.png"
     Image.new("RGB", (40, 40)).save(bare)

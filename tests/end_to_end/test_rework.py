@@ -65,7 +65,7 @@ def model_in(folder: Path, family: str, **config: Any) -> IGME:
 
 @pytest.fixture
 def cyclegan(tmp_path: Path) -> IGME:
-    """As `adopt` would name it."""
+    """A CycleGAN in the workspace, named as `adopt` would."""
     return model_in(tmp_path / "workspace" / "models" / "turner", "cyclegan", **CYCLEGAN)
 
 

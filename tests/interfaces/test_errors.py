@@ -78,7 +78,7 @@ def test_a_file_that_reading_failed_on_is_one_of_three_kinds(
 
 
 class _OwnError(NotFoundError):
-    """What a component may derive."""
+    """An error such as a component may derive."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What has no effect is named; what was left as it is, or has one, is not."""
+"""Settings without effect, which are named; those left as they are, or with one, are not."""
 
 from typing import Any
 

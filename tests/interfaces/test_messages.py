@@ -1,4 +1,4 @@
-"""What every message keeps: closed, described, unchanging, and whole after a copy."""
+"""Promises of every message: closed, described, unchanging, and whole after a copy."""
 
 import inspect
 import pkgutil

@@ -1,4 +1,4 @@
-"""What of a text from outside reaches a terminal."""
+"""Parts of a text from outside that reach a terminal."""
 
 import unicodedata
 

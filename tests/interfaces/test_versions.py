@@ -1,4 +1,4 @@
-"""What becomes of a message of another version: `interfaces.contract` has the rule."""
+"""Messages of another version: `interfaces.contract` has the rule."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""How messages travel as bytes: whole, quickly, and without harm from what is no message."""
+"""Messages as bytes: whole, quick, and without harm from what is no message."""
 
 import io
 import json

@@ -163,7 +163,7 @@ def test_numbers_to_choose_from_may_come_as_text() -> None:
 
 
 def test_a_preset_saved_by_an_editor_of_windows_is_read(tmp_path: Path) -> None:
-    """With a mark of its byte order and with carriage returns."""
+    """The file has a byte order mark, and carriage returns."""
     preset = tmp_path / "mine.toml"
     preset.write_bytes('\ufeff[convert]\r\nformat = "webp"\r\n'.encode())
     assert settings.load_preset(str(preset)) == {"convert": {"format": "webp"}}

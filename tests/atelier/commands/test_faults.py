@@ -1,4 +1,4 @@
-"""What was typed wrongly, or cannot be written to, is one line that says what to do."""
+"""Messages of commands about wrong flags and unwritable places: one line that says what to do."""
 
 import os
 from pathlib import Path

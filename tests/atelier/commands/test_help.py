@@ -11,7 +11,7 @@ from pipeline import main
 from tests.helpers import REPOSITORY
 
 MOST_LINES = 60
-"""Of a command's short help at 100 columns."""
+"""Most lines of a command's short help at 100 columns."""
 
 
 def commands() -> list[list[str]]:

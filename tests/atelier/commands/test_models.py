@@ -1,4 +1,4 @@
-"""Which model is taken where none is named, and how a person sets one."""
+"""Choice of a model where none is named, and a person's default."""
 
 import json
 import shutil

@@ -53,7 +53,7 @@ def test_the_doctor_mends_an_emptied_index(
 
 
 def made(workspace: Path, **changes: object) -> None:
-    """One result that a model made."""
+    """Keep one result that a model made."""
     image = make_iodt()
     origin = image.record.origin.model_copy(update=changes)
     record = image.record.model_copy(update={"origin": origin, "drift": 0.7})

@@ -22,7 +22,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> tuple[str, list[str]]:
-    """What is there, and the commands that are proposed."""
+    """Overview of what is there, and the commands that are proposed."""
     assert main([]) == 0
     found, _, steps = capsys.readouterr().out.partition("\nNext:\n")
     return found, [line.split("  ")[1].partition(" ")[2] for line in steps.splitlines()]

@@ -428,7 +428,7 @@ def test_seeds_beyond_the_last_one_are_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_a_family_of_another_version_is_left_to_the_generator_to_name(tmp_path: Path) -> None:
-    """It may be a replaced one that knows more families."""
+    """The generator may be a replaced one that knows more families."""
     generator = FakeGenerator()
     prepared = tiny_prepared(tmp_path / "set", SIDE)
     measured(tmp_path, prepared, generator, {"family": "diffusion_of_tomorrow"})

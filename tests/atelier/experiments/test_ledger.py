@@ -124,7 +124,7 @@ SAMPLES = [np.full((12, 12, 3), level, dtype=np.uint8) for level in (0, 255)]
 
 
 class Bench:
-    """One ledger after another in the same folder; what was said is kept."""
+    """Bench that measures one ledger after another in the same folder and keeps what was said."""
 
     def __init__(self, folder: Path, generation: str = f"{HERE}:make_generator") -> None:
         self.folder = folder

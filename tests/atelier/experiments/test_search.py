@@ -128,7 +128,7 @@ class Searched:
     prepared: IPDT
     trainer: FakeTrainer
     trials: list[FrozenTrial]
-    """Those that were trained, less the last that was interrupted before it began."""
+    """Trials that were trained, less the last that was interrupted before it began."""
     report: str
 
 
@@ -408,7 +408,7 @@ def test_a_killed_search_goes_on_and_loses_nothing(tmp_path: Path) -> None:
 
 def test_what_kills_twice_is_not_begun_a_third_time(tmp_path: Path, prepared: IPDT) -> None:
     class Killed(BaseException):
-        """What nothing catches leaves the study as a kill does."""
+        """An exception that nothing catches, which leaves the study as a kill does."""
 
     def kill(chosen: TrainingSettings, images_seen: int) -> None:
         is_dcgan = chosen.options["weight_init"] == "glorot_normal" and chosen.family == "dcgan"

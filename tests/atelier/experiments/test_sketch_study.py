@@ -243,7 +243,7 @@ def test_no_point_is_over_the_envelope(points: list[tuple[float, float]]) -> Non
 def point(
     method: Method, setting: float, variety: float, fidelity: float, detail: float = 1.0
 ) -> Point:
-    """One whose three drawings are alike."""
+    """A point whose three drawings are alike."""
     numbers = SketchNumbers(
         drawings=3,
         pictures=48,
@@ -574,7 +574,7 @@ def test_a_style_is_asked_for_only_with_a_drawing_of_it(whole: Whole) -> None:
 
 @pytest.fixture
 def given_to_network(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor]]:
-    """What every denoiser is handed from now on: pictures under noise, and hints."""
+    """List of what every denoiser is handed from now on: pictures under noise, and hints."""
     seen: list[tuple[Tensor, Tensor]] = []
     forward = Denoiser.forward
 

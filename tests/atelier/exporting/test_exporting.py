@@ -81,7 +81,7 @@ def run_folder(folder: Path, argument: str) -> Image.Image:
 
 
 def pictures_of(model: IGME, seeds: list[int], styles: torch.Tensor) -> torch.Tensor:
-    """What the family's own sampler makes."""
+    """Pictures that the family's own sampler makes."""
     family = FAMILIES[model.family]
     config = family.config.model_validate(model.config)
     network = family.method().build_network(config, SHAPE)
@@ -150,7 +150,7 @@ def test_a_hub_folder_runs_without_atelier(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_diffusion_models_own_lines_sample_as_ddim_does(tmp_path: Path) -> None:
-    """From one noise: the folder's thirty steps and the sampler's, without guidance."""
+    """The folder's thirty steps and the sampler's start from one noise, without guidance."""
     needs_onnx()
     model = model_of("sketch_diffusion", tmp_path / "model")
     export_model(model, "hub-folder", tmp_path / "hub")

@@ -19,7 +19,7 @@ class Counting:
     number: int
     seconds: float
     diary: Path
-    """Where a file for each process that began it is left."""
+    """Folder in which each process that begins the work leaves a file."""
 
     def carry_out(self, shop: Shop, progress: Progress) -> list[bytes]:
         (self.diary / f"{self.number}-{os.getpid()}").touch()

@@ -1,4 +1,4 @@
-"""What no honest client sends: a thousand hostile requests over every route of the API."""
+"""A thousand requests, over every route of the API, that no honest client sends."""
 
 import io
 import json
@@ -193,7 +193,7 @@ class Attacker:
         return self._judge(call, path, answer)
 
     def _written(self, text: str) -> str:
-        """As part of an address: what is a path, a query or a line for the server, stays none."""
+        """The text as part of an address, quoted so that it starts no query or new line."""
         return quote(text, safe="/%.;\\:'${}*-")
 
     def _heard(self, connection: socket.socket) -> bytes:

@@ -71,7 +71,7 @@ HALF = [
     _head("GET /api/status", 0)[:-2],
     _head("GET /api/status", 0) + b"GET /",
 ]
-"""What is sent of a request's head; the last ones follow a whole request."""
+"""Beginnings of a request's head that are sent; the last one follows a whole request."""
 
 
 @pytest.mark.parametrize("sent", HALF)

@@ -1,4 +1,4 @@
-"""What the API says of where a picture came from."""
+"""Answers of the API about where a picture came from."""
 
 from pathlib import Path
 

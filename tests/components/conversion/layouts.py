@@ -380,7 +380,7 @@ def pngs() -> Iterator[Case]:
 
 
 def by_pillow() -> Iterator[Case]:
-    """What Pillow writes in the other formats, and with libtiff's other compressions."""
+    """Files that Pillow writes in the other formats, and with libtiff's other compressions."""
     rgb, grey = levels(scene(3), 8), levels(scene(1), 8)
     rgba = np.concatenate([rgb, levels(opacity(), 8)[..., None]], axis=-1)
     images = {

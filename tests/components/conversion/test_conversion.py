@@ -675,7 +675,7 @@ def source_with_dpi(kind: str, dpi: tuple[float, float], folder: Path) -> Path:
 
 
 def dpi_of(result: IODT) -> tuple[float, float]:
-    """As another program would find it: EXIF where the format has no place of its own."""
+    """Resolution as another program finds it: in EXIF where the format has no place of its own."""
     image = opened(result)
     if image.format in ("PNG", "JPEG", "TIFF"):
         return tuple(map(float, image.info["dpi"]))

@@ -263,7 +263,7 @@ def test_a_comment_is_kept_or_named(
 
 
 def shown_in_srgb(data: bytes) -> np.ndarray:
-    """What a colour-managed program shows."""
+    """Pixels that a colour-managed program shows, in sRGB."""
     image = Image.open(io.BytesIO(data))
     profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
     turned = ImageCms.profileToProfile(image, profile, SRGB, outputMode="RGB")
@@ -433,7 +433,7 @@ def test_several_frames_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 
 def test_a_file_far_longer_than_its_picture_is_refused_unread(tmp_path: Path) -> None:
-    """One byte too long; as a sparse file, which takes no room on the disk."""
+    """The file is one byte too long, and sparse, so that it takes no room on the disk."""
     path = tmp_path / "long.png"
     Image.new("RGB", (8, 8), "red").save(path)
     most = 8 * 8 * 16 + (256 << 20)

@@ -26,7 +26,7 @@ CASES = {case.name: case for case in (*tiffs(), *pngs(), *by_pillow())}
 
 
 def read(case: Case, folder: Path) -> np.ndarray:
-    """As a person's picture: float64 (H, W, 4) in [0, 1], colours and opacity."""
+    """The file read as a person's picture: float64 (H, W, 4) in [0, 1], colours and opacity."""
     path = folder / f"file{case.suffix}"
     path.write_bytes(case.data)
     return planes(read_picture(path))
@@ -47,7 +47,7 @@ def with_opacity(shows: np.ndarray) -> np.ndarray:
 
 
 def differs(found: np.ndarray, expected: np.ndarray, case: Case) -> np.ndarray:
-    """Where a picture is not what it should be."""
+    """Mask of the pixels that are not what they should be."""
     error = np.abs(found - expected).max(axis=-1)
     if case.tolerance >= 0:
         return error > case.tolerance + 1e-6
@@ -58,7 +58,7 @@ def differs(found: np.ndarray, expected: np.ndarray, case: Case) -> np.ndarray:
 
 
 def refused(case: Case, folder: Path) -> str | None:
-    """What a refusal says; None where there is none."""
+    """Text of a refusal; None where there is none."""
     try:
         read(case, folder)
     except AtelierError as error:
@@ -100,7 +100,7 @@ def test_a_training_image_is_read_by_the_same_piece(tmp_path: Path) -> None:
 
 
 def test_tifffile_reads_the_same_numbers() -> None:
-    """What tifffile can read without further packages; it gives samples, not colours."""
+    """Files are compared that tifffile reads without further packages: samples, not colours."""
     compared = 0
     for case in CASES.values():
         if case.suffix != ".tif" or case.shows is None or not case.name.startswith("tiff "):

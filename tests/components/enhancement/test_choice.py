@@ -1,4 +1,4 @@
-"""Which networks a request is enlarged by: a pure function, and what the enhancer makes of it."""
+"""Choice of the networks that enlarge: a pure function, and what the enhancer makes of it."""
 
 import logging
 from pathlib import Path

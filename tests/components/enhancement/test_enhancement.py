@@ -93,7 +93,7 @@ def save(network: torch.nn.Module, path: Path, key: str | None = "params") -> Pa
 
 @pytest.fixture(autouse=True)
 def _torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where OpenVINO is installed, converting would take most of the time; see test_routes.py."""
+    """Hide OpenVINO, whose conversion would take most of the time; see test_routes.py."""
     monkeypatch.setattr(routes_module, "has_openvino", lambda: False)
 
 

@@ -49,7 +49,7 @@ def twins(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture(autouse=True)
 def _no_stopwatch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How fast a route is makes no difference here, and the wheel is as if not installed."""
+    """Take the first route untimed, since speed does not matter here, and hide the wheel."""
     monkeypatch.setattr(sources_module, "_PACKAGE", "is_not_installed")
     monkeypatch.setattr(routes_module, "_time", lambda usable, *_: {(next(iter(usable)), 1): 1.0})
 

@@ -1,4 +1,4 @@
-"""How a network is computed: what each route gives, which one is chosen, and how it is kept."""
+"""Routes of computing a network: what each gives, which is chosen, and how that is kept."""
 
 import json
 import logging
@@ -235,7 +235,7 @@ def test_the_record_names_the_route(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_bfloat16_with_the_real_weights_is_visible_and_so_not_chosen() -> None:
-    """What benchmarks/RESULTS.md states of paintings holds for the probe too."""
+    """The statement of benchmarks/RESULTS.md about paintings holds for the probe too."""
     general = load_network(shared("weights/realesr-general-x4v3.pth"))
     choice = choose("bfloat16", general, CPU)
     assert 1 < choice.deviation < 12

@@ -25,7 +25,7 @@ CONTENT = bytes(range(256)) * 4096  # 1 MiB
 
 @dataclass
 class Server:
-    """What the server holds, how it fails, and what it was asked."""
+    """Server's content, its failures, and the requests that it was sent."""
 
     url: str = ""
     content: bytes = CONTENT

@@ -110,7 +110,7 @@ def _gradients(networks: dict[str, torch.nn.Module]) -> dict[str, torch.Tensor]:
 
 
 def every_case(ranks: Ranks, steps: int = 2) -> dict[str, Any]:
-    """What every case gives, with the batch in two parts."""
+    """Result of every case, with the batch in two parts."""
     return {name: trained(name, ranks, 2, steps) for name in CASES}
 
 

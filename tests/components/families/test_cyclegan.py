@@ -79,7 +79,7 @@ def test_generators_that_change_nothing_lose_nothing_on_the_way_back() -> None:
 
 
 def test_the_way_back_of_known_generators_in_closed_form() -> None:
-    """There x/2, back x/2 + 1/2: the cycle's loss is |1/2 - 3x/4|, the identity's |1/2 - x/2|."""
+    """With x/2 and x/2 + 1/2 as generators, the losses are |1/2 - 3x/4| and |1/2 - x/2|."""
     images, _ = batch()
     _, losses = method.generator_losses(
         images, lambda x: x / 2, lambda x: x / 2 + 0.5, lambda made: made[:, 0]
@@ -122,7 +122,7 @@ def test_until_it_is_full_the_pool_gives_back_what_it_gets() -> None:
 
 @given(st.integers(0, 2**32), st.integers(1, 5), st.integers(1, 40))
 def test_no_image_is_lost_or_made_in_the_pool(seed: int, size: int, count: int) -> None:
-    """What came out and what is left are together what went in, beside copies of the first."""
+    """Images that came out and those left are those that went in, besides copies of the first."""
     pool, rng = ImagePool(size, Shape(2, 2), CPU), torch.Generator().manual_seed(seed)
     given_back = pool.exchange(numbered(count), rng)[:, 0, 0, 0].tolist()
     kept = pool.images[: pool.count, 0, 0, 0].tolist()
@@ -308,7 +308,7 @@ def test_a_generator_makes_the_size_it_gets() -> None:
 
 @pytest.mark.parametrize(("upsampling", "has_grid"), [("nearest", False), ("transposed", True)])
 def test_transposed_convolutions_leave_a_grid(upsampling: Upsampling, has_grid: bool) -> None:
-    """What an even picture becomes: each second row and column alike, or not."""
+    """An even picture stays even inside, or its rows and columns differ alternately."""
     generator = Generator(8, 1, upsampling)
     initialise(generator, torch.Generator().manual_seed(0))
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What counts as drawn: against constructed drawings, scipy's distances, and bad sketches."""
+"""Strokes found in pictures: against constructed drawings, scipy's distances, and bad sketches."""
 
 import numpy as np
 import pytest

@@ -46,7 +46,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "sketch_diffusion": [{"steps": 12}, {"steps": 12, "source_strength": 0.5}],
     "cyclegan": [{}],
 }
-"""What each option is changed beside; for other families, nothing, and another seed's picture."""
+"""Options set while each option is changed; other families: none, and a way to another seed."""
 
 CONDITIONINGS = ("none", "noised_image", "radius_mask", "guided")
 

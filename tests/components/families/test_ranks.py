@@ -28,7 +28,7 @@ def alone() -> dict[str, Any]:
 
 
 def shared_by(count: int, folder: Path) -> list[dict[str, Any]]:
-    """What each of `count` processes found."""
+    """Findings of each of `count` processes."""
     meeting = folder / f"meeting-of-{count}"
     processes = [
         subprocess.Popen(

@@ -66,7 +66,7 @@ def trainer(seed: int = 0, **changes: object) -> Trainer:
 
 
 def trained_sampler(conditioning: str, steps: int = 3, **changes: object) -> Sampler:
-    """Of a network that is no longer the linear estimate which it begins as."""
+    """Sampler of a network that is no longer the linear estimate it begins as."""
     trained = trainer(conditioning=conditioning, warm_up_images=0, learning_rate=2e-3, **changes)
     for step in range(steps):
         trained.step(*batch(step), 1)
@@ -196,11 +196,11 @@ def gaussian(deviation: float) -> Callable[[Tensor, float], Tensor]:
 
 
 def ignored(step: int) -> None:
-    """How far a sampler is, for nobody."""
+    """Ignore how far a sampler is."""
 
 
 def error_of(name: str, steps: int) -> float:
-    """Of the deterministic samplers: the path's true end is deviation · x, for any x."""
+    """Error of a deterministic sampler: the path's true end is deviation · x, for any x."""
     levels = noise_levels(1.0, steps, "continuous", 1.0)
     x = torch.ones(1, dtype=torch.float64)
     found = run_sampler(name, gaussian(0.3), x, levels, lambda: x, ignored)  # type: ignore[arg-type]

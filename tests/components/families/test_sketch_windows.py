@@ -21,7 +21,7 @@ TINY = {"batch_size": 4, "channels": 16, "max_channels": 32, "blocks": 1, "small
 
 @pytest.fixture(scope="module")
 def sampler() -> Sampler:
-    """Of a network that is no longer the linear estimate which it begins as."""
+    """Sampler of a network that is no longer the linear estimate it begins as."""
     config = SketchDiffusionConfig.model_validate(
         TINY | {"schedule": "continuous", "warm_up_images": 0, "learning_rate": 2e-3}
     )

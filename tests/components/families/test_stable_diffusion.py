@@ -156,7 +156,7 @@ def xl_pipeline(folder: Path) -> Any:
 
 
 def unclip_pipeline(folder: Path) -> Any:
-    """As SD 2.1 unCLIP: a picture's CLIP embedding, and words where there are some."""
+    """Pipeline like SD 2.1 unCLIP: takes a picture's CLIP embedding, and words if any."""
     return diffusers.StableUnCLIPImg2ImgPipeline(
         **picture_reader(),
         image_normalizer=import_normalizer()(embedding_dim=32),
@@ -170,7 +170,7 @@ def unclip_pipeline(folder: Path) -> Any:
 
 
 def karlo_pipeline(folder: Path) -> Any:
-    """As Karlo, the published unCLIP: decoder and enlargers paint pixels, 8×8 => 16×16."""
+    """Pipeline like Karlo, the published unCLIP: it paints pixels, enlarged 8×8 => 16×16."""
     from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
 
     resnets = {"down_block_types": ("ResnetDownsampleBlock2D",) * 2}
@@ -259,7 +259,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
 
 def sampler_of(pipeline: Path, **changes: Any) -> Sampler:
-    """As generation makes one: from a model's config and its empty weights."""
+    """Sampler as generation makes one: from a model's config and its empty weights."""
     config = StableDiffusionConfig(**adopt(str(pipeline), **changes).config)
     network = method.PipelineNetwork(config, Shape(16, 1))
     network.load_state_dict({})
@@ -558,7 +558,7 @@ def test_a_pipeline_in_two_places_is_one_model(folder: Folder, tmp_path: Path) -
 
 
 def test_a_model_that_holds_its_folder_itself_is_still_read(folder: Folder) -> None:
-    """As version 0.2 wrote it."""
+    """Version 0.2 wrote the folder into the config."""
     config = StableDiffusionConfig.model_validate(
         adopt(str(folder("sd"))).config | {"pipeline": str(folder("sd"))}
     )

@@ -306,7 +306,7 @@ class PublishedDiscriminator(Stored):
             self.mapping = MappingNetwork(0, c_dim, widths[4], 3)
 
     def forward(self, images: Tensor, c: Tensor) -> Tensor:
-        """Of one group of the mini-batch's deviation."""
+        """Scores with the deviation taken over the whole mini-batch, as one group."""
         x = lrelu(getattr(self, f"b{self.sides[0]}").fromrgb(images))
         for side in self.sides[:-1]:
             x = getattr(self, f"b{side}")(x)
@@ -330,7 +330,7 @@ def published(
     layers: int = 2,
     clamp: float | None = 256,
 ) -> dict[str, Any]:
-    """What a published file holds."""
+    """Contents of a published file."""
     torch.manual_seed(resolution + c_dim)
     widths = widths_of(resolution, base, most)
     generator = PublishedGenerator(z_dim, c_dim, w_dim, layers, widths, clamp)

@@ -1,4 +1,4 @@
-"""From a text to the nearest style: each rule, their order, and nothing where nothing is near."""
+"""Style nearest to a text: each rule, their order, and nothing where nothing is near."""
 
 import json
 

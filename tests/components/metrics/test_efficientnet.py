@@ -46,7 +46,7 @@ def test_colours_and_places_are_kept() -> None:
 
 
 def test_a_picture_is_told_from_its_pixels_shuffled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It sees arrangement, not colours alone: a shuffled picture has the same colours."""
+    """The network sees arrangement, not colours alone: a shuffled picture has the same colours."""
     monkeypatch.setattr(features_module, "BATCH_SIZE", 4)  # 32 take seconds
     network = load_features("imagenet", device="cpu")
     picture = float_to_pixels(make_images(1, 64))

@@ -17,7 +17,7 @@ def server() -> Iterator[str]:
 def index(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, own_environment: None
 ) -> str:
-    """Where the index is; `only_sqlite` names the tests that touch the file itself."""
+    """Kind of the index, 'sqlite' or 'postgres'; `only_sqlite` marks tests of the file itself."""
     if request.param == "postgres":
         folder = request.getfixturevalue("server")
         monkeypatch.setenv("ATELIER_RESULTS_INDEX", fresh_schema(folder))

@@ -1,4 +1,4 @@
-"""What the gallery asks of the results store: pages, counts, deleting with undo, fifty thousand."""
+"""Requests of the gallery to the results store: pages, counts, deleting, undo, 50 000 results."""
 
 import random
 import sqlite3

@@ -21,7 +21,7 @@ psycopg = pytest.importorskip("psycopg", reason="psycopg: pip install 'atelier[p
 
 @pytest.fixture
 def index() -> str:
-    """In place of the fixture that runs each test twice."""
+    """Kind of the index, in place of the fixture that runs each test twice."""
     return "postgres"
 
 

@@ -389,7 +389,7 @@ queries = st.builds(
 
 
 def _fits(result: StoredResult, query: ResultQuery) -> bool:
-    """What a query means, in Python."""
+    """Whether a result fits a query, in plain Python."""
     if query.run not in (None, result.run):
         return False
     origin = result.record.origin
@@ -411,7 +411,7 @@ def _fits(result: StoredResult, query: ResultQuery) -> bool:
 
 
 def _order(result: StoredResult, query: ResultQuery) -> tuple[bool, float]:
-    """What a query sorts by, in Python: unknown figures last; the newest first among equals."""
+    """Key that a query sorts by, in Python: unknown figures last; the newest first among equals."""
     if query.sort_by == "newest":
         return (False, 0.0)
     origin = result.record.origin

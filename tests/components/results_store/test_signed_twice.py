@@ -53,7 +53,7 @@ def test_such_a_file_is_found_under_a_name_with_its_own_digest(tmp_path: Path) -
 def test_a_number_without_a_row_is_taken_up_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a process leaves it that is killed, or finds the disk full, before it writes the row."""
+    """A process leaves one where it is killed, or the disk is full, before it writes the row."""
     store = create(tmp_path)
     store.keep(signed(1), "run")
     whole = Journal.append

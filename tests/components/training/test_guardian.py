@@ -103,7 +103,7 @@ def test_a_planted_collapse_is_rolled_back(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_a_learning_rate_of_10_is_lowered_until_the_end_that_the_log_gives(
     tmp_path: Path,
 ) -> None:
-    """How often it goes back depends on the last bits; what follows from each time does not."""
+    """The number of returns depends on the last bits; what follows from each does not."""
     model, log = train(tmp_path, options=TINY | {"learning_rate": 10.0}, total_images=400)
     assert log[0]["saw"] in ("divergence", "not a number")
     rate, reached = 10.0, 400

@@ -1,4 +1,4 @@
-"""What a training sees of itself: measurements, coverage, the nearest, and no trace of watching."""
+"""A training's view of itself: measurements, coverage, the nearest, and no trace of watching."""
 
 import csv
 import json
@@ -173,7 +173,7 @@ def test_another_judge_changes_the_figures_and_nothing_else(
 
 
 def pictures(model: IGME, styles: torch.Tensor) -> np.ndarray:
-    """What the trained network makes of the seeds from 0 on: uint8 (n, S, S, 3)."""
+    """Pictures that the trained network makes of the seeds from 0 on: uint8 (n, S, S, 3)."""
     family = FAMILIES[model.family]
     config = family.config.model_validate(model.config)
     network = family.method().build_network(config, Shape(model.resolution, len(model.styles)))
@@ -199,7 +199,7 @@ def tiles(path: Path, side: int = 16, enlarged: int = 8, gap: int = 4) -> list[A
 
 
 def place_of(picture: np.ndarray, among: np.ndarray) -> int:
-    """Where a picture is found again, up to the last bits of its levels."""
+    """Place where a picture is found again, up to one level of difference."""
     far = np.abs(among.astype(int) - picture).max(axis=(1, 2, 3))
     assert far.min() <= 1
     return int(far.argmin())

@@ -1,4 +1,4 @@
-"""What trackers are told of a training, read back by their own readers."""
+"""Records that trackers keep of a training, read back by their own readers."""
 
 import json
 import os
@@ -119,7 +119,7 @@ def told_in(log: Path) -> bytes:
 
 
 def test_trackio_writes_to_the_trainings_folder(tmp_path: Path) -> None:
-    """In a process of its own: trackio reads where to write once, when it is imported."""
+    """It runs in a process of its own: trackio reads where to write once, when it is imported."""
     if find_spec("trackio") is None:
         pytest.skip("the extra trackio is not installed")
     code = (

@@ -185,7 +185,7 @@ def test_its_origin_may_be_named_as_an_earlier_version_did(known: Known, tmp_pat
 
 
 def test_its_origin_may_be_moved(known: Known, tmp_path: Path) -> None:
-    """It is known by its weights, not by where they lie."""
+    """The origin is known by its weights, not by where they lie."""
     origin = known("r3gan")
     learn(tmp_path, "next", start_from=origin.directory)
     shutil.copytree(origin.directory, tmp_path / "elsewhere")

@@ -79,7 +79,7 @@ def workers() -> Iterator[ProcessPool]:
 
 @pytest.fixture(autouse=True)
 def _warm_workers(workers: ProcessPool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One pool for all tests here, since starting one takes longer than most of them."""
+    """Use one pool for all tests here, since starting one takes longer than most of them."""
     monkeypatch.setattr("components.training_store.store.ProcessPool", lambda: nullcontext(workers))
 
 

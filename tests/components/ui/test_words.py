@@ -38,7 +38,7 @@ TABLES = [
 ]
 ANSWERING = ("atelier/server", "atelier/jobs", "atelier/handlers", "atelier/gallery")
 SETTINGS = ("interfaces/orders.py", "interfaces/igs.py")
-"""Where what the server tells a person on the page is worded."""
+"""Files that word what the server tells a person on the page."""
 TERMINAL = re.compile(r"--|\{\}:\{\}: cannot be listened at")
 """Begins what only whoever starts the server reads."""
 
@@ -101,7 +101,7 @@ def sources() -> Iterator[Path]:
 
 
 def words_of_progress() -> set[str]:
-    """What the steps of a job and their units are called."""
+    """Names of the steps of a job and of their units."""
     found: set[str] = set()
     for path in sources():
         code = path.read_text(encoding="utf-8")

@@ -105,7 +105,7 @@ def test_a_certificate_that_cannot_sign_leaves_the_model_unsigned(
 def test_a_folder_that_was_not_finished_is_no_model(
     model: IGME, num_written: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ends after so many files, as a killed process does: then it is written anew."""
+    """Completing ends after so many files, as a killed process does: the rest is written anew."""
     (model.directory / "model.json").unlink()
     written: list[Path] = []
 
