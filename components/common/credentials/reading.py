@@ -1,4 +1,3 @@
-# pyright: standard
 """Reading credentials: what a file's manifest says, and whether file and signature are intact.
 
 Nothing is fetched from a network: a manifest that lies elsewhere is named, not downloaded.
@@ -8,10 +7,10 @@ import io
 import json
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
-import c2pa
-from pydantic import Field
+import c2pa  # pyright: ignore[reportMissingTypeStubs]
+from pydantic import Field, JsonValue
 
 from components.common.credentials.ingredients import may_hold_credentials
 from interfaces.contract import Many, Message
@@ -23,6 +22,8 @@ _TIMESTAMP_TRUSTED = "timeStamp.trusted"
 # What says that bytes are not what was signed, as against who signed them.
 _EXPIRED = "signingCredential.expired"
 _TRAINING = ("c2pa.training-mining", "cawg.training-mining")
+
+_Table: TypeAlias = dict[str, JsonValue]
 
 
 class Action(Message):
@@ -104,35 +105,37 @@ def _unreadable(said: str, data: bytes) -> Credentials | None:
 
 @lru_cache(maxsize=4)
 def _context(anchors: str) -> c2pa.Context:
-    settings: dict[str, Any] = {
+    settings: dict[str, object] = {
         "version": 1,
         "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_trust": True},
     }
     if anchors:
         settings["trust"] = {"user_anchors": anchors}
-    return c2pa.Context(c2pa.Settings.from_dict(settings))
+    return c2pa.Context(c2pa.Settings.from_json(json.dumps(settings)))
 
 
-def _found(report: Mapping[str, Any]) -> Credentials:
-    manifests: Mapping[str, Any] = report.get("manifests", {})
-    active: Mapping[str, Any] = manifests.get(report.get("active_manifest", ""), {})
-    results = report.get("validation_results", {}).get("activeManifest", {})
-    failures = _codes(results.get("failure", ()))
+def _found(report: _Table) -> Credentials:
+    manifests = _table(report.get("manifests"))
+    active = _table(manifests.get(_text(report.get("active_manifest")) or ""))
+    results = _table(_table(report.get("validation_results")).get("activeManifest"))
+    failures = _codes(results.get("failure"))
     broken = tuple(code for code in failures if code != _UNTRUSTED)
-    signature: Mapping[str, Any] = active.get("signature_info", {})
-    assertions = {one["label"]: one.get("data") for one in active.get("assertions", ())}
+    signature = _table(active.get("signature_info"))
+    assertions = _assertions(active)
     return Credentials(
         is_intact=bool(active) and not set(broken) - {_EXPIRED},
         is_trusted=report.get("validation_state") == "Trusted",
         problems=broken,
         generator=_generator(active),
-        signer=signature.get("common_name"),
-        issuer=signature.get("issuer"),
-        serial_number=signature.get("cert_serial_number"),
-        signed_at=signature.get("time"),
-        is_time_trusted=_TIMESTAMP_TRUSTED in _codes(results.get("success", ())),
+        signer=_text(signature.get("common_name")),
+        issuer=_text(signature.get("issuer")),
+        serial_number=_text(signature.get("cert_serial_number")),
+        signed_at=_text(signature.get("time")),
+        is_time_trusted=_TIMESTAMP_TRUSTED in _codes(results.get("success")),
         actions=_actions(assertions),
-        ingredients=tuple(_ingredient(one, manifests) for one in active.get("ingredients", ())),
+        ingredients=tuple(
+            _ingredient(one, manifests) for one in _tables(active.get("ingredients"))
+        ),
         training=_training(assertions),
         assertions={
             label: told
@@ -142,27 +145,43 @@ def _found(report: Mapping[str, Any]) -> Credentials:
     )
 
 
-def _codes(statuses: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(str(status.get("code")) for status in statuses))
+def _table(value: JsonValue) -> _Table:
+    return value if isinstance(value, dict) else {}
 
 
-def _generator(manifest: Mapping[str, Any]) -> str | None:
-    for info in manifest.get("claim_generator_info") or ():
+def _tables(value: JsonValue) -> list[_Table]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _text(value: JsonValue) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _assertions(manifest: _Table) -> _Table:
+    return {str(one["label"]): one.get("data") for one in _tables(manifest.get("assertions"))}
+
+
+def _codes(statuses: JsonValue) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(str(status.get("code")) for status in _tables(statuses)))
+
+
+def _generator(manifest: _Table) -> str | None:
+    for info in _tables(manifest.get("claim_generator_info")):
         return " ".join(str(info[part]) for part in ("name", "version") if info.get(part))
-    return manifest.get("claim_generator")
+    return _text(manifest.get("claim_generator"))
 
 
-def _actions(assertions: Mapping[str, Any]) -> tuple[Action, ...]:
+def _actions(assertions: _Table) -> tuple[Action, ...]:
     found: list[Action] = []
     for label, told in assertions.items():
-        if label.startswith("c2pa.actions") and isinstance(told, Mapping):
-            found += [_action(one) for one in told.get("actions", ())]
+        if label.startswith("c2pa.actions"):
+            found += [_action(one) for one in _tables(_table(told).get("actions"))]
     return tuple(found)
 
 
-def _action(told: Mapping[str, Any]) -> Action:
+def _action(told: _Table) -> Action:
     agent = told.get("softwareAgent")
-    software = agent.get("name") if isinstance(agent, Mapping) else agent
+    software = agent.get("name") if isinstance(agent, dict) else agent
     source = told.get("digitalSourceType")
     return Action(
         action=str(told.get("action")),
@@ -171,25 +190,25 @@ def _action(told: Mapping[str, Any]) -> Action:
     )
 
 
-def _ingredient(told: Mapping[str, Any], manifests: Mapping[str, Any]) -> FoundIngredient:
-    own: Mapping[str, Any] = manifests.get(told.get("active_manifest") or "", {})
-    results = (told.get("validation_results") or {}).get("activeManifest", {})
-    actions = _actions({one["label"]: one.get("data") for one in own.get("assertions", ())})
+def _ingredient(told: _Table, manifests: _Table) -> FoundIngredient:
+    own = _table(manifests.get(_text(told.get("active_manifest")) or ""))
+    results = _table(_table(told.get("validation_results")).get("activeManifest"))
+    actions = _actions(_assertions(own))
     return FoundIngredient(
-        name=told.get("title"),
+        name=_text(told.get("title")),
         relationship=str(told.get("relationship")),
         is_signed=bool(own),
         generator=_generator(own),
         source_types=tuple(one.source_type for one in actions if one.source_type),
-        problems=tuple(c for c in _codes(results.get("failure", ())) if c != _UNTRUSTED),
+        problems=tuple(c for c in _codes(results.get("failure")) if c != _UNTRUSTED),
     )
 
 
-def _training(assertions: Mapping[str, Any]) -> dict[str, str]:
+def _training(assertions: _Table) -> dict[str, str]:
     uses: dict[str, str] = {}
     for label in _TRAINING:
-        entries = (assertions.get(label) or {}).get("entries", {})
+        entries = _table(_table(assertions.get(label)).get("entries"))
         for name, entry in entries.items():
-            use = entry.get("use") if isinstance(entry, Mapping) else entry
-            uses[str(name).partition(".")[2] or str(name)] = str(use)
+            use = entry.get("use") if isinstance(entry, dict) else entry
+            uses[name.partition(".")[2] or name] = str(use)
     return uses

@@ -1,4 +1,3 @@
-# pyright: standard
 """Signing: a manifest (C2PA 2.x) and the bytes of a file => the same file with credentials inside.
 
 Every signature is another: C2PA salts its assertions with random bytes. So files that were signed
@@ -6,12 +5,13 @@ are compared by what they hold (`components.common.sameness`), never by their by
 """
 
 import io
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TypeAlias
 
-import c2pa
+import c2pa  # pyright: ignore[reportMissingTypeStubs]
 import requests
 
 from components.common.credentials.identity import Identity
@@ -41,7 +41,7 @@ _SETTINGS = {
 
 @cache
 def _context() -> c2pa.Context:
-    return c2pa.Context(c2pa.Settings.from_dict(_SETTINGS))
+    return c2pa.Context(c2pa.Settings.from_json(json.dumps(_SETTINGS)))
 
 
 def sign(
@@ -76,7 +76,7 @@ def ingredient_archive(data: bytes, media_type: str, described: Mapping[str, str
     """
     archive = io.BytesIO()
     with c2pa.Builder({}, _context()) as builder:
-        builder.add_ingredient(dict(described), media_type, io.BytesIO(data))
+        builder.add_ingredient(dict(described), media_type, io.BytesIO(data))  # pyright: ignore[reportUnknownMemberType]
         builder.write_ingredient_archive(described["label"], archive)
     return archive.getvalue()
 
