@@ -1,12 +1,12 @@
-# pyright: standard
 """Parquet and arrow files with image bytes, as Hugging Face keeps data sets; unpacked once."""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, Protocol, TypeAlias
 
 from components.common.durable import replacing
 from components.common.names import printable
@@ -24,13 +24,50 @@ from interfaces.itdt import QuarantinedFile
 from interfaces.places import Url
 from interfaces.progress import Progress, ProgressEvent
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    _Source = tuple[pa.Schema, Callable[[list[str]], Iterable[pa.RecordBatch]]]
-
 _IMAGE_COLUMNS = ("image", "img", "picture", "bytes")
 _BATCH_ROWS = 64
+
+
+# What is used of pyarrow, which has no types.
+
+
+class _Type(Protocol):
+    def get_field_index(self, name: str) -> int: ...
+    def field(self, position: int) -> "_Field": ...
+    def __iter__(self) -> "Iterator[_Field]": ...
+
+
+class _Field(Protocol):
+    name: str
+    type: _Type
+
+
+class _Schema(Protocol):
+    names: list[str]
+    metadata: Mapping[bytes, bytes] | None
+
+    def __iter__(self) -> Iterator[_Field]: ...
+
+
+class _Column(Protocol):
+    type: _Type
+
+    def __len__(self) -> int: ...
+    def to_pylist(self) -> list[object]: ...
+    def flatten(self) -> "list[_Column]": ...
+    def dictionary_decode(self) -> "_Column": ...
+    def cast(self, kind: _Type) -> "_Column": ...
+
+
+class _Batch(Protocol):
+    num_rows: int
+
+    def slice(self, offset: int, length: int) -> "_Batch": ...
+    def select(self, columns: list[str]) -> "_Batch": ...
+    def column(self, name: str) -> _Column: ...
+
+
+_Source: TypeAlias = tuple[_Schema, Callable[[list[str]], Iterable[_Batch]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,21 +177,22 @@ def _rows_of(shard: Shard) -> Iterator[_Found]:
         raise unreadable(error)(f"{shard.file}: not a readable {kind} file ({text})") from error
 
 
-def _parquet_batches(stream: BinaryIO) -> "_Source":
+def _parquet_batches(stream: BinaryIO) -> _Source:
     source = _pyarrow_parquet().ParquetFile(stream)
     return source.schema_arrow, lambda columns: source.iter_batches(_BATCH_ROWS, columns=columns)
 
 
-def _arrow_batches(stream: BinaryIO) -> "_Source":
+def _arrow_batches(stream: BinaryIO) -> _Source:
     """Arrow's stream, as `datasets` saves it, or its file format; batches cut small."""
-    import pyarrow as pa
-
+    ipc = _pyarrow().ipc
     is_file = stream.read(6) == b"ARROW1"
     stream.seek(0)
-    source = pa.ipc.open_file(stream) if is_file else pa.ipc.open_stream(stream)
+    source = ipc.open_file(stream) if is_file else ipc.open_stream(stream)
 
-    def batches(columns: list[str]) -> "Iterator[pa.RecordBatch]":
-        whole = map(source.get_batch, range(source.num_record_batches)) if is_file else source
+    def batches(columns: list[str]) -> Iterator[_Batch]:
+        whole: Iterable[_Batch] = (
+            map(source.get_batch, range(source.num_record_batches)) if is_file else source
+        )
         for batch in whole:
             for begin in range(0, batch.num_rows, _BATCH_ROWS):
                 yield batch.slice(begin, _BATCH_ROWS).select(columns)
@@ -162,9 +200,7 @@ def _arrow_batches(stream: BinaryIO) -> "_Source":
     return source.schema, batches
 
 
-def _rows(
-    batches: "Callable[[list[str]], Iterable[pa.RecordBatch]]", columns: _Columns
-) -> Iterator[_Found]:
+def _rows(batches: Callable[[list[str]], Iterable[_Batch]], columns: _Columns) -> Iterator[_Found]:
     number = 0
     for batch in batches([columns.image] + ([columns.style] if columns.style else [])):
         images, paths = _images(batch.column(columns.image))
@@ -174,27 +210,28 @@ def _rows(
             number += 1
 
 
-def _images(column: "pa.Array") -> tuple[Sequence[bytes | None], Sequence[object]]:
+def _images(column: _Column) -> tuple[Sequence[bytes | None], Sequence[object]]:
     """Bytes and paths of a column of bytes, or of structures with a field of bytes among others."""
-    import pyarrow as pa
-
-    if not isinstance(column, pa.StructArray):
-        return column.to_pylist(), [None] * len(column)
+    if not isinstance(column, _pyarrow().StructArray):
+        return _bytes_of(column), [None] * len(column)
     names = [field.name for field in column.type]
     fields = dict(zip(names, column.flatten(), strict=True))  # what is null as a whole stays so
-    images = fields["bytes"].to_pylist()
+    images = _bytes_of(fields["bytes"])
     return images, _texts(fields["path"]) if "path" in fields else [None] * len(images)
 
 
-def _texts(column: "pa.Array") -> list[object]:
-    """A column's values; of text that is not UTF-8 the bytes at fault are escaped: 'caf\\xe9'."""
-    import pyarrow as pa
+def _bytes_of(column: _Column) -> list[bytes | None]:
+    return [data if isinstance(data, bytes) else None for data in column.to_pylist()]
 
+
+def _texts(column: _Column) -> list[object]:
+    """A column's values; of text that is not UTF-8 the bytes at fault are escaped: 'caf\\xe9'."""
+    pa = _pyarrow()
     if isinstance(column, pa.DictionaryArray):
         column = column.dictionary_decode()
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return column.to_pylist()
-    texts = column.cast(pa.large_binary()).to_pylist()
+    texts = _bytes_of(column.cast(pa.large_binary()))
     return [None if text is None else text.decode("utf-8", "backslashreplace") for text in texts]
 
 
@@ -206,7 +243,7 @@ def _style_name(style: object, columns: _Columns) -> str | None:
     return UNLABELLED if style is None or style == "" else printable(str(style))
 
 
-def _find_columns(schema: "pa.Schema", file: Path | Url) -> _Columns:
+def _find_columns(schema: _Schema, file: Path | Url) -> _Columns:
     images = [field.name for field in schema if _holds_bytes(field.type)]
     if not images:
         raise RefusedError(f"{file}: has no column of image bytes; its columns: {schema.names}")
@@ -215,17 +252,16 @@ def _find_columns(schema: "pa.Schema", file: Path | Url) -> _Columns:
     return _Columns(image, style, _class_label_names(schema, style))
 
 
-def _holds_bytes(kind: "pa.DataType") -> bool:
-    import pyarrow as pa
-
-    if pa.types.is_struct(kind):
+def _holds_bytes(kind: _Type) -> bool:
+    types = _pyarrow().types
+    if types.is_struct(kind):
         position = kind.get_field_index("bytes")
         return position >= 0 and _holds_bytes(kind.field(position).type)
-    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    tests = (types.is_binary, types.is_large_binary, types.is_binary_view)
     return any(test(kind) for test in tests)
 
 
-def _class_label_names(schema: "pa.Schema", style: str | None) -> list[str]:
+def _class_label_names(schema: _Schema, style: str | None) -> list[str]:
     """Names of a ClassLabel column, which Hugging Face keeps as JSON in the schema."""
     try:
         described = json.loads((schema.metadata or {})[b"huggingface"])
@@ -236,16 +272,17 @@ def _class_label_names(schema: "pa.Schema", style: str | None) -> list[str]:
 
 def _pyarrow_parquet() -> Any:
     try:
-        import pyarrow.parquet
+        return import_module("pyarrow.parquet")
     except ImportError as error:
         raise UnavailableError(
             "parquet and arrow files need pyarrow, which is not installed: "
             "pip install 'atelier[parquet]'"
         ) from error
-    return pyarrow.parquet
+
+
+def _pyarrow() -> Any:
+    return import_module("pyarrow")
 
 
 def _arrow_errors() -> type[Exception]:
-    import pyarrow as pa
-
-    return pa.ArrowException
+    return _pyarrow().ArrowException
