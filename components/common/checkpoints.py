@@ -1,4 +1,3 @@
-# pyright: standard
 """Weights and training states as safetensors: tensors as they lie, the rest as JSON beside them.
 
 Never a pickle: reading such a file cannot run code, and a damaged one is noticed.
@@ -6,16 +5,19 @@ Never a pickle: reading such a file cannot run code, and a damaged one is notice
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from pydantic import JsonValue
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
 from components.common.durable import sha256_of, write_bytes
+from components.common.narrowing import is_mapping, is_row
 from interfaces.errors import DamagedError, unreadable
 
 
@@ -104,9 +106,23 @@ def _digest(skeleton: str, tensors: Mapping[str, Tensor]) -> str:
     return whole.hexdigest()
 
 
+class _File(Protocol):
+    """What is used of an open safetensors file, which has no types."""
+
+    def keys(self) -> Iterable[str]: ...
+
+    def get_tensor(self, name: str) -> Tensor: ...
+
+    def metadata(self) -> dict[str, str] | None: ...
+
+
+def _opened(path: Path) -> AbstractContextManager[_File, None]:
+    return safe_open(path, framework="pt", device="cpu")
+
+
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
+        with _opened(path) as file:
             # A clone lies at a multiple of 64 bytes, a tensor of the file wherever its header ends,
             # and the rounding of MKL's products hangs on that.
             names = file.keys()
@@ -125,20 +141,29 @@ def _take_apart(value: object, tensors: dict[str, Tensor]) -> object:
         # A clone, because safetensors refuses two names for one piece of memory.
         tensors[name] = value.detach().cpu().contiguous().clone()
         return {"tensor": name}
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         return {"pairs": [[key, _take_apart(item, tensors)] for key, item in value.items()]}
-    if isinstance(value, list | tuple):
+    if is_row(value):
         return [_take_apart(item, tensors) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"a training state cannot hold {type(value).__name__}")
 
 
-def _put_together(skeleton: Any, tensors: Mapping[str, Tensor]) -> Any:
+def _put_together(skeleton: JsonValue, tensors: Mapping[str, Tensor]) -> Any:
     if isinstance(skeleton, list):
         return [_put_together(item, tensors) for item in skeleton]
     if not isinstance(skeleton, dict):
         return skeleton
     if "tensor" in skeleton:
-        return tensors[skeleton["tensor"]]
-    return {key: _put_together(item, tensors) for key, item in skeleton["pairs"]}
+        return tensors[str(skeleton["tensor"])]
+    return {key: _put_together(item, tensors) for key, item in _pairs(skeleton["pairs"])}
+
+
+def _pairs(listed: JsonValue) -> Iterator[tuple[JsonValue, JsonValue]]:
+    if not isinstance(listed, list):
+        raise TypeError("pairs that are no list")
+    for pair in listed:
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise TypeError("a pair that is none")
+        yield pair[0], pair[1]

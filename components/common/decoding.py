@@ -1,4 +1,3 @@
-# pyright: standard
 """Image files from anywhere => what their pixels show: the one reader of the whole project.
 
 PNG and TIFF are taken apart here as far as Pillow gets them wrong; all else is Pillow's. No global
@@ -10,14 +9,16 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 from PIL import ExifTags, Image, ImageChops, ImageCms, TiffImagePlugin, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from components.common import png, tiff
+from components.common.narrowing import is_tuple
 from components.common.samples import Samples, UnsupportedError, floating, unsigned
+from components.common.tiff import whole_numbers
 
 # fmt: off
 FORMATS = (
@@ -309,11 +310,11 @@ def _tiff_exif(
 def _block(tags: TiffImagePlugin.ImageFileDirectory_v2, tag: int) -> bytes | None:
     """The bytes of a tag, which old writers store as 32-bit numbers."""
     value = tags.get(tag)
-    if isinstance(value, tuple) and value and isinstance(value[0], bytes):
+    if is_tuple(value) and value and isinstance(value[0], bytes):
         value = value[0]
-    if isinstance(value, tuple):
+    if is_tuple(value):
         order = "little" if tags.prefix == b"II" else "big"
-        return b"".join(int(number).to_bytes(4, order) for number in value)
+        return b"".join(number.to_bytes(4, order) for number in whole_numbers(value))
     return value if isinstance(value, bytes) else None
 
 
@@ -391,14 +392,18 @@ def _managed(image: Image.Image, profile: object) -> np.ndarray:
     """CMYK or LAB => sRGB, uint8 (H, W, 3); without a profile that fits, by plain arithmetic."""
     try:
         source = (
-            ImageCms.createProfile("LAB")
+            _known_profile("LAB")
             if image.mode == "LAB"
             else ImageCms.ImageCmsProfile(
                 io.BytesIO(profile if isinstance(profile, bytes) else b"")
             )
         )
-        target = ImageCms.createProfile("sRGB")
+        target = _known_profile("sRGB")
         turned = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
     except (OSError, ImageCms.PyCMSError):  # no profile, or none that can be used
         turned = None
     return np.asarray(turned or image.convert("RGB"))
+
+
+def _known_profile(space: Literal["LAB", "sRGB"]) -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile(space))  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]

@@ -1,4 +1,3 @@
-# pyright: standard
 """Reads pickles of torch modules, running nothing in them.
 
 A pickle is a small program. Here it is never given to `pickle`: a machine of our own walks its
@@ -22,11 +21,13 @@ import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from components.common.narrowing import is_row
 
 
 def read_pickle(data: bytes) -> Any:
@@ -130,13 +131,13 @@ def _bytes(value: object) -> bytes:
 
 def _few(items: object = ()) -> list[object]:
     """The items of a list, refused where it is long: copied repeatedly it would fill the memory."""
-    if not isinstance(items, list | tuple) or len(items) > MAX_ITEMS:
+    if not is_row(items) or len(items) > MAX_ITEMS:
         raise ValueError("a short list was expected")
     return list(items)
 
 
 def _persistent(meta: Any) -> PersistentObject:
-    state = meta["state"]
+    state: Mapping[str, Any] = meta["state"]
     if text_of(meta["type"]) != "class" or not isinstance(state, dict):
         raise ValueError("a persistent object without a state")
     return PersistentObject(text_of(meta["class_name"]), state, text_of(meta["module_src"]))
@@ -164,6 +165,18 @@ def _numpy_scalar(kind: object, data: object) -> object:
     return kind.read(data).item()
 
 
+def _numpy_type(code: object, *_: object) -> _NumpyType:
+    return _NumpyType(text_of(code))
+
+
+def _storage(data: object) -> _Storage:
+    return _Storage(_bytes(data))
+
+
+def _size(items: object = ()) -> tuple[object, ...]:
+    return tuple(_few(items))
+
+
 def _set(items: object = ()) -> set[object]:
     return {_key(item) for item in _few(items)}
 
@@ -172,14 +185,14 @@ _KNOWN: dict[Name, Callable[..., object]] = {
     Name("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent,
     Name("torch._utils", "_rebuild_tensor_v2"): _tensor,
     Name("torch._utils", "_rebuild_parameter"): _parameter,
-    Name("torch.storage", "_load_from_bytes"): lambda data: _Storage(_bytes(data)),
+    Name("torch.storage", "_load_from_bytes"): _storage,
     Name("dnnlib.util", "EasyDict"): lambda: {},
     Name("collections", "OrderedDict"): lambda: {},
-    Name("torch", "Size"): lambda items=(): tuple(_few(items)),
+    Name("torch", "Size"): _size,
     Name("builtins", "set"): _set,
     Name("__builtin__", "set"): _set,
     Name("numpy", "ndarray"): _NumpyArray,
-    Name("numpy", "dtype"): lambda code, *_: _NumpyType(text_of(code)),
+    Name("numpy", "dtype"): _numpy_type,
     **{
         Name(f"{package}.multiarray", "scalar"): _numpy_scalar
         for package in ("numpy.core", "numpy._core")
@@ -245,6 +258,25 @@ def _key(value: object) -> str | float | bytes | None:
     if value is not None and not isinstance(value, str | int | float | bytes):
         raise ValueError("a name that is neither text nor a number")
     return value
+
+
+# Of these kinds themselves: a `Name` is a tuple too, and none that a pickle may call with.
+
+
+def _is_list(value: object) -> TypeGuard[list[object]]:
+    return type(value) is list
+
+
+def _is_set(value: object) -> TypeGuard[set[object]]:
+    return type(value) is set
+
+
+def _is_dict(value: object) -> TypeGuard[dict[object, object]]:
+    return type(value) is dict
+
+
+def _is_tuple(value: object) -> TypeGuard[tuple[object, ...]]:
+    return type(value) is tuple
 
 
 @dataclass
@@ -319,15 +351,17 @@ class _Machine:
         self._extend(self._above_mark())
 
     def _extend(self, items: list[Any]) -> None:
-        if type(self.stack[-1]) is not list:
+        target = self.stack[-1]
+        if not _is_list(target):
             raise ValueError("a list was expected")
-        self.stack[-1].extend(items)
+        target.extend(items)
 
     def _additems(self) -> None:
         items = self._above_mark()
-        if type(self.stack[-1]) is not set:
+        target = self.stack[-1]
+        if not _is_set(target):
             raise ValueError("a set was expected")
-        self.stack[-1].update(map(_key, items))
+        target.update(map(_key, items))
 
     def _setitem(self) -> None:
         self._set_all(self._top(2), 2)
@@ -338,9 +372,10 @@ class _Machine:
     def _set_all(self, items: list[Any], on_stack: int) -> None:
         if on_stack:
             del self.stack[-on_stack:]
-        if type(self.stack[-1]) is not dict:
+        target = self.stack[-1]
+        if not _is_dict(target):
             raise ValueError("a dict was expected")
-        self.stack[-1].update(_pairs(items))
+        target.update(_pairs(items))
 
     # The memo is a dict, so that a place costs nothing; a network has some ten thousand.
 
@@ -381,7 +416,7 @@ class _Machine:
     def _reduce(self) -> None:
         function, arguments = self._top(2)
         del self.stack[-2:]
-        if type(function) is not Name or type(arguments) is not tuple or self.storages:
+        if type(function) is not Name or not _is_tuple(arguments) or self.storages:
             raise ValueError("a call of something that has no name")
         self.stack.append(_KNOWN[function](*_few(arguments)))
 

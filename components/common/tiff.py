@@ -1,4 +1,3 @@
-# pyright: standard
 """TIFF, sample by sample (TIFF 6.0, 1992, with Adobe's and BigTIFF's additions).
 
 Pillow knows a list of layouts, and of those beyond 8 bits it reads several wrongly without a word:
@@ -14,11 +13,12 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import BinaryIO
+from typing import BinaryIO, SupportsInt
 
 import numpy as np
 from PIL import TiffImagePlugin
 
+from components.common.narrowing import is_tuple
 from components.common.samples import (
     Samples,
     UnsupportedError,
@@ -92,11 +92,27 @@ def _first_directory(stream: BinaryIO) -> TiffImagePlugin.ImageFileDirectory_v2:
     if not is_big(start):
         return TiffImagePlugin.ImageFileDirectory_v2(start)
     order, version = ("<", b"*\0") if start[:2] == b"II" else (">", b"\0*")
-    directory = TiffImagePlugin.ImageFileDirectory_v2(start[:2] + version + start[4:])
+    directory = _BigDirectory(start[:2] + version + start[4:])
     (directory.next,) = struct.unpack(f"{order}Q", stream.read(8))
-    # Pillow looks for the version where only little-endian files have it.
-    directory._bigtiff = True
     return directory
+
+
+class _BigDirectory(TiffImagePlugin.ImageFileDirectory_v2):
+    def __init__(self, header: bytes) -> None:
+        super().__init__(header)
+        # Pillow looks for the version where only little-endian files have it.
+        self._bigtiff = True
+
+
+def whole_numbers(value: object) -> tuple[int, ...]:
+    """A tag's numbers, cut off. Raises `TypeError` or `ValueError` where one is none."""
+    return tuple(map(_whole, value if is_tuple(value) else (value,)))
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int | str | bytes | SupportsInt):
+        raise TypeError(f"a {type(value).__name__} is no number")
+    return int(value)
 
 
 @dataclass(frozen=True)
@@ -131,8 +147,7 @@ class Layout:
             raise ValueError(f"it says {self.width} x {self.height} pixels")
 
     def _numbers(self, name: str) -> tuple[int, ...]:
-        value = self._directory.get(_TAGS[name], ())
-        return tuple(int(number) for number in (value if isinstance(value, tuple) else (value,)))
+        return whole_numbers(self._directory.get(_TAGS[name], ()))
 
     def _number(self, name: str, default: int = 0) -> int:
         numbers = self._numbers(name)
@@ -265,8 +280,9 @@ class Layout:
     def _predictors(self) -> set[int]:
         if self.compression == _PLAIN:
             return {0, 1, 2, 3}  # of no effect
-        whole = {2} if self.bits in (8, 16, 32, 64) else set()
-        return {1, *whole, *({3} if self.format == _FLOATING else set())}
+        whole: set[int] = {2} if self.bits in (8, 16, 32, 64) else set()
+        floating: set[int] = {3} if self.format == _FLOATING else set()
+        return {1, *whole, *floating}
 
     def _check_size(self) -> None:
         rows, columns = self.segment_size
