@@ -1,22 +1,16 @@
-# pyright: standard
 """The pictures of an experiment. Drawn on a Figure of their own: no window, no global state."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.common.charts import new_figure
+from components.common.charts import Axes, Chart, new_figure
 from components.common.durable import replacing
 from components.training import Distance
 from interfaces.errors import AtelierError
 from interfaces.measurement import Measurement
-
-if TYPE_CHECKING:  # a command that draws nothing does not wait for matplotlib
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito 2008: distinguishable by colour-blind readers too."""
@@ -51,7 +45,7 @@ def draw_curves(
     _save(figure, path)
 
 
-def _draw_panel(axes: "Axes", columns: Mapping[str, str], panel: Panel) -> None:
+def _draw_panel(axes: Axes, columns: Mapping[str, str], panel: Panel) -> None:
     axes.set(title=panel.name, xlabel="images seen, thousands")
     axes.grid(alpha=0.25)
     kimg = np.asarray(panel.curves.get("images_seen", ())) / 1000
@@ -169,11 +163,11 @@ def draw_history(path: Path, tried: Sequence[Tried]) -> None:
     _save(figure, path)
 
 
-def _figure(width: float, height: float) -> "Figure":
+def _figure(width: float, height: float) -> Chart:
 
     return new_figure(figsize=(width, height), layout="constrained")
 
 
-def _save(figure: "Figure", path: Path) -> None:
+def _save(figure: Chart, path: Path) -> None:
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)

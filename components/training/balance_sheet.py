@@ -1,22 +1,16 @@
-# pyright: standard
 """`balance.png`: groups, colours and lightness of what training showed and of what was made."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.common.charts import new_figure
+from components.common.charts import Axes, Chart, new_figure
 from components.common.durable import replacing
 from components.metrics.judging import evenly
 from components.training.balance import Balance
 from components.training.observer import Observer
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 NUM_EXAMPLES = 6
 """Pictures of a group on either side."""
@@ -35,10 +29,10 @@ _GAP, _TAIL = 0.3, 2.55
 class _Sheet:
     """A figure whose parts are placed in inches from its upper left corner."""
 
-    figure: "Figure"
+    figure: Chart
     height: float
 
-    def place(self, left: float, top: float, width: float, height: float) -> "Axes":
+    def place(self, left: float, top: float, width: float, height: float) -> Axes:
         """Make axes without a frame or ticks."""
         bottom = self.height - top - height
         whole = (_WIDTH, self.height)
@@ -88,7 +82,7 @@ def _some(places: NDArray[np.int64]) -> NDArray[np.int64]:
     return evenly(places, min(len(places), NUM_EXAMPLES)) if len(places) else places
 
 
-def _strip(axes: "Axes", pixels: np.ndarray) -> None:
+def _strip(axes: Axes, pixels: np.ndarray) -> None:
     """Pictures in a row, the rest of its places empty."""
     for place, tile in enumerate(pixels):
         axes.imshow(tile, extent=(place, place + 0.96, 0, 0.96), interpolation="nearest")
@@ -97,7 +91,7 @@ def _strip(axes: "Axes", pixels: np.ndarray) -> None:
         axes.text(0, 0.5, "none", va="center", color=_QUIET, fontsize=11)
 
 
-def _bars(axes: "Axes", group: int, balance: Balance) -> None:
+def _bars(axes: Axes, group: int, balance: Balance) -> None:
     largest = max(balance.shown.max(), balance.made.max())
     for height, shares, colour in ((1, balance.shown, _SHOWN), (0, balance.made, _MADE)):
         share = shares[group]
@@ -132,7 +126,7 @@ def _lightness(sheet: _Sheet, top: float, balance: Balance) -> None:
         sheet.write(place, top + 0.9, word, fontsize=9, color=_QUIET, ha=side)
 
 
-def _pair(sheet: _Sheet, top: float, title: str) -> "Axes":
+def _pair(sheet: _Sheet, top: float, title: str) -> Axes:
     """Axes over the whole width, with a title, for one row of training and one of what was made."""
     sheet.write(_LEFT, top, title)
     axes = sheet.place(_LEFT, top + 0.25, _RIGHT - _LEFT, 0.47)

@@ -100,7 +100,7 @@ class Curves:
             axes.grid(alpha=0.3)
             axes.legend()
         with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=110)  # pyright: ignore[reportUnknownMemberType]
+            figure.savefig(temporary, dpi=110)
 
     def _lines(self, labels: Mapping[str, str]) -> dict[str, list[float]]:
         """The columns of scalars that were reported at all, by label; NaN where one was not."""

@@ -1,21 +1,16 @@
-# pyright: standard
 """The ledger as it is read: paper 003's Table 1 in Markdown, CSV, JSON, and a chart."""
 
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from atelier.experiments.figures import COLOURS
 from atelier.experiments.ledger.advice import advice, control_table
 from atelier.experiments.ledger.rows import Ledger, LedgerRow
 from atelier.experiments.ledger.worker import TimedWork
 from atelier.experiments.words import csv_table, markdown_table, short
-from components.common.charts import check_charts, new_figure
+from components.common.charts import Axes, check_charts, new_figure
 from components.common.durable import replacing, write_text
-
-if TYPE_CHECKING:  # a command that draws nothing does not wait for matplotlib
-    from matplotlib.axes import Axes
 
 _TASK_COLOURS: dict[TimedWork, str] = {
     "generate": COLOURS[0],
@@ -207,7 +202,7 @@ def draw_ledger(path: Path, rows: Sequence[LedgerRow]) -> None:
 
 
 def _draw_bars(
-    axes: "Axes", title: str, rows: Sequence[LedgerRow], values: Sequence[float | None]
+    axes: Axes, title: str, rows: Sequence[LedgerRow], values: Sequence[float | None]
 ) -> None:
     places = range(len(rows))
     colours = [_TASK_COLOURS[row.task] for row in rows]
@@ -226,7 +221,7 @@ def _draw_bars(
     axes.set_axisbelow(True)
 
 
-def _draw_range(axes: "Axes", rows: Sequence[LedgerRow]) -> None:
+def _draw_range(axes: Axes, rows: Sequence[LedgerRow]) -> None:
     """Draw each row's range of seconds along the lower edge of its bar, clear of its figure."""
     for place, row in enumerate(rows):
         reach = [min(row.seconds), max(row.seconds)]

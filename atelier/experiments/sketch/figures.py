@@ -1,4 +1,3 @@
-# pyright: standard
 """Paper 004's Figs. 4 to 16 reproduced: what the network is given, and what it makes of it."""
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from atelier.experiments.sketch.numbers import (
     front,
 )
 from atelier.experiments.words import short
-from components.common.charts import new_figure
+from components.common.charts import Axes, new_figure
 from components.common.durable import replacing
 from components.common.images import contact_sheet, float_to_pixels, pixels_to_float
 from components.families.drawing import distances
@@ -36,7 +35,6 @@ from interfaces.igme import IGME
 from interfaces.igs import IGS, Device
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from torch import Tensor
 
 Pixels = NDArray[np.uint8]
@@ -114,13 +112,13 @@ class Studio:
         """(N, S, S, 3), from a drawing or from noise alone; radii as the paper's, for 64 pixels."""
         if "radius" in options:
             options["radius"] *= self.side / PAPER_SIDE
-        given = {} if subject is None else {"source": subject.path, "style": subject.style}
         asked = IGS(
             seeds=tuple(seeds),
             options={**self.common, **options},
             originality=False,
             device=self.device,
-            **given,
+            source=None if subject is None else subject.path,
+            style=None if subject is None else subject.style,
         )
         made: list[Pixels] = []
         for batch in self.generator.generate(self.models[method], asked):
@@ -174,10 +172,11 @@ def noised(pixels: Pixels, intensities: Sequence[float], seeds: Sequence[int]) -
     """Pictures (N, S, S, 3), or one for all, under noise of the paper's intensities."""
     import torch
 
+    from components.common.tensors import tensor_of
     from components.families.sketch_diffusion.method import add_noise, noise_of
 
     levels = torch.tensor([noise_of(intensity) for intensity in intensities])
-    images = torch.from_numpy(pixels_to_float(pixels)).expand(len(levels), -1, -1, -1)
+    images = tensor_of(pixels_to_float(pixels)).expand(len(levels), -1, -1, -1)
     return _seen(add_noise(images, noises(seeds, pixels.shape[-2]), levels))
 
 
@@ -187,11 +186,12 @@ def random_masks(
     """Random noise within each radius (pixels of 64) of the drawing, and `around` beyond it."""
     import torch
 
+    from components.common.tensors import tensor_of
     from components.families.sketch_diffusion.method import mask_within, masked
 
     side = subject.pixels.shape[0]
     scaled = torch.tensor(radii) * side / PAPER_SIDE
-    far = torch.from_numpy(distances(subject.drawn.strokes[None])).expand(len(radii), -1, -1, -1)
+    far = tensor_of(distances(subject.drawn.strokes[None])).expand(len(radii), -1, -1, -1)
     return _seen(masked(noises(seeds, side), mask_within(far, scaled), around))
 
 
@@ -206,10 +206,11 @@ def shown_strokes(subject: Subject, radius: float) -> list[Pixels]:
     """The two channels that guided is shown, as pictures (S, S, 3): black where they are 1."""
     import torch
 
+    from components.common.tensors import tensor_of
     from components.families.sketch_diffusion.method import hints_of
 
     scaled = torch.tensor([radius * subject.pixels.shape[0] / PAPER_SIDE])
-    hints = hints_of(torch.from_numpy(distances(subject.drawn.strokes[None])), scaled)[0]
+    hints = hints_of(tensor_of(distances(subject.drawn.strokes[None])), scaled)[0]
     return list(_seen((1 - 2 * hints)[:, None].expand(-1, 3, -1, -1)))
 
 
