@@ -1,4 +1,3 @@
-# pyright: standard
 """Readers of foreign models: files of each kind => config, weights and companions."""
 
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from components.common.checkpoints import save_weights
 from components.common.durable import sweep
 from components.common.images import check_header, foreign
 from components.common.models import complete_model
+from components.common.narrowing import is_dict
 from interfaces.contract import explain
 from interfaces.errors import AtelierError, RefusedError, unreadable
 from interfaces.igme import IGME
@@ -32,8 +32,10 @@ class _Foreign:
     config: dict[str, Any]
     resolution: int
     styles: tuple[str, ...]
-    weights: Mapping[str, Tensor] = field(default_factory=dict)
-    companions: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    weights: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    companions: Mapping[str, Mapping[str, Tensor]] = field(
+        default_factory=dict[str, Mapping[str, Tensor]]
+    )
 
 
 def adopt_into(wanted: Adoption, directory: Path) -> IGME:
@@ -165,9 +167,18 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
         raise
     except Exception as error:  # torch raises nearly anything on foreign and damaged files
         raise ValueError("not a plain state dict of torch, or damaged; refused") from error
-    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+    return _named_tensors(state)
+
+
+def _named_tensors(state: object) -> dict[str, Tensor]:
+    if not is_dict(state):
         raise ValueError("not a plain state dict of torch")
-    return state
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if not (isinstance(name, str) and isinstance(tensor, Tensor)):
+            raise ValueError("not a plain state dict of torch")
+        tensors[name] = tensor
+    return tensors
 
 
 def _stable_diffusion(wanted: Adoption) -> _Foreign:

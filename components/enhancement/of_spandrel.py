@@ -1,11 +1,13 @@
-# pyright: standard
 """Real-ESRGAN's two networks as spandrel has them, for Pythons on which basicsr cannot be built.
 
 They are made and loaded like basicsr's and realesrgan's, and give the same pictures to the bit.
 """
 
 import importlib
+from collections.abc import Callable
 from typing import Any
+
+from torch import nn
 
 from components.common.vision import import_torchvision
 
@@ -34,7 +36,7 @@ def spandrel_classes() -> tuple[Any, Any]:
         ) -> None:
             if num_grow_ch != _GROWTH:
                 raise ValueError(f"grows by {num_grow_ch} channels; spandrel's by {_GROWTH}")
-            super().__init__(
+            super().__init__(  # spandrel has no types  # pyright: ignore[reportUnknownMemberType]
                 in_nc=num_in_ch,
                 out_nc=num_out_ch,
                 scale=scale,
@@ -43,12 +45,8 @@ def spandrel_classes() -> tuple[Any, Any]:
             )
             names = _names(num_block)
             back = {new: old for old, new in names.items()}
-            self.register_load_state_dict_pre_hook(
-                lambda module, state, prefix, *rest: _rename(state, prefix, names)
-            )
-            self.register_state_dict_post_hook(
-                lambda module, state, prefix, *rest: _rename(state, prefix, back)
-            )
+            self.register_load_state_dict_pre_hook(_renaming(names))
+            self.register_state_dict_post_hook(_renaming(back))
 
     return RRDBNet, compact
 
@@ -70,7 +68,12 @@ def _names(num_block: int) -> dict[str, str]:
     }
 
 
-def _rename(state: dict[str, object], prefix: str, names: dict[str, str]) -> None:
-    for old, new in names.items():
-        if prefix + old in state:
-            state[prefix + new] = state.pop(prefix + old)
+def _renaming(names: dict[str, str]) -> Callable[..., None]:
+    """A hook of torch's that renames weights in a state dict."""
+
+    def rename(module: nn.Module, state: dict[str, object], prefix: str, *rest: object) -> None:
+        for old, new in names.items():
+            if prefix + old in state:
+                state[prefix + new] = state.pop(prefix + old)
+
+    return rename

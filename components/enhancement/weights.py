@@ -1,4 +1,3 @@
-# pyright: standard
 """A weights file => the Real-ESRGAN network it belongs to, recognised from the tensors alone."""
 
 import hashlib
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from components.common.narrowing import is_mapping
 from components.common.vision import import_torchvision
 from components.enhancement.ncnn import read_network
 from components.enhancement.shim import network_classes
@@ -85,7 +85,7 @@ def _read(path: Path, published: Mapping[str, str]) -> _Stored:
     content = _parse(path, data)
     state = _state_dict(content, path)
     # Every tensor of such a file is of one type; of a mixed one the least precise is said.
-    widths = {value.element_size(): value.dtype for value in _named(content).values()}
+    widths = {value.element_size(): value.dtype for value in (_tensors(content) or {}).values()}
     precision = str(widths[min(widths)]).removeprefix("torch.") if widths else "float32"
     return _Stored(state, sha256, precision)
 
@@ -138,20 +138,30 @@ def _parse(path: Path, data: bytes) -> Any:
         ) from error
 
 
-def _named(content: Any) -> Any:
+def _named(content: object) -> object:
     """The averaged weights (`params_ema`) where there are any, else `params`, else the whole."""
-    if isinstance(content, Mapping):
+    if is_mapping(content):
         return content.get("params_ema", content.get("params", content))
     return content
 
 
-def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    """The tensors in float32; refuses anything but a state dict of finite numbers."""
+def _tensors(content: object) -> dict[str, Tensor] | None:
+    """The named weights as they are; None where anything else is among them."""
     named = _named(content)
-    is_state = isinstance(named, Mapping) and all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in named.items()
-    )
-    if not is_state:
+    if not is_mapping(named):
+        return None
+    tensors = {
+        name: value
+        for name, value in named.items()
+        if isinstance(name, str) and isinstance(value, Tensor)
+    }
+    return tensors if len(tensors) == len(named) else None
+
+
+def _state_dict(content: object, path: Path) -> dict[str, Tensor]:
+    """The tensors in float32; refuses anything but a state dict of finite numbers."""
+    named = _tensors(content)
+    if named is None:
         raise RefusedError(f"{path}: holds no network weights; give a Real-ESRGAN weights file")
     state = {
         name: value.to(torch.float32) if value.is_floating_point() else value
@@ -204,14 +214,14 @@ def _foreign(state: dict[str, Tensor], path: Path) -> nn.Module:
     """Any other architecture that `spandrel`, an optional package, knows from its tensors."""
     try:
         import_torchvision()
-        import spandrel
+        import spandrel  # pyright: ignore[reportMissingTypeStubs]
     except ImportError as error:
         raise UnavailableError(
             f"{path}: of no known network; RRDBNet and SRVGGNetCompact of Real-ESRGAN are, others "
             "want spandrel (pip install spandrel)"
         ) from error
     try:
-        with torch.random.fork_rng(devices=[]):  # it initialises what it then overwrites
+        with torch.random.fork_rng(devices=[]):  # it initialises what it then overwrites  # pyright: ignore[reportUnknownMemberType]
             found = spandrel.ModelLoader().load_from_state_dict(state)
     except Exception as error:  # its readers raise nearly anything on tensors of other shapes
         raise RefusedError(
