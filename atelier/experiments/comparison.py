@@ -1,10 +1,9 @@
-# pyright: standard
 """The same training for several settings, side by side: Table 3 and Figs. 3 and 4 of paper 002."""
 
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -304,7 +303,7 @@ def _outcome(row: ComparisonRow) -> str:
     return "finished" if row.is_budget_spent else "given up before its budget was spent"
 
 
-_LINES = {
+_LINES: dict[str, Callable[[ComparisonRow], str]] = {
     "family": lambda row: row.family,
     "length of training": lambda row: f"{short(row.epochs)} epochs",
     "images seen": lambda row: spaced(row.images_seen),

@@ -1,19 +1,18 @@
-# pyright: standard
 """Networks as files that other programs run: ONNX and TorchScript, each compared once written."""
 
 import io
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from components.common.durable import replacing, write_bytes
 from components.families.port import Graph
@@ -58,7 +57,7 @@ def write_onnx(graph: Graph, path: Path) -> float:
     }
     arguments = tuple(examples_of(graph, 0).values())
     with _quiet(), torch.no_grad(), replacing(path) as temporary:
-        torch.onnx.export(
+        torch.onnx.export(  # pyright: ignore[reportUnknownMemberType]
             graph.module,
             arguments,
             temporary,
@@ -80,17 +79,32 @@ def write_onnx(graph: Graph, path: Path) -> float:
 def write_torchscript(graph: Graph, path: Path) -> float:
     """Write a graph as TorchScript; returns its largest difference from the network."""
     with _quiet(), torch.no_grad():
-        traced = torch.jit.trace(graph.module, tuple(examples_of(graph, 0).values()))
-        data = io.BytesIO()
-        torch.jit.save(traced, data)
-        write_bytes(path, data.getvalue())
-        loaded = torch.jit.load(io.BytesIO(data.getvalue()))
+        loaded = _scripted(torch.jit, graph, path)
 
     def run(inputs: Mapping[str, Tensor]) -> np.ndarray:
         with torch.no_grad():
             return loaded(*inputs.values()).numpy()
 
     return _compared(graph, run, path)
+
+
+class _Jit(Protocol):
+    """What is used of `torch.jit`, which has no types."""
+
+    def trace(self, func: nn.Module, example_inputs: tuple[Tensor, ...]) -> object: ...
+
+    def save(self, m: object, f: io.BytesIO) -> None: ...
+
+    def load(self, f: io.BytesIO) -> Callable[..., Tensor]: ...
+
+
+def _scripted(jit: _Jit, graph: Graph, path: Path) -> Callable[..., Tensor]:
+    """Write a graph as TorchScript; returns what the file holds."""
+    traced = jit.trace(graph.module, tuple(examples_of(graph, 0).values()))
+    data = io.BytesIO()
+    jit.save(traced, data)
+    write_bytes(path, data.getvalue())
+    return jit.load(io.BytesIO(data.getvalue()))
 
 
 def _compared(graph: Graph, run: Callable[[Mapping[str, Tensor]], np.ndarray], path: Path) -> float:
@@ -113,7 +127,7 @@ def _compared(graph: Graph, run: Callable[[Mapping[str, Tensor]], np.ndarray], p
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Generator[None]:
     """Without what torch says of its own ways while it exports."""
     log = logging.getLogger("torch.onnx")
     level = log.level

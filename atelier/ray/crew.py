@@ -1,4 +1,3 @@
-# pyright: standard
 """The cluster's workers and what each of them does: every piece of work once, come what may.
 
 Plain actors, not Ray Data's `map_batches`: that restarts lost work too, but gives results back in
@@ -13,14 +12,14 @@ import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from functools import cache
 from heapq import heappop, heappush
 from itertools import count, islice
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from components.common.credentials.places import PASSPHRASE, SERVICE_TOKEN
 from interfaces.errors import RefusedError, UnavailableError
@@ -49,6 +48,35 @@ _SECONDS_TO_START = 60
 
 _SECRETS = {PASSPHRASE, SERVICE_TOKEN, "ATELIER_TOKEN"}
 """Variables that a machine of the cluster must have itself: what Ray carries is not encrypted."""
+
+
+class _Node(TypedDict):
+    """A machine of the cluster, as Ray describes it."""
+
+    Alive: bool
+    Resources: dict[str, float]
+
+
+class _Ray(Protocol):
+    """What is used of Ray where its own types do not say what is taken or given."""
+
+    def cluster_resources(self) -> Mapping[str, float]: ...
+
+    def nodes(self) -> list[_Node]: ...
+
+    def put(self, value: dict[str, bytes], /) -> "ray.ObjectRef[dict[str, bytes]]": ...
+
+    def kill(self, actor: "ActorHandle[Worker]", /) -> None: ...
+
+    def wait(
+        self, ray_waitables: "list[ray.ObjectRef[None]]", /, *, timeout: float
+    ) -> tuple[Sequence[object], Sequence[object]]: ...
+
+
+def _ray() -> _Ray:
+    import ray
+
+    return ray
 
 
 class Submission:
@@ -90,9 +118,7 @@ class Crew:
 
     def __init__(self, threads: int) -> None:
         """Share the cluster out to workers that compute with this many threads each."""
-        import ray
-
-        gpus = int(ray.cluster_resources().get("GPU", 0))
+        gpus = int(_ray().cluster_resources().get("GPU", 0))
         self._num_gpus = 1 if gpus else 0
         processors = _processors()
         self._num_cpus = 1 if gpus else processors_of_a_worker(threads, processors)
@@ -108,14 +134,12 @@ class Crew:
 
     def files_of(self, model: IGME) -> "ray.ObjectRef[dict[str, bytes]] | None":
         """A model's files, for machines without its folder; None where there is but one machine."""
-        import ray
-
         from atelier.ray.worker import files_of
 
         if _num_machines() == 1:
             return None
         if model.digest not in self._files:
-            self._files = {model.digest: ray.put(files_of(model.directory))}
+            self._files = {model.digest: _ray().put(files_of(model.directory))}
         return self._files[model.digest]
 
     def in_order(
@@ -153,14 +177,12 @@ class Crew:
 
     def _stop(self, submissions: Iterable[Submission]) -> None:
         """Take back what has not begun; end the workers that are at the rest."""
-        import ray
-
         is_connected = self._connection == _connection()
         with self._changed:
             for submission in submissions:
                 submission.is_stopped = True
                 if submission.worker is not None and is_connected:
-                    ray.kill(submission.worker)
+                    _ray().kill(submission.worker)
 
     def _stand_behind_a_worker(self) -> None:
         """Hand out work to one worker after another: the life of a thread."""
@@ -203,7 +225,7 @@ class Crew:
         worker = options(Worker).remote()
         assert isinstance(worker, ActorHandle)
         ready = worker.ready.remote()
-        if not ray.wait([ready], timeout=_SECONDS_TO_START)[0]:
+        if not _ray().wait([ready], timeout=_SECONDS_TO_START)[0]:
             _log.warning("Ray: the cluster has no room for one more worker yet")
         ray.get(ready)
         return worker
@@ -238,7 +260,7 @@ class Crew:
             self._answer(submission, error.cause if isinstance(error.cause, Exception) else error)
         except RayError as error:
             with suppress(RayError):
-                ray.kill(worker)  # it may live, out of reach
+                _ray().kill(worker)  # it may live, out of reach
             self._lost(number, submission, error)
             return False
         except Exception as error:  # the work cannot be sent, or its answer not be read
@@ -275,9 +297,7 @@ class Crew:
 
 
 def _num_machines() -> int:
-    import ray
-
-    return sum(node["Alive"] for node in ray.nodes())
+    return sum(node["Alive"] for node in _ray().nodes())
 
 
 def processors_of_a_worker(threads: int, processors: Sequence[int]) -> int:
@@ -291,9 +311,8 @@ def processors_of_a_worker(threads: int, processors: Sequence[int]) -> int:
 
 def _processors() -> list[int]:
     """Number of processors that each machine gives to Ray; those that give none are left out."""
-    import ray
-
-    found = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    nodes = [node for node in _ray().nodes() if node["Alive"]]
+    found = [int(node["Resources"].get("CPU", 0)) for node in nodes]
     return [number for number in found if number] or [1]
 
 
@@ -345,7 +364,7 @@ def _connect(address: str | None) -> None:
     try:
         # Unless told, Ray would look for a cluster that was started here last, and wait for it
         # where it has died since.
-        ray.init(
+        ray.init(  # pyright: ignore[reportUnknownMemberType]
             address=address or "local",
             log_to_driver=False,
             logging_level=logging.ERROR,

@@ -1,4 +1,3 @@
-# pyright: standard
 """Reports of a training to a tracker: curves, measurements, sample grids, settings, its model.
 
 One small port (`Tracker`) and four implementations. None needs an account or a network: TensorBoard
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from components.training.records import Measured
@@ -145,11 +145,29 @@ def _flat(identity: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in whole.items()}
 
 
+class _Board(Protocol):
+    """What is used of torch's `SummaryWriter`, which has no types."""
+
+    def add_text(self, tag: str, text_string: str, global_step: int | None = None) -> None: ...
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...
+
+    def add_image(
+        self, tag: str, img_tensor: NDArray[np.uint8], global_step: int, *, dataformats: str
+    ) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _board(folder: Path) -> _Board:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder))
+
+
 class _TensorBoard:
     def __init__(self, run: Path, identity: Mapping[str, Any]) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._writer = SummaryWriter(str(run / "tensorboard"))
+        self._writer = _board(run / "tensorboard")
         self._writer.add_text("settings", _as_block(identity))
 
     def numbers(self, values: Mapping[str, float], images_seen: int) -> None:

@@ -1,4 +1,3 @@
-# pyright: standard
 """Share of a search's outcome that each hyper-parameter explains.
 
 An analysis of variance over the ranks of the trials, step by step: the hyper-parameter that
@@ -32,7 +31,7 @@ def importances(
     off; together they are at most 1, and the rest is noise or combinations. Only those are there
     that explain more than chance.
     """
-    from scipy.stats import rankdata
+    from scipy.stats import rankdata  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
     left = np.asarray(rankdata(outcomes), dtype=np.float64)
     total = _squares(left)
@@ -66,7 +65,7 @@ def _explained(
     values: NDArray[np.float64], groups: list[NDArray[np.intp]], num_tried: int
 ) -> float:
     """Sum of squares between the groups less what chance gives; 0 where it may be chance."""
-    from scipy.stats import f
+    from scipy.stats import f  # pyright: ignore[reportMissingTypeStubs]
 
     count, num_groups = sum(map(len, groups)), len(groups)
     if num_groups < 2 or count <= num_groups:
@@ -76,7 +75,8 @@ def _explained(
     between, mean_within = total - within, within / (count - num_groups)
     if mean_within > 0:
         ratio = between / (num_groups - 1) / mean_within
-        if f.sf(ratio, num_groups - 1, count - num_groups) * num_tried > CHANCE:
+        chance = f.sf(ratio, num_groups - 1, count - num_groups)  # pyright: ignore[reportUnknownMemberType]
+        if chance * num_tried > CHANCE:
             return 0.0
     return between - (num_groups - 1) * mean_within
 

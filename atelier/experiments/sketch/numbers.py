@@ -1,4 +1,3 @@
-# pyright: standard
 """Fidelity of pictures to a drawing, their variety, and the claims that rest on both.
 
 Pixels are uint8 (N, S, S, 3), strokes float32 (N, 1, S, S), as `components.families.drawing` finds
@@ -102,16 +101,19 @@ def overlap(
 
 def structure(pixels: NDArray[np.uint8]) -> tuple[_Floats, _Floats]:
     """Detail and grain of pictures, two arrays (N,): mean squares, pixels in [-1, 1]."""
-    from scipy.ndimage import gaussian_filter
-
     images = pixels_to_float(pixels).astype(np.float64)
     side = pixels.shape[1]
-    slight, strong = (
-        gaussian_filter(images, (0, 0, blur * side, blur * side), mode="nearest")
-        for blur in (FINE, COARSE)
-    )
+    slight, strong = (_blurred(images, blur * side) for blur in (FINE, COARSE))
     axes = (1, 2, 3)
     return np.square(slight - strong).mean(axis=axes), np.square(images - slight).mean(axis=axes)
+
+
+def _blurred(images: _Floats, sigma: float) -> _Floats:
+    from scipy.ndimage import gaussian_filter  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+
+    blurred = np.empty_like(images)
+    gaussian_filter(images, (0, 0, sigma, sigma), output=blurred, mode="nearest")
+    return blurred
 
 
 def spread(features: NDArray[np.floating]) -> float:
@@ -152,10 +154,17 @@ class Judged:
 
     def __getitem__(self, rows: slice) -> Judged:
         """Some of the pictures."""
-        parts = {
-            name: value[rows] for name, value in vars(self).items() if isinstance(value, np.ndarray)
-        }
-        return Judged(**parts, chance=self.chance)
+        return Judged(
+            kept=self.kept[rows],
+            near=self.near[rows],
+            overlap=self.overlap[rows],
+            fidelity=self.fidelity[rows],
+            feature_distance=self.feature_distance[rows],
+            detail=self.detail[rows],
+            grain=self.grain[rows],
+            features=self.features[rows],
+            chance=self.chance,
+        )
 
 
 @dataclass(frozen=True)
@@ -319,8 +328,8 @@ def compare_curves(points: Sequence[Point]) -> Comparison | None:
     num_drawings = len(points[0].by_drawing)
     everything = list(range(num_drawings))
     curves = _fronts(points, everything)
-    low = max(curve[0, 0] for curve in curves.values())
-    high = min(curve[-1, 0] for curve in curves.values())
+    low = max(float(curve[0, 0]) for curve in curves.values())
+    high = min(float(curve[-1, 0]) for curve in curves.values())
     if low >= high:
         return None
     varieties = np.linspace(low, high, NUM_VARIETIES).tolist()
@@ -505,7 +514,7 @@ def _mean(values: Sequence[float]) -> Estimate:
 
 def _rank_correlation(points: Sequence[Point], tell: Callable[[SketchNumbers], float]) -> float:
     """Spearman's correlation of a figure with the intensity; 0 where the figure never changes."""
-    from scipy.stats import rankdata
+    from scipy.stats import rankdata  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
     baseline = [point for point in points if point.method == "noised_image"]
     ranks = [

@@ -1,4 +1,3 @@
-# pyright: standard
 """Paper 004's experiments with drawings reproduced as figures and numbers, beside ours."""
 
 from __future__ import annotations
@@ -194,7 +193,7 @@ def _study(
             for method, model in models.items()
         },
         settings=settings,
-        drawings=tuple(prepared.sources()[place] for place in bench.places),
+        drawings=tuple(prepared.sources()[int(place)] for place in bench.places),
         nearest=tuple(_nearest(subject, learnt, ruler) for subject in bench.subjects),
         tolerance=ruler.tolerance,
         training_distance=ruler.training_distance,
@@ -251,12 +250,12 @@ def _check(models: Mapping[Method, IGME], prepared: IPDT) -> None:
 def _drawings(prepared: IPDT, held_out: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Places of held-out pictures with strokes, by their digests: no order of the collection's."""
     sources = prepared.sources()
-    first_of = {sources[place]: place for place in held_out[::-1]}
+    first_of = {sources[int(place)]: int(place) for place in held_out[::-1]}
     found: list[int] = []
     for digest in sorted(first_of):
         place = first_of[digest]
         if strokes_of_pictures(pixels_to_float(prepared.images()[place][None])).any():
-            found.append(int(place))
+            found.append(place)
         if len(found) == count:
             return np.array(found)
     raise RefusedError(
