@@ -1,4 +1,3 @@
-# pyright: standard
 """Generation of pictures in batches, from a model's folder."""
 
 import logging
@@ -262,11 +261,11 @@ def _originality(model: IGME, device: str) -> Callable[[Tensor], list[Neighbour]
     def measure(images: Tensor) -> list[Neighbour]:
         features = network.extract(float_to_pixels(images.numpy()))
         distances, places = neighbours.nearest(features)
-        figures = neighbours.originality(distances).tolist()
+        figures = neighbours.originality(distances).numpy().tolist()
         return [
             # Rounded, so that a file's bytes do not hang on a distance's last bits.
             Neighbour(round(figure, 4), neighbours.source(place))
-            for figure, place in zip(figures, places.tolist(), strict=True)
+            for figure, place in zip(figures, places.numpy().tolist(), strict=True)
         ]
 
     return measure

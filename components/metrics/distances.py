@@ -1,4 +1,3 @@
-# pyright: standard
 """Distances between two sets of feature vectors, with 95 % intervals: FID's, KID's, and others.
 
 All in float64, so that the figures do not depend on the machine's shortcuts, and in blocks, so that
@@ -14,11 +13,12 @@ many images more or fewer would change, is not in them.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
-from scipy.special import stdtrit
+from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 from torch import Tensor
+
+from components.common.tensors import eigenvalues, eigenvectors
 
 NEIGHBOURS = 3
 """k of the k-nearest-neighbour manifolds, as in Kynkäänniemi et al. 2019."""
@@ -62,7 +62,7 @@ class Gaussian:
     @cached_property
     def root(self) -> Tensor:
         """The covariance's symmetric square root (F, F)."""
-        values, vectors = torch.linalg.eigh(self.covariance)
+        values, vectors = eigenvectors(self.covariance)
         return vectors * values.clamp_min(0.0).sqrt() @ vectors.T
 
 
@@ -72,7 +72,7 @@ def frechet_distance(first: Gaussian, second: Gaussian) -> float:
     The trace of the root is the sum of the roots of the eigenvalues of Σ₁^½ Σ₂ Σ₁^½, which is
     symmetric: nothing imaginary appears, however few the images.
     """
-    values = torch.linalg.eigvalsh(first.root @ second.covariance @ first.root)
+    values = eigenvalues(first.root @ second.covariance @ first.root)
     root_trace = values.clamp_min(0.0).sqrt().sum()
     shift = (first.mean - second.mean).square().sum()
     distance = shift + first.covariance.trace() + second.covariance.trace() - 2 * root_trace
@@ -134,7 +134,7 @@ class _KernelSums:
         return float(within + self.real - 2 * self.across[kept].sum() / count)
 
 
-def _float64(numbers: list[Any]) -> Tensor:
+def _float64(numbers: Sequence[float] | Sequence[Sequence[float]]) -> Tensor:
     return torch.tensor(numbers, dtype=torch.float64)
 
 
@@ -222,7 +222,7 @@ def jackknife(value: float, left_out: Sequence[float]) -> Estimate:
 
     The variance is (G - 1)/G Σ(θ₍ⱼ₎ - θ̄)², the quantile Student's with G - 1 degrees of freedom.
     """
-    figures = _float64(list(left_out))
+    figures = _float64(left_out)
     freedom = len(figures) - 1
     error = (freedom * figures.var(correction=0)).sqrt()
     reach = float(stdtrit(freedom, _TAIL)) * float(error)
@@ -246,4 +246,4 @@ def wilson(inside: int, count: int) -> Estimate:
 
 def _blocks(points: Tensor, others: Tensor) -> tuple[Tensor, ...]:
     """The points in so small parts that a part's pairs with all others fit in little memory."""
-    return points.split(max(1, _BLOCK // len(others)))
+    return torch.split(points, max(1, _BLOCK // len(others)))

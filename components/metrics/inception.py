@@ -1,4 +1,3 @@
-# pyright: standard
 """The Inception network of published FIDs: its shape, its weights, its 2048 features.
 
 FID (Heusel et al. 2017, arXiv 1706.08500) is defined on one set of weights, TensorFlow's of
@@ -94,12 +93,14 @@ def _check_finite(state: Mapping[str, Tensor]) -> None:
 
 def _network() -> nn.Module:
     """Torchvision's network with FID's pools, without classifier."""
-    import_torchvision()
-    from torchvision.models import inception as theirs
-
+    theirs = import_torchvision().models.inception
     inner = _with_pool(theirs.InceptionE, _average_pool)
     last = _with_pool(theirs.InceptionE, _max_pool)
-    network = theirs.Inception3(
+
+    def with_its_pool(channels: int) -> nn.Module:
+        return last(channels) if channels == NUM_FEATURES else inner(channels)
+
+    network: nn.Module = theirs.Inception3(
         num_classes=_NUM_CLASSES,
         aux_logits=False,
         transform_input=False,
@@ -109,12 +110,12 @@ def _network() -> nn.Module:
             theirs.InceptionB,
             _with_pool(theirs.InceptionC, _average_pool),
             theirs.InceptionD,
-            lambda channels: last(channels) if channels == NUM_FEATURES else inner(channels),
+            with_its_pool,
             theirs.InceptionAux,
         ],
         init_weights=False,
     )
-    network.fc = nn.Identity()  # type: ignore[assignment]
+    network.fc = nn.Identity()
     return network
 
 
@@ -123,7 +124,7 @@ def _with_pool(block: Any, pool: Callable[[Tensor], Tensor]) -> Any:
 
     class Block(block):
         def _forward(self, x: Tensor) -> list[Tensor]:
-            return [*super()._forward(x)[:-1], self.branch_pool(pool(x))]
+            return [*block._forward(self, x)[:-1], self.branch_pool(pool(x))]
 
     return Block
 

@@ -1,4 +1,3 @@
-# pyright: standard
 """Pictures learnt from that come nearest to a new one, and how near they are."""
 
 import math
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from components.common.checkpoints import save_weights
 from components.common.encoder import SHA256 as ENCODER_SHA256
+from components.common.tensors import eigenvectors
 from components.metrics.distances import Gaussian, nearest
 from interfaces.errors import DamagedError, RefusedError, unreadable
 
@@ -59,13 +59,13 @@ class Neighbours:
         if len(features) < 2:
             raise RefusedError("nearest pictures need at least two training images; add more")
         gaussian = Gaussian.of(features)
-        directions = torch.linalg.eigh(gaussian.covariance).eigenvectors  # the strongest is last
+        _, directions = eigenvectors(gaussian.covariance)  # the strongest is last
         mean, basis = gaussian.mean.float(), directions[:, -DIMENSIONS:].float()
         codes = ((features.float() - mean) @ basis).half()
         between = nearest(codes, codes, 2)[0][:, 1]  # the first is the picture itself
         typical = float(between.median())
         # Equal pictures' distance is not quite 0: it comes from a difference of large products.
-        if typical <= 1e-6 * float(codes.double().norm(dim=1).max()):
+        if typical <= 1e-6 * float(codes.double().square().sum(dim=1).max().sqrt()):
             raise RefusedError(
                 "most training images have an exact double, so copies cannot be recognised; "
                 "remove the doubles"
@@ -96,7 +96,7 @@ class Neighbours:
             found = cls(
                 **{name: tensors[name] for name in ("mean", "basis", "codes", "source_digests")},
                 typical=float(tensors["typical"]),
-                features_sha256=bytes(tensors["features_sha256"].tolist()).hex(),
+                features_sha256=bytes(tensors["features_sha256"].numpy().tolist()).hex(),
             )
             found._check()
         except OSError as error:
@@ -145,4 +145,4 @@ class Neighbours:
 
     def source(self, place: int) -> str:
         """SHA-256 of the file behind the training picture at a place."""
-        return bytes(self.source_digests[place].tolist()).hex()
+        return bytes(self.source_digests[place].numpy().tolist()).hex()
