@@ -18,7 +18,7 @@ from interfaces.iedt import IEDT
 FORMATS = ("png", "jpeg", "webp", "avif", "tiff")
 SIDES = (64, 256, 1024)
 SIGNINGS = 12
-MOST_PIXELS = 1_000_000
+MAX_PIXELS = 1_000_000
 """Pictures of each round: so many that they come to this, at most 100."""
 
 
@@ -65,7 +65,7 @@ def _bytes_of(batch: IEDT, settings: ICS) -> int:
 
 
 def _noise(side: int) -> IEDT:
-    count = max(1, min(100, MOST_PIXELS // side**2))
+    count = max(1, min(100, MAX_PIXELS // side**2))
     images = np.random.default_rng(0).uniform(-1, 1, (count, 3, side, side)).astype(np.float32)
     origins = tuple(make_origin(seed) for seed in range(count))
     return IEDT(images=images, origins=origins, enhancement=make_enhancement(1))

@@ -45,7 +45,7 @@ _OTHER_VARIABLES = {
 }
 
 
-_MOST_PRESET_BYTES = 2**20
+_MAX_PRESET_BYTES = 2**20
 """Largest size of a TOML file in bytes; reading a device or a disk image would not end."""
 
 
@@ -102,8 +102,8 @@ def load_preset(name: str) -> Layer:
     path = PRESETS / f"{name}.toml" if name in preset_names() else expanded(Path(name))
     try:
         with path.open("rb") as stream:
-            data = stream.read(_MOST_PRESET_BYTES + 1)
-        if len(data) > _MOST_PRESET_BYTES:
+            data = stream.read(_MAX_PRESET_BYTES + 1)
+        if len(data) > _MAX_PRESET_BYTES:
             raise ValueError("over a megabyte")
         layer = tomllib.loads(data.decode("utf-8-sig"))
     except FileNotFoundError as error:

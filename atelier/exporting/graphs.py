@@ -21,7 +21,7 @@ from interfaces.errors import AtelierError, UnavailableError
 VARYING_SIDE = 8
 """Length of a side that may vary, in the example that a network is traced with."""
 
-LARGEST_DIFFERENCE = 1e-3
+MAX_DIFFERENCE = 1e-3
 """Largest difference allowed in a pixel of an export: it comes from sums in another order."""
 
 
@@ -117,7 +117,7 @@ def _compared(graph: Graph, run: Callable[[Mapping[str, Tensor]], np.ndarray], p
         found = run(inputs)
         apart = np.abs(found - wanted).max() if found.shape == wanted.shape else math.inf
         worst = max(worst, float(apart))
-    if not worst <= LARGEST_DIFFERENCE:
+    if not worst <= MAX_DIFFERENCE:
         path.unlink()
         raise AtelierError(
             f"{path}: does not compute what the network does (a pixel differs by {worst:g}); "

@@ -15,7 +15,7 @@ from interfaces.itdt import ITDT, CollectionChoices, PictureChoice, TrainingImag
 
 State = Literal["ready", "attention", "blocked"]
 
-MOST_CROPPED = 0.35
+MAX_CROPPED = 0.35
 """Share of a picture that the square in its middle may leave out."""
 
 FEW_PICTURES = 50
@@ -109,7 +109,7 @@ def _usable(
 
 def _of_shape(image: TrainingImage, choice: PictureChoice, resolution: int) -> Iterator[Finding]:
     short, long = sorted((image.width, image.height))
-    if choice.crop is None and 1 - short / long > MOST_CROPPED:
+    if choice.crop is None and 1 - short / long > MAX_CROPPED:
         yield Finding(kind="cropped", detail=f"{100 * (1 - short / long):.0f} %")
     if short < resolution:
         yield Finding(kind="small", detail=f"{image.width} × {image.height}")

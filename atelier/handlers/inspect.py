@@ -14,8 +14,8 @@ from interfaces.itdt import CollectionSettings
 from interfaces.orders import CollectionId, Order
 from settings import Layer
 
-_MOST_LINES = 300
-_LONGEST_LINE = 200
+_MAX_LINES = 300
+_MAX_LINE_LETTERS = 200
 
 
 class InspectOrder(Order):
@@ -51,14 +51,14 @@ class InspectHandler(Handler[InspectOrder]):
         named = found.model_copy(update={"source": found.name})
         places = (task.places.workspace.root, Path(task.chosen.collect.data).parent)
         report = named.model_dump(mode="json", exclude={"manifest", "source"})
-        report["images_per_style"] = dict(islice(found.images_per_style.items(), _MOST_LINES))
+        report["images_per_style"] = dict(islice(found.images_per_style.items(), _MAX_LINES))
         report["lines"] = [without_places(line, places) for line in _bounded(report_lines(named))]
         task.control.conclude(report)
 
 
 def _bounded(lines: Sequence[str]) -> Iterator[str]:
     """The first lines, each shortened, and a note of what was left out."""
-    for line in lines[:_MOST_LINES]:
-        yield line if len(line) <= _LONGEST_LINE else line[:_LONGEST_LINE] + "…"
-    if (rest := len(lines) - _MOST_LINES) > 0:
+    for line in lines[:_MAX_LINES]:
+        yield line if len(line) <= _MAX_LINE_LETTERS else line[:_MAX_LINE_LETTERS] + "…"
+    if (rest := len(lines) - _MAX_LINES) > 0:
         yield f"and {rest:,} lines more: `inspect --data` on the command line shows them"

@@ -29,7 +29,7 @@ from interfaces.offers import CollectionOffer, ModelOffer, TrainingView
 from interfaces.places import expanded
 
 _EMBEDDED = "embedded"
-_MOST_ROWS = 2000
+_MAX_ROWS = 2000
 
 
 class _Inspected(BaseModel):
@@ -287,8 +287,8 @@ class WorkspaceCatalogue:
         verdict = folder.verdict()
         return TrainingView(
             curves=_thinned(folder.curves()),
-            measurements=[row.model_dump(mode="json") for row in measured[-_MOST_ROWS:]],
-            guardian=[row.model_dump(mode="json") for row in interventions[-_MOST_ROWS:]],
+            measurements=[row.model_dump(mode="json") for row in measured[-_MAX_ROWS:]],
+            guardian=[row.model_dump(mode="json") for row in interventions[-_MAX_ROWS:]],
             grids=folder.grids(),
             verdict=verdict.model_dump(mode="json") if verdict else None,
         )
@@ -363,6 +363,6 @@ def _thinned(curves: dict[str, list[float]]) -> dict[str, list[float | None]]:
 
 
 def _some(column: list[float]) -> list[float]:
-    step = max(1, math.ceil(len(column) / _MOST_ROWS))
+    step = max(1, math.ceil(len(column) / _MAX_ROWS))
     last = column[-1:] if (len(column) - 1) % step else []
     return [*column[::step], *last]

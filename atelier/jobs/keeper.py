@@ -17,7 +17,7 @@ _LOOK_SECONDS = 0.1
 _SLOWEST_RESTART = 30.0
 _LONG_LIFE = 60.0
 """A worker that lived so long, seconds, is started again at once, as is one that got its job on."""
-_LONGEST_LOG = 2**20
+_MAX_LOG_BYTES = 2**20
 
 _SAVE_SECONDS = 15.0
 """Time that a training has to save its state when it is to stop now."""
@@ -93,7 +93,7 @@ class WorkerKeeper:
 
     def _start(self) -> "subprocess.Popen[bytes]":
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        is_long = self._log.exists() and self._log.stat().st_size > _LONGEST_LOG
+        is_long = self._log.exists() and self._log.stat().st_size > _MAX_LOG_BYTES
         with self._log.open("wb" if is_long else "ab") as log:
             return subprocess.Popen(
                 self._command,

@@ -30,13 +30,13 @@ from interfaces.orders import Lane, Order
 
 SCHEMA_VERSION = 2
 
-MOST_WAITING = 1000
+MAX_WAITING = 1000
 """Jobs in the queue before it says that it is busy."""
 
-MOST_DEATHS = 3
+MAX_DEATHS = 3
 """Workers that may die on a job, one after another without an image kept, before it has failed."""
 
-MOST_OUTCOME_BYTES = 2**20
+MAX_OUTCOME_BYTES = 2**20
 """Size of a job's outcome as JSON."""
 
 _LISTED_OUTCOME_BYTES = 2**16
@@ -181,7 +181,7 @@ class SQLiteJobQueue:
             (waiting, last) = database.execute(
                 "SELECT count(*), max(place) FROM jobs WHERE state = 'waiting'"
             ).fetchone()
-            if waiting >= MOST_WAITING:
+            if waiting >= MAX_WAITING:
                 raise UnavailableError(f"busy: {waiting} jobs wait already; try again later")
             job_id = database.execute(
                 "INSERT INTO jobs (key, orders, state, place, created_at, lane) "
@@ -358,7 +358,7 @@ class SQLiteJobQueue:
             if row is None:
                 return 0
             deaths: int = row["deaths"] + 1
-            if row["stop"] is None and deaths >= MOST_DEATHS:
+            if row["stop"] is None and deaths >= MAX_DEATHS:
                 error = (
                     f"the worker died on this job {deaths} times ({why}); ask for less at once "
                     "(a smaller size or batch) and resume it"
@@ -594,7 +594,7 @@ def outcome_text(outcome: dict[str, JsonValue]) -> str:
     """
     finite = json.loads(json.dumps(outcome), parse_constant=lambda _: None)
     text = json.dumps(finite)
-    if len(text) > MOST_OUTCOME_BYTES:
+    if len(text) > MAX_OUTCOME_BYTES:
         raise RefusedError(f"what it found is {len(text) / 2**20:.1f} MiB; at most 1 MiB is kept")
     return text
 

@@ -27,11 +27,11 @@ from interfaces.errors import (
 )
 from interfaces.offers import Upload
 
-MOST_PICTURE_BYTES = 200 * 2**20
-MOST_PIXELS = 100_000_000
-MOST_ARCHIVE_BYTES = 8 * 2**30
-MOST_BYTES_IN_ALL = 64 * 2**30
-MOST_MEMBERS = 200_000
+MAX_PICTURE_BYTES = 200 * 2**20
+MAX_PIXELS = 100_000_000
+MAX_ARCHIVE_BYTES = 8 * 2**30
+MAX_BYTES_IN_ALL = 64 * 2**30
+MAX_MEMBERS = 200_000
 """Upper limit on files of a zip: reading the directory of that many takes a second."""
 
 # Pillow's name of a format: media type, and the suffix that readers go by.
@@ -49,8 +49,8 @@ _SUFFIXES = dict([*_PICTURES.values(), *_ARCHIVES.values()])
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 _PACKERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _START_BYTES = 512  # of a tar: its first header
-_LONGEST_ZIP_END = 22 + 0xFFFF + 20 + 56  # the end records, with the longest comment
-_MOST_DIRECTORY_BYTES = 64 * 2**20
+_MAX_ZIP_END = 22 + 0xFFFF + 20 + 56  # the end records, with the longest comment
+_MAX_DIRECTORY_BYTES = 64 * 2**20
 
 _NEITHER = (
     "upload: neither a readable picture (PNG, JPEG, WebP, AVIF, TIFF, BMP, GIF) nor an archive "
@@ -135,7 +135,7 @@ class LocalUploads:
     def _check_room(self) -> None:
         with os.scandir(self._folder) as entries:
             held = sum(map(_bytes_of, entries))
-        if held > MOST_BYTES_IN_ALL:
+        if held > MAX_BYTES_IN_ALL:
             raise UnavailableError("uploads: the folder is full; remove some uploads first")
 
     def _sweep(self) -> None:
@@ -166,12 +166,12 @@ def _is_old(path: Path) -> bool:
 
 def _receive(chunks: Iterable[bytes], path: Path) -> tuple[str, int]:
     """Write the chunks, up to the limit of their kind => digest and size."""
-    digest, size, start, limit = hashlib.sha256(), 0, b"", MOST_PICTURE_BYTES
+    digest, size, start, limit = hashlib.sha256(), 0, b"", MAX_PICTURE_BYTES
     with path.open("wb") as stream:
         for chunk in chunks:
             if len(start) < _START_BYTES:  # chunks may be of any size
                 start = (start + chunk)[:_START_BYTES]
-                limit = MOST_ARCHIVE_BYTES if _may_be_archive(start) else MOST_PICTURE_BYTES
+                limit = MAX_ARCHIVE_BYTES if _may_be_archive(start) else MAX_PICTURE_BYTES
             size += len(chunk)
             if size > limit:
                 raise RefusedError(f"upload: larger than {limit // 2**20} MiB; send a smaller file")
@@ -205,7 +205,7 @@ def _recognise(path: Path, size: int) -> _Recognised:
         return {"kind": "collection", "media_type": _ARCHIVES["zip"][0]}
     if _may_be_archive(start) and _is_tar(path, start):
         return {"kind": "collection", "media_type": _ARCHIVES["tar"][0]}
-    if size > MOST_PICTURE_BYTES:
+    if size > MAX_PICTURE_BYTES:
         raise RefusedError("upload: too large for a picture, and no archive")
     return _recognise_picture(path)
 
@@ -214,9 +214,9 @@ def _check_directory(path: Path, size: int) -> None:
     """Refuse a zip that holds too many files, or nothing in any of them."""
     with path.open("rb") as stream:
         num_members = _num_members(stream, size)
-    if num_members > MOST_MEMBERS:
+    if num_members > MAX_MEMBERS:
         raise RefusedError(
-            f"upload: a zip of over {MOST_MEMBERS:,} files, too many to send; name it with --data "
+            f"upload: a zip of over {MAX_MEMBERS:,} files, too many to send; name it with --data "
             "where the server is started"
         )
     try:
@@ -234,15 +234,15 @@ def _num_members(stream: BinaryIO, size: int) -> int:
     The end record says where the directory lies (APPNOTE.TXT 4.3.12, 4.3.14 and 4.3.16). One of
     over 64 MB is not read.
     """
-    stream.seek(size - min(size, _LONGEST_ZIP_END))
+    stream.seek(size - min(size, _MAX_ZIP_END))
     end = stream.read()
     record = end.rfind(b"PK\x05\x06")
     room = int.from_bytes(end[record + 12 : record + 16], "little")
     large = record - 20 - 56
     if large >= 0 and end.startswith(b"PK\x06\x06", large):
         record, room = large, int.from_bytes(end[large + 40 : large + 48], "little")
-    if room > _MOST_DIRECTORY_BYTES:
-        return MOST_MEMBERS + 1
+    if room > _MAX_DIRECTORY_BYTES:
+        return MAX_MEMBERS + 1
     stream.seek(max(0, size - len(end) + record - room))
     return stream.read(room).count(b"PK\x01\x02")
 
@@ -268,7 +268,7 @@ def _recognise_picture(path: Path) -> _Recognised:
 
     try:
         with foreign("upload"), path.open("rb") as stream:
-            header = check_header(stream, MOST_PIXELS, list(_PICTURES))
+            header = check_header(stream, MAX_PIXELS, list(_PICTURES))
             if header.format == "PNG":
                 stream.seek(0)
                 png.verify(stream)

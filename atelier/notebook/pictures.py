@@ -19,7 +19,7 @@ from interfaces.record import Origin
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MOST_SHOWN = 64
+MAX_SHOWN = 64
 """Pictures under a cell; the rest are counted."""
 
 SIDE_SHOWN = 192
@@ -98,15 +98,15 @@ class Pictures(Sequence[Picture]):
         return f"<{len(self)} pictures>"
 
     def _repr_png_(self) -> bytes | None:
-        shown = self[:MOST_SHOWN]
+        shown = self[:MAX_SHOWN]
         sizes = {picture.pixels.shape for picture in shown}
         if len(sizes) != 1:
             return None  # nothing, or of several sizes: the grid shows them
         return _png(contact_sheet([picture.pixels for picture in shown]))
 
     def _repr_html_(self) -> str:
-        cells = "".join(map(_cell, self[:MOST_SHOWN]))
-        rest = len(self) - MOST_SHOWN
+        cells = "".join(map(_cell, self[:MAX_SHOWN]))
+        rest = len(self) - MAX_SHOWN
         more = f"<p>and {rest} more</p>" if rest > 0 else ""
         return f'<div style="display:flex;flex-wrap:wrap;gap:6px">{cells}</div>{more}'
 

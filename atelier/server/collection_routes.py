@@ -14,7 +14,7 @@ from interfaces.itdt import CollectionChoices
 from interfaces.offers import CollectionOffer
 from interfaces.orders import UploadId
 
-_MOST_GATHERED = 20_000
+_MAX_GATHERED = 20_000
 
 
 class GatheredPicture(Answer):
@@ -29,7 +29,7 @@ class NewCollection(Answer):
 
     name: GivenName | None = Field(default=None, description="Its name.")
     pictures: list[GatheredPicture] = Field(
-        default=[], max_length=_MOST_GATHERED, description="Uploaded pictures."
+        default=[], max_length=_MAX_GATHERED, description="Uploaded pictures."
     )
     archive: UploadId | None = Field(default=None, description="One uploaded archive.")
     path: str | None = Field(

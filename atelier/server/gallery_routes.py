@@ -17,7 +17,7 @@ from interfaces.errors import NotFoundError
 from interfaces.iodt import ResultQuery, StoredResult
 from interfaces.orders import ResultId
 
-MOST_AT_ONCE = 100_000
+MAX_AT_ONCE = 100_000
 """Results that one request may name."""
 
 _ARCHIVES_KEPT = 32
@@ -34,7 +34,7 @@ class Chosen(Answer):
     """Results that a request concerns."""
 
     results: list[ResultId] = Field(
-        min_length=1, max_length=MOST_AT_ONCE, description="Results, by number."
+        min_length=1, max_length=MAX_AT_ONCE, description="Results, by number."
     )
 
 

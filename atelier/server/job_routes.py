@@ -11,7 +11,7 @@ from atelier.handlers import AnyOrder
 from atelier.server.answers import FOREVER, Answer
 from atelier.server.backend import Backend
 from atelier.server.examples import EXAMPLES
-from atelier.server.streams import MOST_LISTENERS, Streams
+from atelier.server.streams import MAX_LISTENERS, Streams
 from interfaces.errors import NotFoundError, UnavailableError
 from interfaces.jobs import Job, JobState, StopKind
 from interfaces.offers import TrainingView
@@ -171,8 +171,8 @@ def event_routes(backend: Backend, streams: Streams, app: FastAPI) -> APIRouter:
     router, queue = APIRouter(tags=["events"]), backend.queue
 
     def stream(after: int, job_id: int | None) -> StreamingResponse:
-        if streams.num_listeners >= MOST_LISTENERS:
-            raise UnavailableError(f"busy: {MOST_LISTENERS} listen already; try again later")
+        if streams.num_listeners >= MAX_LISTENERS:
+            raise UnavailableError(f"busy: {MAX_LISTENERS} listen already; try again later")
         text: AsyncGenerator[str] = streams.follow(after, job_id, lambda: app.state.is_closing())
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(text, media_type="text/event-stream", headers=headers)

@@ -23,8 +23,8 @@ from interfaces.ics import ICS, ImageFormat
 from interfaces.iodt import ResultQuery
 from interfaces.places import fetched
 
-_MOST_AT_ONCE = 4
-_MOST_DELETED = 10_000
+_MAX_AT_ONCE = 4
+_MAX_DELETED = 10_000
 
 
 class Results(Answer):
@@ -80,7 +80,7 @@ def _add_searching(router: APIRouter, backend: Backend) -> None:
         """Numbers of deleted results that can be restored, newest first."""
         found: list[int] = []
         cursor = None
-        while len(found) < _MOST_DELETED:
+        while len(found) < _MAX_DELETED:
             page = store.page(ResultQuery(deleted="only", limit=1000), cursor)
             found += [result.id for result in page.results]
             cursor = page.next
@@ -138,7 +138,7 @@ def _add_files(router: APIRouter, backend: Backend) -> None:
 
 
 def _add_thumbnails(router: APIRouter, backend: Backend) -> None:
-    store, drawing = backend.store, _Turns(_MOST_AT_ONCE)
+    store, drawing = backend.store, _Turns(_MAX_AT_ONCE)
 
     @router.get("/results/{result_id}/thumbnail", response_class=Response)
     def thumbnail(

@@ -33,18 +33,18 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 COOKIE = "atelier_session"
 
-MOST_BODY_BYTES = 2**20
-MOST_UPLOAD_BYTES = 8 * 2**30
-_FEWEST_TOKEN_LETTERS = 8
+MAX_BODY_BYTES = 2**20
+MAX_UPLOAD_BYTES = 8 * 2**30
+_MIN_TOKEN_LETTERS = 8
 _SESSION_SECONDS = 30 * 24 * 3600
-_MOST_FAILURES = 20
+_MAX_FAILURES = 20
 """Wrong tokens from one address in a minute before each further one is answered late."""
 
 _LATE_SECONDS = 10.0
-_MOST_LATE = 100
+_MAX_LATE = 100
 """Answers that one address waits for at once, so that it guesses ten times in a second at most."""
 
-_MOST_ADDRESSES = 10_000
+_MAX_ADDRESSES = 10_000
 """Addresses whose failures are remembered."""
 
 _ANSWER_HEADERS = (
@@ -74,8 +74,8 @@ class Safety:
             raise RefusedError(
                 f"--host {host}: other machines could reach the server; give it a --token too"
             )
-        if token is not None and len(token) < _FEWEST_TOKEN_LETTERS:
-            raise RefusedError(f"--token: give at least {_FEWEST_TOKEN_LETTERS} letters")
+        if token is not None and len(token) < _MIN_TOKEN_LETTERS:
+            raise RefusedError(f"--token: give at least {_MIN_TOKEN_LETTERS} letters")
         self.token = token
         self._names = {"localhost", host.lower(), *(name.lower() for name in names)}
         self._is_local = is_loopback(host)
@@ -115,16 +115,16 @@ class Safety:
 
     def may_try(self, address: str) -> bool:
         """False while an address waits for very many answers: its next token is not looked at."""
-        return self._num_late[_network(address)] < _MOST_LATE
+        return self._num_late[_network(address)] < _MAX_LATE
 
     async def note_failure(self, address: str) -> bool:
         """A wrong token came; wait, if many did before from there. True where it waited."""
         network, now = _network(address), time.monotonic()
-        failures = self._failures.pop(network, deque[float](maxlen=_MOST_FAILURES))
-        is_guessing = len(failures) == _MOST_FAILURES and failures[0] > now - 60
+        failures = self._failures.pop(network, deque[float](maxlen=_MAX_FAILURES))
+        is_guessing = len(failures) == _MAX_FAILURES and failures[0] > now - 60
         failures.append(now)
         self._failures[network] = failures  # behind those that failed longer ago
-        if len(self._failures) > _MOST_ADDRESSES:
+        if len(self._failures) > _MAX_ADDRESSES:
             del self._failures[next(iter(self._failures))]
         if is_guessing:
             await self._wait(network)
@@ -290,7 +290,7 @@ def _is_from_here(headers: dict[str, str], host: str) -> bool:
 
 def _limit(path: str) -> int:
     is_upload = path.startswith("/api/") and path.rstrip("/").endswith("/uploads")
-    return MOST_UPLOAD_BYTES if is_upload else MOST_BODY_BYTES
+    return MAX_UPLOAD_BYTES if is_upload else MAX_BODY_BYTES
 
 
 def _limited(receive: Receive, limit: int) -> Receive:
@@ -344,8 +344,8 @@ async def _body(receive: Receive) -> bytes:
     while True:
         message = await receive()
         body += message.get("body", b"")
-        if not message.get("more_body") or len(body) > MOST_BODY_BYTES:
-            return body[:MOST_BODY_BYTES]
+        if not message.get("more_body") or len(body) > MAX_BODY_BYTES:
+            return body[:MAX_BODY_BYTES]
 
 
 def _login_page(line: str) -> bytes:

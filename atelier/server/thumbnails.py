@@ -9,7 +9,7 @@ from components.common.durable import sweep, write_bytes
 
 SIDES = (128, 256, 512)
 
-MOST_BYTES = 512 * 2**20
+MAX_BYTES = 512 * 2**20
 _QUALITY = 80
 
 
@@ -19,7 +19,7 @@ class Thumbnails:
     When they take more than `most_bytes`, those that were not looked at for longest go.
     """
 
-    def __init__(self, folder: Path, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, folder: Path, most_bytes: int = MAX_BYTES) -> None:
         self._folder = folder
         self._most_bytes = most_bytes
         self._lock = threading.Lock()

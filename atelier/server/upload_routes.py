@@ -19,7 +19,7 @@ from interfaces.errors import DamagedError, JobStateError, NotFoundError, Unavai
 from interfaces.jobs import JobQueue, JobState
 from interfaces.offers import Upload
 
-_MOST_UPLOADS = 16
+_MAX_UPLOADS = 16
 _STALLED_SECONDS = 2.0
 """Seconds without data after which an upload may be dropped for another."""
 _UNENDED: tuple[JobState, ...] = ("waiting", "running", "stopping", "paused")
@@ -109,7 +109,7 @@ class _Arrivals:
     def __init__(self, backend: Backend) -> None:
         self._uploads = backend.uploads
         self._there: set[_Arrival] = set()
-        self._threads = ThreadPoolExecutor(_MOST_UPLOADS, "upload")
+        self._threads = ThreadPoolExecutor(_MAX_UPLOADS, "upload")
 
     async def take_in(self, request: Request, name: str) -> Upload:
         """Receive a body, and hand it on piece by piece."""
@@ -123,7 +123,7 @@ class _Arrivals:
 
     def _make_room(self) -> None:
         going_on = [one for one in self._there if not one.given_up.is_set()]
-        if len(going_on) < _MOST_UPLOADS:
+        if len(going_on) < _MAX_UPLOADS:
             return
         slowest = min(going_on, key=lambda one: one.last_piece)
         if time.monotonic() - slowest.last_piece < _STALLED_SECONDS:

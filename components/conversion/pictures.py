@@ -57,8 +57,8 @@ UNREADABLE_SUFFIXES = frozenset({
 # fmt: on
 """Endings of pictures in formats that are not read: named inside a folder, not passed over."""
 
-_MOST_BYTES_A_PIXEL = 16  # four samples of 32 bits
-_MOST_BYTES_BESIDE = 256 << 20  # metadata, other frames and pages
+_MAX_BYTES_A_PIXEL = 16  # four samples of 32 bits
+_MAX_BYTES_BESIDE = 256 << 20  # metadata, other frames and pages
 
 _INCH, _CENTIMETRE = 2, 3  # EXIF's units of resolution; 1 is none at all
 _PER_INCH = {_INCH: 1.0, _CENTIMETRE: 2.54}
@@ -186,7 +186,7 @@ def _check_enlarged(header: Header, scale: int, file_format: ImageFormat | None)
 
 def _check_length(header: Header, length: int) -> None:
     """The whole file is read at once, so it may not be far longer than its picture."""
-    most = header.width * header.height * _MOST_BYTES_A_PIXEL + _MOST_BYTES_BESIDE
+    most = header.width * header.height * _MAX_BYTES_A_PIXEL + _MAX_BYTES_BESIDE
     if length > most:
         raise UnsupportedError(
             f"is {length:,} bytes long, for a picture of {header.width} x {header.height} pixels "

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("atelier")
 
 
-_MOST_LOADED = 3  # networks kept for the next plan: the best, the quick one, and a person's own
+_MAX_LOADED = 3  # networks kept for the next plan: the best, the quick one, and a person's own
 
 TYPICAL_PIXELS = 64 * 64
 """Input pixels of a request whose size is not known: one generated picture."""
@@ -246,7 +246,7 @@ class RealESRGANEnhancer:
             )
             called = name or name_of(network.sha256) or source.path.stem
             self._loaded[key] = _Loaded(called, network, source.origin)
-            while len(self._loaded) > _MOST_LOADED:
+            while len(self._loaded) > _MAX_LOADED:
                 del self._loaded[next(iter(self._loaded))]
         return self._loaded[key]
 

@@ -34,7 +34,7 @@ MADE_MEAN, MADE_HIGH = 0.5, 3.0
 """The same for pictures that a model made, where no original is to be kept: what the mean and the
 99.9th percentile of the deviations must stay under, in levels of 255."""
 
-SMALLEST_GAIN = 1.05
+MIN_GAIN = 1.05
 """Least gain in speed for which a route, or a larger batch, replaces the simpler one."""
 
 SIDE = 64  # pixels of the pictures that are measured with: the size that is generated
@@ -69,7 +69,7 @@ def choose(asked: str, network: Network, device: torch.device, is_made: bool = F
     answer = remembered(
         "routes",
         device,
-        [network.identity, names, bounds, SMALLEST_GAIN],
+        [network.identity, names, bounds, MIN_GAIN],
         _Answer,
         lambda: _measure(routes, network, device, is_made),
     )
@@ -160,7 +160,7 @@ def _in_words(name: str, batch: int, seconds: dict[tuple[str, int], float]) -> s
     """Result of the measurement, in words for the person who waited for it."""
     plain = seconds.get(("float32", min(size for _, size in seconds)), seconds[name, batch])
     gain = plain / seconds[name, batch]
-    than = f", {gain:.1f} times as fast as the plain way" if gain >= SMALLEST_GAIN else ""
+    than = f", {gain:.1f} times as fast as the plain way" if gain >= MIN_GAIN else ""
     together = f" with {batch} pictures at once" if batch > 1 else ""
     best = "best " if len({route for route, _ in seconds}) > 1 else ""
     return f"measured for this machine: the enlarger runs {best}as {name}{together}{than}"
@@ -192,7 +192,7 @@ def _best(seconds: dict[tuple[str, int], float]) -> tuple[str, int]:
     """The fastest, but of two about as fast the one that comes first: simpler, or smaller."""
     best = next(iter(seconds))
     for pair, took in seconds.items():
-        if took * SMALLEST_GAIN < seconds[best]:
+        if took * MIN_GAIN < seconds[best]:
             best = pair
     return best
 

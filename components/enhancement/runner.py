@@ -32,7 +32,7 @@ _log = logging.getLogger("atelier")
 
 FEATHER = 8  # input pixels over which one tile fades into the next
 
-_SMALLEST_TILE = 16  # pixels; where not even that fits, smaller tiles will not help
+_MIN_TILE = 16  # pixels; where not even that fits, smaller tiles will not help
 
 # Bytes at the peak for one input pixel in float32, measured (benchmarks/RESULTS.md); a network
 # that is not known is taken for the hungriest.
@@ -154,7 +154,7 @@ class TiledRunner:
         if self._context is None:
             self._context = measured_context(self._network, self._forward, self._device)
         overlap = 2 * self._context + FEATHER
-        core = max(min(self._tile, affordable - overlap), _SMALLEST_TILE)
+        core = max(min(self._tile, affordable - overlap), _MIN_TILE)
         return _axis(height, core, self._context), _axis(width, core, self._context)
 
     def _affordable_side(self) -> int:
@@ -184,7 +184,7 @@ class TiledRunner:
             what = f"batches of {batch_size // 2}"
         else:
             self._tile = min(self._tile, max(height, width)) // 2
-            if self._tile < _SMALLEST_TILE:
+            if self._tile < _MIN_TILE:
                 raise UnavailableError(
                     f"{self._device}: not enough memory to enlarge even {2 * self._tile} pixels at "
                     "once; close other programs or choose another device"

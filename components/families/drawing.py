@@ -20,8 +20,8 @@ Bytes = NDArray[np.uint8]
 PAPER_LIGHTNESS = 0.75
 PAPER_CHROMA = 0.08
 PAPER_GRAIN = 0.05
-LEAST_PAPER = 0.5
-MOST_INK = 0.4
+MIN_PAPER = 0.5
+MAX_INK = 0.4
 
 # Lines of a painting are the strongest so many edges, after details under this width are gone
 # (pixels at 64×64; both grow with the picture's side).
@@ -30,13 +30,13 @@ DETAIL_SIGMA = 1.5
 FRACTIONS = 16
 FAINTEST_EDGE = 20.0 * FRACTIONS
 
-MOST_PIXELS = 40_000_000
-SMALLEST_SIDE = 8
-LARGEST_WORKED = 2048
+MAX_PIXELS = 40_000_000
+MIN_SIDE = 8
+MAX_WORKED_SIDE = 2048
 """Sketches are cleaned at no more than this side: a line of one pixel in 8000 stays visible."""
 FAINTEST_INK = 0.15
 """Share of the paper's lightness; less is its grain and its shadows."""
-FEWEST_STROKES = 3
+MIN_STROKES = 3
 
 
 def strokes_of_pictures(images: Floats) -> Floats:
@@ -70,8 +70,8 @@ def _is_line_art(pixels: Bytes, grey: NDArray[Any]) -> bool:
     return bool(
         paper >= PAPER_LIGHTNESS * 255
         and chroma.mean() <= PAPER_CHROMA * 255
-        and even >= LEAST_PAPER
-        and 0 < ink <= MOST_INK
+        and even >= MIN_PAPER
+        and 0 < ink <= MAX_INK
     )
 
 
@@ -148,20 +148,19 @@ def clean_sketch(pixels: Bytes, side: int) -> Floats:
     Raises `ValueError` where there is nothing to draw from.
     """
     height, width = pixels.shape[:2]
-    if height * width > MOST_PIXELS:
+    if height * width > MAX_PIXELS:
         raise ValueError(
-            f"the sketch has {width}×{height} pixels; {MOST_PIXELS // 10**6} million are the most"
+            f"the sketch has {width}×{height} pixels; {MAX_PIXELS // 10**6} million are the most"
         )
-    if min(height, width) < SMALLEST_SIDE:
+    if min(height, width) < MIN_SIDE:
         raise ValueError(
-            f"the sketch has {width}×{height} pixels; draw on at least "
-            f"{SMALLEST_SIDE}×{SMALLEST_SIDE}"
+            f"the sketch has {width}×{height} pixels; draw on at least {MIN_SIDE}×{MIN_SIDE}"
         )
     lightness = _on_white(pixels)
     if lightness.max() < 128:
         raise ValueError("the sketch is black all over; draw dark lines on light paper")
     strokes = _reduced(_ink(lightness), side)
-    if strokes.sum() < FEWEST_STROKES:
+    if strokes.sum() < MIN_STROKES:
         raise ValueError("the sketch is empty; draw dark lines on light paper")
     if strokes.mean() > 0.5:
         raise ValueError("the sketch is more dark than light; draw dark lines on light paper")
@@ -179,7 +178,7 @@ def _on_white(pixels: Bytes) -> Bytes:
     # Alpha before reduction: the colour under what is transparent means nothing.
     darkness = 255 - cv2.cvtColor(pixels, cv2.COLOR_RGBA2GRAY).astype(np.uint16)
     lightness = (255 - darkness * pixels[..., 3] // 255).astype(np.uint8)
-    return _resized(lightness, min(1.0, LARGEST_WORKED / max(lightness.shape)))
+    return _resized(lightness, min(1.0, MAX_WORKED_SIDE / max(lightness.shape)))
 
 
 def _resized(image: Bytes, factor: float) -> Bytes:

@@ -23,7 +23,7 @@ CLOSE = 0.87
 A missing or doubled letter gives 0.9 and more; expressionism is 0.85 of impressionism, realism 0.82
 of surrealism.
 """
-SHORTEST_CLOSE = 5
+MIN_CLOSE_LETTERS = 5
 """Letters that a word must have to be taken for a slip of the pen."""
 
 GOES_WITH = {
@@ -55,7 +55,7 @@ GOES_WITH = {
 
 # The longest first: 'impressionistic' ends with 'istic', and not just with 'ic'.
 _ENDINGS = ("istic", "ists", "isms", "ist", "ism", "ing", "es", "ic", "al", "s", "e")
-_SHORTEST_STEM = 3
+_MIN_STEM_LETTERS = 3
 
 _Match = tuple[int, int, str]
 """Words matched, place in the text, and why, for a person."""
@@ -85,7 +85,7 @@ def _words(text: str) -> list[str]:
 def _stem(word: str) -> str:
     """The word less its endings, one after the other, never below three letters."""
     for ending in _ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_STEM:
+        if word.endswith(ending) and len(word) - len(ending) >= _MIN_STEM_LETTERS:
             return _stem(word.removesuffix(ending))
     return word
 
@@ -132,7 +132,7 @@ def _nearly_named(words: list[str], style: list[str]) -> _Match | None:
     name = " ".join(style)
     for place in range(len(words) - len(style) + 1):
         said = " ".join(words[place : place + len(style)])
-        if len(said) < SHORTEST_CLOSE:
+        if len(said) < MIN_CLOSE_LETTERS:
             continue
         if SequenceMatcher(None, said, name, autojunk=False).ratio() >= CLOSE:
             return len(style), place, f"{said!r} in the text is nearly its name"

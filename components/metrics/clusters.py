@@ -15,7 +15,7 @@ from components.metrics.judging import evenly
 MOST = 8
 """Groups at most: as many as a person can compare at a glance."""
 
-FEWEST_PICTURES = 8
+MIN_PICTURES = 8
 """Pictures of a group on average; fewer pictures make fewer groups."""
 
 _FITTED = 5_000
@@ -40,7 +40,7 @@ class Clusters:
         """
         fitted = features[evenly(np.arange(len(features)), min(len(features), _FITTED))].numpy()
         # More centres than different pictures could not be placed.
-        fewest = min(len(features) // FEWEST_PICTURES, len(np.unique(fitted, axis=0)))
+        fewest = min(len(features) // MIN_PICTURES, len(np.unique(fitted, axis=0)))
         count = min(MOST, max(1, fewest))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # an empty group: left out below

@@ -26,7 +26,7 @@ NEIGHBOURS = 3
 COVERAGE_NEIGHBOURS = 5
 """k of coverage, as in Naeem et al. 2020."""
 
-FEWEST_IMAGES = NEIGHBOURS + 1
+MIN_IMAGES = NEIGHBOURS + 1
 """Fewest images of either set: one, and as many neighbours as are asked for."""
 
 GROUPS = 10

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from components.common.durable import write_text
-from components.metrics.distances import FEWEST_IMAGES
+from components.metrics.distances import MIN_IMAGES
 from components.metrics.features import FeatureNetwork
 from components.metrics.measuring import METRICS, measure
 from components.metrics.reference import reference_features
@@ -29,7 +29,7 @@ STYLE_METRICS: tuple[Metric, ...] = ("precision", "recall", "coverage")
 STYLELESS_METRICS: tuple[Metric, ...] = ("recall", "coverage")
 """Metrics of pictures asked for in no style: precision would count other styles as faults."""
 
-FEWEST_OF_A_STYLE = 8
+MIN_PER_STYLE = 8
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Reference:
             made = generated if labels is None else generated[labels == label]
             places = self.places[real_labels == label]
             count = min(len(made), len(places))
-            if count >= FEWEST_OF_A_STYLE:
+            if count >= MIN_PER_STYLE:
                 metrics = STYLELESS_METRICS if labels is None else STYLE_METRICS
                 pair = made[evenly(np.arange(len(made)), count)], evenly(places, count)
                 found += self._measured(*pair, metrics, style)
@@ -118,7 +118,7 @@ class Reference:
         The folder `cache` keeps it. A damaged file there is computed again, with a warning.
         """
         chosen, compared = stand_ins(self.places, self.prepared.num_images, count)
-        if min(len(chosen), len(compared)) < FEWEST_IMAGES:
+        if min(len(chosen), len(compared)) < MIN_IMAGES:
             return None
         path = cache / f"floor-{self.network.name}-{self._key(chosen, compared)}.json"
         try:

@@ -12,7 +12,7 @@ from interfaces.measurement import Against, Measurement, Metric
 
 METRICS: tuple[Metric, ...] = ("frechet", "kid", "precision", "recall")
 
-MOST_JUDGED = 10_000
+MAX_JUDGED = 10_000
 """Images of either set that neighbours are sought in: that work grows with the product."""
 
 _MEASURES = {
@@ -78,10 +78,10 @@ def _measured(
 
 
 def _check(features: Tensor, whose: str) -> None:
-    if len(features) < distances.FEWEST_IMAGES:
+    if len(features) < distances.MIN_IMAGES:
         raise RefusedError(
             f"{len(features)} {whose} images are too few to measure with; "
-            f"give {distances.FEWEST_IMAGES} or more"
+            f"give {distances.MIN_IMAGES} or more"
         )
     if not torch.isfinite(features).all():
         raise DamagedError(
@@ -91,7 +91,7 @@ def _check(features: Tensor, whose: str) -> None:
 
 
 def _thinned(features: Tensor) -> Tensor:
-    """At most `MOST_JUDGED` features, spread, since a set's first ones are often of one style."""
-    if len(features) <= MOST_JUDGED:
+    """At most `MAX_JUDGED` features, spread, since a set's first ones are often of one style."""
+    if len(features) <= MAX_JUDGED:
         return features
-    return features[torch.arange(MOST_JUDGED) * len(features) // MOST_JUDGED]
+    return features[torch.arange(MAX_JUDGED) * len(features) // MAX_JUDGED]

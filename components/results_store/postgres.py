@@ -109,7 +109,7 @@ _MARK = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
 _LOCK = 4_715_226_081
 """Number of the advisory lock under which the tables are brought up to date."""
 
-_MOST_IDLE = 8
+_MAX_IDLE = 8
 _REMEDY = "`results doctor` makes it anew from the pictures"
 
 
@@ -352,7 +352,7 @@ class PostgresIndex:
 
     def _give_back(self, database: "_Connection") -> None:
         with self._lock:
-            if not database.closed and len(self._idle) < _MOST_IDLE:
+            if not database.closed and len(self._idle) < _MAX_IDLE:
                 self._idle.append(database)
                 return
         database.close()

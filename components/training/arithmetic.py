@@ -13,7 +13,7 @@ from components.families.port import FamilyConfig, Shape
 from components.families.trainer import Machine
 
 STEPS = 4
-SMALLEST_GAIN = 1.15
+MIN_GAIN = 1.15
 """Speed-up of a step from which bfloat16 is taken; less is not worth its rounding."""
 
 
@@ -37,7 +37,7 @@ def choose_dtype(
         _Gain,
         lambda: _Gain(times_as_fast=round(_measure(family, config, shape, device), 3)),
     )
-    return torch.bfloat16 if answer.times_as_fast >= SMALLEST_GAIN else torch.float32
+    return torch.bfloat16 if answer.times_as_fast >= MIN_GAIN else torch.float32
 
 
 class _Gain(BaseModel):

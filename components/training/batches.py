@@ -6,7 +6,7 @@ from torch import Tensor
 
 from components.common.tensors import tensor_of
 
-LARGEST_SHARE = 0.25
+MAX_SHARE = 0.25
 """Largest share of a GPU's free memory for the images; networks and gradients need the rest."""
 
 
@@ -27,7 +27,7 @@ class Batches:
 
     def _fits(self, num_bytes: int) -> bool:
         free, _ = torch.cuda.mem_get_info(self.device)
-        return num_bytes < LARGEST_SHARE * free
+        return num_bytes < MAX_SHARE * free
 
     def take(self, places: np.ndarray) -> tuple[Tensor, Tensor]:
         """Images float32 (n, 3, S, S) in [-1, 1], channels last in memory, and labels (n,)."""

@@ -33,7 +33,7 @@ from interfaces.ipdt import IPDT
 
 _T = TypeVar("_T")
 
-LONGEST_WAIT = timedelta(days=7)
+MAX_WAIT = timedelta(days=7)
 """Measuring on rank 0 may take hours. A rank that ended is noticed by its closed connection."""
 
 
@@ -109,7 +109,7 @@ def _join() -> None:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     has_one_each = torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and has_one_each else "gloo"
-    distributed.init_process_group(backend, timeout=LONGEST_WAIT)
+    distributed.init_process_group(backend, timeout=MAX_WAIT)
     # A process that this one starts is no rank: it must not believe that it is.
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
         os.environ.pop(name, None)

@@ -21,14 +21,14 @@ from typing import Any
 from components.families.port import Loss, Trouble
 from interfaces.igme import TrainingSettings
 
-HIGHEST_RISE = 100.0
-FEWEST_ROWS = 20
+MAX_RISE = 100.0
+MIN_ROWS = 20
 """Rows of the curves before a rise is judged: first losses mean little."""
 
-LOWEST_SHARE_OF_BEST = 0.25
-LOWEST_SPREAD = 0.1
+MIN_SHARE_OF_BEST = 0.25
+MIN_SPREAD = 0.1
 NO_SPREAD = 0.01
-HIGHEST_OVER_FITTING = 0.6
+MAX_OVER_FITTING = 0.6
 LOOKS_IN_A_ROW = 3
 
 LOOKS_TO_FORGET = 10
@@ -76,10 +76,10 @@ class Guardian:
             return Sighting("not a number", {"spread": spread})
         if spread < NO_SPREAD and self.best_spread < NO_SPREAD:
             return Sighting("divergence", {"spread": spread})
-        if spread < LOWEST_SPREAD and spread < LOWEST_SHARE_OF_BEST * self.best_spread:
+        if spread < MIN_SPREAD and spread < MIN_SHARE_OF_BEST * self.best_spread:
             return Sighting("collapse", {"spread": spread, "best_spread": self.best_spread})
         self.best_spread = max(self.best_spread, spread)
-        is_over = over_fitting is not None and over_fitting > HIGHEST_OVER_FITTING
+        is_over = over_fitting is not None and over_fitting > MAX_OVER_FITTING
         self.over_fitted_looks = self.over_fitted_looks + 1 if is_over else 0
         if over_fitting is not None and self.over_fitted_looks >= LOOKS_IN_A_ROW:
             self.over_fitted_looks = 0
@@ -129,6 +129,6 @@ def _limit(loss: Loss, rows: Sequence[Mapping[str, float]]) -> float:
     """Upper limit on a loss, from its own bound and its values so far."""
     limit = math.inf if loss.limit is None else loss.limit
     sizes = [abs(row[loss.name]) for row in rows if loss.name in row]
-    if len(sizes) < FEWEST_ROWS:
+    if len(sizes) < MIN_ROWS:
         return limit
-    return min(limit, HIGHEST_RISE * max(statistics.median(sizes), 1.0))
+    return min(limit, MAX_RISE * max(statistics.median(sizes), 1.0))

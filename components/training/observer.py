@@ -26,7 +26,7 @@ from components.metrics import (
     reference_features,
 )
 from components.metrics.clusters import Clusters
-from components.metrics.distances import FEWEST_IMAGES, spread
+from components.metrics.distances import MIN_IMAGES, spread
 from components.metrics.judging import evenly
 from components.training.records import TrainingFolder
 from components.training.sources import FromTheSet
@@ -148,7 +148,7 @@ class Observer:
 
         Under four pictures nothing can be measured, and nothing is.
         """
-        if len(self.shown) < FEWEST_IMAGES:
+        if len(self.shown) < MIN_IMAGES:
             return
         judged = self.judged(self.made(network, images_seen))
         found = self.reference.overall(judged)

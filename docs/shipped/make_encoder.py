@@ -33,7 +33,7 @@ from interfaces.progress import silent
 EPOCHS = 12
 BATCH_SIZE = 64
 LEARNING_RATE = 2e-3
-FEWEST_WORKS = 10
+MIN_WORKS = 10
 """Painters with fewer pictures are one class, 'other'."""
 
 
@@ -86,7 +86,7 @@ def painter_labels(names: list[str]) -> Tensor:
     """A number for each painter, 0 for those with few works: (N,)."""
     painters = np.array([name.rpartition("/")[2].partition("_")[0] for name in names])
     known, counts = np.unique(painters, return_counts=True)
-    frequent = {name: n for n, name in enumerate(known[counts >= FEWEST_WORKS], start=1)}
+    frequent = {name: n for n, name in enumerate(known[counts >= MIN_WORKS], start=1)}
     return torch.tensor([frequent.get(name, 0) for name in painters])
 
 

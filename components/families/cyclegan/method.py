@@ -37,7 +37,7 @@ from components.families.trainer import (
 MAX_PIXELS = 4_000_000
 """Largest source. Instance normalisation sees the whole picture, so it is turned in one piece."""
 
-SMALLEST_SIDE = 8
+MIN_SIDE = 8
 SLOPE = 0.2
 
 # ---------------------------------------------------------------- networks
@@ -85,7 +85,7 @@ class Generator(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Any H and W from `SMALLEST_SIDE` on."""
+        """Any H and W from `MIN_SIDE` on."""
         height, width = images.shape[2:]
         return self.layers(to_multiple_of_four(images))[:, :, :height, :width]
 
@@ -496,10 +496,8 @@ def _patches(seed: int, side: int) -> Tensor:
 
 
 def _check_size(height: int, width: int) -> None:
-    if min(height, width) < SMALLEST_SIDE:
-        raise ValueError(
-            f"source: {width}×{height} pixels are too few; each side needs {SMALLEST_SIDE}"
-        )
+    if min(height, width) < MIN_SIDE:
+        raise ValueError(f"source: {width}×{height} pixels are too few; each side needs {MIN_SIDE}")
     if height * width > MAX_PIXELS:
         raise ValueError(
             f"source: {width}×{height} pixels are over {MAX_PIXELS // 10**6} megapixels; make it "

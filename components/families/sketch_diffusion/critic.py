@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 WIDTH = 64
 """Channels of each of its layers."""
-LEAST_SIDE = 128
+MIN_SIDE = 128
 """Smaller pictures are enlarged to this side, pixels, so that the features see their touch."""
 SLOPE = 0.2
 WARM_UP = 40
@@ -127,9 +127,9 @@ def mean_squares(features: Sequence[Tensor]) -> list[Tensor]:
 
 def enlarged(images: Tensor) -> Tensor:
     """Pictures (N, 3, S, S) as the critic's features see them."""
-    if images.shape[-1] >= LEAST_SIDE:
+    if images.shape[-1] >= MIN_SIDE:
         return images
-    return F.interpolate(images, (LEAST_SIDE, LEAST_SIDE), mode="bilinear", align_corners=False)
+    return F.interpolate(images, (MIN_SIDE, MIN_SIDE), mode="bilinear", align_corners=False)
 
 
 def critic_loss(scores: Sequence[Tensor]) -> Tensor:

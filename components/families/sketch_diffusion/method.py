@@ -72,20 +72,20 @@ from components.families.trainer import (
     parts_of,
 )
 
-LEAST_NOISE = 1e-3
+MIN_NOISE = 1e-3
 ERROR_BESIDE_CRITIC = 0.2
 """Weight of the squared error where a critic is listened to: it would smooth what that sharpens."""
-LEAST_JUDGED_NOISE = 0.15
+MIN_JUDGED_NOISE = 0.15
 """Noise under which nothing that a critic could tell is lost."""
 SAMPLED_EVERY = 4
 """Interval between images of a batch that give way to the sampler's, for the critic alone."""
 CRITIC_LEARNING_RATE = 5e-4
-LARGEST_GRADIENT = 1.0
+MAX_GRADIENT = 1.0
 SAMPLING_STEPS: dict[Schedule, int] = {"sixteen": INTENSITIES, "continuous": 8}
 """Steps of a sampler; measured in docs/studies/diffusion.md."""
 SAMPLING_SHIFT = 2.5
 """Shift of a sampler's noise levels; measured there too."""
-LARGEST_PAINTED = 256
+MAX_PAINTED_SIDE = 256
 """Shorter side at which a picture is painted anew where no size was asked for, pixels."""
 REPRESENTATION_NOISE = 0.6
 """Largest deviation of the noise over a representation in training, in units of its own."""
@@ -131,7 +131,7 @@ def draw_noise_levels(count: int, schedule: Schedule, rng: torch.Generator) -> T
     spread = (spread + torch.rand((), generator=rng)) % 1.0
     if schedule == "sixteen":
         return 1 - (spread * INTENSITIES).floor().clamp_max(INTENSITIES - 1) / INTENSITIES
-    return (1 - spread).clamp_min(LEAST_NOISE)
+    return (1 - spread).clamp_min(MIN_NOISE)
 
 
 def noise_levels(
@@ -292,7 +292,7 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
             self._prepare(self.critic, images)
             rows = self._with_sampled(rows, labels, self._is_sampled(count))
         parts = parts_of(accumulate, *(row for row in rows if row is not None))
-        with self.update("network", max_norm=LARGEST_GRADIENT):
+        with self.update("network", max_norm=MAX_GRADIENT):
             scalars = self.accumulate(parts, self._loss)
         if self.critic is not None:
             with self.update("critic"):
@@ -324,7 +324,7 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         weak = t <= self.config.perceptual_noise
         is_judged = torch.zeros_like(weak)
         if is_sampled is not None:
-            is_judged = (t > LEAST_JUDGED_NOISE) & (t <= self.config.adversarial_noise)
+            is_judged = (t > MIN_JUDGED_NOISE) & (t <= self.config.adversarial_noise)
             weights = torch.where(is_judged, ERROR_BESIDE_CRITIC, 1.0) * ~is_sampled
             errors = errors * weights[:, None, None, None]
             weak, is_judged = weak & ~is_sampled, is_judged | is_sampled
@@ -721,7 +721,7 @@ class Sampler:
             raise ValueError(
                 "source_strength: a model of conditioning 'radius_mask' cannot; leave it out"
             )
-        picture = _at_size(inputs.source, options.source_size or LARGEST_PAINTED, self.side)
+        picture = _at_size(inputs.source, options.source_size or MAX_PAINTED_SIDE, self.side)
         start = self._from_noise(options)
         return Start(strength, picture, start.mask, start.hints)
 

@@ -17,7 +17,7 @@ MEMORY = 4096
 """Works whose representations travel with the weights: 0.5 MB in half precision."""
 CANDIDATES = 64
 """Works that are looked at for one that is alike."""
-LEAST_DISTANCE = 2.0
+MIN_DISTANCE = 2.0
 """Distance between two works; nearer ones are one picture, mirrored or learnt from twice."""
 BETWEEN = 0.25
 """Share of the way from one work to the other at which a picture begins."""
@@ -71,7 +71,7 @@ class Works(nn.Module):
         codes = self.codes[drawn.to(self.codes.device)].float().cpu()
         work, others = codes[0], codes[1:]
         distances = (others - work).norm(dim=1)
-        distances[distances < LEAST_DISTANCE] = torch.inf
+        distances[distances < MIN_DISTANCE] = torch.inf
         nearest = int(distances.argmin())
         if distances[nearest].isinf():  # it knows one work alone
             return work

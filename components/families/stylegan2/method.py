@@ -42,7 +42,7 @@ BETAS = (0.0, 0.99)
 ADJUSTED_EVERY = 4
 """Steps between two changes of p (section 3.1 of ADA)."""
 PATH_MEAN_KEPT = 0.99
-SMALLEST_TARGET = 0.2
+MIN_TARGET = 0.2
 STEP_OF_TARGET = 0.1
 
 # ---------------------------------------------------------------- losses
@@ -267,9 +267,9 @@ class Trainer(FamilyTrainer[StyleGAN2Config]):
             if self.augment == "none":
                 self.augment = "ada"
                 return "augmentation now ada"
-            if self.target <= SMALLEST_TARGET:
+            if self.target <= MIN_TARGET:
                 return ""
-            self.target = max(SMALLEST_TARGET, self.target - STEP_OF_TARGET)
+            self.target = max(MIN_TARGET, self.target - STEP_OF_TARGET)
             return f"augmentation now for a mean sign of {self.target:g}"
         self.learning_rate_scale *= rate_factor(trouble)
         return f"learning rate × {self.learning_rate_scale:g}"

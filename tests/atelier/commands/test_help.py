@@ -10,7 +10,7 @@ from atelier.commands.helping import Help, split_help
 from pipeline import main
 from tests.helpers import REPOSITORY
 
-MOST_LINES = 60
+MAX_LINES = 60
 """Most lines of a command's short help at 100 columns."""
 
 
@@ -37,7 +37,7 @@ def test_every_help_is_short_and_names_its_sections(
 ) -> None:
     assert main([*command, "--help"]) == 0
     short = capsys.readouterr().out
-    assert len(short.splitlines()) <= MOST_LINES
+    assert len(short.splitlines()) <= MAX_LINES
     assert main([*command, "--help", "--all"]) == 0
     whole = capsys.readouterr().out
     assert short.count("--") <= whole.count("--") + short.count("--help")

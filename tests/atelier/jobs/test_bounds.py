@@ -104,7 +104,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 def test_what_explodes_is_refused_quickly(
     uploads: LocalUploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr("atelier.jobs.uploads.MOST_MEMBERS", 250)
+    monkeypatch.setattr("atelier.jobs.uploads.MAX_MEMBERS", 250)
     data = BOMBS[name]()
     began = time.process_time()
     with pytest.raises(AtelierError, match=r"parts|files|anything"):
@@ -135,7 +135,7 @@ def test_a_tar_is_known_whatever_the_size_of_its_pieces(
     size: int,
     pack: Callable[[bytes], bytes],
 ) -> None:
-    monkeypatch.setattr("atelier.jobs.uploads.MOST_PICTURE_BYTES", 600)
+    monkeypatch.setattr("atelier.jobs.uploads.MAX_PICTURE_BYTES", 600)
     data = pack(_tar())
     pieces = [data[start : start + size] for start in range(0, len(data), size)]
     assert uploads.add(pieces, "a.tar").kind == "collection"

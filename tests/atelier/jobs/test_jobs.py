@@ -30,7 +30,7 @@ from atelier.jobs import (
     WorkspaceCatalogue,
     create,
 )
-from atelier.jobs.queue import MOST_WAITING
+from atelier.jobs.queue import MAX_WAITING
 from atelier.jobs.worker import _JobControl
 from atelier.workspace import Workspace
 from components.common.durable import sha256_of, write_text
@@ -227,8 +227,8 @@ def test_the_same_key_gives_the_same_job(queue: SQLiteJobQueue) -> None:
 def test_a_full_queue_says_that_it_is_busy(
     queue: SQLiteJobQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert MOST_WAITING >= 100
-    monkeypatch.setattr("atelier.jobs.queue.MOST_WAITING", 3)
+    assert MAX_WAITING >= 100
+    monkeypatch.setattr("atelier.jobs.queue.MAX_WAITING", 3)
     for _ in range(3):
         queue.submit(order())
     with pytest.raises(UnavailableError, match="busy: 3 jobs"):
@@ -792,7 +792,7 @@ def test_anything_else_is_refused_and_leaves_nothing(
 def test_an_endless_upload_is_cut_short(
     uploads: LocalUploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("atelier.jobs.uploads.MOST_PICTURE_BYTES", 2**20)
+    monkeypatch.setattr("atelier.jobs.uploads.MAX_PICTURE_BYTES", 2**20)
     taken = 0
 
     def endless() -> Iterator[bytes]:

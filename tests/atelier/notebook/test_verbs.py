@@ -12,7 +12,7 @@ from PIL import Image
 import atelier
 from atelier import Pictures, enhance, export, generate, train
 from atelier.contracts.samples import make_igdt
-from atelier.notebook.pictures import MOST_SHOWN
+from atelier.notebook.pictures import MAX_SHOWN
 from atelier.notebook.watching import NotebookInterface, Shown
 from components.conversion import read_record
 from interfaces.errors import AtelierError
@@ -67,8 +67,8 @@ def test_a_notebook_shows_them_as_pictures(pictures: Pictures) -> None:
 
 def test_a_large_result_shows_some_and_counts_the_rest() -> None:
     many = Pictures([make_igdt(40), make_igdt(40)])
-    assert many._repr_html_().count("<img ") == MOST_SHOWN
-    assert f"and {80 - MOST_SHOWN} more" in many._repr_html_()
+    assert many._repr_html_().count("<img ") == MAX_SHOWN
+    assert f"and {80 - MAX_SHOWN} more" in many._repr_html_()
     assert len(Pictures([])) == 0
     assert Pictures([])._repr_png_() is None
 

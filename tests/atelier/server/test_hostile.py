@@ -274,8 +274,8 @@ def test_no_request_breaks_it_or_gets_out(
 ) -> None:
     """Every route that the API describes, and the page's, is asked for what it should not give."""
     client, port = listening
-    monkeypatch.setattr("atelier.jobs.uploads.MOST_PICTURE_BYTES", 2**16)
-    monkeypatch.setattr("atelier.server.safety.MOST_BODY_BYTES", 2**16)
+    monkeypatch.setattr("atelier.jobs.uploads.MAX_PICTURE_BYTES", 2**16)
+    monkeypatch.setattr("atelier.server.safety.MAX_BODY_BYTES", 2**16)
     around = tmp_path / "around"
     around.mkdir()
     (around / "secret.txt").write_bytes(SECRET)

@@ -107,7 +107,7 @@ def test_a_lost_answer_makes_no_second_job(client: TestClient) -> None:
 def test_a_full_queue_says_when_to_come_again(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("atelier.jobs.queue.MOST_WAITING", 0)
+    monkeypatch.setattr("atelier.jobs.queue.MAX_WAITING", 0)
     answer = client.post("/api/jobs", json=ORDER)
     assert "busy" in _error(answer, 503)
     assert int(answer.headers["Retry-After"]) > 0
@@ -291,7 +291,7 @@ def test_an_upload_is_judged_by_its_content(client: TestClient, tmp_path: Path) 
 
 def test_bodies_have_limits(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     _error(client.post("/api/jobs", content=b" " * (2**20 + 1)), 413)
-    monkeypatch.setattr("atelier.server.safety.MOST_UPLOAD_BYTES", 2**16)
+    monkeypatch.setattr("atelier.server.safety.MAX_UPLOAD_BYTES", 2**16)
     _error(client.post("/api/uploads", content=b"x" * (2**16 + 1)), 413)
 
     def endless() -> Iterator[bytes]:  # sent in chunks, without a length

@@ -12,7 +12,7 @@ from components.common.shipped import SHIPPED_MODELS
 from components.families.port import Inputs, Request, Shape
 from components.families.sketch_diffusion.config import Options, SketchDiffusionConfig
 from components.families.sketch_diffusion.method import Sampler, Trainer
-from components.families.sketch_diffusion.works import BETWEEN, LEAST_DISTANCE, MEMORY, Works
+from components.families.sketch_diffusion.works import BETWEEN, MEMORY, MIN_DISTANCE, Works
 from components.families.trainer import Machine
 from components.metrics import load_features
 from components.metrics.originality import Neighbours
@@ -95,7 +95,7 @@ def test_a_drawn_representation_lies_between_two_works_that_are_alike() -> None:
 def test_a_style_is_drawn_from_its_own_works_and_copies_are_no_neighbours() -> None:
     rng = torch.Generator().manual_seed(0)
     codes = 10 * torch.randn(6, Representation.SIZE, generator=rng)
-    codes[1] = codes[0] + 0.5 * LEAST_DISTANCE / Representation.SIZE**0.5  # mirrored, say
+    codes[1] = codes[0] + 0.5 * MIN_DISTANCE / Representation.SIZE**0.5  # mirrored, say
     works = known_works(codes, torch.tensor([0, 0, 0, 1, 1, 1]))
     for seed in range(20):
         drawn = works.draw(torch.tensor([1.0, 0.0]), torch.Generator().manual_seed(seed))

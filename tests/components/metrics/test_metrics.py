@@ -535,7 +535,7 @@ def test_only_the_figures_asked_for_are_measured(network: FeatureNetwork) -> Non
 def test_precision_and_recall_say_how_many_they_judged(
     network: FeatureNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring, "MOST_JUDGED", 45)
+    monkeypatch.setattr(measuring, "MAX_JUDGED", 45)
     frechet, _, precision, recall = measured(network)
     assert (frechet.num_generated, frechet.num_real) == (40, 50)
     for figure in (precision, recall):

@@ -13,7 +13,7 @@ from components.families import FAMILIES
 from components.families.paper002 import method as paper002
 from components.families.port import Shape
 from components.training import arithmetic, create
-from components.training.arithmetic import SMALLEST_GAIN, STEPS, choose_dtype
+from components.training.arithmetic import MIN_GAIN, STEPS, choose_dtype
 from interfaces.igme import TrainingSettings
 from interfaces.progress import silent
 from tests.helpers import tiny_prepared
@@ -71,7 +71,7 @@ def test_auto_measures_both_once_and_remembers(steps: list[torch.dtype], tmp_pat
     (answer,) = answers(tmp_path)
     gain = json.loads(answer.read_text())["times_as_fast"]
     assert gain > 0
-    assert first is (torch.bfloat16 if gain >= SMALLEST_GAIN else torch.float32)
+    assert first is (torch.bfloat16 if gain >= MIN_GAIN else torch.float32)
     steps.clear()
     assert ask() is first
     assert not steps
@@ -108,9 +108,9 @@ def pace(monkeypatch: pytest.MonkeyPatch) -> Pace:
 @pytest.mark.parametrize(
     ("gain", "chosen"),
     [
-        (SMALLEST_GAIN + 0.001, torch.bfloat16),
+        (MIN_GAIN + 0.001, torch.bfloat16),
         (4.0, torch.bfloat16),
-        (SMALLEST_GAIN - 0.001, torch.float32),
+        (MIN_GAIN - 0.001, torch.float32),
         (0.3, torch.float32),
     ],
 )
@@ -179,7 +179,7 @@ def test_where_there_is_no_doubt_nothing_is_measured(
 def test_a_training_is_the_same_whether_it_was_measured_before_or_not(
     monkeypatch: pytest.MonkeyPatch, steps: list[torch.dtype], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(arithmetic, "SMALLEST_GAIN", float("inf"))  # float32, whatever is found
+    monkeypatch.setattr(arithmetic, "MIN_GAIN", float("inf"))  # float32, whatever is found
     prepared, trainer = tiny_prepared(tmp_path / "set"), create(tmp_path)
     models = [
         trainer.train(prepared, chosen, tmp_path / chosen.precision, silent)

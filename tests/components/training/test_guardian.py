@@ -16,10 +16,10 @@ from components.families.port import ADVERSARIAL, Loss
 from components.families.vae import method as vae
 from components.training import create
 from components.training.guardian import (
-    FEWEST_ROWS,
-    HIGHEST_OVER_FITTING,
     LOOKS_IN_A_ROW,
     LOOKS_TO_FORGET,
+    MAX_OVER_FITTING,
+    MIN_ROWS,
     Guardian,
 )
 from interfaces.igme import IGME, TrainingSettings
@@ -195,7 +195,7 @@ def judged(*rows: dict[str, float], losses: tuple[Loss, ...] = ADVERSARIAL) -> s
 def test_divergence_is_seen_by_its_size_and_by_its_rise() -> None:
     assert judged(row(10_001.0)) == "divergence"
     assert judged(row(-10_001.0)) == "divergence"
-    quiet = [row(2.0)] * FEWEST_ROWS
+    quiet = [row(2.0)] * MIN_ROWS
     assert judged(*quiet, row(199.0)) is None
     assert judged(*quiet, row(201.0)) == "divergence"
 
@@ -204,14 +204,14 @@ def test_a_loss_without_a_limit_is_judged_by_its_rise_alone() -> None:
     """A bound in nats an image is large at any size worth having."""
     nats = (Loss("nats", "nats", limit=None),)
     assert judged({"nats": 1e6}, losses=nats) is None
-    quiet = [{"nats": 9_000.0}] * FEWEST_ROWS
+    quiet = [{"nats": 9_000.0}] * MIN_ROWS
     assert judged(*quiet, {"nats": 890_000.0}, losses=nats) is None
     assert judged(*quiet, {"nats": 910_000.0}, losses=nats) == "divergence"
 
 
 def test_a_loss_that_appears_late_is_judged_by_its_own_rows() -> None:
     late = (Loss("late", "late", limit=None),)
-    silent_rows, quiet = [{"other": 1.0}] * FEWEST_ROWS, [{"late": 2.0}] * FEWEST_ROWS
+    silent_rows, quiet = [{"other": 1.0}] * MIN_ROWS, [{"late": 2.0}] * MIN_ROWS
     assert judged(*silent_rows, {"late": 500.0}, losses=late) is None
     assert judged(*silent_rows, *quiet, {"late": 500.0}, losses=late) == "divergence"
 
@@ -220,7 +220,7 @@ def test_a_loss_that_appears_late_is_judged_by_its_own_rows() -> None:
 def test_every_loss_that_a_family_declares_is_judged(name: str) -> None:
     """Each by itself, whatever its name is."""
     for loss in FAMILIES[name].losses:
-        quiet = [{loss.name: 1.0}] * FEWEST_ROWS
+        quiet = [{loss.name: 1.0}] * MIN_ROWS
         assert judged(*quiet, {loss.name: 101.0}, losses=FAMILIES[name].losses) == "divergence"
 
 
@@ -254,7 +254,7 @@ def test_pictures_that_never_differed_are_a_divergence_and_later_a_collapse() ->
 
 
 def test_over_fitting_is_seen_when_it_stays() -> None:
-    guardian, high = Guardian(), HIGHEST_OVER_FITTING + 0.1
+    guardian, high = Guardian(), MAX_OVER_FITTING + 0.1
     seen = [guardian.judge_pictures(0.5, high) for _ in range(2 * LOOKS_IN_A_ROW)]
     told = [sighting.trouble if sighting else None for sighting in seen]
     assert told == [None, None, "over-fitting"] * 2
