@@ -236,7 +236,7 @@ def test_a_missing_package_is_named(
 ) -> None:
     _filesystem.cache_clear()
     monkeypatch.setitem(sys.modules, "gcsfs", None)
-    with pytest.raises(RefusedError, match=r"gcsfs.*pip install"):
+    with pytest.raises(UnavailableError, match=r"gcsfs.*pip install"):
         collect(store, "gs://bucket/a")
 
 
