@@ -89,7 +89,7 @@ def write_torchscript(graph: Graph, path: Path) -> float:
 
 
 class _Jit(Protocol):
-    """What is used of `torch.jit`, which has no types."""
+    """The part of `torch.jit`, which has no types, that is used here."""
 
     def trace(self, func: nn.Module, example_inputs: tuple[Tensor, ...]) -> object: ...
 

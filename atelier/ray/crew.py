@@ -58,7 +58,7 @@ class _Node(TypedDict):
 
 
 class _Ray(Protocol):
-    """What is used of Ray where its own types do not say what is taken or given."""
+    """The part of Ray that is used here, where its own types do not say what is taken or given."""
 
     def cluster_resources(self) -> Mapping[str, float]: ...
 

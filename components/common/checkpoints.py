@@ -107,7 +107,7 @@ def _digest(skeleton: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 class _File(Protocol):
-    """What is used of an open safetensors file, which has no types."""
+    """The part of an open safetensors file, which has no types, that is used here."""
 
     def keys(self) -> Iterable[str]: ...
 
@@ -162,8 +162,8 @@ def _put_together(skeleton: JsonValue, tensors: Mapping[str, Tensor]) -> Any:
 
 def _pairs(listed: JsonValue) -> Iterator[tuple[JsonValue, JsonValue]]:
     if not isinstance(listed, list):
-        raise TypeError("pairs that are no list")
+        raise TypeError("its pairs are not a list")
     for pair in listed:
         if not isinstance(pair, list) or len(pair) != 2:
-            raise TypeError("a pair that is none")
+            raise TypeError("one of its pairs has not two parts")
         yield pair[0], pair[1]

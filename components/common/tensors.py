@@ -1,4 +1,4 @@
-"""What torch offers without types: tensors of arrays, and the figures of symmetric matrices."""
+"""Parts of torch that have no types: tensors of arrays, and figures of symmetric matrices."""
 
 import numpy as np
 import torch
@@ -16,5 +16,5 @@ def eigenvectors(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def eigenvalues(matrix: Tensor) -> Tensor:
-    """Those of a symmetric matrix (F, F), the largest last: (F,)."""
+    """Eigenvalues (F,) of a symmetric matrix (F, F), the largest last."""
     return torch.linalg.eigvalsh(matrix)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]

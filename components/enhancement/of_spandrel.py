@@ -7,8 +7,6 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
-
 from components.common.vision import import_torchvision
 
 _GROWTH = 32
@@ -71,7 +69,7 @@ def _names(num_block: int) -> dict[str, str]:
 def _renaming(names: dict[str, str]) -> Callable[..., None]:
     """A hook of torch's that renames weights in a state dict."""
 
-    def rename(module: nn.Module, state: dict[str, object], prefix: str, *rest: object) -> None:
+    def rename(module: object, state: dict[str, object], prefix: str, *rest: object) -> None:
         for old, new in names.items():
             if prefix + old in state:
                 state[prefix + new] = state.pop(prefix + old)

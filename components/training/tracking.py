@@ -146,7 +146,7 @@ def _flat(identity: Mapping[str, Any]) -> dict[str, str]:
 
 
 class _Board(Protocol):
-    """What is used of torch's `SummaryWriter`, which has no types."""
+    """The part of torch's `SummaryWriter`, which has no types, that is used here."""
 
     def add_text(self, tag: str, text_string: str, global_step: int | None = None) -> None: ...
 
