@@ -14,7 +14,7 @@ from components.common.checkpoints import save_weights
 from components.common.durable import sweep
 from components.common.images import check_header, foreign
 from components.common.models import complete_model
-from components.common.narrowing import is_dict
+from components.common.tensors import tensors_by_name
 from interfaces.contract import explain
 from interfaces.errors import AtelierError, RefusedError, unreadable
 from interfaces.igme import IGME
@@ -167,17 +167,9 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
         raise
     except Exception as error:  # torch raises nearly anything on foreign and damaged files
         raise ValueError("not a plain state dict of torch, or damaged; refused") from error
-    return _named_tensors(state)
-
-
-def _named_tensors(state: object) -> dict[str, Tensor]:
-    if not is_dict(state):
+    tensors = tensors_by_name(state)
+    if tensors is None:
         raise ValueError("not a plain state dict of torch")
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        if not (isinstance(name, str) and isinstance(tensor, Tensor)):
-            raise ValueError("not a plain state dict of torch")
-        tensors[name] = tensor
     return tensors
 
 

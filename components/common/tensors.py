@@ -1,13 +1,27 @@
-"""Parts of torch that have no types: tensors of arrays, and figures of symmetric matrices."""
+"""Tensors where torch gives no types: of arrays, of files, and of symmetric matrices."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from components.common.narrowing import is_dict
+
 
 def tensor_of(array: np.ndarray) -> Tensor:
     """The array's own memory as a tensor, of the same type and shape."""
     return torch.from_numpy(array)  # pyright: ignore[reportUnknownMemberType]
+
+
+def tensors_by_name(value: object) -> dict[str, Tensor] | None:
+    """Content of a file as a plain state dict, names => tensors; None where it is no such thing."""
+    if not is_dict(value):
+        return None
+    tensors = {
+        name: tensor
+        for name, tensor in value.items()
+        if isinstance(name, str) and isinstance(tensor, Tensor)
+    }
+    return tensors if len(tensors) == len(value) else None
 
 
 def eigenvectors(matrix: Tensor) -> tuple[Tensor, Tensor]:

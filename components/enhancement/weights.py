@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from components.common.narrowing import is_mapping
+from components.common.tensors import tensors_by_name
 from components.common.vision import import_torchvision
 from components.enhancement.ncnn import read_network
 from components.enhancement.shim import network_classes
@@ -81,13 +82,14 @@ def _read(path: Path, published: Mapping[str, str]) -> _Stored:
     data, sha256 = _content(path, published)
     if path.suffix.lower() == ".bin":
         param, _ = _content(path.with_suffix(".param"), published)
-        return _Stored(_state_dict(_parse_ncnn(path, param, data), path), sha256, "float16")
-    content = _parse(path, data)
-    state = _state_dict(content, path)
+        return _Stored(_in_float32(_parse_ncnn(path, param, data), path), sha256, "float16")
+    tensors = tensors_by_name(_named(_parse(path, data)))
+    if tensors is None:
+        raise RefusedError(f"{path}: holds no network weights; give a Real-ESRGAN weights file")
     # Every tensor of such a file is of one type; of a mixed one the least precise is said.
-    widths = {value.element_size(): value.dtype for value in (_tensors(content) or {}).values()}
+    widths = {value.element_size(): value.dtype for value in tensors.values()}
     precision = str(widths[min(widths)]).removeprefix("torch.") if widths else "float32"
-    return _Stored(state, sha256, precision)
+    return _Stored(_in_float32(tensors, path), sha256, precision)
 
 
 def _content(path: Path, published: Mapping[str, str]) -> tuple[bytes, str]:
@@ -145,27 +147,11 @@ def _named(content: object) -> object:
     return content
 
 
-def _tensors(content: object) -> dict[str, Tensor] | None:
-    """The named weights as they are; None where anything else is among them."""
-    named = _named(content)
-    if not is_mapping(named):
-        return None
-    tensors = {
-        name: value
-        for name, value in named.items()
-        if isinstance(name, str) and isinstance(value, Tensor)
-    }
-    return tensors if len(tensors) == len(named) else None
-
-
-def _state_dict(content: object, path: Path) -> dict[str, Tensor]:
-    """The tensors in float32; refuses anything but a state dict of finite numbers."""
-    named = _tensors(content)
-    if named is None:
-        raise RefusedError(f"{path}: holds no network weights; give a Real-ESRGAN weights file")
+def _in_float32(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The tensors in float32. Raises `DamagedError` where a number is not finite."""
     state = {
         name: value.to(torch.float32) if value.is_floating_point() else value
-        for name, value in named.items()
+        for name, value in tensors.items()
     }
     for name, value in state.items():
         if not torch.isfinite(value).all():
