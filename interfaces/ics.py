@@ -53,7 +53,7 @@ class ICS(Contract):
         default=False,
         exclude_if=is_false,
         description=(
-            "Say what law and honesty ask for and no more: prompts, names, settings and the "
+            "State only what law and honesty require: prompts, names, settings and the "
             "metadata of a person's own file are left out."
         ),
     )
@@ -74,7 +74,7 @@ class ICS(Contract):
         default=None,
         max_length=200,
         exclude_if=is_none,
-        description="Name of who wrote the prompt (IPTC AIPromptWriterName).",
+        description="Name of the prompt's author (IPTC AIPromptWriterName).",
     )
 
     def recorded(self) -> dict[str, Any]:

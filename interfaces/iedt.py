@@ -23,8 +23,8 @@ class IEDT(ImageBatch):
     drift: Many[Annotated[FiniteFloat, Field(ge=0)]] = Field(
         default=(),
         description=(
-            "How far enlargement moved each picture, in levels of 255: root mean square of what "
-            "the picture, reduced back, differs from the one that came; empty where not measured."
+            "How far enlargement moved each picture, in levels of 255: root mean square "
+            "difference between the picture, reduced back, and the input; empty where not measured."
         ),
     )
 

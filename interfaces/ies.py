@@ -81,7 +81,7 @@ class IES(Contract):
             "How the network is computed. 'auto' measures once on this machine and takes the "
             "fastest that moves no pixel by more than 1 level of 255 from float32, or for pictures "
             "that a model made, by less than half a level in the mean and 3 in all but a "
-            "thousandth; the others insist, and 'openvino' wants that package."
+            "thousandth; the other values force a route, and 'openvino' needs that package."
         ),
     )
     device: Device = Field(default="auto", description="Where the network runs.")

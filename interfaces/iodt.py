@@ -135,7 +135,7 @@ class ResultQuery(Message):
     enhancer: str | None = Field(default=None, description="Enlarged by this network.")
     media_type: MediaType | None = Field(default=None, description="Of this file format.")
     deleted: Literal["only", "too"] | None = Field(
-        default=None, description="'only' deleted results, or those 'too'; by default none of them."
+        default=None, description="'only': just deleted results; 'too': these as well; else none."
     )
     sort_by: Literal["newest", "drift", "originality"] = Field(
         default="newest", description="Newest first, or the least drift or originality first."

@@ -20,7 +20,7 @@ def make_credentials(
     *,
     name: Annotated[
         str | None,
-        Parameter(group=OPTIONS, help="Name that everybody reads in the pictures; else none."),
+        Parameter(group=OPTIONS, help="Name that anyone can read in the pictures; default: none."),
     ] = None,
     encrypt: Annotated[
         bool,

@@ -49,7 +49,7 @@ def compare_presets(
 ) -> None:
     """Train several presets under one budget: paper 002's Table 3 and Figs. 3 and 4.
 
-    The same command again goes on where it was stopped.
+    Run the same command again to resume where it stopped.
     """
     from atelier.experiments import compare
 
@@ -108,7 +108,7 @@ def search_settings(
 ) -> None:
     """Look for good hyper-parameters in paper 002's Table 2, within a time budget.
 
-    The same command again goes on with the study; a longer --search.total-seconds with it too.
+    Run the same command again to resume the study; --search.total-seconds may then be larger.
     """
     from atelier.experiments.search.space import FIELDS
     from atelier.experiments.search.study import search
@@ -216,8 +216,8 @@ def study_sketch(
 ) -> None:
     """Paper 004: a drawing under noise, the paper's mask of noise, and our way of following it.
 
-    Trains a model of each on one collection, then writes a report. The same command again goes on
-    where it was stopped.
+    Trains a model of each on one collection, then writes a report. Run the same command again to
+    resume where it stopped.
     """
     from atelier.experiments import claims_section, study_sketches, train_methods
 

@@ -89,8 +89,8 @@ def rework(
 ) -> int:
     """Make a new picture from each of yours with a model; results that exist already are skipped.
 
-    How much of a picture is kept depends on the model. The model that comes with the project paints
-    it anew in its own touch and keeps what it shows (--source-strength says how freely). Stable
+    How much of a picture is kept depends on the model. The model that comes with the project
+    repaints it in its own manner and keeps the subject (--source-strength says how freely). Stable
     Diffusion paints it by --prompt, and a CycleGAN trained for it turns it into another --style:
     these two are adopted (`adopt`).
     """

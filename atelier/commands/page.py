@@ -35,7 +35,7 @@ _PROGRAM = Path(__file__).parents[2] / "pipeline.py"
 def open_page(
     *,
     host: Annotated[
-        str, Parameter(group=OPTIONS, metavar="ADDRESS", help="Address to listen at.")
+        str, Parameter(group=OPTIONS, metavar="ADDRESS", help="Address to listen on.")
     ] = "127.0.0.1",
     port: Annotated[int, Parameter(group=OPTIONS, help="Port; 0 takes a free one.")] = 7860,
     token: Annotated[

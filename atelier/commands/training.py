@@ -36,7 +36,7 @@ def train(
     common: Common = Common(),
     given: Layer,
 ) -> None:
-    """Train a model on a collection; --resume goes on, also to a longer --total-images."""
+    """Train a model on a collection; --resume continues, to a larger --total-images if given."""
     place = common.place
     current, chosen = settings_of(common, "train", given, resume=resume, run=run)
     with assembled(place, chosen.components) as parts:

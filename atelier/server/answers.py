@@ -77,7 +77,7 @@ class ResultSearch(ResultQuery):
     text: str = Field(
         default="",
         max_length=500,
-        description="Words that all stand in what is known of it, in any case.",
+        description="Words that must all occur in what is known of it, regardless of case.",
     )
     starred: bool | None = Field(default=None, description="Starred, or not starred.")
     board: str | None = Field(

@@ -79,6 +79,6 @@ def _bind(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listening.close()
         raise UnavailableError(
-            f"{host}:{port}: cannot be listened at ({error}); choose another --port, or --port 0"
+            f"{host}:{port}: cannot listen there ({error}); choose another --port, or --port 0"
         ) from error
     return listening

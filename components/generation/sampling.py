@@ -241,7 +241,7 @@ def _made(
         if not is_out_of_memory(error):
             raise
         raise UnavailableError(
-            f"{model.family}: the memory does not suffice; ask for smaller pictures, or choose "
+            f"{model.family}: there is not enough memory; ask for smaller pictures, or choose "
             "another --device"
         ) from error
 

@@ -335,7 +335,7 @@ def _broken(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 def _no_number(figures: Mapping[str, float], images_seen: int, run: Path) -> str:
     return (
-        f"{run}: {', '.join(figures)} is no number any more after {images_seen} images; "
+        f"{run}: {', '.join(figures)} is no longer a number after {images_seen} images; "
         "train again with a lower learning_rate, or let the guardian act"
     )
 

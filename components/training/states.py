@@ -54,7 +54,7 @@ class States:
             return True
         if self._has_begun():
             raise DamagedError(
-                f"{'; '.join(faults)}; nothing is left to go on from, and starting over would "
+                f"{'; '.join(faults)}; there is nothing to resume from, and starting over would "
                 "replace what was trained: put a copy of a state back, or train in another folder"
             )
         return False

@@ -43,11 +43,11 @@ class Verdict(BaseModel):
     def advice(self) -> str | None:
         """Advice in a sentence, with `{time}` for `minutes_more`; None where nothing is needed."""
         if self.is_blind:
-            return "How good it is, these features cannot tell: look at the samples."
+            return "These features cannot tell how good it is: look at the samples."
         if self.grade == "unknown":
             return "How good it is was not measured: look at the samples."
         if self.is_over_fitting:
-            return "It begins to learn its pictures by heart: more pictures would help most."
+            return "It is starting to memorise its pictures: more pictures would help most."
         if self.grade == "good":
             return None
         if self.minutes_more is not None:

@@ -217,7 +217,7 @@ def test_a_closed_tab_ends_nothing_and_two_tabs_see_the_same(
     counts = [card.locator("button.tile").count() for card in cards]
     assert counts[0] == counts[1] < 40
     server.pace(0.01)
-    cards[1].get_by_role("button", name="Go on").click()
+    cards[1].get_by_role("button", name="Resume").click()
     for card in cards:
         expect(card.locator(".badge")).to_have_text("Done")
         expect(card.locator("button.tile")).to_have_count(40)
@@ -830,7 +830,7 @@ def test_a_training_is_reported_on_watched_and_stopped(page: Page, server: Serve
     page.get_by_role("button", name="Pause").click()
     badge = page.locator(".card .badge").last
     expect(badge).to_have_text("Paused")
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Resume").click()
     expect(badge).to_have_text("Running")
     page.get_by_role("button", name="Stop now").click()
     expect(badge).to_have_text("Stopped")
@@ -1062,7 +1062,7 @@ def test_what_a_job_said_is_told_on_its_row(page: Page, server: Server) -> None:
     newest = requests.get(f"{server.address}/api/jobs?limit=1", timeout=30).json()[0]
     page.get_by_role("link", name="Jobs", exact=True).click()
     row = page.locator("main .job", has_text=f"Generation {newest['id']} ")
-    row.get_by_text("What it said").click()
+    row.get_by_text("Messages").click()
     told = row.locator(".told li").first
     expect(told).to_be_visible()
     expect(told).to_have_text(re.compile(".{4}"))

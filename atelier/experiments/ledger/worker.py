@@ -100,7 +100,7 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, AtelierError):
         return " ".join(str(error).split())
     if isinstance(error, MemoryError):
-        return "the memory does not suffice"
+        return "there is not enough memory"
     said = next(iter(str(error).splitlines()), "")
     return f"{type(error).__name__}: {said}".removesuffix(": ")
 

@@ -23,7 +23,7 @@ class CycleGANConfig(FamilyConfig):
         default=8,
         ge=2,
         le=4096,
-        description="Images in a batch, those of both styles together: a judge needs both.",
+        description="Images in a batch, both styles together: a discriminator needs both.",
     )
     first_style: int = Field(
         default=0, ge=0, description="Label of one of the two styles, counted from 0."

@@ -61,7 +61,7 @@ class R3GANConfig(FamilyConfig):
         default=16,
         ge=1,
         le=64,
-        description="Steps between two R1 and R2 penalties, which also weighs each.",
+        description="Steps between two R1 and R2 penalties; each is multiplied by this number.",
     )
     augment: Augmentation = Field(
         default="light",

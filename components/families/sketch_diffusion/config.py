@@ -121,15 +121,15 @@ class SketchDiffusionConfig(FamilyConfig):
         ge=0,
         le=100,
         description=(
-            "Weight of a critic that wants cleaned pictures to look like paintings; 0: none. It "
-            "teaches touch, which the squared error smooths."
+            "Weight of a critic that rewards denoised pictures that look like paintings; 0: none. "
+            "It teaches brushwork, which the squared error smooths away."
         ),
     )
     adversarial_noise: float = Field(
         default=0.5,
         gt=0,
         le=1,
-        description="adversarial: largest noise at which the critic is listened to.",
+        description="adversarial: largest noise at which the critic is applied.",
     )
     style_dropout: float = Field(
         default=0.1, ge=0, le=1, description="Share of images that are learnt without their style."
@@ -217,7 +217,7 @@ class Options(FamilyOptions):
         le=100,
         description=(
             "Over 1, more of the steps are at strong noise, under 1 at weak noise; for a model "
-            "that learnt all between (2.5 if left out)."
+            "that learnt continuous noise levels (2.5 if left out)."
         ),
     )
     sampler: SamplerName = Field(
@@ -244,8 +244,8 @@ class Options(FamilyOptions):
         le=20,
         exclude_if=is_none,
         description=(
-            "How strongly a picture follows the works it begins between, for a model that was "
-            "told what pictures are like; 1, as learnt, if left out. Over 1: more variety, at "
+            "How strongly a picture follows the two works it starts between, for a model trained "
+            "with a representation; 1, as learnt, if left out. Over 1: more variety, at "
             "twice the time."
         ),
     )
@@ -264,8 +264,8 @@ class Options(FamilyOptions):
         le=1,
         exclude_if=is_none,
         description=(
-            "source: paint it anew from this much noise over it. 0.3 changes its touch, 0.7 its "
-            "things; without it, its lines alone are followed."
+            "source: repaint it, starting from this much noise. 0.3 changes the brushwork, 0.7 "
+            "the subject; if left out, only the lines of the source are followed."
         ),
     )
     source_size: int | None = Field(
@@ -274,8 +274,8 @@ class Options(FamilyOptions):
         le=1024,
         exclude_if=is_none,
         description=(
-            "source_strength: shorter side at which the source is painted, pixels; its own, at "
-            "most 256, if left out. A small one gives a freer picture."
+            "source_strength: shorter side at which the source is repainted, pixels; by default "
+            "its own, at most 256. A smaller one gives a freer picture."
         ),
     )
     intensity: float | None = Field(

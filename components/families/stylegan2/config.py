@@ -63,7 +63,7 @@ class StyleGAN2Config(FamilyConfig):
         default=16,
         ge=1,
         le=64,
-        description="Steps between two R1 penalties, which also weighs each.",
+        description="Steps between two R1 penalties; each is multiplied by this number.",
     )
     path_length: float = Field(
         default=1.0,
@@ -74,7 +74,7 @@ class StyleGAN2Config(FamilyConfig):
         default=8,
         ge=1,
         le=64,
-        description="Steps between two path length penalties, which also weighs each.",
+        description="Steps between two path length penalties; each is multiplied by this number.",
     )
     mixing: float = Field(
         default=0.9, ge=0, le=1, description="Share of pictures that learn from two latents."

@@ -30,7 +30,7 @@ export function Between({ model, choices }) {
   const others = state.models.filter(can).map(modelName).join(", ");
   const latest = state.newestFirst().find((job) => job.kind === "interpolate");
   return html`<details class="card between"><summary>${t("From one seed to another, as a picture that moves")}</summary>
-    ${!can(model()) && html`<p class="notice">${others ? t("The chosen model has no way from one seed to another. These have: {names}.", { names: others }) : t("No model here has a way from one seed to another.")}</p>`}
+    ${!can(model()) && html`<p class="notice">${others ? t("The chosen model cannot go from one seed to another. These can: {names}.", { names: others }) : t("No model here can go from one seed to another.")}</p>`}
     <form class="row" aria-label=${t("Between two seeds")} onSubmit=${order} hidden=${!can(model())}>
       <label>${t("From seed")}<input type="number" min="0" max=${Number.MAX_SAFE_INTEGER} required value=${seeds[0]} onInput=${number(0)} /></label>
       <label>${t("To seed")}<input type="number" min="0" max=${Number.MAX_SAFE_INTEGER} required value=${seeds[1]} onInput=${number(1)} /></label>

@@ -22,7 +22,7 @@ function sentence({ state: is, key, made_by: maker, credentials, problem }) {
   if (is === "damaged") return t("It cannot be read: {problem}", { problem: told(problem) });
   if (is === "changed") return t("It was changed after {signer} signed it.", { signer });
   if (is === "intact" && key === "yours") return t("It is yours, and nothing has changed since you signed it.");
-  if (is === "intact" && key === "trusted") return t("Nothing has changed since {signer} signed it, whom you trust.", { signer });
+  if (is === "intact" && key === "trusted") return t("Nothing has changed since {signer}, whom you trust, signed it.", { signer });
   if (is === "intact") return t("Nothing has changed since it was signed, but nobody you trust vouches for {signer}.", { signer });
   if (maker === "Atelier") return t("It says that Atelier made it. It is not signed, so anybody could have written that.");
   return t("It is not signed, so nothing about it can be proved.");

@@ -16,7 +16,7 @@ const said = ({ kind, detail }) =>
     "near duplicate": () => t("Looks the same as {detail}", { detail }),
     cropped: () => t("{detail} of it is cut off; choose what is kept", { detail }),
     small: () => t("Small ({detail}): it is enlarged to learn from", { detail }),
-    few: () => t("Only {detail} pictures: from 50 on a model learns more than copies", { detail }),
+    few: () => t("Only {detail} pictures: with 50 or more, a model learns more than copies", { detail }),
     unbalanced: () => t("Unbalanced styles: {detail}", { detail }),
   })[kind]();
 

@@ -133,7 +133,7 @@ async function enlargeFiles(files, form) {
   const sent = [];
   for (const file of files) {
     const one = await upload(file, file.name);
-    if (one.kind !== "picture") throw new Error(t("{name} is no picture.", { name: file.name }));
+    if (one.kind !== "picture") throw new Error(t("{name} is not a picture.", { name: file.name }));
     sent.push(one.id);
   }
   state.take(await submit({ kind: "enhance", uploads: sent, enhance: form.values() }));

@@ -194,7 +194,7 @@ const isNarrow = () => Object.entries(here.search).some(([name, value]) => value
 /** An empty store says how to fill it, an empty search how to widen it. */
 const Nothing = () =>
   isNarrow()
-    ? html`<p class="empty">${t("No picture fits.")} <button type="button" class="link" onClick=${() => search({})}>${t("Show all")}</button></p>`
+    ? html`<p class="empty">${t("No pictures match.")} <button type="button" class="link" onClick=${() => search({})}>${t("Show all")}</button></p>`
     : html`<p class="empty">${t("No pictures yet.")} <button type="button" class="link" onClick=${() => go("generate")}>${t("Make the first ones")}</button></p>`;
 
 const known = (values) => Object.fromEntries(Object.entries(values).filter(([name]) => name in state.schema.sections.find.properties));

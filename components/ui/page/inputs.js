@@ -31,7 +31,7 @@ export function dropsAt(place, all) {
 /** A picture file as pixels, upright. */
 export async function decoded(blob) {
   return createImageBitmap(blob).catch(() => {
-    throw new Error(t("That is no picture this browser can read."));
+    throw new Error(t("That is not a picture this browser can read."));
   });
 }
 

@@ -23,7 +23,7 @@ export function create() {
     const date = h("p", { class: "line" });
     const look = h("button", { type: "button", class: "link" });
     const list = h("ul", { class: "told" });
-    const history = h("details", { class: "more" }, h("summary", {}, t("What it said")), list);
+    const history = h("details", { class: "more" }, h("summary", {}, t("Messages")), list);
     history.addEventListener("toggle", () => history.open && attempt(() => loadLines(job.id)));
     look.addEventListener("click", () => {
       const current = state.jobs.get(job.id);
@@ -57,7 +57,7 @@ export function create() {
       const event = JSON.parse(line.slice(6));
       if (["said", "warned"].includes(event.kind)) found.push({ kind: event.kind, line: event.data.line });
     }
-    state.lines.set(id, found.length ? found.slice(-200) : [{ kind: "said", line: t("Nothing was said.") }]);
+    state.lines.set(id, found.length ? found.slice(-200) : [{ kind: "said", line: t("No messages.") }]);
     update();
   }
 

@@ -40,7 +40,7 @@ function Samples({ model, most = 4 }) {
   const order = async () => state.take(await submit({ kind: "generate", model: model.id, choices: { generate: { count: most, originality: false } } }));
   if (!ids.length) {
     return html`<div class="samples none">${model.needs.length
-      ? html`<p>${t("It needs a picture of yours to begin with.")}</p>`
+      ? html`<p>${t("It needs one of your pictures to start from.")}</p>`
       : html`<${Act} act=${order}>${t("Make samples")}<//>`}</div>`;
   }
   return html`<div class="samples">${ids.map((id) => html`<button key=${id} type="button" class="tile" data-id=${id} onClick=${() => openResult(id, () => ids)}><img src=${`/api/v1/results/${id}/thumbnail?side=256`} alt=${t("Picture {id}", { id: String(id) })} loading="lazy" /></button>`)}</div>`;

@@ -204,16 +204,16 @@ export function jobHead() {
   };
 
   function stops() {
-    const pause = () => button(t("Pause"), "pause", t("Stop, to go on later"));
+    const pause = () => button(t("Pause"), "pause", t("Stop and resume later"));
     const after = () => button(t("Stop after this image"), "finish-image");
     const now = () => button(t("Stop now"), "cancel");
     const keep = () => button(t("Stop and keep the model"), "finish-image", t("It learns no more; the model is as good as it is now"));
     const isLearning = job.kind === "train" && job.progress?.stage === "train";
     if (job.state === "running") return [pause(), ...(state.makesPictures(job) ? [after()] : isLearning ? [keep()] : []), now()];
-    if (job.state === "stopping") return job.stop === "now" ? [] : [button(t("Go on"), "resume"), now()];
+    if (job.state === "stopping") return job.stop === "now" ? [] : [button(t("Resume"), "resume"), now()];
     if (job.state === "waiting") return [button(t("Remove"), "cancel")];
-    if (job.state === "paused") return [button(t("Go on"), "resume"), button(t("Remove"), "cancel")];
-    if (job.state === "failed" || job.state === "cancelled") return [button(t("Go on"), "resume")];
+    if (job.state === "paused") return [button(t("Resume"), "resume"), button(t("Remove"), "cancel")];
+    if (job.state === "failed" || job.state === "cancelled") return [button(t("Resume"), "resume")];
     return [];
   }
   return { element, update };

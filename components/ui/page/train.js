@@ -136,7 +136,7 @@ export function create() {
     const wished = had || (remembered("collection") ?? last?.order.collection);
     if (known.some(([id]) => id === wished)) collection.value = wished;
     start.replaceChildren(
-      h("option", { value: "" }, t("as this kind of training has it")),
+      h("option", { value: "" }, t("default for this kind of training")),
       h("option", { value: "none" }, t("nothing learnt yet")),
       ...state.models.map((model) => h("option", { value: model.id }, modelName(model))),
     );
@@ -275,7 +275,7 @@ export function create() {
 
   /** Whether the pictures still come nearer to the real ones than the measurement can err. */
   function trend(distances, log) {
-    if (log.at(-1)?.saw === "over-fitting") return t("It begins to learn its pictures by heart: more pictures would help more than more time.");
+    if (log.at(-1)?.saw === "over-fitting") return t("It is starting to memorise its pictures: more pictures would help more than more time.");
     if (distances.length < 3) return t("Too early to judge: look at the samples.");
     const [before, last] = [Math.min(...distances.slice(0, -1).map(({ value }) => value)), distances.at(-1)];
     const slack = last.high !== null && last.low !== null ? (last.high - last.low) / 2 : 0.05 * before;

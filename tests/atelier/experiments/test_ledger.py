@@ -292,7 +292,7 @@ def test_what_failed_is_tried_again_and_another_protocol_is_another_row(tmp_path
 
 def test_a_reason_is_one_line() -> None:
     assert reason_of(AtelierError("too\n  large")) == r"too\n large"
-    assert reason_of(MemoryError()) == "the memory does not suffice"
+    assert reason_of(MemoryError()) == "there is not enough memory"
     assert reason_of(ValueError("one\ntwo")) == "ValueError: one"
     assert reason_of(KeyError()) == "KeyError"
 

@@ -250,7 +250,7 @@ def test_memory_that_does_not_suffice_is_one_line(
 
     monkeypatch.setattr(echo_family.Sampler, "sample", sample)
     source = painted(tmp_path / "source.png", "RGB", (16, 16), "red")
-    with pytest.raises(AtelierError, match="the memory does not suffice"):
+    with pytest.raises(AtelierError, match="there is not enough memory"):
         list(create(tmp_path).generate(echo, IGS(count=1, source=source)))
 
 

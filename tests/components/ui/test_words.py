@@ -39,7 +39,7 @@ TABLES = [
 ANSWERING = ("atelier/server", "atelier/jobs", "atelier/handlers", "atelier/gallery")
 SETTINGS = ("interfaces/orders.py", "interfaces/igs.py")
 """Files that word what the server tells a person on the page."""
-TERMINAL = re.compile(r"--|\{\}:\{\}: cannot be listened at")
+TERMINAL = re.compile(r"--|\{\}:\{\}: cannot listen there")
 """Begins what only whoever starts the server reads."""
 
 
