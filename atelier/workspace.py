@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -14,7 +14,6 @@ from components.common.durable import sweep, write_text
 from components.common.files import read_text
 from components.common.remote_models import fetch_model
 from components.common.shipped import SHIPPED_MODELS, find_shipped
-from components.families import FAMILIES
 from interfaces.errors import AtelierError, NotFoundError
 from interfaces.igme import IGME, MODEL_FILE, is_model
 from interfaces.places import Url, expanded, place_of
@@ -140,36 +139,25 @@ class Workspace:
                 return
         raise NotFoundError(f"model {name[:80]}: there is none here; `models list` names them")
 
-    def find_model(self, name: str | None = None, given: Iterable[str] = ()) -> IGME:
+    def find_model(self, name: str) -> IGME:
         """A model by its folder or URL, by its run or as adopted; 'shipped' is the project's own.
 
-        Without a name: the first of `default_folders` whose family reads what is `given` (a
-        sketch, a picture, …). Raises `AtelierError` where there is none, or where that one is
-        damaged.
+        Raises `AtelierError` where there is none, or where that one is damaged.
         """
-        if name is not None:
-            return IGME.open(self._folder_of(name))
-        for _, folder in self.default_folders():
-            if not is_model(folder):
-                continue
-            model = IGME.open(folder)  # a damaged one is named: another would be a surprise
-            family = FAMILIES.get(model.family)
-            if family is None or all(family.reads(kind) for kind in given):
-                return model
-        raise NotFoundError(
-            f"{self.root}: no model here reads {', '.join(given)}; name one with --model"
-        )
+        return IGME.open(self._folder_of(name))
 
-    def model_of_id(self, model_id: str) -> IGME:
-        """A model by the first 16 digits of its digest. Raises `NotFoundError`."""
-        models = [model for _, model in self.models()]
-        current = [model for model in models if model.digest.startswith(model_id)]
+    def model_of_id(self, model_id: str) -> tuple[str, IGME]:
+        """A model and its name, by the first 16 digits of its digest. Raises `NotFoundError`."""
+        models = list(self.models())
+        current = (entry for entry in models if entry[1].digest[:16] == model_id)
         # Of an earlier version's digests, only where no model has that one now.
-        former = (m for m in models if any(one.startswith(model_id) for one in m.digests))
-        for model in chain(current, former):
-            return model
+        former = (
+            entry for entry in models if model_id in {one[:16] for one in entry[1].digests}
+        )
+        for entry in chain(current, former):
+            return entry
         raise NotFoundError(
-            f"model {model_id}: there is none; one that was trained further has another id"
+            f"model {model_id[:40]}: there is none; one that was trained further has another id"
         )
 
     def _folder_of(self, name: str) -> Path:

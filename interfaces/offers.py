@@ -120,7 +120,7 @@ class Catalogue(Protocol):
         ...
 
     def rename_model(self, model_id: str, title: str) -> None:
-        """Call a model so. Raises `NotFoundError`."""
+        """Set a model's title. Raises `NotFoundError`."""
         ...
 
     def set_default_model(self, model_id: str | None) -> None:

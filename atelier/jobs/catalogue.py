@@ -6,9 +6,11 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pathvalidate import sanitize_filename
 from pydantic import BaseModel, ConfigDict
@@ -16,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from atelier.jobs.model_notes import ModelNotes
 from atelier.jobs.uploads import LocalUploads
 from atelier.workspace import Workspace, run_number
-from components.common.durable import write_bytes
+from components.common.durable import exclusive, write_bytes
 from components.common.files import read_regular, whole_path
 from components.common.shipped import SHIPPED_MODELS
 from components.families import FAMILIES
@@ -88,21 +90,22 @@ class WorkspaceCatalogue:
 
     def model(self, model_id: str) -> IGME:
         """A model. Raises `NotFoundError` where there is none of that digest."""
-        return self._workspace.model_of_id(model_id)
+        return self._workspace.model_of_id(model_id)[1]
 
     def rename_model(self, model_id: str, title: str) -> None:
-        """Call a model so. Raises `NotFoundError`."""
+        """Set a model's title. Raises `NotFoundError`."""
         self._notes.rename(self.model(model_id).digest, title)
 
     def set_default_model(self, model_id: str | None) -> None:
         """Propose this model first; None: the project's own. Raises `NotFoundError`."""
-        name = None if model_id is None else self._named(model_id)[0]
+        name = None if model_id is None else self._workspace.model_of_id(model_id)[0]
         self._workspace.set_default(name)
 
     def delete_model(self, model_id: str) -> None:
         """Hide a model; `purge_models` removes it later. Raises `RefusedError`."""
-        name, model = self._named(model_id)
-        if name in SHIPPED_MODELS:
+        name, model = self._workspace.model_of_id(model_id)
+        # By its weights: what a copy of it is called does not make it another model.
+        if model.digest in {IGME.open(folder).digest for folder in SHIPPED_MODELS.values()}:
             raise RefusedError(f"model {name}: comes with Atelier and cannot be deleted")
         self._notes.mark(model.digest, is_deleted=True)
         if self._workspace.chosen_default() == name:
@@ -113,15 +116,12 @@ class WorkspaceCatalogue:
         self._notes.mark(self.model(model_id).digest, is_deleted=False)
 
     def purge_models(self, older_than: timedelta) -> int:
-        """Remove for good the files of models that were deleted so long ago. How many."""
-        folders = {model.digest: model.directory for _, model in self._workspace.models()}
-        return self._notes.purge(folders, older_than)
-
-    def _named(self, model_id: str) -> tuple[str, IGME]:
+        """Remove the files of models that were deleted longer ago; return the number of models."""
+        folders: dict[str, list[Path]] = {}
         for name, model in self._workspace.models():
-            if model.digest.startswith(model_id):
-                return name, model
-        raise NotFoundError(f"model {model_id[:40]}: there is none")
+            if name not in SHIPPED_MODELS:
+                folders.setdefault(model.digest, []).append(model.directory)
+        return self._notes.purge(folders, older_than)
 
     # ------------------------------------------------------------ collections
 
@@ -167,29 +167,34 @@ class WorkspaceCatalogue:
 
     def gather(self, name: str, pictures: Iterable[tuple[str, str]]) -> CollectionOffer:
         """A folder of uploaded pictures, by style; see the port."""
-        folder = self._new_place(name)
-        for upload_id, style in pictures:
-            upload = self._uploads.get(upload_id)
-            if upload.kind != "picture":
-                raise RefusedError(f"{upload.name}: no picture")
-            source = self._uploads.path(upload_id)
-            place = folder / _plain(style) if style.strip() else folder
-            place.mkdir(parents=True, exist_ok=True)
-            _link(
-                source, place / f"{_plain(Path(upload.name).stem)}-{upload_id[:6]}{source.suffix}"
-            )
-        return _collection(_id_of(str(folder)), folder.name, None)
+        # All of them first: what is refused leaves no half collection behind.
+        files = {self._inside(*picture): self._uploads.path(picture[0]) for picture in pictures}
+
+        def build(folder: Path) -> None:
+            folder.mkdir()
+            for place, source in files.items():
+                (folder / place).parent.mkdir(exist_ok=True)
+                _link(source, folder / place)
+
+        return self._add_gathered(build, name)
+
+    def _inside(self, upload_id: str, style: str) -> Path:
+        """Place of an uploaded picture in a gathered folder."""
+        upload = self._uploads.get(upload_id)
+        if upload.kind != "picture":
+            raise RefusedError(f"{upload.name}: not a picture")
+        suffix = self._uploads.path(upload_id).suffix
+        name = f"{_plain(Path(upload.name).stem)}-{upload_id[:6]}{suffix}"
+        return Path(_plain(style) if style.strip() else "", name)
 
     def gather_archive(self, upload_id: str, name: str | None) -> CollectionOffer:
         """An uploaded archive under its own name; see the port."""
         upload = self._uploads.get(upload_id)
         if upload.kind != "collection":
-            raise RefusedError(f"{upload.name}: no archive")
+            raise RefusedError(f"{upload.name}: not an archive")
         source = self._uploads.path(upload_id)
         stem = Path(name or upload.name).name.split(".")[0]
-        place = self._new_place(stem, source.suffix)
-        _link(source, place)
-        return _collection(_id_of(str(place)), place.name, None)
+        return self._add_gathered(lambda place: _link(source, place), stem, source.suffix)
 
     def name_collection(self, path: str) -> CollectionOffer:
         """A folder or archive of this machine, remembered; see the port."""
@@ -201,9 +206,10 @@ class WorkspaceCatalogue:
             raise NotFoundError(f"{path}: no such folder or archive")
         if "\n" in str(place):
             raise RefusedError(f"{path}: a line break is in its name; rename it")
-        named = [line for line in self._named_places() if line != str(place)]
-        lines = "".join(f"{line}\n" for line in [*named, str(place)])
-        write_bytes(self._named_file, os.fsencode(lines))
+        with self._alone():
+            named = [line for line in self._named_places() if line != str(place)]
+            lines = "".join(f"{line}\n" for line in [*named, str(place)])
+            write_bytes(self._named_file, os.fsencode(lines))
         name = place.name or str(place)
         return _collection(_id_of(str(place)), name, self._inspected().get(str(place)))
 
@@ -232,12 +238,22 @@ class WorkspaceCatalogue:
         data = self.collection_data(collection_id)
         return choices_place(self._workspace.root / data if data == _EMBEDDED else Path(data))
 
-    def _new_place(self, name: str, suffix: str = "") -> Path:
-        """A place of its own for a gathered collection."""
+    def _add_gathered(
+        self, build: Callable[[Path], None], name: str, suffix: str = ""
+    ) -> CollectionOffer:
+        """A new gathered collection at a place of its own, where it appears whole."""
         folder = self._workspace.gathered
         folder.mkdir(parents=True, exist_ok=True)
         names = (_plain(name) + (f" {n}" if n > 1 else "") + suffix for n in count(1))
-        return next(folder / one for one in names if not (folder / one).exists())
+        with self._alone(), TemporaryDirectory(prefix=".", suffix=".partial", dir=folder) as made:
+            build(Path(made) / "whole")
+            place = next(folder / one for one in names if not (folder / one).exists())
+            (Path(made) / "whole").rename(place)
+        return _collection(_id_of(str(place)), place.name, None)
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """No other process or thread gathers or names a collection meanwhile."""
+        return exclusive(self._workspace.root / ".collections.lock")
 
     @property
     def _named_file(self) -> Path:

@@ -1,13 +1,18 @@
 """A person's notes on a workspace's models: other names, and which are deleted."""
 
+import logging
 import shutil
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationError
 
-from components.common.durable import write_text
+from components.common.durable import exclusive, write_text
 from interfaces.errors import DamagedError
+
+_log = logging.getLogger("atelier")
 
 
 class _Notes(BaseModel):
@@ -30,33 +35,42 @@ class ModelNotes:
         return set(self._read().deleted)
 
     def rename(self, digest: str, title: str | None) -> None:
-        """Call a model so; None: by the name of its folder again."""
-        notes = self._read()
-        notes.titles.pop(digest, None)
-        if title is not None:
-            notes.titles[digest] = title
-        self._write(notes)
+        """Set a model's title; None removes it."""
+        with self._changed() as notes:
+            notes.titles.pop(digest, None)
+            if title is not None:
+                notes.titles[digest] = title
 
     def mark(self, digest: str, *, is_deleted: bool) -> None:
         """Delete a model, or bring it back."""
-        notes = self._read()
-        notes.deleted.pop(digest, None)
-        if is_deleted:
-            notes.deleted[digest] = datetime.now(UTC)
-        self._write(notes)
+        with self._changed() as notes:
+            notes.deleted.pop(digest, None)
+            if is_deleted:
+                notes.deleted[digest] = datetime.now(UTC)
 
-    def purge(self, folders: dict[str, Path], older_than: timedelta) -> int:
-        """Purge the folders of models deleted that long ago; returns their number."""
-        notes = self._read()
+    def purge(self, folders: Mapping[str, Sequence[Path]], older_than: timedelta) -> int:
+        """Remove the folders of models deleted longer ago; returns the number of models.
+
+        A model of which something could not be removed stays deleted, and is tried again.
+        """
         before = datetime.now(UTC) - older_than
-        old = [digest for digest, at in notes.deleted.items() if at < before]
-        for digest in old:
-            if digest in folders:
-                shutil.rmtree(folders[digest], ignore_errors=True)
-            del notes.deleted[digest]
-        if old:
-            self._write(notes)
-        return len(old)
+        purged = 0
+        with self._changed() as notes:
+            for digest in [one for one, at in notes.deleted.items() if at < before]:
+                if all([_is_removed(folder) for folder in folders.get(digest, ())]):
+                    del notes.deleted[digest]
+                    purged += 1
+        return purged
+
+    @contextmanager
+    def _changed(self) -> Generator[_Notes]:
+        """The notes, to be changed; no other process changes them meanwhile."""
+        with exclusive(self._path.with_name(f".{self._path.stem}.lock")):
+            notes = self._read()
+            before = notes.model_copy(deep=True)
+            yield notes
+            if notes != before:
+                self._write(notes)
 
     def _read(self) -> _Notes:
         if not self._path.is_file():
@@ -70,3 +84,12 @@ class ModelNotes:
 
     def _write(self, notes: _Notes) -> None:
         write_text(self._path, notes.model_dump_json(indent=1) + "\n")
+
+
+def _is_removed(folder: Path) -> bool:
+    """Remove a folder; whether it is gone."""
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        _log.warning("%s: cannot be removed (%s); it is tried again later", folder, error)
+    return not folder.exists()

@@ -106,8 +106,7 @@ class LocalUploads:
 
     def with_digest(self, sha256: str) -> list[Upload]:
         """The uploads that hold these bytes and are still here."""
-        found = (upload for upload in self._readable() if upload.sha256 == sha256)
-        return [upload for upload in found if self._place(upload).is_file()]
+        return [upload for upload in self._here() if upload.sha256 == sha256]
 
     def remove(self, upload_id: str) -> None:
         """Remove it for good. Raises `NotFoundError` where there is none."""
@@ -118,13 +117,15 @@ class LocalUploads:
             self._description(upload_id).with_suffix(suffix).unlink(missing_ok=True)
 
     def archives(self) -> list[Upload]:
-        """The uploaded archives, which can be collections; damaged ones are left out."""
-        return [upload for upload in self._readable() if upload.kind == "collection"]
+        """The uploaded archives, which can be collections; damaged and lost ones are left out."""
+        return [upload for upload in self._here() if upload.kind == "collection"]
 
-    def _readable(self) -> Iterator[Upload]:
+    def _here(self) -> Iterator[Upload]:
         for path in sorted(self._folder.glob("*.json")):
             with suppress(AtelierError):
-                yield self.get(path.stem)
+                upload = self.get(path.stem)
+                if self._place(upload).is_file():
+                    yield upload
 
     def _place(self, upload: Upload) -> Path:
         return self._folder / f"{upload.id}{_SUFFIXES[upload.media_type]}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.common.durable import replacing, sha256_of
+from components.common.durable import exclusive, replacing, sha256_of
 from interfaces.cache import cache_root
 from interfaces.errors import UnavailableError
 from interfaces.progress import Progress, ProgressEvent
@@ -55,13 +55,26 @@ def fetch(weights: PublishedFile, cache: Path, progress: Progress) -> Path:
     `DownloadError` where the server cannot be reached or what it sends has another digest.
     """
     path = cache / weights.filename
-    if path.is_file():
-        found = path.stat()
-        if _sha256_of_unchanged(path, found.st_mtime_ns, found.st_size) == weights.sha256:
-            return path
-        _log.warning("%s is not the published file (wrong SHA-256): downloading it again", path)
+    if _is_published(path, weights):
+        return path
     _make_folder(cache)
-    partial = cache / f"{weights.filename}.partial"
+    with exclusive(cache / f".{weights.filename}.lock"):
+        if not _is_published(path, weights):  # another process may have fetched it meanwhile
+            _fetch_anew(weights, path, progress)
+    return path
+
+
+def _is_published(path: Path, weights: PublishedFile) -> bool:
+    if not path.is_file():
+        return False
+    found = path.stat()
+    return _sha256_of_unchanged(path, found.st_mtime_ns, found.st_size) == weights.sha256
+
+
+def _fetch_anew(weights: PublishedFile, path: Path, progress: Progress) -> None:
+    if path.is_file():
+        _log.warning("%s is not the published file (wrong SHA-256): downloading it again", path)
+    partial = path.with_name(f"{path.name}.partial")
     _download(weights, partial, progress)
     digest = sha256_of(partial)
     if digest != weights.sha256:
@@ -72,7 +85,6 @@ def fetch(weights: PublishedFile, cache: Path, progress: Progress) -> Path:
         )
     with replacing(path) as temporary:
         partial.replace(temporary)
-    return path
 
 
 @functools.lru_cache

@@ -140,7 +140,7 @@ def _train(
             averaged.load_state_dict(state["averaged"])
             rng.set_state(state["rng"])
             curves.load_state_dict(state["curves"])
-            observer.measurements = state["measurements"]
+            observer.resume(state["measurements"])
             guardian.load_state_dict(state["guardian"])
             images_seen, seconds_before = state["images_seen"], state["seconds"]
         except (KeyError, RuntimeError, TypeError, ValueError) as error:

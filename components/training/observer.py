@@ -143,6 +143,14 @@ class Observer:
             return 0.0  # one picture lies apart from none
         return spread(self.encoded[self.training])
 
+    def resume(self, measurements: list[dict[str, Any]]) -> None:
+        """Take up the measurements of a saved state, and forget the pictures made since.
+
+        Another network may come to the same number of images: the one before collapsed.
+        """
+        self.measurements = measurements
+        self._newest_made = self._newest_judged = None
+
     def measure(self, network: nn.Module, images_seen: int, seconds: float) -> None:
         """Fréchet distance, KID, precision and recall against what was learnt from.
 

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -13,6 +14,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,13 @@ from components.common.durable import sha256_of, write_text
 from components.common.shipped import SHIPPED_MODELS
 from components.results_store import create as create_store
 from components.training_store import create as create_training_store
-from interfaces.errors import AtelierError, JobStateError, NotFoundError, UnavailableError
+from interfaces.errors import (
+    AtelierError,
+    JobStateError,
+    NotFoundError,
+    RefusedError,
+    UnavailableError,
+)
 from interfaces.igme import IGME
 from interfaces.iodt import ResultQuery, StoredResult
 from interfaces.itdt import CollectionSettings
@@ -827,6 +835,32 @@ def test_no_name_and_no_id_becomes_a_path(name: str) -> None:
 # ---------------------------------------------------------------- the catalogue
 
 
+def test_a_collection_is_gathered_whole_or_not_at_all(
+    catalogue: WorkspaceCatalogue, uploads: LocalUploads, tmp_path: Path
+) -> None:
+    picture = uploads.add([encoded("PNG")], "a.png")
+    with pytest.raises(NotFoundError):
+        catalogue.gather("mine", [(picture.id, "Prints"), ("0" * 32, "")])
+    assert list((tmp_path / "gathered").glob("[!.]*")) == []
+    named_twice = [(picture.id, "Prints"), (picture.id, "Prints"), (picture.id, "")]
+    offers = [catalogue.gather("mine", named_twice) for _ in range(2)]
+    assert [offer.name for offer in offers] == ["mine", "mine 2"]
+    files = [path for path in (tmp_path / "gathered" / "mine").rglob("*") if path.is_file()]
+    assert sorted(path.parent.name for path in files) == ["Prints", "mine"]
+
+
+def test_a_lost_archive_hides_no_other_collection(
+    catalogue: WorkspaceCatalogue, uploads: LocalUploads
+) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a.png", encoded("PNG"))
+    upload = uploads.add([packed.getvalue()], "a.zip")
+    assert upload.id in {offer.id for offer in catalogue.collections()}
+    uploads.path(upload.id).unlink()
+    assert [offer.id for offer in catalogue.collections()] == ["embedded"]
+
+
 def _order(fields: dict[str, Any]) -> Order:
     return ORDERS.validate_python(fields)
 
@@ -871,7 +905,7 @@ def test_a_trained_model_is_taken_only_where_chosen_and_a_damaged_one_not_listed
     trained = tmp_path / "runs" / "0001-r3gan-mine" / "training" / "model"
     assert catalogue.model(offers[0].id).directory == trained
     place = Workspace(tmp_path)
-    assert place.find_model().directory == SHIPPED_MODELS["shipped-sketch"]
+    assert next(place.default_folders())[0] == "shipped-sketch"
     place.set_default("0001")
     assert [offer.is_default for offer in catalogue.models()] == [True, False, False]
     with pytest.raises(NotFoundError):
@@ -895,6 +929,43 @@ def test_a_deleted_model_is_listed_apart_until_it_is_restored(
     catalogue.restore_model(offer.id)
     assert catalogue.deleted_models() == []
     assert offer.id in {one.id for one in catalogue.models()}
+
+
+def test_every_copy_of_a_deleted_model_is_purged(
+    catalogue: WorkspaceCatalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = catalogue.model(catalogue.models()[0].id)
+    manifest = json.loads((shipped.directory / "model.json").read_text())
+    copies = [tmp_path / "models" / name for name in ("mine", "mine again")]
+    for copy in copies:
+        write_text(copy / "model.json", json.dumps(manifest | {"weights_sha256": "a" * 64}))
+    (offer,) = (one for one in catalogue.models() if one.name == "mine")
+    with pytest.raises(NotFoundError):
+        catalogue.delete_model(offer.id[:4])
+    catalogue.delete_model(offer.id)
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", _refuse_removal)
+        assert catalogue.purge_models(timedelta(0)) == 0
+    assert [one.id for one in catalogue.deleted_models()] == [offer.id]
+    assert catalogue.purge_models(timedelta(0)) == 1
+    assert not any(copy.exists() for copy in copies)
+    assert offer.id not in {one.id for one in catalogue.models() + catalogue.deleted_models()}
+
+
+def _refuse_removal(folder: Path) -> None:
+    raise PermissionError(f"{folder}: in use")
+
+
+def test_a_copy_of_a_shipped_model_is_not_deleted(
+    catalogue: WorkspaceCatalogue, tmp_path: Path
+) -> None:
+    shipped = catalogue.model(catalogue.models()[0].id)
+    shutil.copytree(shipped.directory, tmp_path / "models" / "copy")
+    assert catalogue.models()[0].name == "copy"
+    with pytest.raises(RefusedError, match="comes with Atelier"):
+        catalogue.delete_model(catalogue.models()[0].id)
+    assert catalogue.purge_models(timedelta(0)) == 0
+    assert shipped.weights_path.exists()
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_a_file_is_downloaded_once_with_progress(server: Server, tmp_path: Path)
     events: list[ProgressEvent] = []
     path = fetch(server.weights(), tmp_path / "new" / "cache", events.append)
     assert path.read_bytes() == CONTENT
-    assert [file.name for file in path.parent.iterdir()] == ["test.pth"]
+    assert [file.name for file in path.parent.glob("[!.]*")] == ["test.pth"]
     assert {(event.stage, event.unit, event.total) for event in events} == {
         ("download", "bytes", len(CONTENT))
     }
@@ -92,6 +92,22 @@ def test_a_file_is_downloaded_once_with_progress(server: Server, tmp_path: Path)
     assert done == sorted(done) and done[-1] == len(CONTENT) and len(done) > 2
     assert fetch(server.weights(), path.parent, silent) == path
     assert len(server.ranges) == 1
+
+
+def test_two_at_once_fetch_it_once(server: Server, tmp_path: Path) -> None:
+    paths: list[Path] = []
+    weights = server.weights()
+    fetching = [
+        threading.Thread(target=lambda: paths.append(fetch(weights, tmp_path, silent)))
+        for _ in range(4)
+    ]
+    for thread in fetching:
+        thread.start()
+    for thread in fetching:
+        thread.join()
+    assert paths == [tmp_path / "test.pth"] * 4
+    assert paths[0].read_bytes() == CONTENT
+    assert server.ranges == [None]
 
 
 def test_a_connection_that_dies_is_continued(server: Server, tmp_path: Path) -> None:

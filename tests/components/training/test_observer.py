@@ -391,6 +391,21 @@ def test_a_longer_budget_of_time_is_measured_in_its_middle(
     assert one.is_halfway(seconds) is expected
 
 
+def test_pictures_of_a_network_that_collapsed_are_not_judged_after_going_back(
+    tmp_path: Path, prepared: IPDT
+) -> None:
+    family = FAMILIES["r3gan"]
+    config = family.config.model_validate(TINY["r3gan"])
+    one = observer.Observer(prepared, settings(), family, config, tmp_path, silent)
+    shape = Shape(prepared.resolution, len(prepared.styles))
+    collapsed, good = (family.method().build_network(config, shape) for _ in range(2))
+    before = one.made(collapsed, 1000)
+    assert one.made(collapsed, 1000) is before
+    one.resume([])
+    one.judged(after := one.made(good, 1000))
+    assert (after.pixels != before.pixels).any()
+
+
 def test_the_report_says_the_verdict_and_makes_no_picture_twice(
     tmp_path: Path, prepared: IPDT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
