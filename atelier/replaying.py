@@ -80,7 +80,7 @@ def pictures_asked_for(
 def _on_board(board: str, place: Workspace, store: ResultsStore) -> list[Path]:
     if not isinstance(store, ResultsGallery):
         raise RefusedError("component results_store: keeps no boards; name pictures")
-    numbers = Shelf(place.root / "shelf.sqlite", store).find(ResultQuery(), board=board)
+    numbers = Shelf(place.shelf, store).find(ResultQuery(), board=board)
     if not numbers:
         raise NotFoundError(f"board {board!r}: no result lies on it")
     return [fetched(store.get(number).path) for number in numbers]

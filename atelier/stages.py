@@ -109,7 +109,7 @@ def make_images(parts: Components, run: Run, model: IGME) -> list[StoredResult]:
 
 def pixels_of(request: IGS, resolution: int) -> int:
     """Pixels of all pictures that a request asks for, those of a resumed run too."""
-    return len(request.chosen_seeds) * resolution**2
+    return request.num_chosen * resolution**2
 
 
 def ask(ui: UserInterface, run: Run) -> Choices:
@@ -160,7 +160,7 @@ def keep(parts: Components, run: Run, image: IODT) -> StoredResult:
     result = guard.keep(parts.results_store, image, run.name)
     origin = image.record.origin
     if origin.kind == "generated":
-        total = len(run.chosen.generate.chosen_seeds)
+        total = run.chosen.generate.num_chosen
         parts.ui.watch(ProgressEvent(stage="make images", done=origin.index + 1, total=total))
     return result
 
@@ -198,7 +198,7 @@ def present(parts: Components, run: Run, results: Sequence[StoredResult]) -> Non
     sheet = run.folder / "contact-sheet.png"
     write_contact_sheet(results, run.chosen.convert, sheet)
     count, width, height = (
-        len(run.chosen.generate.chosen_seeds),
+        run.chosen.generate.num_chosen,
         results[0].width,
         results[0].height,
     )

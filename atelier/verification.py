@@ -14,7 +14,7 @@ from components.common.credentials.places import Files, credential_files
 from components.common.credentials.reading import Credentials, FoundIngredient, read_credentials
 from components.common.decoding import open_source
 from components.common.files import read_regular
-from components.common.images import foreign
+from components.common.images import MAX_ENLARGED_PIXELS, check_header, foreign
 from components.conversion import Claims, find_pictures, read_claims, read_watermark
 from interfaces.contract import Many, Message, is_none
 from interfaces.errors import AtelierError, NotFoundError
@@ -101,7 +101,7 @@ def verify(path: Path, trusted: Sequence[bytes] = ()) -> Verification:
         return Verification(name=path.name, state="damaged", made_by="unknown", problem=str(error))
     credentials, key = _read(data, claims.media_type, trusted)
     fault = _fault_of(data)
-    watermark = None if fault else read_watermark(data)
+    watermark, unread = (None, None) if fault else _watermark_of(data)
     return Verification(
         name=path.name,
         state="damaged" if fault else _state_of(credentials),
@@ -113,7 +113,7 @@ def verify(path: Path, trusted: Sequence[bytes] = ()) -> Verification:
         credentials=credentials,
         record=claims.record,
         watermark=watermark,
-        problem="; ".join(filter(None, (fault, _problem_of(credentials)))) or None,
+        problem="; ".join(filter(None, (fault, unread, _problem_of(credentials)))) or None,
     )
 
 
@@ -136,10 +136,20 @@ def _fault_of(data: bytes) -> str | None:
     """Reason why the pixels cannot be read to their end; None where they can."""
     try:
         with foreign("the picture"):
+            check_header(data, MAX_ENLARGED_PIXELS)
             open_source(data).decode()
     except AtelierError as error:
         return str(error)
     return None
+
+
+def _watermark_of(data: bytes) -> tuple[str | None, str | None]:
+    """The watermark that the pixels hold, and why none could be looked for."""
+    try:
+        with foreign("the watermark"):
+            return read_watermark(data), None
+    except AtelierError as error:
+        return None, str(error)
 
 
 def _read(
@@ -215,7 +225,7 @@ def _proved(credentials: Credentials | None, key: Key | None) -> tuple[str, ...]
 def _claimed(credentials: Credentials | None, key: Key | None, claims: Claims) -> tuple[str, ...]:
     """Claims that anybody could have written; the signer's name too, where somebody signed them."""
     said = [
-        f"made from {one.name or 'a picture with credentials'}" for one in _parents(credentials)
+        f"made from {one.name or 'a picture with credentials'}" for one in _ingredients(credentials)
     ]
     if credentials is not None:
         said = [_history(credentials), *said]
@@ -244,7 +254,7 @@ def _name_of(credentials: Credentials) -> str:
     return repr(credentials.signer) if credentials.signer else "somebody unnamed"
 
 
-def _parents(credentials: Credentials | None) -> list[FoundIngredient]:
+def _ingredients(credentials: Credentials | None) -> list[FoundIngredient]:
     return [] if credentials is None else list(credentials.ingredients)
 
 

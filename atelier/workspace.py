@@ -52,8 +52,9 @@ class Workspace:
         self.gathered = self.root / "gathered"
         self.thumbnails = self.root / "thumbnails"
         self.requests = self.root / "requests"
-        self.worker_log = self.root / "worker.log"
-        self.training_log = self.root / "training.log"
+        self.shelf = self.root / "shelf.sqlite"
+        self.model_notes = self.root / "model-notes.json"
+        self.named_collections = self.root / "named-collections.txt"
         self._default = self.root / "default-model.txt"
 
     def named_folder(self, kind: str, name: str) -> Path:
@@ -151,9 +152,7 @@ class Workspace:
         models = list(self.models())
         current = (entry for entry in models if entry[1].digest[:16] == model_id)
         # Of an earlier version's digests, only where no model has that one now.
-        former = (
-            entry for entry in models if model_id in {one[:16] for one in entry[1].digests}
-        )
+        former = (entry for entry in models if model_id in {one[:16] for one in entry[1].digests})
         for entry in chain(current, former):
             return entry
         raise NotFoundError(

@@ -78,6 +78,14 @@ WholeNumber = BeforeValidator(_number_from_text)
 """Goes with a Literal of numbers."""
 
 
+def _items_from_text(value: object) -> object:
+    return [item.strip() for item in value.split(",")] if isinstance(value, str) else value
+
+
+CommaList = BeforeValidator(_items_from_text)
+"""Goes with a tuple: '3, 5' => its items, as flags and the environment give them."""
+
+
 @dataclass(frozen=True)
 class Offers:
     """Marks a field that stays open: what our component takes of it, where another may take more.

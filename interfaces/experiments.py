@@ -1,11 +1,11 @@
 """Settings of an experiment, which runs several trainings or models one after another."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from interfaces.contract import MAX_SEED, Message, Seed
+from interfaces.contract import MAX_SEED, CommaList, Message, Seed
 from interfaces.igs import Device
 
 NUM_SHOWN = 2
@@ -97,11 +97,11 @@ class SketchStudySettings(Message):
     sampler: Literal["ddim", "ddpm", "dpmpp_2m"] = Field(
         default="ddim", description="Rule by which noise is removed step by step."
     )
-    intensities: tuple[int, ...] = Field(
+    intensities: Annotated[tuple[int, ...], CommaList] = Field(
         default=tuple(range(16)),
         description="Intensities on the baseline's curve; 0 and 15 must be among them.",
     )
-    radii: tuple[float, ...] = Field(
+    radii: Annotated[tuple[float, ...], CommaList] = Field(
         default=tuple(float(radius) for radius in range(1, 13)),
         description="Radii on the other curves, pixels at a side of 64; 2 and 7 among them.",
     )
@@ -111,7 +111,7 @@ class SketchStudySettings(Message):
         le=64,
         description="Radius in this project's own figures, pixels at a side of 64.",
     )
-    sketch_guidances: tuple[float, ...] = Field(
+    sketch_guidances: Annotated[tuple[float, ...], CommaList] = Field(
         default=(1.0, 3.0), description="On the guided curve: how strongly strokes are followed."
     )
     device: Device = Field(default="auto", description="Where the networks run.")

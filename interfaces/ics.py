@@ -1,6 +1,6 @@
 """ICS: what a person chose for conversion. From the UI to conversion."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
@@ -10,6 +10,8 @@ from interfaces.contract import Contract, Offers, is_false, is_none
 def _usual_name(value: object) -> object:
     return {"jpg": "jpeg", "tif": "tiff"}.get(value, value) if isinstance(value, str) else value
 
+
+AnimationFormat = Literal["webp", "gif"]
 
 ImageFormat = Annotated[
     str,
@@ -53,7 +55,7 @@ class ICS(Contract):
         default=False,
         exclude_if=is_false,
         description=(
-            "State only what law and honesty require: prompts, names, settings and the "
+            "Disclose only what the law requires: prompts, names, settings and the "
             "metadata of a person's own file are left out."
         ),
     )

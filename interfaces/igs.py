@@ -164,3 +164,8 @@ class IGS(Contract):
     def chosen_seeds(self) -> tuple[int, ...]:
         """The seeds asked for, in order."""
         return self.seeds or tuple(range(self.seed, self.seed + self.count))
+
+    @property
+    def num_chosen(self) -> int:
+        """Number of the seeds asked for."""
+        return len(self.seeds) if self.seeds else self.count

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Protocol, Self, runtime_checkable
 from pydantic import Field, StringConstraints, model_validator
 
 from interfaces.arrays import Blob
-from interfaces.contract import Contract, Message, Offers, Seed, Sha256, is_none
+from interfaces.contract import CommaList, Contract, Message, Offers, Seed, Sha256, is_none
 from interfaces.ics import ICS
 from interfaces.iedt import IEDT
 from interfaces.places import Place, size_of
@@ -103,8 +103,8 @@ class StoredResult(Message):
 class ResultQuery(Message):
     """Conditions for finding results; a result fits where it meets all that are given."""
 
-    numbers: tuple[int, ...] | None = Field(
-        default=None, exclude_if=is_none, description="One of these, by number."
+    numbers: Annotated[tuple[int, ...], CommaList] | None = Field(
+        default=None, exclude_if=is_none, description="One of these, by number: '3,7'."
     )
     run: str | None = Field(default=None, description="Made by this run.")
     family: str | None = Field(default=None, description="Made by a model of this family.")
@@ -244,15 +244,15 @@ class ResultsGallery(Protocol):
         ...
 
     def delete(self, result_ids: Sequence[int]) -> int:
-        """Hide these results; the files stay until purged. Gives the number newly hidden."""
+        """Hide these results; the files stay until purged. Returns the number newly hidden."""
         ...
 
     def restore(self, result_ids: Sequence[int]) -> int:
-        """Undo `delete`. Gives the number of results that came back."""
+        """Undo `delete`. Returns the number of results that came back."""
         ...
 
     def purge(self, older_than: timedelta) -> int:
-        """Remove for good the rows and files of results deleted so long ago. Gives their number."""
+        """Remove the rows and files of results deleted longer ago; return their number."""
         ...
 
 

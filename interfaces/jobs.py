@@ -132,7 +132,7 @@ class JobQueue(Protocol):
         ...
 
     def move_by(self, job_id: int, places: int) -> Job:
-        """As `move`, so many places back (or forward where negative) from where it stands now."""
+        """Move a waiting job back by this many places from where it is now; negative: forward."""
         ...
 
     def stop(self, job_id: int, how: StopKind) -> Job:

@@ -8,12 +8,12 @@ Nothing in a foreign file is run. Torch is imported by the call, not by this doo
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from components.families.stable_diffusion.config import Precision
-from interfaces.contract import Message
+from interfaces.contract import CommaList, Message
 from interfaces.igme import IGME
 
 Adoptable = Literal["auto", "stylegan2", "cyclegan", "stable_diffusion"]
@@ -33,7 +33,7 @@ class Adoption(Message):
     family: Adoptable = Field(
         default="auto", description="What it is; auto decides by the file's suffix."
     )
-    styles: tuple[str, ...] = Field(
+    styles: Annotated[tuple[str, ...], CommaList] = Field(
         default=(), description="Names of its labels, in their order; by default invented."
     )
     revision: str | None = Field(default=None, description="Branch, tag or commit on the hub.")

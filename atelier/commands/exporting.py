@@ -37,7 +37,7 @@ def export(
 ) -> None:
     """Write a model or an enlarger for other programs, or for another Atelier."""
     place = Workspace(workspace)
-    target = place_of(output) if output else Path("exported") / Path(model).stem
+    target = place_of(output) if output else Path("exported") / _name_of(model)
     with assembled(place) as parts:
         what = model if is_enlarger(model) else place.find_model(model)
         made = write_export(what, to, target, parts.ui.watch)
@@ -45,3 +45,9 @@ def export(
             parts.ui.say(f"wrote:         {file} ({size / 1e6:.1f} MB)")
         if made.difference is not None:
             parts.ui.say(f"compared:      pixels differ by {made.difference:.1e} at most")
+
+
+def _name_of(model: str) -> str:
+    """'enlarger.pth' => 'enlarger'; a run's name as it is, full stops and all."""
+    path = Path(model)
+    return path.stem if path.suffix in (".pth", ".safetensors") else path.name

@@ -167,9 +167,14 @@ def _help(info: FieldInfo) -> str:
     choices = [] if _fit(info) else _choices(info)
     allowed = [*choices, *_bounds(info)]
     default = None if info.is_required() else info.get_default(call_default_factory=False)
-    if default is not None and info.annotation is not bool:
-        allowed.append(f"default {default}")
+    if default not in (None, ()) and info.annotation is not bool:
+        allowed.append(f"default {_in_words(default)}")
     return f"{info.description}" + (f" [{'; '.join(allowed)}]" if allowed else "")
+
+
+def _in_words(default: object) -> str:
+    """A default as it is typed: (2, 7) => '2, 7'."""
+    return str(default).strip("()")
 
 
 def _choices(info: FieldInfo) -> list[str]:
@@ -188,7 +193,7 @@ def _literals(annotation: object) -> list[str]:
     return []
 
 
-_METAVARS = {int: "N", float: "NUMBER", Path: "PATH", tuple: "LIST", datetime: "TIME", str: "TEXT"}
+_METAVARS = {tuple: "LIST", int: "N", float: "NUMBER", Path: "PATH", datetime: "TIME", str: "TEXT"}
 
 _MAX_METAVAR = 30
 """Letters of choices that still fit beside a flag's name."""
@@ -210,7 +215,7 @@ def _fit(info: FieldInfo) -> bool:
 
 
 _BOUNDLESS = 2**31
-"""Whether a bound is worth showing: one far beyond any use is not."""
+"""Bounds from here on are not shown: they are far beyond any use."""
 
 
 def _bounds(info: FieldInfo) -> list[str]:

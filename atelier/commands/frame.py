@@ -93,6 +93,11 @@ class Common:
         return replacements_of(self.component)
 
     @property
+    def components(self) -> dict[str, str]:
+        """Replaced components by name, as presets, the environment and flags name them."""
+        return self.layer({}).get("components", {})
+
+    @property
     def place(self) -> Workspace:
         """The workspace that was named."""
         return Workspace(self.workspace)

@@ -18,7 +18,6 @@ from atelier.commands.frame import (
 from atelier.commands.helping import OPTIONS
 from atelier.interpolation import (
     OF_THE_WAY,
-    AnimationFormat,
     check_way,
     layer_between,
     write_interpolation,
@@ -28,6 +27,7 @@ from atelier.runs import Run
 from atelier.stages import make_images, pixels_of, present
 from atelier.workspace import Workspace
 from interfaces.errors import DamagedError, RefusedError
+from interfaces.ics import AnimationFormat
 from interfaces.igme import IGME
 from interfaces.igs import IGS, format_seeds
 from settings import Layer, merge

@@ -69,7 +69,7 @@ class Help:
         console.print("Usage:", usage)
 
     def show(self, app: App, command: Sequence[str]) -> None:
-        """Print a command's help. Raises `RefusedError` for a section that it has not."""
+        """Print a command's help. Raises `RefusedError` for a section that it lacks."""
         app.help_print(list(command))
         sections = ", ".join(self._left_out)
         if unknown := self._asked - self._shown - {_ALL}:

@@ -1,4 +1,4 @@
-"""Models on the command line: list, use, adopt and evaluate."""
+"""Models on the command line: list, use, verify, adopt and evaluate."""
 
 from pathlib import Path
 from typing import Annotated
@@ -121,10 +121,7 @@ def adopt_model(
     given: Layer,
 ) -> None:
     """Take in a model that was trained elsewhere, for `generate --model NAME`."""
-    told: Layer = given.get("adopt", {})
-    if "styles" in told:
-        told["styles"] = told["styles"].split(",")
-    wanted = validate(Adoption, told | {"sources": sources}, "adopt")
+    wanted = validate(Adoption, given.get("adopt", {}) | {"sources": sources}, "adopt")
     chosen_name = sanitize_filename(name or default_name(sources[0]), platform="universal")
     if chosen_name in ("", ".", ".."):
         raise RefusedError(f"{name or sources[0]}: makes no name; give it a --name")

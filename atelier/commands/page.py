@@ -77,18 +77,20 @@ def _serve(common: Common, safety: "Safety", data: tuple[Path, ...], host: str, 
     """Answer the page and the API, with a worker beside them, until it is interrupted."""
     from atelier.desk import Desk
     from atelier.handlers import ORDERS
-    from atelier.jobs import WorkerKeeper
+    from atelier.jobs import LOGS, WorkerKeeper
     from atelier.jobs import create as create_queue
     from atelier.server import create_app, serve
     from components.ui import mount_page
 
-    place, replaced = common.place, _components(common)
+    place, replaced = common.place, common.components
     desk, queue = Desk(place, replaced, data), create_queue(place.root, ORDERS, _PATIENCE)
     store = desk.parts.results_store
     if not isinstance(store, ResultsGallery):
         raise RefusedError("component results_store: has no pages, which the page needs")
-    quick = WorkerKeeper(queue, _worker_command(place, replaced, "quick"), place.worker_log)
-    long = WorkerKeeper(queue, _worker_command(place, replaced, "long"), place.training_log)
+    quick = WorkerKeeper(
+        queue, _worker_command(place, replaced, "quick"), place.root / LOGS["quick"]
+    )
+    long = WorkerKeeper(queue, _worker_command(place, replaced, "long"), place.root / LOGS["long"])
     backend = _backend(desk, queue, store, lambda: quick.trouble or long.trouble)
     backend = replace(backend, may_name_paths=safety.is_for_one)
     store.purge(older_than=timedelta(days=7))
@@ -118,7 +120,7 @@ def _backend(
         workspace=place.root,
         queue=queue,
         store=store,
-        shelf=Shelf(place.root / "shelf.sqlite", store),
+        shelf=Shelf(place.shelf, store),
         catalogue=desk.places.catalogue,
         uploads=desk.places.uploads,
         thumbnails=Thumbnails(place.thumbnails),
@@ -138,18 +140,13 @@ def worker(*, lane: Lane = "quick", common: Making = Making()) -> None:
     from atelier.jobs import create as create_queue
     from atelier.jobs import run_worker
 
-    desk = Desk(common.place, _components(common))
+    desk = Desk(common.place, common.components)
     if lane == "quick":
         import torch  # which takes a while, as the person still chooses
 
         del torch
 
     run_worker(create_queue(common.place.root, ORDERS), desk, sys.stdin.buffer, lane)
-
-
-def _components(common: Common) -> Mapping[str, str]:
-    """The replacements that presets and flags name."""
-    return common.layer({}).get("components", {})
 
 
 def _worker_command(place: Workspace, replaced: Mapping[str, str], lane: Lane) -> list[str]:

@@ -30,9 +30,8 @@ JsonFlag = Annotated[
 @command("find", usual=("style", "run", "family", "sort_by", "limit"))
 def list_results(*, common: Common = Common(), given: Layer) -> None:
     """List what was made, newest first."""
-    layer = common.layer({})
     query = validate(ResultQuery, given.get("find", {}), "results list")
-    with assembled(common.place, layer.get("components")) as parts:
+    with assembled(common.place, common.components) as parts:
         found = parts.results_store.find(query)
         if not found:
             parts.ui.say(f"{common.place.root}: no such results here")
@@ -66,10 +65,17 @@ def _near(path: Place) -> str:
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def show_result(which: str, *, json: JsonFlag = False, common: Common = Common()) -> None:
-    """Show how one picture was made: a result's number, or any file that Atelier made."""
+def show_result(
+    which: Annotated[
+        str, Parameter(group=OPTIONS, help="A result's number, or a file that Atelier made.")
+    ],
+    *,
+    json: JsonFlag = False,
+    common: Common = Common(),
+) -> None:
+    """Show how one picture was made."""
     if which.isdecimal():
-        with assembled(common.place, common.layer({}).get("components")) as parts:
+        with assembled(common.place, common.components) as parts:
             result = parts.results_store.get(int(which))
         told, record = result.model_dump_json(indent=2), result.record
         about = [
@@ -89,9 +95,13 @@ def show_result(which: str, *, json: JsonFlag = False, common: Common = Common()
         print(one_line(line))
 
 
-def open_result(which: int, *, common: Common = Common()) -> None:
-    """Open one result, by its number, with the viewer of this machine."""
-    with assembled(common.place, common.layer({}).get("components")) as parts:
+def open_result(
+    which: Annotated[int, Parameter(group=OPTIONS, help="The result's number.")],
+    *,
+    common: Common = Common(),
+) -> None:
+    """Open one result with the viewer of this machine."""
+    with assembled(common.place, common.components) as parts:
         path = parts.results_store.get(which).path
     if size_of(path) is None:
         raise NotFoundError(f"{path}: the file is gone; `results list` names the others")
@@ -99,9 +109,15 @@ def open_result(which: int, *, common: Common = Common()) -> None:
         raise UnavailableError(f"{path}: this machine names no viewer; open the file yourself")
 
 
-def move_results(place: str, *, common: Common = Common()) -> None:
-    """Keep the pictures below a URL (s3://bucket/folder) from now on; 'here': in the workspace."""
-    with assembled(common.place, common.layer({}).get("components")) as parts:
+def move_results(
+    place: Annotated[
+        str, Parameter(group=OPTIONS, help="A URL (s3://bucket/folder), or 'here': the workspace.")
+    ],
+    *,
+    common: Common = Common(),
+) -> None:
+    """Move the pictures below a URL, or back into the workspace, and keep new ones there."""
+    with assembled(common.place, common.components) as parts:
         store = parts.results_store
         if not isinstance(store, Movable):
             raise RefusedError("component results_store: its pictures cannot be moved")
@@ -111,7 +127,7 @@ def move_results(place: str, *, common: Common = Common()) -> None:
 
 def examine_results(*, common: Common = Common()) -> None:
     """Rebuild the index from the files; report lost, edited and foreign ones."""
-    with assembled(common.place, common.layer({}).get("components")) as parts:
+    with assembled(common.place, common.components) as parts:
         store = parts.results_store
         if not isinstance(store, Rebuildable):
             raise RefusedError("component results_store: has no index that could be rebuilt")

@@ -14,16 +14,14 @@ from atelier.experiments.figures import Panel, draw_curves, draw_distances
 from atelier.experiments.ledger.gauges import processor_name
 from atelier.experiments.words import csv_table, duration, markdown_table, short, spaced
 from components.common.durable import write_text
-from components.training import TrainingFolder, frechet
+from components.families import FAMILIES
+from components.training import SCORES, TrainingFolder, frechet
 from interfaces.contract import Message
 from interfaces.errors import AtelierError, RefusedError
 from interfaces.igme import IGME, Trainer, TrainingSettings
 from interfaces.ipdt import IPDT
 from interfaces.measurement import Measurement
 from interfaces.progress import Progress, as_part
-
-LOSSES = {"generator_loss": "generator", "discriminator_loss": "discriminator (critic)"}
-SCORES = {"real_score": "real images", "fake_score": "generated images"}
 
 
 class ComparisonRow(Message):
@@ -179,9 +177,15 @@ def _write(
     write_text(folder / "table3.csv", _csv(rows))
     write_text(folder / "table3.json", _json(rows, notes))
     panels = [_panel(row, folder) for row in rows]
-    draw_curves(folder / "fig3.png", "Losses", LOSSES, panels)
+    draw_curves(folder / "fig3.png", "Losses", _losses_of(rows), panels)
     draw_curves(folder / "fig4.png", "Scores", SCORES, panels)
     draw_distances(folder / "distance.png", panels)
+
+
+def _losses_of(rows: Sequence[ComparisonRow]) -> dict[str, str]:
+    """Names of the families' losses on the curves; that of the first where two share one."""
+    families = (FAMILIES.get(row.family) for row in reversed(rows))
+    return {loss.name: loss.label for family in families if family for loss in family.losses}
 
 
 def _panel(row: ComparisonRow, folder: Path) -> Panel:

@@ -1,6 +1,6 @@
 """The gallery: what a person does with results besides making them.
 
-shelf = Shelf(workspace.root / "shelf.sqlite", store)
+shelf = Shelf(workspace.shelf, store)
 shelf.star([12, 13], is_starred=True)
 shelf.find(ResultQuery(), text="night waves", starred=True)
 

@@ -5,11 +5,12 @@ than a third of a picture costs quality clearly, and so do repeated pictures, wh
 matters (SceneWorks, "Dataset Doctor metrics", 2026, which also names the checks it refuted).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from pydantic import Field
 
+from components.training_store import UNBALANCED_RATIO
 from interfaces.contract import Message
 from interfaces.itdt import ITDT, CollectionChoices, PictureChoice, TrainingImage
 
@@ -19,7 +20,6 @@ MAX_CROPPED = 0.35
 """Share of a picture that the square in its middle may leave out."""
 
 FEW_PICTURES = 50
-UNBALANCED = 3.0
 
 
 class Finding(Message):
@@ -59,15 +59,21 @@ def examine(
     """An inspected collection, before choices, and what was found in it."""
     every = [*_unusable(collection), *_usable(collection, choices, resolution)]
     whole = tuple(_of_the_whole(every))
-    needs = any(one.state != "ready" and not one.choice.is_excluded for one in every)
     order = {"blocked": 0, "attention": 1, "ready": 2}
     every.sort(key=lambda one: order[one.state])
     return CollectionFindings(
-        state="attention" if needs or whole else "ready",
+        state=_state_of(every, whole),
         findings=whole,
         pictures=tuple(every[:limit]),
         num_pictures=len(every),
     )
+
+
+def _state_of(every: Sequence[FoundPicture], whole: Sequence[Finding]) -> State:
+    included = [one for one in every if not one.choice.is_excluded]
+    if all(one.state == "blocked" for one in included):
+        return "blocked"
+    return "attention" if whole or any(one.state != "ready" for one in included) else "ready"
 
 
 def _unusable(collection: ITDT) -> Iterator[FoundPicture]:
@@ -123,6 +129,6 @@ def _of_the_whole(pictures: list[FoundPicture]) -> Iterator[Finding]:
         counts[style] = counts.get(style, 0) + 1
     if len(used) < FEW_PICTURES:
         yield Finding(kind="few", detail=str(len(used)))
-    if counts and max(counts.values()) >= UNBALANCED * min(counts.values()):
+    if counts and max(counts.values()) >= UNBALANCED_RATIO * min(counts.values()):
         rich, poor = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
         yield Finding(kind="unbalanced", detail=f"{rich} {counts[rich]}, {poor} {counts[poor]}")

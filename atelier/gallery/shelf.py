@@ -150,6 +150,8 @@ class Shelf:
                 values,
             )
             numbers = tuple(number for (number,) in found)
+        if query.numbers is not None:
+            numbers = tuple(set(query.numbers).intersection(numbers))
         return query.model_copy(update={"numbers": numbers}) if numbers else None
 
     def follow(self) -> None:

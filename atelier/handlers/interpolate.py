@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from atelier import guard
 from atelier.handlers.generate import check_choice
 from atelier.handlers.handler import Handler, Places, Task
-from atelier.interpolation import encoded_frames
+from atelier.interpolation import OF_THE_WAY, encoded_frames, layer_between
 from components.conversion import animate
 from interfaces.errors import RefusedError
 from interfaces.igs import SeedList
@@ -50,19 +50,20 @@ class InterpolateHandler(Handler[InterpolateOrder]):
         super().check(order, places)
 
     def layer(self, order: InterpolateOrder, places: Places) -> Layer:
-        """The choices as they are."""
-        return dict(order.choices)
+        """The choices, and the seeds to go through."""
+        asked = order.choices.generate.model_copy(update=layer_between(order.between)["generate"])
+        return dict(order.choices) | {"generate": asked}
 
     def carry_out(self, task: Task[InterpolateOrder]) -> None:
         """Make the frames and keep the animation, unless it is kept already."""
         order, model = task.order, task.places.catalogue.model(task.order.model)
         with task.run(f"{model.family}-{model.dataset_name}", model) as run:
-            asked = {"seeds": order.between, "originality": False}
-            request = run.chosen.generate.model_copy(update=asked)
             if task.job.num_results:
                 return
-            enhance = run.chosen.enhance
-            encoded = encoded_frames(task.parts, model, request, enhance, order.frames)
+            chosen = run.chosen
+            encoded = encoded_frames(
+                task.parts, model, chosen.generate, chosen.enhance, order.frames
+            )
             moving = _moving(encoded, order.frames_per_second)
             guard.keep(task.parts.results_store, moving, run.name)
 
@@ -71,13 +72,13 @@ def _refuse_decided(choices: Choices) -> None:
     usual = Choices()
     if choices.convert != usual.convert:
         raise RefusedError("choices.convert: an interpolation is a signed WebP; leave it out")
-    for name in ("count", "seed", "seeds"):
-        if getattr(choices.generate, name) != getattr(usual.generate, name):
-            raise RefusedError(f"choices.generate.{name}: `between` names the seeds; leave it out")
-    for name in ("towards_seed", "blend"):
-        if name in choices.generate.options:
+    chosen = choices.generate
+    for name in OF_THE_WAY:
+        if getattr(chosen, name, None) != getattr(usual.generate, name, None):
+            raise RefusedError(f"choices.generate.{name}: an interpolation sets it; leave it out")
+        if name in chosen.options:
             raise RefusedError(
-                f"choices.generate.options.{name}: goes from seed to seed; leave it out"
+                f"choices.generate.options.{name}: an interpolation sets it; leave it out"
             )
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from atelier.commands.frame import Making, assembled
 from atelier.commands.helping import OPTIONS
 from atelier.handlers.handler import Handler, Places, Task
-from atelier.replaying import Replay, pictures_asked_for, replay, replay_all, tally
+from atelier.replaying import Replay, pictures_asked_for, replay_all, tally
 from interfaces.orders import Order, ResultId
 from interfaces.places import fetched
 from settings import Layer
@@ -36,10 +36,8 @@ class ReplayHandler(Handler[ReplayOrder]):
     def carry_out(self, task: Task[ReplayOrder]) -> None:
         """Make each again; conclude with a line a result."""
         store, place = task.parts.results_store, task.places.workspace
-        found = [
-            replay(task.parts, place, fetched(store.get(result_id).path))
-            for result_id in task.order.results
-        ]
+        files = (fetched(store.get(result_id).path) for result_id in task.order.results)
+        found = list(replay_all(task.parts, place, files))
         task.control.conclude(
             {
                 "lines": [one.line() for one in found],
@@ -74,7 +72,7 @@ def replay_files(
 ) -> None:
     """Make pictures again from their records alone and compare them with the files."""
     found: list[Replay] = []
-    with assembled(common.place, common.layer({}).get("components")) as parts:
+    with assembled(common.place, common.components) as parts:
         paths = pictures_asked_for(pictures or (), board, common.place, parts.results_store)
         for one in replay_all(parts, common.place, paths, models, inputs or ()):
             found.append(one)

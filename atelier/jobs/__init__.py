@@ -3,7 +3,7 @@
 queue = create(workspace, ORDERS)
 job = queue.submit(GenerateOrder(kind="generate", model=models[0].id))
 
-with WorkerKeeper(queue, [sys.executable, "pipeline.py", "worker"], workspace / "worker.log"):
+with WorkerKeeper(queue, [sys.executable, "pipeline.py", "worker"], workspace / LOGS["quick"]):
     ...  # the server; a worker of its own process takes the jobs, one by one
 
 run_worker(queue, execute)  # in that process; execute(job, control) carries one out
@@ -17,7 +17,7 @@ from atelier.jobs.catalogue import WorkspaceCatalogue
 from atelier.jobs.keeper import WorkerKeeper
 from atelier.jobs.queue import SQLiteJobQueue
 from atelier.jobs.uploads import LocalUploads
-from atelier.jobs.worker import AnnouncedStore, JobInterface, run_worker
+from atelier.jobs.worker import LOGS, AnnouncedStore, JobInterface, run_worker
 from interfaces.orders import Order
 
 
@@ -30,6 +30,7 @@ def create(workspace: Path, orders: TypeAdapter[Order], patience: float = 30.0) 
 
 
 __all__ = [
+    "LOGS",
     "AnnouncedStore",
     "JobInterface",
     "LocalUploads",

@@ -56,7 +56,7 @@ class WorkspaceCatalogue:
     ) -> None:
         self._workspace = workspace
         self._uploads = uploads
-        self._notes = ModelNotes(workspace.root / "model-notes.json")
+        self._notes = ModelNotes(workspace.model_notes)
         self._offered = [str(expanded(path).absolute()) for path in offered]
 
     # ------------------------------------------------------------ models
@@ -209,7 +209,7 @@ class WorkspaceCatalogue:
         with self._alone():
             named = [line for line in self._named_places() if line != str(place)]
             lines = "".join(f"{line}\n" for line in [*named, str(place)])
-            write_bytes(self._named_file, os.fsencode(lines))
+            write_bytes(self._workspace.named_collections, os.fsencode(lines))
         name = place.name or str(place)
         return _collection(_id_of(str(place)), name, self._inspected().get(str(place)))
 
@@ -255,14 +255,9 @@ class WorkspaceCatalogue:
         """No other process or thread gathers or names a collection meanwhile."""
         return exclusive(self._workspace.root / ".collections.lock")
 
-    @property
-    def _named_file(self) -> Path:
-        return self._workspace.root / "named-collections.txt"
-
     def _named_places(self) -> list[str]:
-        if not self._named_file.is_file():
-            return []
-        return os.fsdecode(read_regular(self._named_file)).split("\n")[:-1]
+        named = self._workspace.named_collections
+        return os.fsdecode(read_regular(named)).split("\n")[:-1] if named.is_file() else []
 
     def _gathered(self) -> list[str]:
         places = sorted(self._workspace.gathered.glob("[!.]*"))

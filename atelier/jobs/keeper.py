@@ -16,7 +16,7 @@ from interfaces.jobs import Job
 _LOOK_SECONDS = 0.1
 _SLOWEST_RESTART = 30.0
 _LONG_LIFE = 60.0
-"""A worker that lived so long, seconds, is started again at once, as is one that got its job on."""
+"""A worker that ran for this many seconds, or advanced its job, is restarted at once."""
 _MAX_LOG_BYTES = 2**20
 
 _SAVE_SECONDS = 15.0

@@ -57,7 +57,7 @@ class ModelNotes:
         purged = 0
         with self._changed() as notes:
             for digest in [one for one, at in notes.deleted.items() if at < before]:
-                if all([_is_removed(folder) for folder in folders.get(digest, ())]):
+                if not [one for one in folders.get(digest, ()) if not _is_removed(one)]:
                     del notes.deleted[digest]
                     purged += 1
         return purged

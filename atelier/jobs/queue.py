@@ -6,7 +6,6 @@ knows what is missing.
 """
 
 import json
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -17,6 +16,7 @@ from typing import Any
 
 from pydantic import JsonValue, TypeAdapter
 
+from atelier.discretion import without_places
 from interfaces.errors import (
     AtelierError,
     DamagedError,
@@ -491,7 +491,7 @@ class SQLiteJobQueue:
 
     def _without_place(self, line: str) -> str:
         """One line without the workspace's path, since other machines may read it."""
-        return " ".join(line.split()).replace(f"{self.path.parent}{os.sep}", "")
+        return without_places(" ".join(line.split()), [self.path.parent])
 
     def _tell(self, job_id: int, kind: EventKind, data: dict[str, Any]) -> None:
         self._database.execute(

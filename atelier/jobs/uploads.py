@@ -28,7 +28,6 @@ from interfaces.errors import (
 from interfaces.offers import Upload
 
 MAX_PICTURE_BYTES = 200 * 2**20
-MAX_PIXELS = 100_000_000
 MAX_ARCHIVE_BYTES = 8 * 2**30
 MAX_BYTES_IN_ALL = 64 * 2**30
 MAX_MEMBERS = 200_000
@@ -265,7 +264,7 @@ def _recognise_picture(path: Path) -> _Recognised:
     from PIL import UnidentifiedImageError
 
     from components.common import png
-    from components.common.images import check_header, foreign
+    from components.common.images import MAX_PIXELS, check_header, foreign
 
     try:
         with foreign("upload"), path.open("rb") as stream:

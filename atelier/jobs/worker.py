@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -34,6 +34,9 @@ _LOOK_SECONDS = 0.05
 
 _WATCH_SECONDS = 0.2
 """Interval at which progress is written and a wish to stop is looked for."""
+
+LOGS: Mapping[Lane, str] = {"quick": "worker.log", "long": "training.log"}
+"""Name of the file in the workspace that each lane's worker writes to."""
 
 _SAVE_SECONDS = 10.0
 """Time that a training has to save its state when the server is gone."""
@@ -97,7 +100,8 @@ def _carry_out(queue: SQLiteJobQueue, job: Job, execute: Execute, life: "_Life")
     except Exception as error:
         traceback.print_exc()  # the keeper has it in the worker's log
         kind = type(error).__name__
-        queue.fail(job.id, f"an internal error ({kind}); see worker.log in the workspace")
+        log = LOGS[job.lane]
+        queue.fail(job.id, f"an internal error ({kind}); see {log} in the workspace")
     else:
         queue.finish(job.id, control.outcome)
 

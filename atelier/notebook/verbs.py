@@ -13,7 +13,6 @@ from atelier.exporting import ExportFormat
 from atelier.exporting.writing import is_enlarger, write_export
 from atelier.interpolation import (
     OF_THE_WAY,
-    AnimationFormat,
     Interpolation,
     check_way,
     layer_between,
@@ -43,6 +42,7 @@ from components.common.durable import write_bytes
 from components.conversion import find_pictures, read_picture
 from interfaces.components import Components
 from interfaces.errors import RefusedError
+from interfaces.ics import AnimationFormat
 from interfaces.iedt import IEDT
 from interfaces.ies import IES
 from interfaces.igdt import IGDT
@@ -209,7 +209,8 @@ def convert(
 ) -> list[Path]:
     """Write a numbered file for each picture into a folder, its record inside; nothing is replaced.
 
-    `format` is png, jpeg, webp, avif or tiff; `settings` are `quality` and `lossless`.
+    `format` is png, jpeg, webp, avif or tiff; `settings` are those of
+    `convert`. Raises `RefusedError` for a file that is there already.
     """
     chosen = choose({"convert": given_settings(settings) | {"format": format}})
     written: list[Path] = []
@@ -220,7 +221,7 @@ def convert(
         ):
             path = expanded(Path(folder)) / f"{number:04d}{image.suffix}"
             if path.exists():
-                raise FileExistsError(f"{path}: is there already; name another folder")
+                raise RefusedError(f"{path}: is there already; name another folder")
             write_bytes(path, image.data)
             written.append(path)
     return written

@@ -90,7 +90,7 @@ _MAX_NAME_BYTES = 250  # file systems take 255; a temporary file beside it needs
 
 
 def own_file(record: Record, sha256: str) -> FileOrigin | None:
-    """The `file_of` a treatment that makes no new picture: the origin is the file itself."""
+    """The origin of a picture that is the person's own file, only treated; None of a made one."""
     return record.origin if record.origin.kind == "file" else None
 
 

@@ -301,7 +301,7 @@ def _num_machines() -> int:
 
 
 def processors_of_a_worker(threads: int, processors: Sequence[int]) -> int:
-    """Number of processors that a worker takes on machines with so many each; at least 1.
+    """Number of processors for a worker, at least 1, given each machine's number.
 
     Half as many as it has threads, since it does not compute all the time; none takes more than
     the smallest machine has.

@@ -1,5 +1,6 @@
 """Requests and answers that routes of several files share."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -95,16 +96,25 @@ class ResultSearch(ResultQuery):
         return shelf.narrowed(query, text=self.text, starred=self.starred, board=self.board)
 
 
-def info_of(result: StoredResult, shelf: Shelf) -> ResultInfo:
-    """Everything that the API says about one result."""
+def infos_of(results: Sequence[StoredResult], shelf: Shelf) -> list[ResultInfo]:
+    """Everything that the API says about these results, in their order."""
+    numbers = [result.id for result in results]
+    starred, boards = shelf.starred(numbers), shelf.boards_of(numbers)
+    return [
+        _info_of(result, is_starred=result.id in starred, board=boards.get(result.id))
+        for result in results
+    ]
+
+
+def _info_of(result: StoredResult, *, is_starred: bool, board: str | None) -> ResultInfo:
     place = f"{PREFIX}/results/{result.id}"
     return ResultInfo(
         result=KeptResult(**{name: value for name, value in result if name != "path"}),
         name=result.path.name,
         # A place elsewhere is not asked for each of a page of results.
         is_missing=isinstance(result.path, Path) and not result.path.is_file(),
-        is_starred=bool(shelf.starred([result.id])),
-        board=shelf.boards_of([result.id]).get(result.id),
+        is_starred=is_starred,
+        board=board,
         file=f"{place}/file",
         thumbnail=f"{place}/thumbnail",
     )

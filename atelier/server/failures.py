@@ -14,6 +14,7 @@ from pydantic import Field
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
+from atelier.discretion import without_places
 from atelier.outcomes import outcome_of
 from atelier.server.answers import Answer
 from atelier.server.problems import problem
@@ -45,11 +46,10 @@ FAILURES: dict[int | str, dict[str, Any]] = {
 
 def handle_errors(app: FastAPI, workspace: Path) -> None:
     """Answer every error as a problem, without the place of the workspace."""
-    inside = f"{workspace}/"
 
     @app.exception_handler(AtelierError)
     async def known(request: Request, error: AtelierError) -> Response:
-        return _failure(outcome_of(error).status, str(error).replace(inside, ""))
+        return _failure(outcome_of(error).status, without_places(str(error), [workspace]))
 
     @app.exception_handler(OSError)
     async def disk(request: Request, error: OSError) -> Response:

@@ -21,7 +21,7 @@ UNREAD_SECONDS = 60.0
 
 
 class PatientProtocol(H11Protocol):
-    """HTTP as uvicorn speaks it, with limits on time that uvicorn has not."""
+    """HTTP as uvicorn speaks it, with time limits that uvicorn lacks."""
 
     _head: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import Field
 
-from atelier.server.answers import FOREVER, Answer, Hidden, ResultInfo, ResultSearch, info_of
+from atelier.server.answers import FOREVER, Answer, Hidden, ResultInfo, ResultSearch, infos_of
 from atelier.server.backend import Backend
 from atelier.server.ranges import file_response
 from atelier.server.streams import Streams
@@ -66,8 +66,7 @@ def _add_searching(router: APIRouter, backend: Backend) -> None:
         if wanted is None:
             return Results(results=[], next=None)
         page = store.page(wanted, search.cursor)
-        results = [info_of(result, backend.shelf) for result in page.results]
-        return Results(results=results, next=page.next)
+        return Results(results=infos_of(page.results, backend.shelf), next=page.next)
 
     @router.get("/results/count")
     def count(search: Annotated[ResultSearch, Query()]) -> int:
@@ -91,7 +90,7 @@ def _add_searching(router: APIRouter, backend: Backend) -> None:
     @router.get("/results/{result_id}")
     def get(result_id: int) -> ResultInfo:
         """One result with its whole record."""
-        return info_of(store.get(result_id), backend.shelf)
+        return infos_of([store.get(result_id)], backend.shelf)[0]
 
 
 def _add_hiding(router: APIRouter, backend: Backend, streams: Streams) -> None:

@@ -164,9 +164,14 @@ class _BoundedHeader:
         return getattr(self._stream, name)
 
 
+def is_heic(start: bytes) -> bool:
+    """Whether a file that begins so is a HEIC picture, which is not read."""
+    return start[4:8] == b"ftyp" and start[8:12] in _UNREAD_BOXES
+
+
 def _told_apart(start: bytes) -> str:
     what = next((kind for magic, kind in _UNREAD.items() if start.startswith(magic)), None)
-    if start[4:8] == b"ftyp" and start[8:12] in _UNREAD_BOXES:
+    if is_heic(start):
         what = "a HEIC picture"
     if what is None:
         return "not an image of a known format"

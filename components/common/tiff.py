@@ -40,7 +40,6 @@ _NUM_COLOURS = {
 _UNSIGNED, _SIGNED, _FLOATING, _UNDEFINED = 1, 2, 3, 4  # SampleFormat
 _PLAIN, _DEFLATE = 1, {8, 32946}
 _PACKED = {5, 32773, 34925, 50000}  # LZW, PackBits, LZMA, Zstandard: libtiff unpacks them
-_BY_LIBTIFF = {2, 3, 4, 6, 7}  # fax and JPEG: they hold pixels, not bytes
 _ASSOCIATED, _UNASSOCIATED = 1, {2, 999}  # ExtraSamples; 999 is CorelDRAW's
 _MAX_BYTES = 1_600_000_000  # of all samples: 100 million pixels of four 32-bit samples
 _BLOCK_BYTES = 1 << 24

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -11,11 +10,9 @@ from components.common.images import contact_sheet, open_upright
 from components.common.png import XMP_KEYWORD
 from components.conversion.signing import signed
 from components.conversion.xmp import packet
-from interfaces.ics import ICS
+from interfaces.ics import ICS, AnimationFormat
 from interfaces.iodt import IODT
 from interfaces.record import Record
-
-AnimationFormat = Literal["webp", "gif"]
 
 
 def animate(

@@ -1,4 +1,6 @@
-"""The networks that have a name: where to get their weights, and under which licence.
+"""The networks that have a name, and where to get their weights.
+
+Their licence is BSD-3-Clause, as their publisher says (github.com/xinntao/Real-ESRGAN).
 
 Upstream publishes no digests, so each one here is quoted from a public package registry that pins
 the same release files (`DIGESTS`). No published digest, no entry.
@@ -10,9 +12,6 @@ from components.common.download import PublishedFile
 from components.common.shipped import ENLARGER
 
 _RELEASES = "https://github.com/xinntao/Real-ESRGAN/releases/download"
-
-LICENCE = "BSD-3-Clause"
-"""Licence of all files in `OFFICIAL`, by github.com/xinntao/Real-ESRGAN, their publisher."""
 
 DIGESTS = (
     "Arch User Repository, package python-realesrgan 0.3.0-1, PKGBUILD "

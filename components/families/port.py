@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from interfaces.idle import Need, idle
 
@@ -18,14 +18,6 @@ if TYPE_CHECKING:  # the command line reads configs, and must not wait for torch
     from torch import Tensor, nn
 
     from components.families.trainer import FamilyTrainer, Machine
-
-
-def _number_from_text(value: object) -> object:
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
-
-
-WholeNumber = BeforeValidator(_number_from_text)
-"""Accepts a flag's text for a `Literal` of numbers; `interfaces.contract` has the same."""
 
 
 class _Settings(BaseModel):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from components.training.records import (
+    SCORES,
     Distance,
     Intervention,
     Measured,
@@ -69,6 +70,7 @@ def create(workspace: Path) -> LocalTrainer:
 
 
 __all__ = [
+    "SCORES",
     "Distance",
     "Intervention",
     "LocalTrainer",

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from components.common.charts import new_figure
 from components.common.durable import replacing
 from components.families.port import Loss
-from components.training.records import TrainingFolder
+from components.training.records import SCORES, TrainingFolder
 
 if TYPE_CHECKING:  # the records of a training are read without torch
     from torch import Tensor
 
 _Value = TypeVar("_Value")
-
-SCORES = {"real_score": "real images", "fake_score": "generated images"}
 
 
 class Curves:

@@ -19,6 +19,9 @@ from interfaces.measurement import Figures, Measurement, Metric
 
 _Line = TypeVar("_Line", bound=BaseModel)
 
+SCORES = {"real_score": "real images", "fake_score": "generated images"}
+"""Names of the critic's mean scores on the curves, by their column."""
+
 
 class Measured(BaseModel):
     """One line of `measurements.jsonl`."""

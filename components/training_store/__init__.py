@@ -13,11 +13,12 @@ from pathlib import Path
 from components.training_store.choices import choices_place, read_choices, write_choices
 from components.training_store.embedded import STYLES as EMBEDDED_STYLES
 from components.training_store.embedded import paint_picture
-from components.training_store.report import report_lines
+from components.training_store.report import UNBALANCED_RATIO, report_lines
 from components.training_store.store import LocalTrainingStore
 
 __all__ = [
     "EMBEDDED_STYLES",
+    "UNBALANCED_RATIO",
     "LocalTrainingStore",
     "choices_place",
     "create",

@@ -9,6 +9,7 @@ from typing import Self
 from PIL import Image, UnidentifiedImageError
 from pydantic import Field
 
+from components.common.decoding import is_heic
 from components.common.images import check_header, open_upright, planes_to_image, to_rgb
 from components.common.reservations import reservation_in
 from components.common.samples import UnsupportedError
@@ -27,7 +28,6 @@ _OTHER_MAGICS = {
     b"Rar!": "a RAR archive",
     b"\x1f\x8b": "a gzip archive",
 }
-_UNREAD_BOXES = {b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim", b"heis"}
 _IMAGE_MAGICS = (
     b"\xff\xd8\xff",
     b"\x89PNG\r\n\x1a\n",
@@ -208,7 +208,7 @@ def _damage(data: bytes, detail: str) -> _FaultError:
 
 def _unidentified(data: bytes) -> _FaultError:
     """The reason why Pillow sees no image in these bytes, as far as a first look tells."""
-    if data[4:8] == b"ftyp" and data[8:12] in _UNREAD_BOXES:
+    if is_heic(data):
         return _FaultError("unsupported", "a HEIC picture; save it as JPEG or PNG")
     if data.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
         return _FaultError("unsupported", "a JPEG XL picture; save it as JPEG or PNG")

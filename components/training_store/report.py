@@ -8,7 +8,8 @@ from interfaces.itdt import ITDT
 
 _BAR_WIDTH = 24
 _SHOWN_DUPLICATES = 20
-_UNBALANCED_RATIO = 3.0
+UNBALANCED_RATIO = 3.0
+"""Images of the richest style over those of the poorest from which a person is told."""
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -57,7 +58,7 @@ def _styles(collection: ITDT) -> Iterator[str]:
     for style, count in per_style.items():
         share = 100 * count / collection.num_images
         yield f"  {style:<{width}}  {count:>9,}  {share:5.1f} %  {_bar(count / most)}".rstrip()
-    if most >= _UNBALANCED_RATIO * least:
+    if most >= UNBALANCED_RATIO * least:
         rich = max(per_style, key=lambda style: per_style[style])
         poor = min(per_style, key=lambda style: per_style[style])
         yield f"  Unbalanced: {rich} has {most / least:.0f} times as many images as {poor}."

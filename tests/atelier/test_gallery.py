@@ -57,6 +57,12 @@ def test_a_number_is_meant_as_it_stands(shelf: Shelf, store: LocalResultsStore) 
     assert len(shelf.find(ResultQuery(), text="seed 5")) == 1
 
 
+def test_numbers_that_were_asked_for_stay_asked_for(shelf: Shelf) -> None:
+    shelf.star([1, 2], is_starred=True)
+    assert shelf.find(ResultQuery(numbers=(2, 3)), starred=True) == [2]
+    assert shelf.find(ResultQuery(numbers=(3,)), starred=True) == []
+
+
 def test_conditions_hold_together_and_with_typed_fields(
     shelf: Shelf, store: LocalResultsStore
 ) -> None:

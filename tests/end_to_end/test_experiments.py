@@ -234,7 +234,7 @@ def generated(ask: Callable[..., Done], model: IGME, *asked: str) -> list[Path]:
 
 
 def between(studio: Path, file_format: str) -> tuple[Path, Path]:
-    (moving,) = (studio / "workspace" / "interpolations").glob(f"*-3-7.{file_format}")
+    (moving,) = (studio / "workspace" / "interpolations").glob(f"*-3-7-??????.{file_format}")
     return moving, moving.with_name(f"{moving.stem}-frames.png")
 
 
@@ -281,7 +281,7 @@ def test_a_way_between_styles_does_not_jump(
 ) -> None:
     """Seeds that nobody asked a style for have their own: it changes on the way, not at its end."""
     ask("interpolate", "--model", model.directory, "--between=4,5", "--frames=8", *PLAIN)
-    (sheet,) = (studio / "workspace" / "interpolations").glob("*-4-5-frames.png")
+    (sheet,) = (studio / "workspace" / "interpolations").glob("*-4-5-??????-frames.png")
     strip = picture(sheet)
     row = [strip[GAP : GAP + SIDE, left : left + SIDE] for left in range(GAP, 160, SIDE + GAP)][:8]
     row.append(strip[SIDE + 2 * GAP : 2 * (SIDE + GAP), GAP : GAP + SIDE])

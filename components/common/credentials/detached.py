@@ -18,7 +18,7 @@ from pydantic import Field
 from components.common.credentials.identity import Identity, PrivateKey
 from components.common.credentials.signing import ask_service
 from interfaces.contract import Message
-from interfaces.errors import DamagedError, RefusedError
+from interfaces.errors import DamagedError
 
 Algorithm = Literal["es256", "es384", "es512", "ed25519", "ps256"]
 
@@ -63,12 +63,11 @@ def sign_bytes(data: bytes, identity: Identity) -> Signature:
     )
 
 
-def check_signature(data: bytes, signature: Signature, now: datetime) -> list[x509.Certificate]:
-    """The chain of the certificate whose key signed the bytes, valid at this time.
+def check_signature(data: bytes, signature: Signature) -> list[x509.Certificate]:
+    """The chain of the certificate whose key signed the bytes.
 
-    Each is issued by the next; whether to trust the last is the caller's to say. Raises
-    `DamagedError` where the signature does not hold, `RefusedError` where the certificate was not
-    valid.
+    Each is issued by the next. Whether to trust the last, and whether the first is valid still, is
+    the caller's to say. Raises `DamagedError` where the signature does not hold.
     """
     chain = signature.chain
     certificate = chain[0]
@@ -79,9 +78,12 @@ def check_signature(data: bytes, signature: Signature, now: datetime) -> list[x5
         _verify(data, raw, certificate, signature.algorithm)
     except (InvalidSignature, ValueError, TypeError) as error:
         raise DamagedError("signature: does not hold for these bytes") from error
-    if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
-        raise RefusedError("signature: its certificate is not valid at this time")
     return chain
+
+
+def is_valid(certificate: x509.Certificate, now: datetime) -> bool:
+    """Whether a certificate is valid at this time."""
+    return certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
 
 
 def _signed(data: bytes, key: PrivateKey, algorithm: str) -> bytes:

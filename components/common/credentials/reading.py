@@ -19,7 +19,6 @@ _NOT_FOUND = "ManifestNotFound"
 _REMOTE = "remote manifest"
 _UNTRUSTED = "signingCredential.untrusted"
 _TIMESTAMP_TRUSTED = "timeStamp.trusted"
-# What says that bytes are not what was signed, as against who signed them.
 _EXPIRED = "signingCredential.expired"
 _TRAINING = ("c2pa.training-mining", "cawg.training-mining")
 

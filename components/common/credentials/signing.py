@@ -135,6 +135,6 @@ def _explained(error: c2pa.C2paError, identity: Identity) -> AtelierError:
     if timestamp and said.startswith("Signature"):
         return UnavailableError(
             f"time stamp service {timestamp}: gives no time stamp ({said}); try again later, or "
-            "`credentials services --timestamp none`"
+            "`credentials timestamps none`"
         )
     return RefusedError(f"the picture cannot be signed ({said}); see `credentials show`")

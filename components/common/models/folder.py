@@ -56,7 +56,9 @@ class ModelSeal(Message):
             return f"unsigned ({self.problem})"
         name = repr(self.signer) if self.signer else "somebody unnamed"
         whose = "with your key" if self.is_yours else f"by {name}, an unknown key"
-        return f"intact, signed {whose}" if self.state == "intact" else f"changed ({self.problem})"
+        if self.state == "changed":
+            return f"changed ({self.problem})"
+        return f"intact, signed {whose}" + (f" ({self.problem})" if self.problem else "")
 
 
 def complete_model(model: IGME) -> None:
@@ -88,11 +90,13 @@ def check_model(model: IGME) -> ModelSeal:
         said = f"{folder} holds no {_SIGNATURE}"
         return ModelSeal(state="unsigned", model_digest=digest, problem=said)
     try:
-        signer, is_yours = _checked_signer(folder)
+        signer, is_yours, problem = _checked_signer(folder)
         _compare(folder, _read(folder / _MANIFEST, Manifest), digest)
     except AtelierError as error:
         return ModelSeal(state="changed", model_digest=digest, problem=str(error))
-    return ModelSeal(state="intact", model_digest=digest, signer=signer, is_yours=is_yours)
+    return ModelSeal(
+        state="intact", model_digest=digest, signer=signer, is_yours=is_yours, problem=problem
+    )
 
 
 def _files_in(folder: Path) -> Iterable[Path]:
@@ -112,26 +116,29 @@ def _sign(folder: Path) -> None:
     write_text(folder / _SIGNATURE, signature.model_dump_json(indent=2) + "\n")
 
 
-def _checked_signer(folder: Path) -> tuple[str | None, bool]:
-    """Name of the signer, if the certificate has one, and whether it is the person themself.
+def _checked_signer(folder: Path) -> tuple[str | None, bool, str | None]:
+    """Name of the signer, if any, whether it is the person themself, and a problem with it.
 
     Raises `AtelierError`.
     """
-    from components.common.credentials.detached import Signature, check_signature
+    from components.common.credentials.detached import Signature, check_signature, is_valid
     from components.common.credentials.identity import common_name, load_chain
 
     signature = _read(folder / _SIGNATURE, Signature)
     manifest = folder / _MANIFEST
     if not manifest.exists():
         raise NotFoundError(f"{manifest}: is gone, though it was signed")
-    chain = check_signature(manifest.read_bytes(), signature, datetime.now(UTC))
+    chain = check_signature(manifest.read_bytes(), signature)
+    # The files are as they were signed all the same.
+    is_dated = is_valid(chain[0], datetime.now(UTC))
+    problem = None if is_dated else "the certificate is not valid at this time"
     files = credential_files()
     # The authority stays when the certificate is renewed; one from elsewhere has no authority here.
     if files.authority.exists():
         is_yours = chain[-1] == load_chain(files.authority)[0]
     else:
         is_yours = files.certificate.exists() and chain[0] == load_chain(files.certificate)[0]
-    return common_name(chain[0]), is_yours
+    return common_name(chain[0]), is_yours, problem
 
 
 def _compare(folder: Path, manifest: Manifest, digest: str) -> None:

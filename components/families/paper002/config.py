@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from components.families.latent import LatentOptions
-from components.families.port import FamilyConfig, WholeNumber
+from components.families.port import FamilyConfig
+from interfaces.contract import WholeNumber
 from interfaces.idle import Need
 
 Activation = Literal["linear", "relu", "leaky_relu", "tanh"]

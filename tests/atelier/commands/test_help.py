@@ -1,12 +1,17 @@
 """Help: short first, whole on demand, and at once."""
 
+import re
 import subprocess
 import sys
 
 import pytest
+from pydantic import BaseModel
 
+from atelier.adoption import Adoption
 from atelier.commands import command_line
 from atelier.commands.helping import Help, split_help
+from interfaces.experiments import SketchStudySettings
+from interfaces.iodt import ResultQuery
 from pipeline import main
 from tests.helpers import REPOSITORY
 
@@ -43,6 +48,35 @@ def test_every_help_is_short_and_names_its_sections(
     assert short.count("--") <= whole.count("--") + short.count("--help")
     assert ("--help --all" in short) == (whole.count("╭") > short.count("╭"))
     assert " STR" not in whole
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_every_argument_is_explained(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([*command, "--help"])
+    usage, _, panels = capsys.readouterr().out.partition("╭")
+    words = re.findall(r"\b[A-Z][A-Z-]+\b", usage.partition("\n")[0])
+    asked = set(words) - {"OPTIONS", "ARGS"}
+    assert asked <= set(re.findall(r"[A-Z][A-Z-]+", panels))
+
+
+@pytest.mark.parametrize(
+    "model,name,text,kept",
+    [
+        (ResultQuery, "numbers", "3, 5", (3, 5)),
+        (ResultQuery, "numbers", "3", (3,)),
+        (SketchStudySettings, "intensities", "0,15", (0, 15)),
+        (SketchStudySettings, "radii", "2,7.5,7", (2.0, 7.5, 7.0)),
+        (SketchStudySettings, "sketch_guidances", "1", (1.0,)),
+        (Adoption, "styles", "sea, night", ("sea", "night")),
+    ],
+)
+def test_a_list_is_read_from_a_flags_text(
+    model: type[BaseModel], name: str, text: str, kept: tuple[object, ...]
+) -> None:
+    sources = {"sources": ("a.pkl",)} if model is Adoption else {}
+    assert getattr(model.model_validate({name: text} | sources), name) == kept
 
 
 def test_one_section_and_none_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from atelier.contracts.samples import make_igdt
 from atelier.notebook.pictures import MAX_SHOWN
 from atelier.notebook.watching import NotebookInterface, Shown
 from components.conversion import read_record
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, RefusedError
 from interfaces.progress import ProgressEvent
 from tests.end_to_end.cli import atelier as command_line
 from tests.helpers import REPOSITORY
@@ -84,7 +84,7 @@ def test_enhanced_and_saved_they_carry_their_record(pictures: Pictures, tmp_path
     assert record is not None
     assert (record.origin.kind, record.origin.seed) == ("generated", 7)
     assert record.enhancement.scale == 4
-    with pytest.raises(FileExistsError, match="is there already"):
+    with pytest.raises(RefusedError, match="is there already"):
         pictures.save(tmp_path / "out", "webp", workspace=tmp_path)
     again = enhance(files, 1, workspace=tmp_path)
     assert (again[0].pixels == larger[0].pixels).all()

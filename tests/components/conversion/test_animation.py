@@ -9,9 +9,8 @@ from PIL import Image, ImageSequence
 
 from components.common.sameness import hold_the_same
 from components.conversion import animate, create, read_record, strip
-from components.conversion.animation import AnimationFormat
 from components.conversion.xmp import rdf_in, record_in
-from interfaces.ics import ICS
+from interfaces.ics import ICS, AnimationFormat
 from interfaces.iodt import IODT
 from tests.helpers import as_claimed, make_iedt
 

@@ -1,8 +1,10 @@
 """A model's folder that can be passed on: card, bill, manifest, signature."""
 
 import json
+from datetime import datetime, tzinfo
 from importlib.metadata import version
 from pathlib import Path
+from typing import Self
 
 import pytest
 import yaml
@@ -86,6 +88,20 @@ def test_another_persons_signature_is_not_yours(
     seal = check_model(model)
     assert (seal.state, seal.signer, seal.is_yours) == ("intact", "Test", False)
     assert "unknown key" in seal.line()
+
+
+def test_an_expired_certificate_is_no_change(model: IGME, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return cls(2100, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr("components.common.models.folder.datetime", Later)
+    seal = check_model(model)
+    assert (seal.state, seal.signer) == ("intact", "Test")
+    assert "signed with your key (the certificate is not valid at this time)" in seal.line()
+    (model.directory / "README.md").write_text("changed")
+    assert check_model(model).state == "changed"
 
 
 def test_a_certificate_that_cannot_sign_leaves_the_model_unsigned(
