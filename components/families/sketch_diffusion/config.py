@@ -17,8 +17,16 @@ Schedule = Literal["sixteen", "continuous"]
 SamplerName = Literal["ddim", "ddpm", "dpmpp_2m"]
 RepresentationName = Literal["none", "embedded"]
 
-ADAPTING_CRITIC = 0.25
-"""Weight of the critic where a training starts from a model that had one."""
+ADAPTING: dict[str, Any] = {
+    "batch_size": 8,
+    "learning_rate": 3e-4,
+    "final_learning_rate": 1e-4,
+    "warm_up_images": 300,
+    "anneal_images": 20_000,
+    "perceptual": 0.0,
+    "adversarial": 0.0,
+}
+"""Options of a training that starts from a model; measured in docs/studies/diffusion.md."""
 INTENSITIES = 16
 """Noise intensities of paper 004: 0 replaces the picture wholly, 15 is the weakest."""
 
@@ -174,9 +182,8 @@ class SketchDiffusionConfig(FamilyConfig):
 
     @classmethod
     def adapted(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """All but the perceptual distance, and a quieter critic: few pictures are soon known."""
-        critic = min(config.get("adversarial", 0.0), ADAPTING_CRITIC)
-        return config | {"perceptual": 0.0, "adversarial": critic}
+        """The model's own network; many quick steps, without its perceptual distance and critic."""
+        return config | ADAPTING
 
     @property
     def takes_strokes(self) -> bool:
