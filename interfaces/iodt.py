@@ -252,7 +252,7 @@ class ResultsGallery(Protocol):
         ...
 
     def purge(self, older_than: timedelta) -> int:
-        """Remove the rows and files of results deleted longer ago; return their number."""
+        """Remove the rows and files of results deleted longer ago than this; return the number."""
         ...
 
 

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from itertools import count
+from itertools import count, starmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -116,7 +116,7 @@ class WorkspaceCatalogue:
         self._notes.mark(self.model(model_id).digest, is_deleted=False)
 
     def purge_models(self, older_than: timedelta) -> int:
-        """Remove the files of models that were deleted longer ago; return the number of models."""
+        """Remove the files of models deleted longer ago than this; return their number."""
         folders: dict[str, list[Path]] = {}
         for name, model in self._workspace.models():
             if name not in SHIPPED_MODELS:
@@ -168,7 +168,7 @@ class WorkspaceCatalogue:
     def gather(self, name: str, pictures: Iterable[tuple[str, str]]) -> CollectionOffer:
         """A folder of uploaded pictures, by style; see the port."""
         # All of them first: what is refused leaves no half collection behind.
-        files = {self._inside(*picture): self._uploads.path(picture[0]) for picture in pictures}
+        files = dict(starmap(self._to_link, pictures))
 
         def build(folder: Path) -> None:
             folder.mkdir()
@@ -178,14 +178,14 @@ class WorkspaceCatalogue:
 
         return self._add_gathered(build, name)
 
-    def _inside(self, upload_id: str, style: str) -> Path:
-        """Place of an uploaded picture in a gathered folder."""
+    def _to_link(self, upload_id: str, style: str) -> tuple[Path, Path]:
+        """Place of an uploaded picture inside a gathered folder, and the upload's own."""
         upload = self._uploads.get(upload_id)
         if upload.kind != "picture":
             raise RefusedError(f"{upload.name}: not a picture")
-        suffix = self._uploads.path(upload_id).suffix
-        name = f"{_plain(Path(upload.name).stem)}-{upload_id[:6]}{suffix}"
-        return Path(_plain(style) if style.strip() else "", name)
+        source = self._uploads.path(upload_id)
+        name = f"{_plain(Path(upload.name).stem)}-{upload_id[:6]}{source.suffix}"
+        return Path(_plain(style) if style.strip() else "", name), source
 
     def gather_archive(self, upload_id: str, name: str | None) -> CollectionOffer:
         """An uploaded archive under its own name; see the port."""

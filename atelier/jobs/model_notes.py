@@ -49,7 +49,7 @@ class ModelNotes:
                 notes.deleted[digest] = datetime.now(UTC)
 
     def purge(self, folders: Mapping[str, Sequence[Path]], older_than: timedelta) -> int:
-        """Remove the folders of models deleted longer ago; returns the number of models.
+        """Remove the folders of models deleted longer ago than this; returns their number.
 
         A model of which something could not be removed stays deleted, and is tried again.
         """

@@ -209,8 +209,8 @@ def convert(
 ) -> list[Path]:
     """Write a numbered file for each picture into a folder, its record inside; nothing is replaced.
 
-    `format` is png, jpeg, webp, avif or tiff; `settings` are those of
-    `convert`. Raises `RefusedError` for a file that is there already.
+    `format` is png, jpeg, webp, avif or tiff; `settings` are others of
+    conversion. Raises `RefusedError` for a file that is there already.
     """
     chosen = choose({"convert": given_settings(settings) | {"format": format}})
     written: list[Path] = []
