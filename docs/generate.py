@@ -80,7 +80,7 @@ def page() -> str:
     sections += [_section(message, level=3) for message in CONTRACTS]
     sections += ["## What they are made of\n"]
     sections += [_section(part, level=3) for part in PARTS]
-    sections += ["## Settings that are no contract\n"]
+    sections += ["## Settings outside the contracts\n"]
     settings = (CollectionSettings, PreprocessingSettings, TrainingSettings)
     sections += [_section(model, level=3) for model in settings]
     sections += ["## The families' own settings\n"]

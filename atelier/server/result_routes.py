@@ -4,7 +4,7 @@ import hashlib
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
@@ -15,6 +15,7 @@ from atelier.server.answers import FOREVER, Answer, Hidden, ResultInfo, ResultSe
 from atelier.server.backend import Backend
 from atelier.server.ranges import file_response
 from atelier.server.streams import Streams
+from atelier.server.thumbnails import Side
 from atelier.verification import Verification, verify
 from components.conversion import public_copy
 from interfaces.contract import WholeNumber
@@ -140,9 +141,7 @@ def _add_thumbnails(router: APIRouter, backend: Backend) -> None:
     store, drawing = backend.store, _Turns(_MAX_AT_ONCE)
 
     @router.get("/results/{result_id}/thumbnail", response_class=Response)
-    def thumbnail(
-        result_id: int, side: Annotated[Literal[128, 256, 512], WholeNumber] = 256
-    ) -> Response:
+    def thumbnail(result_id: int, side: Annotated[Side, WholeNumber] = 256) -> Response:
         """A small WebP, at most `side` pixels wide and high."""
         result = store.get(result_id)
         data = backend.thumbnails.cached(result.sha256, side)

@@ -4,10 +4,12 @@ import io
 import os
 import threading
 from pathlib import Path
+from typing import Literal
 
 from components.common.durable import sweep, write_bytes
 
-SIDES = (128, 256, 512)
+Side = Literal[128, 256, 512]
+"""Longer side of a thumbnail, pixels."""
 
 MAX_BYTES = 512 * 2**20
 _QUALITY = 80

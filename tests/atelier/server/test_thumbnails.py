@@ -6,12 +6,14 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import get_args
 
 from PIL import Image
 
-from atelier.server.thumbnails import SIDES, Thumbnails
+from atelier.server.thumbnails import Side, Thumbnails
 
 SHA256 = "ab" * 32
+SIDES = get_args(Side)
 
 
 def picture() -> bytes:
