@@ -171,15 +171,12 @@ def _numbered_folder(workspace: Workspace, name: str) -> Path:
     parent = workspace.runs
     parent.mkdir(parents=True, exist_ok=True)
     name = sanitize_filename(name, platform="universal", max_len=60).strip(". ") or "run"
-    while True:
+    with exclusive(workspace.root / ".runs.lock"):  # two runs of other names would share a number
         known = [*parent.iterdir(), *workspace.results.glob("*")]
         taken = [run_number(path.name) or 0 for path in known]
         folder = parent / f"{max(taken, default=0) + 1:04d}-{name}"
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            continue  # another process took the number
-        return folder
+        folder.mkdir()
+    return folder
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

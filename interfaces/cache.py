@@ -100,23 +100,26 @@ class Cache:
             temporary = Path(made) / "copy"
             fetch(temporary)
             temporary.replace(path)
-        self._count(path.stat().st_size)
+        self._count(path.stat().st_size, path)
         return path
 
-    def _count(self, num_bytes: int) -> None:
-        """Take bytes that were written into account, and look at the bound now and then."""
+    def _count(self, num_bytes: int, fresh: Path | None = None) -> None:
+        """Take bytes that were written into account, and look at the bound now and then.
+
+        A file that is `fresh` is left, however large: somebody is about to open it.
+        """
         self._unchecked += num_bytes
         if self._unchecked * 16 >= self._max_bytes:
             self._unchecked = 0
-            self._trim()
+            self._trim(fresh)
 
-    def _trim(self) -> None:
+    def _trim(self, fresh: Path | None = None) -> None:
         """Remove the longest unused files until seven eighths of the bound are left."""
         kept = sorted(self._files(), reverse=True)
         total = 0
         for _, size, path in kept:
             total += size
-            if total * 8 > self._max_bytes * 7:
+            if total * 8 > self._max_bytes * 7 and Path(path) != fresh:
                 with suppress(OSError):
                     Path(path).unlink()
 

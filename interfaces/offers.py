@@ -163,6 +163,13 @@ class Catalogue(Protocol):
         """A person's choices for its pictures."""
         ...
 
+    def change_choices(self, collection_id: str, changes: CollectionChoices) -> CollectionChoices:
+        """Replace the choices for the pictures that are named, and return those for all.
+
+        An empty choice is forgotten. Raises as `choose`.
+        """
+        ...
+
     def choose(self, collection_id: str, choices: CollectionChoices) -> None:
         """Keep choices beside the collection, in place of those of before."""
         ...

@@ -62,6 +62,11 @@ def compare_presets(
                 f"preset {preset}: names another collection or resolution than the first; compare "
                 "on one, as with --data and --resolution"
             )
+        if chosen.components != first.components:
+            raise RefusedError(
+                f"preset {preset}: names other components than the first; name those of all with "
+                "--component"
+            )
     with assembled(common.place, first.components) as parts:
         collection, prepared = prepare(parts, first)
         folder = common.place.named_folder("comparisons", name or collection)

@@ -26,7 +26,7 @@ from components.training import TrainingFolder
 from components.training_store import choices_place, read_choices, write_choices
 from interfaces.errors import AtelierError, NotFoundError, RefusedError
 from interfaces.igme import IGME
-from interfaces.itdt import ITDT, CollectionChoices
+from interfaces.itdt import ITDT, CollectionChoices, PictureChoice
 from interfaces.offers import CollectionOffer, ModelOffer, TrainingView
 from interfaces.places import expanded
 
@@ -228,11 +228,25 @@ class WorkspaceCatalogue:
 
     def choose(self, collection_id: str, choices: CollectionChoices) -> None:
         """Keep choices beside the collection; see the port."""
+        self._check_known(collection_id, choices)
+        with self._alone():
+            write_choices(self._choices_place(collection_id), choices)
+
+    def change_choices(self, collection_id: str, changes: CollectionChoices) -> CollectionChoices:
+        """Replace the choices for some pictures; see the port."""
+        self._check_known(collection_id, changes)
+        with self._alone():
+            every = self.choices(collection_id).pictures | changes.pictures
+            kept = {name: choice for name, choice in every.items() if choice != PictureChoice()}
+            choices = CollectionChoices(pictures=kept)
+            write_choices(self._choices_place(collection_id), choices)
+        return choices
+
+    def _check_known(self, collection_id: str, choices: CollectionChoices) -> None:
         known = {image.name for image in self.inspected(collection_id).images()}
         strangers = sorted(set(choices.pictures) - known)
         if strangers:
             raise NotFoundError(f"{strangers[0][:80]}: not in this collection")
-        write_choices(self._choices_place(collection_id), choices)
 
     def _choices_place(self, collection_id: str) -> Path:
         data = self.collection_data(collection_id)

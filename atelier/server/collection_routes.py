@@ -96,6 +96,11 @@ def _add_choosing(router: APIRouter, backend: Backend) -> None:
         catalogue.choose(collection_id, choices)
         return choices
 
+    @router.patch("/collections/{collection_id}/choices")
+    def change(collection_id: str, changes: CollectionChoices) -> CollectionChoices:
+        """Replace the choices for the pictures that are named; an empty one is forgotten."""
+        return catalogue.change_choices(collection_id, changes)
+
 
 def _add_thumbnails(router: APIRouter, backend: Backend) -> None:
     @router.get("/collections/{collection_id}/pictures/{number}/thumbnail", response_class=Response)

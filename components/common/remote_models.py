@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from components.common.durable import publish, sha256_of
+from components.common.durable import exclusive, publish, sha256_of
 from interfaces.cache import cache_root
 from interfaces.errors import DamagedError, NotFoundError
 from interfaces.igme import IGME, MODEL_FILE
@@ -28,9 +28,10 @@ def fetch_model(url: Url) -> Path:
             raise NotFoundError(f"{url}: no model here ({MODEL_FILE} is missing)") from error
         model = IGME.open(folder)
         target = models / f"{model.digest[:16]}-{sha256_of(folder / MODEL_FILE)[:8]}"
-        if not target.exists():
-            _copy_weights(url, model)
-            publish(folder, target)
+        with exclusive(models / f".{target.name}.lock"):
+            if not target.exists():
+                _copy_weights(url, model)
+                publish(folder, target)
     return target
 
 

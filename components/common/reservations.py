@@ -93,5 +93,9 @@ def _by_keywords(source: Source, rdf: ElementTree.Element | None) -> str | None:
 
 def _exif_keywords(source: Source) -> list[str]:
     value: bytes | tuple[int, ...] | str = source.exif.get(_XP_KEYWORDS, b"")
-    text = bytes(value).decode("utf-16-le", "replace") if isinstance(value, bytes | tuple) else ""
+    try:
+        raw = bytes(value) if isinstance(value, bytes | tuple) else b""
+    except (TypeError, ValueError):  # numbers that are no bytes
+        return []
+    text = raw.decode("utf-16-le", "replace")
     return [word.strip(" \0").lower() for word in text.split(";")]

@@ -229,16 +229,18 @@ class Layout:
         rows, columns = self.segment_size
         kind = "tile" if self._numbers("tile_offsets") else "strip"
         offsets, sizes = self._numbers(f"{kind}_offsets"), self._numbers(f"{kind}_bytes")
-        places = [
-            (row, column, plane)
-            for plane in range(self.num_samples if self.is_planar else 1)
-            for row in range(0, self.height, rows)
-            for column in range(0, self.width, columns)
-        ]
+        planes = self.num_samples if self.is_planar else 1
+        count = planes * -(-self.height // rows) * -(-self.width // columns)
         if not sizes and len(offsets) == 1 and self.compression == _PLAIN:
             sizes = (self._num_bytes(rows, columns),)  # required, but left out by old writers
-        if len(offsets) < len(places) or len(sizes) < len(places):
-            raise ValueError(f"{len(places)} {kind}s should be there, but {len(offsets)} are")
+        if min(len(offsets), len(sizes)) < count:  # before any is listed: there may be millions
+            raise ValueError(f"{count} {kind}s should be there, but {len(offsets)} are")
+        places = (
+            (row, column, plane)
+            for plane in range(planes)
+            for row in range(0, self.height, rows)
+            for column in range(0, self.width, columns)
+        )
         for place, offset, size in zip(places, offsets, sizes, strict=False):
             yield Segment(*place, offset, size)
 

@@ -12,6 +12,7 @@ from components.conversion import iptc
 from components.conversion.profiles import colours_of, grey_as_rgb
 from components.conversion.xmp import declared_in, names_remote_credentials, packet, rdf_in
 from interfaces.batch import Carried
+from interfaces.errors import RefusedError
 from interfaces.ics import ICS, ImageFormat
 from interfaces.record import Origin, Record
 
@@ -99,7 +100,7 @@ def readable_exif(block: bytes) -> Image.Exif:
 def _fitting_xmp(record: Record, foreign: ElementTree.Element | None, settings: ICS) -> bytes:
     file_format = settings.format
     if foreign is None:
-        return packet(record, settings)
+        return _held(packet(record, settings), file_format)
     declared = declared_in(foreign)
     if names_remote_credentials(foreign):
         left_out("content credentials", record.origin, "they lie elsewhere, and are of that file")
@@ -112,7 +113,17 @@ def _fitting_xmp(record: Record, foreign: ElementTree.Element | None, settings: 
             return together
         reason = f"too long for a {file_format} file"
     left_out("XMP metadata", record.origin, reason)
-    return packet(record, settings, declared)
+    return _held(packet(record, settings, declared), file_format)
+
+
+def _held(xmp: bytes, file_format: str) -> bytes:
+    """A packet that the format has room for. Raises `RefusedError` where it has none."""
+    if len(xmp) > _MAX_XMP_BYTES.get(file_format, len(xmp)):
+        raise RefusedError(
+            f"the picture's record ({len(xmp)} bytes) is too long for a {file_format} file; choose "
+            "--format png"
+        )
+    return xmp
 
 
 def _fitting_profile(profile: bytes | None, origin: Origin, *, is_grey: bool) -> bytes | None:

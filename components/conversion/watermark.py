@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from components.common.images import MAX_ENLARGED_PIXELS, open_upright
 from components.common.vision import import_torchvision
 from interfaces.errors import RefusedError, UnavailableError
 from interfaces.ics import AUTOMATIC
@@ -91,14 +92,13 @@ def marked(pixels: np.ndarray, wanted: str) -> tuple[np.ndarray, str]:
 def read_watermark(data: bytes) -> str | None:
     """The id that a picture's pixels hold; None without one, or where none can be read here.
 
-    Raises `OSError` or `ValueError` for bytes that are no picture.
+    Call it inside `foreign`: a decoder raises nearly anything for a damaged picture.
     """
     try:
         networks = trustmark_networks()
     except UnavailableError:
         return None
-    with Image.open(io.BytesIO(data)) as opened:
-        image = opened.convert("RGB")
+    image = open_upright(data, MAX_ENLARGED_PIXELS).convert("RGB")
     bits, is_found, schema = networks.decode(image, MODE="binary")
     return f"{int(bits, 2):016x}" if is_found and schema == _SCHEMA else None
 

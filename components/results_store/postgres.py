@@ -100,6 +100,13 @@ _MIGRATIONS = (_FIRST,)
 
 SCHEMA_VERSION = len(_MIGRATIONS)
 
+_OUR_COLUMNS = {
+    "results": {"model_digest", "enhancer", "record", "deleted_day"},
+    "position": {"only_one", "store", "generation"},
+    "unlisted": {"sha256", "kept", "is_lost"},
+}
+"""Some columns of each table, by which it is known as ours, whatever its version."""
+
 _DIALECT = Dialect(
     among="id IN (SELECT value::bigint FROM json_array_elements_text(:numbers::json) AS a (value))",
     longer_side="greatest(width, height)",
@@ -186,6 +193,11 @@ class PostgresIndex:
             return self.position()
         except DamagedIndexError:
             with self._connected() as database:
+                if not _are_ours(_columns_of(database)):
+                    raise RefusedError(
+                        f"{self.name}: holds tables of another program; name another database or "
+                        "schema"
+                    ) from None
                 database.execute("DROP TABLE IF EXISTS results, position, unlisted, schema_version")
             self.create()
             return None
@@ -402,6 +414,28 @@ def _version_of(database: "_Connection") -> int:
         return 0
     version = database.execute("SELECT version FROM schema_version").fetchone()
     return version["version"] if version else 0
+
+
+def _columns_of(database: "_Connection") -> dict[str, set[str]]:
+    """The columns of each table that bears one of our names."""
+    names = [*_OUR_COLUMNS, "schema_version"]
+    rows = database.execute(
+        "SELECT table_name, column_name FROM information_schema.columns "
+        "WHERE table_schema = current_schema() AND table_name = ANY(%s)",
+        (names,),
+    ).fetchall()
+    tables: dict[str, set[str]] = {}
+    for row in rows:
+        tables.setdefault(row["table_name"], set()).add(row["column_name"])
+    return tables
+
+
+def _are_ours(tables: dict[str, set[str]]) -> bool:
+    """Whether tables were made here; a version's alone is told by the others."""
+    version = tables.pop("schema_version", None)
+    if version is not None and (version != {"version"} or not tables):
+        return False
+    return all(_OUR_COLUMNS[name] <= columns for name, columns in tables.items())
 
 
 def _psycopg() -> Any:

@@ -201,7 +201,8 @@ class SqliteIndex:
                 (json.dumps(ids),),
             )
             by_id = {row["id"]: row_of(row) for row in rows}
-        return [by_id[number] for number in ids]
+        # One may have been purged since its number was read.
+        return [by_id[number] for number in ids if number in by_id]
 
     def count(self, query: ResultQuery) -> int:
         """Number of results that fit, whatever the limit."""

@@ -20,6 +20,7 @@ from components.common.devices import keep_freed_memory, pick_device
 from components.common.durable import exclusive, replacing, sweep
 from components.common.images import contact_sheet, float_to_pixels, pair_sheet
 from components.common.models import complete_model
+from components.common.shortage import is_out_of_memory
 from components.families import AnyFamily
 from components.families.port import FamilySampler, Request, Shape
 from components.families.trainer import FamilyTrainer, Machine
@@ -46,7 +47,7 @@ from components.training.report import write_report
 from components.training.sources import FromTheSet
 from components.training.states import States
 from components.training.tracking import tracked
-from interfaces.errors import AtelierError, DamagedError, RefusedError
+from interfaces.errors import AtelierError, DamagedError, RefusedError, UnavailableError
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.ipdt import IPDT
 from interfaces.progress import Progress, ProgressEvent
@@ -68,7 +69,15 @@ def train(
     with exclusive(run / ".lock"), ExitStack() as trackers:
         for folder in (run, run / "model", run / "samples"):
             sweep(folder)
-        return _train(prepared, settings, run, cache, progress, trackers)
+        try:
+            return _train(prepared, settings, run, cache, progress, trackers)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise UnavailableError(
+                f"{run.parent.name}: there is not enough memory to train; choose a smaller "
+                "batch_size, or another --device"
+            ) from error
 
 
 def _train(

@@ -353,7 +353,7 @@ class Tar:
                     archive.members = []  # pyright: ignore[reportAttributeAccessIssue]
                 if not _ends_well(stream, archive.offset):
                     raise tarfile.ReadError("damaged header")
-        except (tarfile.TarError, OSError) as error:
+        except (tarfile.TarError, OSError, ValueError) as error:
             faults.append(put_aside(f"{self.place.name}/", "truncated", f"the tar ends: {error}"))
         yield from faults
         for name, offset, size in sorted(found):
@@ -372,7 +372,7 @@ def is_tar(stream: BinaryIO) -> bool:
     try:
         with tarfile.open(fileobj=stream, mode="r:") as archive:
             return archive.next() is not None
-    except tarfile.TarError:
+    except (tarfile.TarError, ValueError):  # tarfile lets numbers that are none through
         return False
 
 

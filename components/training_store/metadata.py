@@ -46,7 +46,7 @@ def _rows_of(entry: Entry) -> Iterator[dict[str, str]]:
         for line in filter(str.strip, text.splitlines()):
             fields = json.loads(line)
             yield {key: str(value) for key, value in fields.items() if value is not None}
-    except (OSError, ValueError, csv.Error, AttributeError) as error:
+    except (OSError, ValueError, csv.Error, AttributeError, RecursionError) as error:
         raise unreadable(error)(
             f"{entry.name}: not readable ({error}); mend it, or take it out of the folder"
         ) from error

@@ -19,7 +19,14 @@ from components.training_store.rows import (
     name_in_style,
     write_rows,
 )
-from interfaces.errors import AtelierError, RefusedError, UnavailableError, unreadable
+from interfaces.errors import (
+    AtelierError,
+    DamagedError,
+    NotFoundError,
+    RefusedError,
+    UnavailableError,
+    unreadable,
+)
 from interfaces.itdt import QuarantinedFile
 from interfaces.places import Url
 from interfaces.progress import Progress, ProgressEvent
@@ -148,7 +155,7 @@ def _unpack(
                 if done % _BATCH_ROWS == 0:
                     progress(ProgressEvent(stage="unpack", done=done, note=shard.name))
                 yield row
-        except AtelierError as error:
+        except (DamagedError, NotFoundError, RefusedError) as error:  # not a place that is away
             faults.append(error)
             yield Row(shard.name, shard.name, reason="corrupt", detail=str(error))
 

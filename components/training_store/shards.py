@@ -11,6 +11,7 @@ import re
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import groupby, product
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -101,7 +102,11 @@ def named_shards(text: str) -> list[Path | Url]:
 
 def is_web_dataset(place: Path | Url) -> bool:
     """Whether a tar's first sample has a .json or .cls beside its picture."""
-    with open_file(place) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+    with (
+        suppress(tarfile.TarError, ValueError),  # whoever lists it says what is wrong
+        open_file(place) as stream,
+        tarfile.open(fileobj=stream, mode="r:") as archive,
+    ):
         samples = groupby(_members(archive), key=lambda member: member.key)
         for _, members in samples:
             suffixes = {member.suffix for member in members}
@@ -156,7 +161,7 @@ def _rows_of(place: Path | Url, number: int) -> Iterator[Row]:
         with open_file(place) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
             for _, members in groupby(_members(archive), key=lambda member: member.key):
                 yield from _sample(archive, list(members), stem, number)
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, OSError, ValueError) as error:
         yield Row(f"{stem}/", stem, reason="truncated", detail=f"the tar ends: {error}")
 
 

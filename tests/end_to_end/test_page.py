@@ -763,7 +763,7 @@ def test_no_picture_is_refused_before_it_is_sent(page: Page, tmp_path: Path) -> 
     _choose_model(page, "repainter")
     (tmp_path / "mine.png").write_bytes(b"<script>alert(1)</script>")
     _file(page, "source").set_input_files(tmp_path / "mine.png")
-    expect(page.locator(".toast.bad")).to_contain_text("no picture")
+    expect(page.locator(".toast.bad")).to_contain_text("not a picture")
     expect(page.locator(".given:visible")).to_have_count(0)
 
 

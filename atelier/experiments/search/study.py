@@ -24,6 +24,7 @@ from interfaces.errors import AtelierError, DamagedError, RefusedError, Unavaila
 from interfaces.experiments import MEASUREMENTS_IN_A_TRIAL, SearchSettings
 from interfaces.igme import FREE_WHEN_RESUMED, Trainer, TrainingSettings
 from interfaces.ipdt import IPDT
+from interfaces.jobs import Stopped
 from interfaces.measurement import Measurement
 from interfaces.progress import Progress, ProgressEvent
 
@@ -61,8 +62,12 @@ class SearchOutcome:
     """Time spent, of `SearchSettings.total_seconds`."""
 
 
-class _BudgetSpentError(Exception):
-    """The search's time is over in the middle of a trial."""
+class _BudgetSpent(Stopped):
+    """The search's time is over in the middle of a trial; no fault of the trainer's."""
+
+
+class _GivenUp(Stopped):
+    """A trial is much worse than others at the same time; no fault of the trainer's either."""
 
 
 def search(
@@ -270,7 +275,6 @@ class _Session:
 
     def run_one(self) -> None:
         """Ask for hyper-parameters, train with them, report the result."""
-        import optuna
         from optuna.trial import TrialState
 
         self.study.sampler = self._sampler()
@@ -284,7 +288,7 @@ class _Session:
             distance = frechet(model.measurements)
             if distance is None:
                 raise AtelierError("its pictures were not measured")
-        except optuna.TrialPruned:
+        except _GivenUp:
             self.study.tell(trial, state=TrialState.PRUNED)
         except AtelierError as error:
             trial.set_user_attr("reason", str(error).replace(str(run), "training"))
@@ -293,7 +297,7 @@ class _Session:
             has_begun = progress.has_begun
             self.study.tell(trial, state=TrialState.PRUNED if has_begun else TrialState.FAIL)
             self._count_never_begun(has_begun, error)
-        except _BudgetSpentError:
+        except _BudgetSpent:
             self._break_off(trial, "the time was over")
         except KeyboardInterrupt:
             self._break_off(trial, "interrupted")
@@ -404,7 +408,7 @@ class _TrialProgress:
             )
         )
         if clock.left() <= 0:
-            raise _BudgetSpentError
+            raise _BudgetSpent
         if self._has_grown():
             self._report()
 
@@ -419,7 +423,6 @@ class _TrialProgress:
 
         So the step is the mark that was passed, not the images seen.
         """
-        import optuna
 
         between = _images_between(self._session.settings)
         for distance in TrainingFolder(self.run).distances():
@@ -429,7 +432,7 @@ class _TrialProgress:
             self._reported.add(mark)
             self._trial.report(distance.measurement.value, mark)
             if self._trial.should_prune():
-                raise optuna.TrialPruned
+                raise _GivenUp
 
 
 def _outcome(study: "Study", folder: Path, clock: _Clock) -> SearchOutcome:

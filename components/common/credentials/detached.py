@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Literal
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import (
@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 )
 from pydantic import Field
 
-from components.common.credentials.identity import Identity, PrivateKey
+from components.common.credentials.identity import Identity, PrivateKey, algorithm_of
 from components.common.credentials.signing import ask_service
 from interfaces.contract import Message
-from interfaces.errors import DamagedError
+from interfaces.errors import DamagedError, RefusedError
 
 Algorithm = Literal["es256", "es384", "es512", "ed25519", "ps256"]
 
@@ -74,9 +74,11 @@ def check_signature(data: bytes, signature: Signature) -> list[x509.Certificate]
     try:
         for issued, issuer in pairwise(chain):
             issued.verify_directly_issued_by(issuer)
+        if signature.algorithm != algorithm_of(certificate):
+            raise InvalidSignature
         raw = base64.b64decode(signature.signature, validate=True)
         _verify(data, raw, certificate, signature.algorithm)
-    except (InvalidSignature, ValueError, TypeError) as error:
+    except (InvalidSignature, UnsupportedAlgorithm, RefusedError, ValueError, TypeError) as error:
         raise DamagedError("signature: does not hold for these bytes") from error
     return chain
 

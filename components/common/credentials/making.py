@@ -22,6 +22,7 @@ from components.common.credentials.identity import (
     Services,
     algorithm_of,
     check_dates,
+    common_name,
     load_chain,
     load_key,
     load_services,
@@ -113,9 +114,15 @@ def renew(files: Files, passphrase: str | None) -> None:
     key = load_key(files.authority_key, passphrase)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise DamagedError(f"{files.authority_key}: is not the key that Atelier made")
-    of = str(authority.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
-    name = of.removesuffix(_AUTHORITY_OF) if of.endswith(_AUTHORITY_OF) else None
-    _issue(files, authority, key, name, passphrase)
+    _issue(files, authority, key, _name_in(files, authority), passphrase)
+
+
+def _name_in(files: Files, authority: x509.Certificate) -> str | None:
+    """The name to sign with: the certificate's own; of a lost one, that in the authority's."""
+    if files.certificate.exists():
+        return common_name(load_chain(files.certificate)[0])
+    of = common_name(authority) or ""
+    return of.removesuffix(_AUTHORITY_OF) if of.endswith(_AUTHORITY_OF) else None
 
 
 def take_in(files: Files, chain: Path, key: Path | None, service: str | None) -> None:

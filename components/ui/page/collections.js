@@ -1,6 +1,6 @@
 // A collection looked through: what was found in each picture, and what a person chose for it.
 
-import { api, attempt, h, submit, t, told, upload } from "./kit.js";
+import { api, attempt, h, submit, t, toast, told, upload } from "./kit.js";
 import * as state from "./state.js";
 import { go } from "./pictures.js";
 import { did } from "./undo.js";
@@ -54,13 +54,16 @@ async function takeIn(files, tell) {
     return api("collections", { method: "POST", json: { archive: sent.id } });
   }
   const pictures = [];
+  const refused = [];
   for (const [file, path] of files) {
     if (!/\.(jpe?g|png|webp|avif|tiff?|bmp|gif)$/i.test(path)) continue;
+    if (path.split("/").at(-1).startsWith(".")) continue;
     tell(t("Sending {done} of {total}", { done: pictures.length + 1, total: files.length }));
-    const sent = await upload(file, file.name);
-    pictures.push({ upload: sent.id, style: path.split("/").length > 2 ? path.split("/").at(-2) : "" });
+    const sent = await upload(file, file.name).catch((error) => refused.push(`${path}: ${told(error.message)}`) && null);
+    if (sent) pictures.push({ upload: sent.id, style: path.split("/").length > 2 ? path.split("/").at(-2) : "" });
   }
-  if (!pictures.length) throw new Error(t("There is no picture in it."));
+  if (!pictures.length) throw new Error(refused[0] ?? t("There is no picture in it."));
+  if (refused.length) toast(t("{n} files are left out: {first}", { n: refused.length, first: refused[0] }), { kind: "bad" });
   const folder = files[0][1].includes("/") ? files[0][1].split("/")[0] : t("My pictures");
   return api("collections", { method: "POST", json: { name: folder, pictures } });
 }
@@ -183,15 +186,15 @@ function Collection({ id }) {
   const offer = state.collections.find((one) => one.id === id);
   if (!found) return html`<p class="empty" role="status">${job?.error ? told(job.error) : t("The pictures are looked at …")}</p>`;
   const { pictures } = found;
-  const chosen = () => Object.fromEntries(pictures.filter(({ choice }) => choice.is_excluded || choice.style || choice.crop).map((one) => [one.name, one.choice]));
-  const put = async (all) => {
-    await api(`collections/${id}/choices`, { method: "PUT", json: { pictures: all } });
+  const change = async (choices) => {
+    await api(`collections/${id}/choices`, { method: "PATCH", json: { pictures: choices } });
     await Promise.all([load(), state.loadOffers()]);
   };
+  // Only what changes is sent: of a large collection, not every picture is here.
   const keep = async (changes, text) => {
-    const before = chosen();
-    await put({ ...before, ...changes });
-    did(text ?? t("Kept; the files themselves are as they were."), () => put(before));
+    const before = Object.fromEntries(pictures.filter(({ name }) => name in changes).map((one) => [one.name, one.choice]));
+    await change(changes);
+    did(text ?? t("Kept; the files themselves are as they were."), () => change(before));
   };
   const toggle = ({ name, choice }) => keep({ [name]: { ...choice, is_excluded: !choice.is_excluded } }, choice.is_excluded ? t("Restored.") : t("Excluded; the file itself stays."));
   const repeats = pictures.filter(({ choice, findings }) => !choice.is_excluded && findings.some(({ kind }) => kind.endsWith("duplicate")));

@@ -23,6 +23,7 @@ export function create() {
     const date = h("p", { class: "line" });
     const look = h("button", { type: "button", class: "link" });
     const list = h("ul", { class: "told" });
+    let shown = null;
     const history = h("details", { class: "more" }, h("summary", {}, t("Messages")), list);
     history.addEventListener("toggle", () => history.open && attempt(() => loadLines(job.id)));
     look.addEventListener("click", () => {
@@ -40,7 +41,8 @@ export function create() {
       look.hidden = isPictures ? !current.num_results || !current.run : !["inspect", "train"].includes(current.kind);
       look.textContent = isPictures ? t("{n} pictures", { n: current.num_results }) : t("Look");
       const said = state.lines.get(current.id) ?? [];
-      if (list.children.length !== said.length) {
+      if (shown !== said) {
+        shown = said;
         list.replaceChildren(...said.map(({ kind, line }) => h("li", { class: kind }, told(line))));
       }
     };

@@ -167,6 +167,7 @@ export function create() {
   let followed = null; // a job's number; null: the newest
   let shown = null;
   let isLooking = false;
+  let next = null; // a look that was asked for meanwhile
   let looked = 0;
   const which = h("select", { "aria-label": t("Training"), onchange: () => ((followed = Number(which.value)), update()) });
   const head = jobHead();
@@ -200,7 +201,10 @@ export function create() {
   }
 
   async function look(job) {
-    if (isLooking) return;
+    if (isLooking) {
+      next = job;
+      return;
+    }
     isLooking = true;
     looked = Date.now();
     await attempt(async () => {
@@ -208,6 +212,9 @@ export function create() {
       if (job.id === shown) draw(view);
     });
     isLooking = false;
+    const missed = next;
+    next = null;
+    if (missed) look(missed);
   }
 
   function draw({ curves, measurements, guardian: log, grids: found, verdict: end }) {

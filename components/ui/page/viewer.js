@@ -175,14 +175,20 @@ function Downloads({ found }) {
   const [format, setFormat] = useState(result.media_type.replace("image/", ""));
   const [hasRecord, setRecord] = useState(true);
   const address = `${found.file}?${query({ format, record: hasRecord ? undefined : "false" })}`;
-  const picture = async () => (await fetch(address)).blob();
+  const picture = async () => {
+    const answer = await fetch(address);
+    if (!answer.ok) throw new Error(t("The picture cannot be fetched."));
+    return answer.blob();
+  };
   const copy = async () => {
     const png = fetch(`${found.file}?${query({ format: "png", record: hasRecord ? undefined : "false" })}`).then((answer) => answer.blob());
     await navigator.clipboard.write([new ClipboardItem({ "image/png": png })]);
     toast(t("The picture is on the clipboard. Most programs paste it without its record."));
   };
   const share = async () => {
-    const file = new File([await picture()], found.name, { type: result.media_type });
+    const blob = await picture();
+    const name = `${found.name.replace(/\.[^.]*$/, "")}.${blob.type.split("/")[1]}`;
+    const file = new File([blob], name, { type: blob.type });
     await navigator.share({ files: [file] });
   };
   return html`<div class="pair">
@@ -201,8 +207,12 @@ function OtherModel({ result }) {
   const order = async () => {
     const model = state.modelById(which);
     const settings = settingsOf(result);
-    if (!model.styles.includes(settings.generate.style)) delete settings.generate.style;
-    if (!model.styles.includes(settings.generate.towards_style)) delete settings.generate.towards_style;
+    const { generate } = settings;
+    if (![generate.style, generate.towards_style].every((one) => model.styles.includes(one))) {
+      delete generate.towards_style;
+      delete generate.style_blend;
+    }
+    if (!model.styles.includes(generate.style)) delete generate.style;
     if (model.family !== origin.family) delete settings.generate.options;
     delete settings.generate.prompt;
     await submit({ kind: "generate", model: model.id, choices: settings });

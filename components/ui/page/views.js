@@ -56,8 +56,14 @@ export function Dialog({ title, onclose, children, ...props }) {
   const place = useRef(null);
   useEffect(() => {
     const before = document.activeElement;
-    place.current.showModal();
-    return () => before?.isConnected && before.focus();
+    const dialog = place.current;
+    dialog.showModal();
+    return () => {
+      // The lines that it took to itself outlive it: no event tells that an open dialog is gone.
+      const toasts = dialog.querySelector("#toasts");
+      if (toasts) document.body.append(toasts);
+      if (before?.isConnected) before.focus();
+    };
   }, []);
   return html`<dialog ref=${place} class="plain" aria-label=${title} onClose=${onclose} ...${props}>
     <header><h2>${title}</h2><button type="button" class="quiet close" aria-label=${t("Close")} onClick=${() => place.current.close()}>×</button></header>

@@ -40,8 +40,9 @@ def test_room_is_counted_while_another_upload_ends(
         other.unlink()
         return nullcontext(iter(entries))
 
-    monkeypatch.setattr("atelier.jobs.uploads.os.scandir", listed)
-    assert uploads.add([_encoded("PNG")], "c.png").kind == "picture"
+    with monkeypatch.context() as patch:
+        patch.setattr("atelier.jobs.uploads.os.scandir", listed)
+        assert uploads.add([_encoded("PNG")], "c.png").kind == "picture"
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

