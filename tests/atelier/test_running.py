@@ -1,6 +1,7 @@
 """A training and a whole run: one composition, whoever asks for it."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +153,11 @@ def test_a_run_that_fails_is_not_finished(tmp_path: Path) -> None:
     with run.under_way():
         pass
     assert Run.open(run.folder).is_finished
+
+
+def test_runs_that_begin_at_once_have_numbers_of_their_own(tmp_path: Path) -> None:
+    place, chosen = Workspace(tmp_path), choose({})
+    names = [f"run-{letter}" for letter in "abcdefgh"]
+    with ThreadPoolExecutor(len(names)) as pool:
+        runs = list(pool.map(lambda name: Run.begin(place, "train", chosen, name), names))
+    assert sorted(run.name[:4] for run in runs) == [f"{n:04d}" for n in range(1, 9)]

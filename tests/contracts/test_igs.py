@@ -1,5 +1,7 @@
 """IGS: what may be chosen, and how it travels."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,3 +72,12 @@ def test_seeds_follow_the_first_where_no_list_is_given() -> None:
 def test_json_and_bytes_bring_it_back(message: IGS) -> None:
     assert IGS.from_json(message.to_json()) == message
     assert IGS.from_bytes(message.to_bytes()) == message
+
+
+def test_ranges_together_are_bounded_before_they_are_listed() -> None:
+    tracemalloc.start()
+    with pytest.raises(ValidationError, match="seeds: over 1000000 are named"):
+        IGS.model_validate({"seeds": ",".join(f"{n}-{n + 399_999}" for n in (0, 10**6, 10**7))})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 200_000_000

@@ -48,7 +48,7 @@ from interfaces.errors import (
 )
 from interfaces.igme import IGME
 from interfaces.iodt import ResultQuery, StoredResult
-from interfaces.itdt import CollectionSettings
+from interfaces.itdt import CollectionChoices, CollectionSettings, PictureChoice
 from interfaces.jobs import Job, JobProgress
 from interfaces.orders import Order
 from interfaces.progress import ProgressEvent, silent
@@ -847,6 +847,26 @@ def test_a_collection_is_gathered_whole_or_not_at_all(
     assert [offer.name for offer in offers] == ["mine", "mine 2"]
     files = [path for path in (tmp_path / "gathered" / "mine").rglob("*") if path.is_file()]
     assert sorted(path.parent.name for path in files) == ["Prints", "mine"]
+
+
+def test_a_change_of_choices_leaves_those_for_other_pictures(
+    catalogue: WorkspaceCatalogue, uploads: LocalUploads, tmp_path: Path
+) -> None:
+    sent = [uploads.add([encoded("PNG", side)], f"{side}.png") for side in (33, 34, 35)]
+    offer = catalogue.gather("mine", [(one.id, "") for one in sent])
+    data = catalogue.collection_data(offer.id)
+    store = create_training_store(tmp_path)
+    names = [one.name for one in store.collect(CollectionSettings(data=data), silent).images()]
+    for name in names[:2]:
+        catalogue.change_choices(
+            offer.id, CollectionChoices(pictures={name: PictureChoice(is_excluded=True)})
+        )
+    assert set(catalogue.choices(offer.id).pictures) == set(names[:2])
+    back = CollectionChoices(pictures={names[0]: PictureChoice()})
+    assert set(catalogue.change_choices(offer.id, back).pictures) == {names[1]}
+    stranger = CollectionChoices(pictures={"nobody's.png": PictureChoice()})
+    with pytest.raises(NotFoundError):
+        catalogue.change_choices(offer.id, stranger)
 
 
 def test_a_lost_archive_hides_no_other_collection(

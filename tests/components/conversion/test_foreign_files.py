@@ -116,6 +116,18 @@ def test_what_is_too_large_is_refused_before_it_is_decoded(
     assert peak < 5_000_000
 
 
+def test_a_tiff_of_millions_of_tiles_that_are_not_there_takes_no_memory() -> None:
+    tags = {256: 9000, 257: 9000, 258: 8, 259: 1, 262: 1, 277: 1, 322: 1, 323: 1, 324: 8, 325: 1}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    data = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+    tracemalloc.start()
+    with pytest.raises(DamagedError, match="81000000 tiles"), foreign("it"):
+        open_upright(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10_000_000
+
+
 def test_a_header_is_read_from_bytes_a_path_and_a_stream(tmp_path: Path) -> None:
     path = tmp_path / "huge.png"
     path.write_bytes(huge_png(9000))

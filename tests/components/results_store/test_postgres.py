@@ -58,6 +58,23 @@ def test_a_lost_index_is_made_anew_from_the_files(url: str, tmp_path: Path) -> N
     assert create(tmp_path).keep(make_iodt(99), "run").id == len(kept) + 1
 
 
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        "CREATE TABLE results (id INTEGER, score REAL)",
+        "CREATE TABLE schema_version (version INTEGER, applied_at TEXT)",
+        "CREATE TABLE schema_version (version INTEGER)",
+    ],
+)
+def test_another_programs_tables_are_not_dropped(url: str, tmp_path: Path, theirs: str) -> None:
+    execute(url, theirs)
+    (tmp_path / "results").mkdir()
+    with pytest.raises(RefusedError, match="tables of another program"):
+        create(tmp_path).rebuild(read_facts)
+    table = theirs.split()[2]
+    execute(url, f"SELECT * FROM {table}")  # raises where it is gone
+
+
 def test_a_store_moves_between_the_databases(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

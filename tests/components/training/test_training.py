@@ -23,7 +23,7 @@ from components.training import TrainingFolder, create
 from components.training.curves import Curves
 from components.training.ema import AveragedNetwork
 from components.training.order import ImageOrder
-from interfaces.errors import AtelierError
+from interfaces.errors import AtelierError, UnavailableError
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.progress import ProgressEvent, silent
 from tests.components.families.test_every_family import TINY as TINY_FAMILIES
@@ -124,6 +124,19 @@ def test_a_loss_that_is_no_number_stops_the_training(guardian: str, tmp_path: Pa
     wild = settings("wgan_gp", options=options, total_images=8000, guardian=guardian)
     with pytest.raises(AtelierError, match=r"no longer a number.*learning_rate"):
         create(tmp_path).train(tiny_prepared(tmp_path / "set"), wild, tmp_path / "run", silent)
+
+
+def test_too_little_memory_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 GB")
+
+    monkeypatch.setattr("components.training.loop._train", full)
+    with pytest.raises(UnavailableError, match=r"not enough memory to train.*batch_size"):
+        create(tmp_path).train(
+            tiny_prepared(tmp_path / "set"), settings(), tmp_path / "run", silent
+        )
 
 
 def test_a_state_of_another_training_is_one_clear_line(tmp_path: Path) -> None:

@@ -124,6 +124,21 @@ def test_what_is_no_file_is_named_and_never_opened(
         collect(store, folder, styles_csv=folder / "red" / "pipe.png")
 
 
+def test_a_tars_header_that_lies_ends_the_tar_and_nothing_else(
+    store: LocalTrainingStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "art.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        for name, headers in (("a.png", {}), ("b.png", {"GNU.sparse.map": "abc"})):
+            data = png()
+            member = tarfile.TarInfo(name)
+            member.size, member.pax_headers = len(data), headers
+            archive.addfile(member, io.BytesIO(data))
+    found = store.collect(CollectionSettings(data=str(path)), silent)
+    assert [image.name for image in found.images()] == ["a.png"]
+    assert [file.reason for file in found.quarantined()] == ["truncated"]
+
+
 def test_what_is_no_file_in_a_tar_is_named(store: LocalTrainingStore, tmp_path: Path) -> None:
     kinds = {
         "a/device.png": tarfile.CHRTYPE,

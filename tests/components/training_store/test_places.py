@@ -24,6 +24,7 @@ from interfaces.places import (
     Url,
     _filesystem,
     fetch_ahead,
+    fetched,
     open_place,
     place_of,
     read_range,
@@ -158,6 +159,16 @@ def test_the_cache_stays_within_its_bound(
     assert read_range(ranges[0]) == data[:20_000]
     with pytest.raises(NotFoundError):
         read_range(ranges[50])
+
+
+def test_a_file_over_the_bound_is_there_to_be_opened(
+    memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _cache_at.cache_clear()
+    monkeypatch.setenv("ATELIER_CACHE_GIB", str(2**20 / 2**30))
+    data = os.urandom(5 * 2**20)
+    fsspec.filesystem("memory").pipe_file(f"{memory}/large", data)
+    assert fetched(Url(f"{memory}/large")).read_bytes() == data
 
 
 def test_a_torn_copy_is_not_believed(memory: str, cache: Path) -> None:
@@ -301,6 +312,6 @@ def test_a_model_behind_a_url_is_copied_once_and_checked(
     system.pipe_file(f"{memory}/model/weights.safetensors", b"other")
     with pytest.raises(DamagedError, match="another SHA-256"):
         Workspace(tmp_path).find_model(f"{memory}/model")
-    assert list((tmp_path / "cache" / "models").iterdir()) == []
+    assert list((tmp_path / "cache" / "models").glob("[!.]*")) == []
     with pytest.raises(NotFoundError, match=r"no model here"):
         Workspace(tmp_path).find_model(f"{memory}/nothing")

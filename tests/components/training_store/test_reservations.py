@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,13 @@ def picture(seed: int = 0, name: str = "JPEG", **options: Any) -> bytes:
 
 def with_xmp(attribute: str = "", element: str = "") -> bytes:
     return picture(xmp=PACKET.format(attribute=attribute, element=element).encode())
+
+
+def test_keywords_that_are_no_text_say_nothing() -> None:
+    """EXIF's XPKeywords as four 16-bit numbers: one entry, its values behind the directory."""
+    entry = struct.pack("<HHHII", 1, 0x9C9E, 3, 4, 26) + bytes(4)
+    exif = b"Exif\0\0II*\0" + struct.pack("<I", 8) + entry + struct.pack("<4H", 300, 1, 2, 3)
+    assert reservation_in(picture(exif=exif)) is None
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,16 @@ def test_renewing_keeps_the_authority_and_the_name(made: Files) -> None:
     assert open_identity(made).certificate == after
 
 
+def test_renewing_keeps_a_long_name(tmp_path: Path) -> None:
+    files, name = (
+        Files(tmp_path / "long"),
+        "The Museum of Fine Arts and Printmaking of the North Sea",
+    )
+    make(files, name)
+    renew(files, None)
+    assert common_name(load_chain(files.certificate)[0]) == name
+
+
 def test_a_certificate_from_elsewhere_is_taken_in(made: Files, tmp_path: Path) -> None:
     theirs = Files(tmp_path / "theirs")
     make(theirs, "Office")
