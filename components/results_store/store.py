@@ -9,7 +9,7 @@ is the same under another signature too: whoever makes a signed picture again si
 import hashlib
 import logging
 import secrets
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -316,7 +316,7 @@ class LocalResultsStore:
             if source.where == target.where:  # what was left where the last move was interrupted
                 source = FolderPictures(self._folder)
             target.claim(position.store)
-            kept = [row.kept for row in self._index.rows() if isinstance(row, Row)]
+            kept = list(self._sound_rows())
             kept += [entry.kept for entry in self._index.unlisted()]
             copied = [one for one in _counted(kept, progress) if _copy(one, source, target)]
             settle(target, self._folder)
@@ -324,6 +324,15 @@ class LocalResultsStore:
                 for one in copied:
                     source.remove(one.place)
         return len(copied)
+
+    def _sound_rows(self) -> Iterator[Kept]:
+        """What the rows of the index tell; a damaged one's file would be left behind."""
+        for row in self._index.rows():
+            if not isinstance(row, Row):
+                raise DamagedIndexError(
+                    f"{self._index.name}: holds rows that are damaged; run `results doctor` first"
+                )
+            yield row.kept
 
     # ------------------------------------------------------------ index and journal
 

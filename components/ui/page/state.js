@@ -73,13 +73,18 @@ export async function loadOffers() {
 async function loadJobs() {
   const [newest, waiting] = await Promise.all([api("jobs?limit=100"), api(WAITING)]);
   for (const job of [...waiting, ...newest]) take(job);
+  listedDownTo(newest);
 }
+
+// One that waits or is paused may be older than any that was listed.
+let oldestListed = Infinity;
+const listedDownTo = (page) => (oldestListed = Math.min(oldestListed, ...page.map(({ id }) => id)));
 
 /** Older jobs than those known; how many there were. */
 export async function loadOlderJobs() {
-  const oldest = Math.min(...jobs.keys());
-  const older = await api(`jobs?limit=100&before=${oldest}`);
+  const older = await api(`jobs?limit=100&before=${oldestListed}`);
   for (const job of older) take(job);
+  listedDownTo(older);
   return older.length;
 }
 

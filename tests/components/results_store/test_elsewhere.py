@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -132,6 +133,18 @@ def test_another_workspaces_place_is_refused(
     assert other.keep(make_iodt(1), "run").path == (
         tmp_path / "other" / "results" / "run" / "000001.png"
     )
+
+
+def test_a_damaged_row_leaves_no_picture_behind(place: str, tmp_path: Path) -> None:
+    store = create(tmp_path)
+    kept = [store.keep(make_iodt(seed), "0001-run") for seed in range(3)]
+    with sqlite3.connect(tmp_path / "results" / "results.sqlite") as database:
+        database.execute("UPDATE results SET record = '{' WHERE id = 2")
+    with pytest.raises(DamagedError, match="`results doctor` first"):
+        create(tmp_path).move(place)
+    assert all(isinstance(one.path, Path) and one.path.is_file() for one in kept)
+    create(tmp_path).rebuild(read_facts)
+    assert create(tmp_path).move(place) == 3
 
 
 def test_a_store_moves_there_and_back(place: str, tmp_path: Path) -> None:
