@@ -124,7 +124,9 @@ function Crop({ picture, src, crop, onchange }) {
     onchange([Math.min(left, picture.width - now), Math.min(upper, picture.height - now), now]);
   };
   return html`<div class="cropper" ref=${place} onPointerDown=${move} onPointerMove=${move}><img src=${src} alt=${picture.name} draggable=${false} /><div class="kept" style=${shown}></div></div>
-    <label>${t("Size of the square")} <input type="range" min="10" max="100" value=${Math.round((100 * size) / side)} onInput=${resize} /></label>`;
+    <label>${t("Size of the square")} <input type="range" min="10" max="100" value=${Math.round((100 * size) / side)} onInput=${resize} /></label>
+    <label>${t("From the left")} <input type="range" min="0" max=${picture.width - size} value=${left} onInput=${(event) => onchange([Number(event.target.value), upper, size])} /></label>
+    <label>${t("From the top")} <input type="range" min="0" max=${picture.height - size} value=${upper} onInput=${(event) => onchange([left, Number(event.target.value), size])} /></label>`;
 }
 
 function Details({ picture, src, styles, onkeep, onclose }) {
@@ -186,15 +188,15 @@ function Collection({ id }) {
   const offer = state.collections.find((one) => one.id === id);
   if (!found) return html`<p class="empty" role="status">${job?.error ? told(job.error) : t("The pictures are looked at …")}</p>`;
   const { pictures } = found;
-  const change = async (choices) => {
-    await api(`collections/${id}/choices`, { method: "PATCH", json: { pictures: choices } });
-    await Promise.all([load(), state.loadOffers()]);
-  };
+  const send = (choices) => api(`collections/${id}/choices`, { method: "PATCH", json: { pictures: choices } });
+  const reload = () => Promise.all([load(), state.loadOffers()]);
   // Only what changes is sent: of a large collection, not every picture is here.
   const keep = async (changes, text) => {
     const before = Object.fromEntries(pictures.filter(({ name }) => name in changes).map((one) => [one.name, one.choice]));
-    await change(changes);
-    did(text ?? t("Kept; the files themselves are as they were."), () => change(before));
+    await send(changes);
+    // Before it is seen: who sees it may undo it at once.
+    did(text ?? t("Kept; the files themselves are as they were."), () => send(before).then(reload));
+    await reload();
   };
   const toggle = ({ name, choice }) => keep({ [name]: { ...choice, is_excluded: !choice.is_excluded } }, choice.is_excluded ? t("Restored.") : t("Excluded; the file itself stays."));
   const repeats = pictures.filter(({ choice, findings }) => !choice.is_excluded && findings.some(({ kind }) => kind.endsWith("duplicate")));

@@ -4,7 +4,7 @@ import { api, attempt, h, query, sentFile, submit, t, upload } from "./kit.js";
 import { advice, enlargers } from "./enlargers.js";
 import { Form } from "./forms.js";
 import * as state from "./state.js";
-import { jobHead, settingsOf, tile, tileGrid } from "./pictures.js";
+import { jobHead, reachable, settingsOf, tile, tileGrid } from "./pictures.js";
 import { dropPlace } from "./inputs.js";
 import { download } from "./results.js";
 import { Act, html, Made, useEffect, useRef, useState, view } from "./views.js";
@@ -84,9 +84,19 @@ function makeForm() {
 function Work({ job, onshow }) {
   const [head] = useState(jobHead);
   const [grid] = useState(() => tileGrid(t("Pictures of job {id}", { id: String(job.id) })));
-  const ids = job.results.filter((id) => !state.isHidden(id));
+  const [tiles] = useState(() => new Map());
+  const shownOf = ({ results }) => results.filter((id) => !state.isHidden(id));
+  const ids = shownOf(job);
   useEffect(() => head.update(job));
-  useEffect(() => grid.replaceChildren(...ids.map((id) => tile(id, () => ids))), [ids.join()]);
+  // Tiles that are there stay, and with them the focus.
+  useEffect(() => {
+    for (const id of tiles.keys()) if (!ids.includes(id)) (tiles.get(id).remove(), tiles.delete(id));
+    for (const id of ids.filter((id) => !tiles.has(id))) {
+      tiles.set(id, tile(id, () => shownOf(state.jobs.get(job.id))));
+      grid.append(tiles.get(id));
+    }
+    reachable(grid);
+  }, [ids.join()]);
   return html`<article class="card job">
     <${Made} element=${head.element} />
     <${Made} element=${grid} />
