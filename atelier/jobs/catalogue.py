@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -32,6 +33,7 @@ from interfaces.places import expanded
 
 _EMBEDDED = "embedded"
 _MAX_ROWS = 2000
+_ARCHIVE_SUFFIX = re.compile(r"(\.tar)?\.(zip|tar|tgz|gz|bz2|xz)$", re.IGNORECASE)
 
 
 class _Inspected(BaseModel):
@@ -193,7 +195,7 @@ class WorkspaceCatalogue:
         if upload.kind != "collection":
             raise RefusedError(f"{upload.name}: not an archive")
         source = self._uploads.path(upload_id)
-        stem = Path(name or upload.name).name.split(".")[0]
+        stem = _ARCHIVE_SUFFIX.sub("", Path(name or upload.name).name)
         return self._add_gathered(lambda place: _link(source, place), stem, source.suffix)
 
     def name_collection(self, path: str) -> CollectionOffer:

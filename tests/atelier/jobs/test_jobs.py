@@ -869,13 +869,30 @@ def test_a_change_of_choices_leaves_those_for_other_pictures(
         catalogue.change_choices(offer.id, stranger)
 
 
+@pytest.mark.parametrize(
+    "sent,shown",
+    [
+        ("J.M.W. Turner.zip", "J.M.W. Turner.zip"),
+        ("old.TAR.GZ", "old.zip"),
+        ("St. Ives", "St. Ives.zip"),
+    ],
+)
+def test_an_archive_keeps_its_name(
+    catalogue: WorkspaceCatalogue, uploads: LocalUploads, sent: str, shown: str
+) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a.png", encoded("PNG"))
+    assert catalogue.gather_archive(uploads.add([packed.getvalue()], sent).id, None).name == shown
+
+
 def test_a_lost_archive_hides_no_other_collection(
     catalogue: WorkspaceCatalogue, uploads: LocalUploads
 ) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("a.png", encoded("PNG"))
-    upload = uploads.add([packed.getvalue()], "a.zip")
+    upload = uploads.add([packed.getvalue()], "J.M.W. Turner.zip")
     assert upload.id in {offer.id for offer in catalogue.collections()}
     uploads.path(upload.id).unlink()
     assert [offer.id for offer in catalogue.collections()] == ["embedded"]
