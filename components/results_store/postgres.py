@@ -432,10 +432,11 @@ def _columns_of(database: "_Connection") -> dict[str, set[str]]:
 
 def _are_ours(tables: dict[str, set[str]]) -> bool:
     """Whether tables were made here; a version's alone is told by the others."""
-    version = tables.pop("schema_version", None)
-    if version is not None and (version != {"version"} or not tables):
+    version = tables.get("schema_version")
+    others = tables.keys() - {"schema_version"}
+    if version is not None and (version != {"version"} or not others):
         return False
-    return all(_OUR_COLUMNS[name] <= columns for name, columns in tables.items())
+    return all(_OUR_COLUMNS[name] <= tables[name] for name in others)
 
 
 def _psycopg() -> Any:
