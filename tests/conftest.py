@@ -16,5 +16,6 @@ __all__ = ["own_credentials", "own_environment"]
 pytest_plugins = ["atelier.contracts.plugin"]
 
 # A busy machine makes any one example slow; how long a test may take is not what it tests.
-hypothesis.settings.register_profile("atelier", deadline=None)
+# What decides whether a change lands draws the same examples each time; elsewhere they are new.
+hypothesis.settings.register_profile("atelier", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("atelier")

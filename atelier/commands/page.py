@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -113,6 +114,7 @@ def _backend(
 ) -> "Backend":
     """All that the API and the page read and change."""
     from atelier.gallery import Shelf
+    from atelier.handlers.train import TrainHandler
     from atelier.server import Backend, Thumbnails
 
     place = desk.places.workspace
@@ -125,6 +127,7 @@ def _backend(
         uploads=desk.places.uploads,
         thumbnails=Thumbnails(place.thumbnails),
         check=desk.check,
+        settings_of_training=partial(TrainHandler().settings, places=desk.places),
         convert=desk.convert,
         enhancers=tuple(enhancer_names()),
         absent_enhancers=absent_names,

@@ -1,9 +1,10 @@
 """Train: a model learnt from a collection."""
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
+from atelier.choices import choose
 from atelier.handlers.handler import Handler, Places, Task
 from atelier.running import train_model
 from interfaces.errors import RefusedError
@@ -64,6 +65,17 @@ class TrainHandler(Handler[TrainOrder]):
         preset = load_preset(order.preset) if order.preset else {}
         tables: Layer = {**order.settings}
         return merge(preset, tables, given)
+
+    def settings(self, order: TrainOrder, places: Places) -> dict[str, dict[str, Any]]:
+        """Everything that the order's training would be set to, but for paths of this machine.
+
+        Raises `AtelierError` for an order that could not be carried out.
+        """
+        chosen = choose(self.layer(order, places))
+        tables = chosen.model_dump(mode="json", include=set(get_args(Section)))
+        for section, name in _PATHS:
+            del tables[section][name]
+        return tables
 
     def carry_out(self, task: Task[TrainOrder]) -> None:
         """Train, or go on with it, and conclude with the model's id."""

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI, Security
 from fastapi.security import HTTPBearer
 
+from atelier.handlers.train import TrainOrder
 from atelier.server.answers import PREFIX
 from atelier.server.asking import Heads, check_query
 from atelier.server.backend import Backend
@@ -75,5 +76,14 @@ def _schema_routes(backend: Backend) -> APIRouter:
     def schema() -> dict[str, Any]:
         """JSON schemas of everything a person may choose, with the names that may be given."""
         return backend.schema()
+
+    @router.post("/settings/training")
+    def settings_of_training(order: TrainOrder) -> dict[str, dict[str, Any]]:
+        """Settings that a training would have: tables collect, preprocess and train, less paths.
+
+        An order over its preset, over the model that it starts from, over the defaults; nothing is
+        submitted.
+        """
+        return backend.settings_of_training(order)
 
     return router

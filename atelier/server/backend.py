@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from atelier.gallery import Shelf
+from atelier.handlers.train import TrainOrder
 from atelier.server.answers import ResultSearch
 from atelier.server.thumbnails import Thumbnails
 from components.families import FAMILIES
@@ -37,6 +38,8 @@ class Backend:
     thumbnails: Thumbnails
     check: Callable[[Order], None]
     """Raises `AtelierError` for an order that could not be carried out."""
+    settings_of_training: Callable[[TrainOrder], dict[str, dict[str, Any]]]
+    """What a training would be carried out with; raises as `check` does."""
     convert: Callable[[StoredResult, ICS], IODT]
     """A result in another format."""
     enhancers: tuple[str, ...] = ()

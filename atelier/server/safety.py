@@ -34,6 +34,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 COOKIE = "atelier_session"
 
 MAX_BODY_BYTES = 2**20
+MAX_GATHERED_BYTES = 2**23
+"""A request that names all the pictures of a collection, with their styles."""
+
 MAX_UPLOAD_BYTES = 8 * 2**30
 _MIN_TOKEN_LETTERS = 8
 _SESSION_SECONDS = 30 * 24 * 3600
@@ -289,8 +292,9 @@ def _is_from_here(headers: dict[str, str], host: str) -> bool:
 
 
 def _limit(path: str) -> int:
-    is_upload = path.startswith("/api/") and path.rstrip("/").endswith("/uploads")
-    return MAX_UPLOAD_BYTES if is_upload else MAX_BODY_BYTES
+    last = path.rstrip("/").rpartition("/")[2] if path.startswith("/api/") else ""
+    larger = {"uploads": MAX_UPLOAD_BYTES, "collections": MAX_GATHERED_BYTES}
+    return larger.get(last, MAX_BODY_BYTES)
 
 
 def _limited(receive: Receive, limit: int) -> Receive:

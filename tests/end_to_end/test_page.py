@@ -28,6 +28,7 @@ from playwright.sync_api import (
     FileChooser,
     Locator,
     Page,
+    Route,
     expect,
     sync_playwright,
 )
@@ -836,6 +837,57 @@ def test_a_training_is_reported_on_watched_and_stopped(page: Page, server: Serve
     expect(badge).to_have_text("Stopped")
     order = requests.get(f"{server.address}/api/jobs?limit=1", timeout=30).json()[0]["order"]
     assert order["settings"] == {"train": {"family": "vae"}}
+
+
+def test_the_form_shows_what_a_training_would_be_set_to(page: Page, server: Server) -> None:
+    page.get_by_role("link", name="Train").click()
+    family, batch = (page.locator(f"form [data-field={name}]") for name in ("family", "batch_size"))
+    expect(batch).to_have_value("8")  # the shipped model's, as minutes adapt it
+    page.get_by_label("Start from").select_option(label="nothing learnt yet")
+    expect(batch).to_have_value("32")  # the method's own
+    page.get_by_label("Kind of training").select_option("r3gan_64")
+    _until(lambda: family.evaluate("one => one.selectedOptions[0].text") == "r3gan")
+    seconds = page.locator("form [data-field=total_seconds]")
+    page.get_by_label("Kind of training").select_option(label="None of these: all by hand")
+    page.get_by_label("Start from").select_option(index=0)
+    expect(seconds).to_have_value("150")
+    page.locator("form [data-field=total_images]").fill("5000")
+    page.locator("form [data-field=total_images]").blur()
+    expect(seconds).to_have_value("")
+    family.select_option(label="vae")
+    expect(page.locator("form [data-field=penalty_weight]")).to_have_count(0)
+    page.locator("form [data-field=total_seconds]").fill("-1")
+    page.locator("form [data-field=total_seconds]").blur()
+    expect(page.locator("form .fault")).to_contain_text("total_seconds")
+
+
+def test_an_order_whose_answer_is_lost_is_sent_again_as_the_same(
+    page: Page, server: Server
+) -> None:
+    keys: list[str] = []
+    taken: list[int] = []
+
+    def lose(route: Route) -> None:
+        request = route.request
+        if request.method == "POST":
+            keys.append(request.headers["idempotency-key"])
+        if len(keys) != 1:
+            route.continue_()
+            return
+        answer = requests.post(
+            request.url, data=request.post_data_buffer, headers=request.headers, timeout=30
+        )
+        taken.append(answer.json()["id"])
+        route.abort("connectionreset")
+
+    page.route("**/api/v1/jobs", lose)
+    card = _generate(page, count=1)
+    expect(card.locator(".tile img")).to_have_count(1)
+    _until(lambda: len(keys) == 2)
+    assert keys[0] == keys[1]
+    newest = requests.get(f"{server.address}/api/jobs?limit=1", timeout=30).json()[0]
+    assert [newest["id"]] == taken
+    expect(page.locator(".toast.bad")).to_have_count(0)
 
 
 def test_a_hostile_upload_is_refused_in_a_line(page: Page, tmp_path: Path) -> None:

@@ -58,6 +58,15 @@ export class Form {
     }
   }
 
+  /** Another base under the fields that nobody changed; the others stay as they are. */
+  rebase(base) {
+    for (const [name, field] of this.fields) {
+      if (!same(field.get(), this.base[name])) continue;
+      this.base[name] = base[name] !== undefined ? base[name] : (field.initial ?? null);
+      field.set(this.base[name]);
+    }
+  }
+
   /** Only what differs from the base. */
   values() {
     const given = {};

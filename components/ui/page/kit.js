@@ -96,6 +96,8 @@ export function remember(name, value) {
 // ---------------------------------------------------------------- the API
 
 /** One call => its JSON. Throws an Error whose message is the server's one line. */
+class UnansweredError extends Error {}
+
 export async function api(path, { method = "GET", json, body, headers = {} } = {}) {
   let answer;
   try {
@@ -105,7 +107,7 @@ export async function api(path, { method = "GET", json, body, headers = {} } = {
       body: json === undefined ? body : JSON.stringify(json),
     });
   } catch {
-    throw new Error(t("The server does not answer; is it still running?"));
+    throw new UnansweredError(t("The server does not answer; is it still running?"));
   }
   if (answer.status === 401) location.assign("/login");
   // Seeds reach 2^63 and a JavaScript number only 2^53: long ones stay text.
@@ -115,10 +117,21 @@ export async function api(path, { method = "GET", json, body, headers = {} } = {
   return data;
 }
 
-/** Put an order into the queue; asked again after a lost answer, it makes no second job. */
+const PATIENCE_MILLISECONDS = [300, 1500];
+
+/** Put an order into the queue; one whose answer is lost is sent again, and makes no second job. */
 export async function submit(order) {
-  const key = { "Idempotency-Key": [...crypto.getRandomValues(new Uint8Array(16))].join("") };
-  return api("jobs", { method: "POST", json: order, headers: key });
+  const headers = { "Idempotency-Key": [...crypto.getRandomValues(new Uint8Array(16))].join("") };
+  const send = () => api("jobs", { method: "POST", json: order, headers });
+  for (const pause of PATIENCE_MILLISECONDS) {
+    try {
+      return await send();
+    } catch (error) {
+      if (!(error instanceof UnansweredError)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+  }
+  return send();
 }
 
 /** A seed drawn by lot, short enough to be read out. */

@@ -37,22 +37,26 @@ export function create() {
   const trainable = Object.keys(families).filter((name) => families[name].is_trainable !== false);
 
   const collection = h("select", { id: "collection", onchange: () => (remember("collection", collection.value), showReport()) });
-  const inspect = h("button", { type: "button", onclick: () => attempt(order) }, t("See the report"));
+  const inspect = h("button", { type: "button", onclick: () => attempt(inspectCollection) }, t("See the report"));
   const report = h("div", { class: "card", hidden: true });
   const preset = h("select", { id: "preset" }, presetOptions(presets));
-  const start = h("select", { id: "start-from" });
+  const start = h("select", { id: "start-from", onchange: () => settle() });
   const forms = {
     collect: new Form(sections.collect, { primary: [], hidden: ["data"] }),
-    preprocess: new Form(sections.preprocess, { primary: ["resolution"] }),
+    preprocess: new Form(sections.preprocess, { primary: ["resolution"], onchange: () => settle() }),
     train: new Form(sections.train, {
       primary: ["family", "total_images", "total_seconds"],
       choices: { family: () => trainable },
       advice: { family: (name) => t(families[name].description) },
-      onchange: (name) => name === "family" && suit(),
+      onchange: (name) => {
+        if (name === "family") suit();
+        settle();
+      },
     }),
   };
   const optionsPlace = h("div");
   let options = null;
+  let settled = 0; // times that the server was asked what a training would have
   const fault = h("p", { class: "fault", role: "alert", hidden: true });
   const button = h("button", { type: "submit", class: "main go" }, t("Start training"));
   const field = (text, control) => h("div", { class: "field" }, h("div", { class: "title" }, h("label", { for: control.id }, text)), control);
@@ -81,6 +85,7 @@ export function create() {
     const chosen = presets[preset.value] ?? {};
     for (const [name, one] of Object.entries(forms)) one.setBase(chosen[name] ?? {});
     suit();
+    settle();
   }
 
   /** The options of the method that is chosen, from where the preset has them. */
@@ -89,6 +94,35 @@ export function create() {
     const family = forms.train.get("family");
     options = new Form(families[family].config, { base: family === chosen.family ? (chosen.options ?? {}) : {} });
     optionsPlace.replaceChildren(options.main);
+  }
+
+  /** Put under what is chosen here all that the training would have besides: the server knows. */
+  async function settle() {
+    if (!collection.value) return;
+    const turn = ++settled;
+    fault.hidden = true;
+    try {
+      const tables = await api("settings/training", { method: "POST", json: order() });
+      if (turn !== settled) return; // asked again meanwhile
+      const family = forms.train.get("family");
+      for (const [name, one] of Object.entries(forms)) one.rebase(tables[name]);
+      if (forms.train.get("family") !== family) suit();
+      options.rebase(tables.train.options);
+    } catch (error) {
+      if (turn === settled) refuse(error);
+    }
+  }
+
+  function refuse(error) {
+    fault.textContent = error.message;
+    fault.hidden = false;
+  }
+
+  function order() {
+    const wanted = { kind: "train", collection: collection.value, settings: settings() };
+    if (preset.value) wanted.preset = preset.value;
+    if (start.value) wanted.start_from = start.value;
+    return wanted;
   }
 
   function settings() {
@@ -106,20 +140,16 @@ export function create() {
     event.preventDefault();
     fault.hidden = true;
     try {
-      const wanted = { kind: "train", collection: collection.value, settings: settings() };
-      if (preset.value) wanted.preset = preset.value;
-      if (start.value) wanted.start_from = start.value;
       window.Notification?.requestPermission(); // told of its end, where the person agrees
-      state.take(await submit(wanted));
+      state.take(await submit(order()));
       followed = null;
       update();
     } catch (error) {
-      fault.textContent = error.message;
-      fault.hidden = false;
+      refuse(error);
     }
   });
 
-  async function order() {
+  async function inspectCollection() {
     state.take(await submit({ kind: "inspect", collection: collection.value }));
     showReport();
   }
@@ -142,6 +172,7 @@ export function create() {
     );
     start.value = began;
     if (start.selectedIndex < 0) start.selectedIndex = 0;
+    settle();
   }
 
   const inspectHead = jobHead();

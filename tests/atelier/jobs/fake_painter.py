@@ -8,10 +8,13 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atelier.handlers import ORDERS, GenerateOrder, InspectOrder, TrainOrder
+import settings
+from atelier.handlers import ORDERS, GenerateOrder, InspectOrder, Places, TrainOrder
+from atelier.handlers.train import TrainHandler
 from atelier.jobs import (
     AnnouncedStore,
     LocalUploads,
@@ -91,10 +94,10 @@ class Painter:
         raise KeyboardInterrupt
 
 
-def convert(result: StoredResult, settings: ICS) -> IODT:
+def convert(result: StoredResult, wanted: ICS) -> IODT:
     """A result in another format, as far as the server can tell."""
     image = make_iodt(result.record.origin.seed)  # type: ignore[union-attr]
-    return image.model_copy(update={"media_type": f"image/{settings.format}"})
+    return image.model_copy(update={"media_type": f"image/{wanted.format}"})
 
 
 def make_backend(workspace: Path) -> "Backend":
@@ -113,10 +116,13 @@ def make_backend(workspace: Path) -> "Backend":
         uploads=uploads,
         thumbnails=Thumbnails(workspace / "thumbnails"),
         check=lambda order: None,
+        settings_of_training=partial(
+            TrainHandler().settings, places=Places(Workspace(workspace), uploads, catalogue)
+        ),
         convert=convert,
         enhancers=("auto", "lanczos"),
         absent_enhancers=lambda: ("lanczos",),
-        presets={"default": {"train": {"total_seconds": 1.5}}},
+        presets={name: settings.load_preset(name) for name in settings.preset_names()},
     )
 
 

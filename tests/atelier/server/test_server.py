@@ -165,11 +165,32 @@ def test_settings_are_described_by_the_contracts_themselves(client: TestClient) 
     assert schema["families"]["r3gan"]["options"]["type"] == "object"
     assert schema["enhancers"] == ["auto", "lanczos"]
     assert schema["absent_enhancers"] == ["lanczos"]
-    assert schema["presets"]["default"]["train"]["total_seconds"] == 1.5
+    assert schema["presets"]["default"]["train"]["total_seconds"] == 150
     models = client.get("/api/models").json()
     assert client.get(f"/api/models/{models[0]['id']}/styles").json() == models[0]["styles"]
     assert client.get("/api/collections").json()[0]["id"] == "embedded"
     assert client.get("/api/status").json()["worker"] == "running"
+
+
+def test_a_training_is_told_what_it_would_be_set_to(client: TestClient) -> None:
+    def ask(**order: Any) -> dict[str, Any]:
+        whole = {"kind": "train", "collection": "embedded", **order}
+        answer = client.post("/api/settings/training", json=whole)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    told = ask()  # the defaults, over what the shipped model is adapted with
+    assert told["train"]["family"] == "sketch_diffusion"
+    assert told["train"]["options"]["batch_size"] == 8 and told["preprocess"]["resolution"] == 64
+    assert not {"data", "styles_csv"} & told["collect"].keys()
+    assert "start_from" not in told["train"]
+    longer = ask(settings={"train": {"total_images": 5000, "options": {"batch_size": 16}}})
+    assert longer["train"]["total_seconds"] is None and longer["train"]["measure_count"] == 1000
+    assert longer["train"]["options"]["batch_size"] == 16
+    assert ask(preset="r3gan_64", start_from="none")["train"]["family"] == "r3gan"
+    assert client.get("/api/jobs").json() == []
+    wrong = {"kind": "train", "collection": "embedded", "settings": {"train": {"family": "x"}}}
+    assert "'x'" in _error(client.post("/api/settings/training", json=wrong), 422)
 
 
 def test_the_api_describes_itself_and_loads_nothing_from_outside(client: TestClient) -> None:
@@ -291,6 +312,10 @@ def test_an_upload_is_judged_by_its_content(client: TestClient, tmp_path: Path) 
 
 def test_bodies_have_limits(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     _error(client.post("/api/jobs", content=b" " * (2**20 + 1)), 413)
+    _error(client.post("/api/collections", content=b" " * (2**23 + 1)), 413)
+    picture = {"upload": "0" * 32, "style": "a style of the usual length"}
+    many = {"pictures": [picture] * 20_000}
+    assert _error(client.post("/api/collections", json=many), 404)  # read whole: none is uploaded
     monkeypatch.setattr("atelier.server.safety.MAX_UPLOAD_BYTES", 2**16)
     _error(client.post("/api/uploads", content=b"x" * (2**16 + 1)), 413)
 
