@@ -376,24 +376,40 @@ def is_tar(stream: BinaryIO) -> bool:
         return False
 
 
+class Bound:
+    """Bound on what a packed file may unpack to.
+
+    Pictures hardly shrink when packed: what grows a hundredfold is a bomb.
+    """
+
+    def __init__(self, place: Path | Url, packed: BinaryIO) -> None:
+        self._place = place
+        self._limit = max(_MIN_UNPACKED_BYTES, _MAX_EXPANSION * packed.seek(0, os.SEEK_END))
+        self._unpacked = 0
+        packed.seek(0)
+
+    def add(self, num_bytes: int) -> None:
+        """Count what was unpacked. Raises `RefusedError` above the bound."""
+        self._unpacked += num_bytes
+        if self._unpacked > self._limit:
+            raise RefusedError(
+                f"{self._place}: unpacks to more than {self._limit >> 20} MiB, a hundred times its "
+                "size; if you trust it, unpack it yourself and name the folder"
+            )
+
+
 def _unpack_tar(
     place: Path | Url, packed: BinaryIO, opener: _Opener, folder: Path, progress: Progress
 ) -> Path:
     """A compressed tar => the bare tar, in `folder` under the digest of the packed file."""
     target = folder / f"{digest_at(place)[:16]}.tar"
     if not target.exists():
-        # Pictures hardly shrink when packed: what grows a hundredfold is a bomb.
-        limit = max(_MIN_UNPACKED_BYTES, _MAX_EXPANSION * packed.seek(0, os.SEEK_END))
-        packed.seek(0)
+        bound = Bound(place, packed)
         with replacing(target) as temporary, temporary.open("wb") as out:
             for piece in _unpacked_pieces(place, packed, opener):
                 out.write(piece)
                 progress(ProgressEvent(stage="unpack", done=out.tell(), unit="bytes"))
-                if out.tell() > limit:
-                    raise RefusedError(
-                        f"{place}: unpacks to more than {limit >> 20} MiB, a hundred times its "
-                        "size; if you trust it, unpack it yourself and name the folder"
-                    )
+                bound.add(len(piece))
     with open_regular(target) as stream:
         is_one = is_tar(stream)
     if not is_one:

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol, TypeAlias
 
 from components.common.durable import replacing
 from components.common.names import printable
-from components.training_store.containers import digest_at, open_file
+from components.training_store.containers import Bound, digest_at, open_file
 from components.training_store.layouts import STYLE_COLUMNS, UNLABELLED, Candidate
 from components.training_store.rows import (
     ROWS_VERSION,
@@ -176,9 +176,12 @@ def _rows_of(shard: Shard) -> Iterator[_Found]:
     kind = "arrow" if shard.file.name.endswith(".arrow") else "parquet"
     try:
         with open_file(shard.file) as stream:
+            bound = Bound(shard.file, stream)
             read = _arrow_batches if kind == "arrow" else _parquet_batches
             schema, batches = read(stream)
-            yield from _rows(batches, _find_columns(schema, shard.file))
+            for found in _rows(batches, _find_columns(schema, shard.file)):
+                bound.add(len(found.data))
+                yield found
     except (_arrow_errors(), OSError, UnicodeDecodeError) as error:
         text = (str(error).splitlines() or [type(error).__name__])[0]
         raise unreadable(error)(f"{shard.file}: not a readable {kind} file ({text})") from error

@@ -257,6 +257,24 @@ def test_a_path_in_a_row_leads_nowhere(
     assert image.style == "waves"
 
 
+def test_a_picture_that_thousands_of_rows_share_is_not_unpacked(
+    store: LocalTrainingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is missing")
+    import pyarrow.parquet
+
+    monkeypatch.setattr("components.training_store.containers._MIN_UNPACKED_BYTES", 2**20)
+    data = encoded(picture()) + bytes(range(256)) * 40
+    table = pa.table({"image": pa.array([data] * 5000), "style": ["waves"] * 5000})
+    path = tmp_path / "many.parquet"
+    pyarrow.parquet.write_table(table, path)  # the bytes lie in it once
+    assert path.stat().st_size < 2**18
+    (fault,) = collect(store, path).quarantined()
+    assert "unpacks to more than" in fault.detail
+    (blob,) = tmp_path.rglob("*.images")
+    assert blob.stat().st_size < 2**22
+
+
 # Image folders with metadata
 
 
