@@ -1,13 +1,27 @@
 """The software bill of a model: what it was made with (CycloneDX 1.6, ECMA-424, as JSON)."""
 
+import functools
 import json
 import re
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, distribution
+from typing import NamedTuple
 
 from interfaces.igme import IGME
 
 _PROGRAM = "atelier"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class _Package(NamedTuple):
+    name: str
+    version: str
+    licence: str | None
+
+    @property
+    def address(self) -> str:
+        """A package URL: 'pkg:pypi/numpy@2.4.6'."""
+        return f"pkg:pypi/{_canonical(self.name)}@{self.version}"
 
 
 def bill_of(model: IGME) -> str:
@@ -24,7 +38,7 @@ def bill_of(model: IGME) -> str:
         "metadata": {"component": _of_model(model, model_reference)},
         "components": [_of_package(one) for one in found.values()],
         "dependencies": [
-            {"ref": model_reference, "dependsOn": [_address(one) for one in found.values()]}
+            {"ref": model_reference, "dependsOn": [one.address for one in found.values()]}
         ],
     }
     return json.dumps(bill, indent=2) + "\n"
@@ -46,27 +60,23 @@ def _of_model(model: IGME, reference: str) -> dict[str, object]:
     }
 
 
-def _of_package(package: Distribution) -> dict[str, object]:
+def _of_package(package: _Package) -> dict[str, object]:
     described: dict[str, object] = {
         "type": "library",
-        "bom-ref": _address(package),
-        "name": package.metadata["Name"],
+        "bom-ref": package.address,
+        "name": package.name,
         "version": package.version,
-        "purl": _address(package),
+        "purl": package.address,
     }
-    if "License-Expression" not in package.metadata:
+    if package.licence is None:
         return described
-    return described | {"licenses": [{"expression": package.metadata["License-Expression"]}]}
+    return described | {"licenses": [{"expression": package.licence}]}
 
 
-def _address(package: Distribution) -> str:
-    """A package URL: 'pkg:pypi/numpy@2.4.6'."""
-    return f"pkg:pypi/{_canonical(package.metadata['Name'])}@{package.version}"
-
-
-def _installed(root: str) -> dict[str, Distribution]:
+@functools.cache  # hundreds of files are read for it
+def _installed(root: str) -> Mapping[str, _Package]:
     """A package and all that it requires, as far as installed, by name in alphabetical order."""
-    found: dict[str, Distribution] = {}
+    found: dict[str, _Package] = {}
     waiting = [root]
     while waiting:
         name = _canonical(waiting.pop())
@@ -76,7 +86,10 @@ def _installed(root: str) -> dict[str, Distribution]:
             package = distribution(name)
         except PackageNotFoundError:
             continue  # for another system, or left out by whoever installed it
-        found[name] = package
+        described = package.metadata  # parsed anew each time it is asked for
+        has_licence = "License-Expression" in described
+        licence = described["License-Expression"] if has_licence else None
+        found[name] = _Package(described["Name"], package.version, licence)
         needed = (line for line in package.requires or () if "extra ==" not in line)
         waiting += [match.group() for line in needed if (match := _NAME.match(line))]
     return dict(sorted(found.items()))
