@@ -55,6 +55,7 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(Workspace(tmp_path / "workspace"), {})
 
 
+@pytest.mark.slow
 def test_the_order_measures_a_model_as_the_function_of_python_does(desk: Desk) -> None:
     training = TrainOrder(kind="train", collection="embedded", start_from="none", settings=TRAINING)
     trained = done(desk, training)

@@ -43,6 +43,7 @@ def painting(path: Path, side: int = 40) -> None:
     Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC).save(path)
 
 
+@pytest.mark.slow
 def test_the_readme_enlarges_a_picture(tmp_path: Path) -> None:
     painting(tmp_path / "painting.png")
     # No network here: without weights the enlarger takes its named resampler, and says so.

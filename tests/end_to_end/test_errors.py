@@ -36,7 +36,7 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
         (("genrate",), "generate"),
         (("generate", "--model", "nowhere"), "no model here (model.json is missing)"),
         (("generate", "--model", "nowhere"), "no model here"),
-        (("run", "--data", "nowhere"), "nowhere"),
+        (("run", "--data", "nowhere", "--enhancer=lanczos"), "nowhere"),
         (("run", "--preset", "nowhere"), "nowhere"),
         (("run", "--learning-rate", "-1"), "learning_rate"),
         (("run", "--family", "nonsense"), "there are dcgan"),
@@ -68,9 +68,10 @@ def test_a_corrupt_model_file(paintings: Path, tmp_path: Path) -> None:
     assert atelier("train", "--data", paintings, *TRAINING, SHORT, cwd=tmp_path).returncode == 0
     (weights,) = tmp_path.rglob("weights.safetensors")
     weights.write_bytes(weights.read_bytes()[:-100])
-    assert "damaged or exchanged" in one_line(atelier("generate", cwd=tmp_path))
+    generate = ("generate", "--enhancer=lanczos")
+    assert "damaged or exchanged" in one_line(atelier(*generate, cwd=tmp_path))
     (weights.parent / "model.json").write_text('{"family": "dcgan"}')
-    assert "IGME" in one_line(atelier("generate", cwd=tmp_path))
+    assert "IGME" in one_line(atelier(*generate, cwd=tmp_path))
 
 
 def test_a_full_disk(paintings: Path, tmp_path: Path) -> None:

@@ -421,6 +421,7 @@ discriminator_channels = 4
 """
 
 
+@pytest.mark.slow
 def test_presets_are_compared_under_one_budget_and_never_twice(
     studio: Path, tmp_path: Path
 ) -> None:
@@ -487,6 +488,7 @@ def test_a_search_ends_with_a_preset_that_trains(studio: Path, tmp_path: Path) -
     assert opened.resolution == SIDE
 
 
+@pytest.mark.slow
 def test_a_search_without_time_ends_at_once_and_says_so(studio: Path, tmp_path: Path) -> None:
     """The search takes the lock of its folder once: it does not wait for itself."""
     pytest.importorskip("optuna")

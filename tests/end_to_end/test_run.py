@@ -338,7 +338,8 @@ def test_a_resumed_run_keeps_its_components_and_takes_a_new_budget(
 def test_a_failed_start_leaves_no_run_behind(paintings: Path, tmp_path: Path) -> None:
     for wrong in ("--data=nowhere", "--weights=nowhere.pth", "--style=night", "--resolution=96"):
         data = () if wrong.startswith("--data") else ("--data", paintings)
-        refused = atelier("run", *data, *TRAINING[:4], wrong, cwd=tmp_path)
+        plain = () if wrong.startswith("--weights") else ("--enhancer=lanczos",)
+        refused = atelier("run", *data, *TRAINING[:4], *plain, wrong, cwd=tmp_path)
         assert refused.returncode == 1, wrong
     assert not list(tmp_path.glob("workspace/runs/*"))
 

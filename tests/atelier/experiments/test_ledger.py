@@ -163,6 +163,7 @@ def rows(bench: Bench) -> dict[str, LedgerRow]:
     return {row.name: row for row in found}
 
 
+@pytest.mark.slow
 def test_known_seconds_are_found(rows: dict[str, LedgerRow]) -> None:
     small = rows["small"]
     assert small.loading_seconds is not None
@@ -172,6 +173,7 @@ def test_known_seconds_are_found(rows: dict[str, LedgerRow]) -> None:
     assert min(small.seconds) < 0.1 + 0.3  # loading stands in none of them
 
 
+@pytest.mark.slow
 def test_known_memory_is_found(rows: dict[str, LedgerRow]) -> None:
     small, large = rows["small"], rows["large"]
     assert small.ram_above_mb is not None
@@ -184,6 +186,7 @@ def test_known_memory_is_found(rows: dict[str, LedgerRow]) -> None:
     assert small.vram_reserved_mb is None  # on a CPU there is none
 
 
+@pytest.mark.slow
 def test_each_entry_has_a_process_of_its_own(rows: dict[str, LedgerRow]) -> None:
     pids = [row.pid for row in rows.values()]
     assert None not in pids
@@ -194,6 +197,7 @@ def test_each_entry_has_a_process_of_its_own(rows: dict[str, LedgerRow]) -> None
     assert after < 200
 
 
+@pytest.mark.slow
 def test_the_best_batch_is_found_by_doubling(rows: dict[str, LedgerRow]) -> None:
     small = rows["small"]
     assert [size for size, _ in small.batches] == [1, 2, 4]
@@ -204,6 +208,7 @@ def test_the_best_batch_is_found_by_doubling(rows: dict[str, LedgerRow]) -> None
     assert 4 / 0.104 * 0.25 < rate <= 4 / 0.104  # a sleep may be late on a busy machine
 
 
+@pytest.mark.slow
 def test_a_batch_that_fails_costs_no_figure(rows: dict[str, LedgerRow]) -> None:
     large = rows["large"]
     assert large.failure is None
@@ -211,12 +216,14 @@ def test_a_batch_that_fails_costs_no_figure(rows: dict[str, LedgerRow]) -> None:
     assert large.batches_ended == r"batches of 2: too large\nfor this one"
 
 
+@pytest.mark.slow
 def test_an_entry_that_dies_is_one_row_with_its_reason(rows: dict[str, LedgerRow]) -> None:
     assert rows["dying"].failure is not None
     assert "SIGKILL" in rows["dying"].failure
     assert [row.failure for name, row in rows.items() if name != "dying"] == [None] * 4
 
 
+@pytest.mark.slow
 def test_a_vae_encodes_a_picture_that_it_made(bench: Bench, rows: dict[str, LedgerRow]) -> None:
     row = rows["large: encode + decode"]
     assert row.task == "encode and decode"
@@ -227,6 +234,7 @@ def test_a_vae_encodes_a_picture_that_it_made(bench: Bench, rows: dict[str, Ledg
     assert _mean_of(decoded) == pytest.approx(0.75, abs=0.01)  # (0.5 + 1) / 2
 
 
+@pytest.mark.slow
 def test_the_pictures_are_kept(bench: Bench, rows: dict[str, LedgerRow]) -> None:
     folder = bench.folder / "out" / "pictures"
     assert {path.name for path in folder.glob("small-*/*")} == {"1.png", "2.png", "3.png"}
@@ -238,6 +246,7 @@ def test_the_pictures_are_kept(bench: Bench, rows: dict[str, LedgerRow]) -> None
     assert rows["plain"].precision == "float32"
 
 
+@pytest.mark.slow
 def test_table_json_and_csv_agree(bench: Bench, rows: dict[str, LedgerRow]) -> None:
     out = bench.folder / "out"
     told = json.loads((out / "ledger.json").read_text())
@@ -264,6 +273,7 @@ def test_table_json_and_csv_agree(bench: Bench, rows: dict[str, LedgerRow]) -> N
         assert chart.width > chart.height > 100
 
 
+@pytest.mark.slow
 def test_rows_are_kept_until_asked_for_again(bench: Bench, rows: dict[str, LedgerRow]) -> None:
     chosen = QUICK.model_copy(update={"max_batch": 4})
     again = {"small": IGME.open(bench.folder / "small")}

@@ -54,6 +54,14 @@ every_family = pytest.mark.parametrize(
 )
 
 
+def quick_for(*quick: str) -> pytest.MarkDecorator:
+    """Every family that can be trained; those that are not named make a slow test."""
+    marks = {name: () if name in quick else pytest.mark.slow for name in TRAINABLE}
+    return pytest.mark.parametrize(
+        "family", [pytest.param(name, marks=mark) for name, mark in marks.items()]
+    )
+
+
 def tiny_config(family: AnyFamily) -> FamilyConfig:
     return family.config.model_validate(TINY[family.name])
 

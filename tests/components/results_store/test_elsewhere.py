@@ -286,6 +286,7 @@ def create_in_memory(workspace: Path) -> LocalResultsStore:
     return store
 
 
+@pytest.mark.slow
 def test_a_person_moves_the_results_and_goes_on(place: str, tmp_path: Path) -> None:
     """`results move`, then making, listing, showing and examining, by the command line."""
 

@@ -594,8 +594,13 @@ def _check_whole(folder: Path) -> int:
     return len(results)
 
 
+every_mode = pytest.mark.parametrize(
+    "mode", ["seeds", pytest.param("one seed", marks=pytest.mark.slow)]
+)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
-@pytest.mark.parametrize("mode", ["seeds", "one seed"])
+@every_mode
 @pytest.mark.parametrize("rounds", [3, pytest.param(12, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_nothing_is_half_and_nothing_is_doubled(
     tmp_path: Path, mode: str, rounds: int
@@ -626,7 +631,7 @@ def test_killed_at_any_moment_nothing_is_half_and_nothing_is_doubled(
     assert not list((tmp_path / "results").rglob("*.partial*"))
 
 
-@pytest.mark.parametrize("mode", ["seeds", "one seed"])
+@every_mode
 def test_processes_keep_at_once_and_nothing_is_overwritten(tmp_path: Path, mode: str) -> None:
     """Four processes: each picture is kept by two of them, all in a new store."""
     keepers = [_start(tmp_path, place % 2, 2, mode) for place in range(4)]

@@ -241,7 +241,7 @@ def test_how_original_the_pictures_are_is_said_in_figures(model: IGME, folder: P
 # ---------------------------------------------------------------- nothing is changed by it
 
 
-@pytest.mark.parametrize("family", ["dcgan", "r3gan"])
+@pytest.mark.parametrize("family", ["dcgan", pytest.param("r3gan", marks=pytest.mark.slow)])
 def test_watching_changes_nothing_of_what_is_learnt(
     family: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -299,7 +299,7 @@ def equal_pictures(directory: Path, n: int) -> IPDT:
     return prepared.model_copy(update={"digest": digest(f"the same {n} times")})
 
 
-@pytest.mark.parametrize("n", [1, 6])
+@pytest.mark.parametrize("n", [1, pytest.param(6, marks=pytest.mark.slow)])
 def test_one_picture_or_doubles_of_it_are_learnt_from_without_originality(
     n: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -27,7 +27,7 @@ from interfaces.errors import AtelierError, UnavailableError
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.progress import ProgressEvent, silent
 from tests.components.families.test_every_family import TINY as TINY_FAMILIES
-from tests.components.families.test_every_family import TRAINABLE
+from tests.components.families.test_every_family import quick_for
 from tests.helpers import tiny_prepared
 
 TINY = {"batch_size": 4, "generator_channels": 8, "discriminator_channels": 8}
@@ -54,7 +54,7 @@ def test_a_family_of_two_styles_learns_from_a_collection_of_three(tmp_path: Path
     assert TrainingFolder(tmp_path / "run").grids()
 
 
-@pytest.mark.parametrize("family", TRAINABLE)
+@quick_for("dcgan", "sketch_diffusion")
 def test_stopped_and_resumed_equals_straight(family: str, tmp_path: Path) -> None:
     prepared, trainer = tiny_prepared(tmp_path / "set"), create(tmp_path)
     straight = trainer.train(
@@ -373,7 +373,9 @@ def flip_a_bit(path: Path) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("damage", [lose, truncate, flip_a_bit])
+@pytest.mark.parametrize(
+    "damage", [flip_a_bit, *(pytest.param(one, marks=pytest.mark.slow) for one in (lose, truncate))]
+)
 def test_a_lost_state_is_gone_on_without_from_the_one_before(
     damage: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

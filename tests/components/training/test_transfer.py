@@ -22,7 +22,7 @@ from interfaces.errors import AtelierError
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.igs import IGS
 from interfaces.progress import silent
-from tests.components.families.test_every_family import TINY, TRAINABLE
+from tests.components.families.test_every_family import TINY, TRAINABLE, quick_for
 from tests.helpers import digest, tiny_prepared
 
 Known = Callable[[str], IGME]
@@ -193,7 +193,7 @@ def test_its_origin_may_be_moved(known: Known, tmp_path: Path) -> None:
     assert longer.images_seen == 80
 
 
-@every_family
+@quick_for("sketch_diffusion")
 def test_stopped_and_resumed_equals_straight(family: str, known: Known, tmp_path: Path) -> None:
     origin = known(family)
     begun = {"family": family, "start_from": origin.directory}
