@@ -56,6 +56,8 @@ def why_not(model: IGME, request: IGS) -> str:
         return ""
     if reason := family.why_not(request.given):
         return reason
+    if unknown := sorted(request.options.keys() - family.options.model_fields.keys()):
+        return f"a {family.name} model has no option {', '.join(unknown)}"
     for style in filter(None, (request.style, request.towards_style)):
         if not family.is_conditional:
             return f"a {family.name} model cannot be asked for a style"

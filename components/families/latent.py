@@ -7,6 +7,9 @@ from pydantic import Field
 from components.families.port import FamilyOptions
 from interfaces.idle import Need
 
+TOWARDS_SEED = "Morph each seed's picture towards this seed's."
+BLEND = "How far towards `towards_seed`: 0 is the seed's own picture, 1 the other's."
+
 
 class LatentOptions(FamilyOptions):
     """Truncation, and the way from one seed's picture to another's."""
@@ -17,18 +20,8 @@ class LatentOptions(FamilyOptions):
         le=1,
         description="How far latents may lie from their mean: below 1 is tamer and less varied.",
     )
-    towards_seed: int | None = Field(
-        default=None,
-        ge=0,
-        le=2**63 - 1,
-        description="Morph each seed's picture towards this seed's.",
-    )
-    blend: float = Field(
-        default=0.5,
-        ge=0,
-        le=1,
-        description="How far towards `towards_seed`: 0 is the seed's own picture, 1 the other's.",
-    )
+    towards_seed: int | None = Field(default=None, ge=0, le=2**63 - 1, description=TOWARDS_SEED)
+    blend: float = Field(default=0.5, ge=0, le=1, description=BLEND)
 
     def needs(self, given: Collection[str] = ()) -> Mapping[str, Need]:
         """An end to go towards."""

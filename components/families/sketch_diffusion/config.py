@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
+from components.families.latent import BLEND, TOWARDS_SEED
 from components.families.port import FamilyConfig, FamilyOptions
 from interfaces.contract import is_none
 from interfaces.idle import Need
@@ -202,6 +203,11 @@ class SketchDiffusionConfig(FamilyConfig):
             )
 
 
+def is_half(value: object) -> bool:
+    """True for 0.5: `exclude_if` of a share that says nothing then."""
+    return value == 0.5
+
+
 class Options(FamilyOptions):
     """Options for generating with such a model.
 
@@ -294,6 +300,16 @@ class Options(FamilyOptions):
             "left out) and radius_mask (0 if left out)."
         ),
     )
+
+    # Left out of records where it is not used, so that those of earlier versions stay as they are.
+    towards_seed: int | None = Field(
+        default=None, ge=0, le=2**63 - 1, exclude_if=is_none, description=TOWARDS_SEED
+    )
+    blend: float = Field(default=0.5, ge=0, le=1, exclude_if=is_half, description=BLEND)
+
+    def needs(self, given: Collection[str] = ()) -> Mapping[str, Need]:
+        """An end to go towards."""
+        return {"blend": Need("towards_seed", self.towards_seed is not None)}
 
     def for_rework(self) -> Self:
         """Half noise over the source, unless its lines are to be followed."""

@@ -40,7 +40,7 @@ from components.families.augment import augment
 from components.families.draws import Draws
 from components.families.optimisers import adam
 from components.families.port import Graph, Inputs, Method, Request, Shape, Trouble
-from components.families.sampling import SAMPLING_BATCH, square
+from components.families.sampling import SAMPLING_BATCH, slerp, square
 from components.families.sketch_diffusion.config import (
     INTENSITIES,
     Options,
@@ -62,7 +62,7 @@ from components.families.sketch_diffusion.network import (
     residual_branches,
 )
 from components.families.sketch_diffusion.windows import over_windows
-from components.families.sketch_diffusion.works import MEMORISED
+from components.families.sketch_diffusion.works import MEMORISED, Works
 from components.families.trainer import (
     FamilyTrainer,
     Machine,
@@ -593,6 +593,25 @@ class Wanted:
     representation_guidance: float = 1.0
 
 
+class Noise:
+    """Normal noise, each row by its seed alone, or on the way from its seed's to another's."""
+
+    def __init__(self, seeds: Sequence[int], options: Options) -> None:
+        self._rows = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self._end: torch.Generator | None = None
+        if options.towards_seed is not None:
+            self._end = torch.Generator().manual_seed(options.towards_seed)
+        self._blend = options.blend
+
+    def draw(self, *shape: int) -> Tensor:
+        """The next noise, (n, *shape) on the CPU."""
+        noise = torch.stack([torch.randn(shape, generator=rng) for rng in self._rows])
+        if self._end is None:
+            return noise
+        end = torch.randn(shape, generator=self._end)
+        return slerp(noise.flatten(1), end.flatten(), self._blend).view_as(noise)
+
+
 class Sampler:
     """Seeds, and perhaps a drawing => pictures."""
 
@@ -696,8 +715,7 @@ class Sampler:
         styles = request.styles * float(not request.inputs.has_own_style)
         made = []
         for done, (seed, style) in enumerate(zip(request.seeds, styles, strict=True)):
-            draws = torch.Generator().manual_seed(seed)
-            draw = partial(self._noise_like, start.picture, draws)
+            draw = partial(self._drawn, Noise([seed], options), start.picture.shape[1:])
             rows = style.to(self.device).expand(SAMPLING_BATCH, -1)
             wanted = Wanted(rows, self._no_codes(), options.guidance)
             estimate = partial(self._denoise, wanted, start)
@@ -725,8 +743,8 @@ class Sampler:
         start = self._from_noise(options)
         return Start(strength, picture, start.mask, start.hints)
 
-    def _noise_like(self, picture: Tensor, draws: torch.Generator) -> Tensor:
-        return torch.randn(picture.shape, generator=draws).to(self.device)
+    def _drawn(self, noise: Noise, shape: Sequence[int]) -> Tensor:
+        return noise.draw(*shape).to(self.device)
 
     def _over_windows(
         self, estimate: Callable[[Tensor, float], Tensor], x: Tensor, t: float
@@ -741,15 +759,14 @@ class Sampler:
     ) -> Tensor:
         """Always as many at a time, the rest padded: see `SAMPLING_BATCH`."""
         seeds, styles = request.seeds[rows], request.styles[rows]
-        draws = [torch.Generator().manual_seed(seed) for seed in seeds]
+        noise = Noise(seeds, request.options)
         missing = SAMPLING_BATCH - len(seeds)
         num_steps, num_batches = len(levels) - 1, -(-len(request.seeds) // SAMPLING_BATCH)
         steps_before = rows.start // SAMPLING_BATCH * num_steps
 
         def draw() -> Tensor:
-            made = [torch.randn(3, self.side, self.side, generator=rng) for rng in draws]
-            made += [torch.zeros(3, self.side, self.side)] * missing
-            return torch.stack(made).to(self.device, memory_format=torch.channels_last)
+            made = F.pad(noise.draw(3, self.side, self.side), (0, 0, 0, 0, 0, 0, 0, missing))
+            return made.to(self.device, memory_format=torch.channels_last)
 
         def tell(step: int) -> None:
             request.tell(steps_before + step, num_batches * num_steps)
@@ -770,13 +787,15 @@ class Sampler:
     def _codes(self, request: Request[Options], rows: slice) -> Tensor:
         """Representations to aim at, (N, 64), each by its seed alone; 0 where no work is known."""
         codes = self._no_codes()
-        if self.network.works is None:
+        options, works = request.options, self.network.works
+        if works is None:
             return codes
         pairs = zip(request.seeds[rows], request.styles[rows], strict=True)
         for row, (seed, style) in enumerate(pairs):
-            # Another stream than the noise's, which stays what it is without works.
-            rng = torch.Generator().manual_seed(seed ^ WORKS_STREAM)
-            codes[row] = self.network.works.draw(style, rng)
+            codes[row] = _code(works, seed, style)
+            if options.towards_seed is not None:
+                end = _code(works, options.towards_seed, style)
+                codes[row] = torch.lerp(codes[row].cpu(), end, options.blend)
         return codes
 
     def _wanted(self, options: Options, styles: Tensor, codes: Tensor) -> Wanted:
@@ -812,6 +831,21 @@ class Sampler:
             without = self.network(x, level, style, mask, torch.zeros_like(hints), codes)
             x0 = x0 + (start.sketch_guidance - 1) * (found - without)
         return x0.clamp(-1, 1)
+
+
+def _code(works: Works, seed: int, style: Tensor) -> Tensor:
+    """The representation (64,) that a seed aims at in a style (K,).
+
+    Where styles are mixed each has a work of its own, and what these are like is mixed as the
+    styles are: so the picture changes by degrees as they do.
+    """
+    code = torch.zeros(Representation.SIZE)
+    for place in style.nonzero().flatten().tolist():
+        # Another stream than the noise's, which stays what it is without works.
+        rng = torch.Generator().manual_seed(seed ^ WORKS_STREAM)
+        alone = torch.zeros_like(style).index_fill(0, torch.tensor(place), 1.0)
+        code += style[place].item() * works.draw(alone, rng)
+    return code
 
 
 def _at_size(source: Tensor, size: int, side: int) -> Tensor:

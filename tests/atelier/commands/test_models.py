@@ -45,6 +45,10 @@ def test_without_any_of_ones_own_the_projects_best_is_taken(place: Workspace) ->
     found = pick_model(place, None, IGS())
     assert found.name == OURS
     assert "comes with the project" in found.line() and "models use" in found.line()
+    assert picked(place, options={"towards_seed": 3}) == OURS
+    assert picked(place, options={"truncation": 0.7}) == "shipped"
+    with pytest.raises(NotFoundError, match="a r3gan model has no option nonsense"):
+        picked(place, options={"nonsense": 1})
 
 
 def test_a_trial_on_the_embedded_collection_takes_no_better_models_place(place: Workspace) -> None:
@@ -61,6 +65,7 @@ def test_the_newest_of_ones_own_is_taken_where_it_knows_what_is_asked(place: Wor
     assert picked(place, style="Dawn") == "0001-r3gan-mine"
     assert picked(place, style="Impressionism") == OURS
     assert picked(place, sketch="drawing.png") == OURS
+    assert picked(place, options={"steps": 4}) == OURS
     with pytest.raises(NotFoundError, match=r"0002-r3gan-mine: knows no style 'Noon', but Dusk"):
         picked(place, style="Noon")
 

@@ -1,6 +1,7 @@
 """Diffusion told what pictures are like: the memory of works, the layers, and what begins there."""
 
 import copy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -187,6 +188,23 @@ def test_pictures_begin_at_works_by_their_seed_alone(trained: Trainer) -> None:
     together = made([0, 1, 2])
     assert torch.equal(together[1], made([1])[0])
     assert not torch.equal(together, made([0, 1, 2], representation_guidance=2))
+
+
+def test_the_way_to_another_seed_ends_at_its_picture_and_does_not_jump(trained: Trainer) -> None:
+    """Through noise and works, from one style to the other."""
+    sampler = Sampler(trained.denoiser, trained.config)
+
+    def made(seed: int, blend: float, **options: object) -> Tensor:
+        styles = torch.tensor([[1 - blend, blend]], dtype=torch.float32)
+        chosen = Options.model_validate({"steps": 3, "blend": blend} | options)
+        return sampler.sample(Request([seed], styles, chosen))
+
+    for sampler_name in ("dpmpp_2m", "ddpm"):
+        first, last = (made(n, n, sampler=sampler_name) for n in (0, 1))
+        way = [made(0, n / 50, towards_seed=1, sampler=sampler_name) for n in range(51)]
+        assert torch.equal(way[0], first) and torch.equal(way[-1], last)
+        strides = [float((b - a).norm()) for a, b in pairwise(way)]
+        assert max(strides) < 0.2 * float((last - first).norm())
 
 
 def test_a_drawing_is_followed_without_works(trained: Trainer) -> None:
