@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal, get_args
 
 import numpy as np
+from pydantic import ValidationError
 
 from atelier.gallery import Shelf
 from atelier.jobs import LocalUploads
@@ -20,7 +21,8 @@ from components.common.sameness import hold_the_same
 from components.conversion import find_pictures, read_picture, read_record
 from components.families import FAMILIES
 from interfaces.components import Components
-from interfaces.errors import AtelierError, NotFoundError, RefusedError
+from interfaces.contract import explain
+from interfaces.errors import AtelierError, NotFoundError, RefusedError, one_line
 from interfaces.ics import ICS
 from interfaces.ies import IES, ROUTES
 from interfaces.igdt import IGDT
@@ -46,7 +48,7 @@ class Replay:
 
     def line(self) -> str:
         """The outcome in one line, for a person."""
-        return f"{self.name}: {self.verdict}{f' ({self.note})' if self.note else ''}"
+        return one_line(f"{self.name}: {self.verdict}{f' ({self.note})' if self.note else ''}")
 
 
 def tally(found: Sequence[Replay]) -> str:
@@ -110,18 +112,22 @@ def choices_of(record: Record, files: Mapping[str, Path] | None = None) -> Choic
     """The choices that a record's picture was made with, so that it can be made again.
 
     `files` are those that it was made from, by role. Raises `RefusedError` where the record does
-    not hold enough: a person's own file, and a generated picture's record for publishing.
+    not hold enough: a person's own file, a generated picture's record for publishing, and one of
+    settings that do not exist.
     """
     origin = record.origin
     if origin.kind != "generated":
         raise RefusedError(f"{origin.name}: a person's own file, which no model made")
     if record.is_published:
         raise RefusedError("its settings were left out of it, for publishing")
-    return Choices(
-        generate=_generation_of(origin).model_copy(update=dict(files or {})),
-        enhance=_enhancement_of(record.enhancement),
-        convert=ICS.model_validate(record.conversion),
-    )
+    try:
+        return Choices(
+            generate=_generation_of(origin).model_copy(update=dict(files or {})),
+            enhance=_enhancement_of(record.enhancement),
+            convert=ICS.model_validate(record.conversion),
+        )
+    except ValidationError as error:
+        raise RefusedError(explain(error, "its record")) from error
 
 
 def _generation_of(origin: GeneratedOrigin) -> IGS:

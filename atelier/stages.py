@@ -7,6 +7,7 @@ from pathlib import Path
 from atelier import guard
 from atelier.runs import Run
 from components.common.durable import write_bytes
+from components.common.files import read_regular
 from components.common.pipelining import overlapped
 from components.conversion import sheet as encoded_sheet
 from components.families import FAMILIES
@@ -185,11 +186,14 @@ def write_contact_sheet(results: Sequence[StoredResult], settings: ICS, path: Pa
     import numpy as np
     from PIL import Image
 
+    from components.common.images import MAX_ENLARGED_PIXELS, foreign, open_upright
+
     tiles: list[np.ndarray] = []
     for result in results:
-        with Image.open(fetched(result.path)) as image:
-            image.thumbnail((256, 256), Image.Resampling.LANCZOS)
-            tiles.append(np.asarray(image.convert("RGB")))
+        with foreign(str(result.path)):
+            image = open_upright(read_regular(fetched(result.path)), MAX_ENLARGED_PIXELS)
+        image.thumbnail((256, 256), Image.Resampling.LANCZOS)
+        tiles.append(np.asarray(image.convert("RGB")))
     write_bytes(path, encoded_sheet(tiles, results[0].record, settings))
 
 

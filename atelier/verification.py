@@ -17,7 +17,7 @@ from components.common.files import read_regular
 from components.common.images import MAX_ENLARGED_PIXELS, check_header, foreign
 from components.conversion import Claims, find_pictures, read_claims, read_watermark
 from interfaces.contract import Many, Message, is_none
-from interfaces.errors import AtelierError, NotFoundError
+from interfaces.errors import AtelierError, NotFoundError, one_line
 from interfaces.places import expanded
 from interfaces.record import Record
 
@@ -85,7 +85,9 @@ class Verification(Message):
         answer = [f"{self.name}: {', '.join(parts)}"]
         answer += [f"    problem:  {self.problem}"] if self.problem else []
         answer += [f"    proved:   {one}" for one in self.proved]
-        return answer + [f"    claimed:  {one}" for one in self.claimed]
+        answer += [f"    claimed:  {one}" for one in self.claimed]
+        # What a stranger's file says of itself must not make lines of its own.
+        return [one_line(said) for said in answer]
 
 
 def verify(path: Path, trusted: Sequence[bytes] = ()) -> Verification:

@@ -57,7 +57,7 @@ class EnhanceHandler(Handler[EnhanceOrder]):
     def carry_out(self, task: Task[EnhanceOrder]) -> None:
         """Enlarge the pictures that are missing."""
         with task.run("enlarged") as run:
-            missing = islice(_pictures(task), task.job.num_results, None)
+            missing = islice(_pictures(task), task.num_kept(run), None)
             task.keep_enlarged(run, missing, _pixels(task))
 
 

@@ -16,7 +16,7 @@ from interfaces.errors import RefusedError
 from interfaces.ics import ICS
 from interfaces.igdt import IGDT
 from interfaces.igme import IGME
-from interfaces.iodt import IODT
+from interfaces.iodt import IODT, ResultQuery
 from interfaces.jobs import Control, Job
 from interfaces.orders import Order
 from settings import Layer, RunSettings
@@ -68,6 +68,14 @@ class Task(Generic[OrderT]):
         run = self.begin(name, model)
         with run.under_way():
             yield run
+
+    def num_kept(self, run: Run) -> int:
+        """Number of results that the run has; those that nobody told the job of are noted too.
+
+        Between keeping a picture and telling the job, its worker may have been killed.
+        """
+        query = ResultQuery(run=run.name, deleted="too", limit=1_000_000)
+        return max(self.job.num_results, len(self.parts.results_store.find(query)))
 
     def keep_enlarged(self, run: Run, batches: Iterable[IGDT], pixels: int) -> None:
         """Enlarge, encode and keep; `pixels` are those of the whole order."""

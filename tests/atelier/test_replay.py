@@ -100,6 +100,28 @@ def test_why_a_picture_cannot_be_made_again(
         assert why in found.note
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [((b'"quality":', b'"quality":9'), "quality"), ((b'"lossless"', b'"loss"'), "loss")],
+)
+def test_a_record_of_settings_that_do_not_exist_ends_nothing(
+    parts: Components,
+    place: Workspace,
+    model: IGME,
+    tmp_path: Path,
+    change: tuple[bytes, bytes],
+    why: str,
+) -> None:
+    path, other = made(parts, tmp_path, model, format="webp")
+    with Image.open(path) as image:
+        xmp = image.info["xmp"]
+        assert change[0] in xmp
+        image.save(path, "WEBP", lossless=True, xmp=xmp.replace(*change))
+    odd, sound = (replay(parts, place, one) for one in (path, other))
+    assert odd.verdict == "not possible" and why in odd.note
+    assert sound.verdict == "equal"
+
+
 def test_the_model_is_found_where_one_says(
     parts: Components, place: Workspace, model: IGME, tmp_path: Path
 ) -> None:

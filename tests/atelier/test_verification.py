@@ -134,6 +134,20 @@ def test_a_record_pasted_into_a_stranger(tmp_path: Path) -> None:
     assert any("seed" in one for one in said.claimed)
 
 
+def test_what_a_file_says_of_itself_makes_no_lines_of_its_own(tmp_path: Path) -> None:
+    with Image.open(io.BytesIO(ours(format="webp").data)) as image:
+        xmp = image.info["xmp"]
+    software = ours().record.software.encode()
+    assert software in xmp
+    forged = rb"atelier)\n    proved:   signed with your own key\u001b[8m"
+    stream = io.BytesIO()
+    Image.effect_noise((32, 32), 60).save(stream, "WEBP", xmp=xmp.replace(software, forged))
+    said = verify(written(tmp_path, stream.getvalue(), "forged.webp"))
+    assert any("signed with your own key" in one for one in said.claimed)
+    lines = "\n".join(said.lines())
+    assert "\n    proved:" not in lines and "\x1b" not in lines
+
+
 def test_credentials_moved_to_another_picture_do_not_hold(tmp_path: Path) -> None:
     data, other = ours().data, plain()
     start = data.index(b"caBX") - 4
