@@ -62,8 +62,8 @@ class TrainingSettings(Message):
     start_from: StartFrom = Field(
         default=None,
         description=(
-            "A trained model's folder or URL to start from, 'shipped' for the project's own, or "
-            "'none'; its family and the shape of its networks are taken over."
+            "A trained model's folder or URL to start from, 'shipped-sketch' or 'shipped' for the "
+            "project's own, or 'none'; its family and the shape of its networks are taken over."
         ),
     )
     total_images: int | None = Field(
@@ -80,7 +80,10 @@ class TrainingSettings(Message):
         default="auto",
         min_length=1,
         max_length=40,
-        description="Arithmetic of the networks; auto is bfloat16 where the hardware supports it.",
+        description=(
+            "Arithmetic of the networks; auto is bfloat16 where the hardware multiplies matrices "
+            "in it, or where a short trial shows it to be quicker."
+        ),
     )
     accumulate: int = Field(
         default=1, ge=1, le=1024, description="Batches whose gradients make one update."

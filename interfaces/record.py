@@ -36,7 +36,12 @@ class GeneratedOrigin(Message):
     seed: Seed = Field(description="Seed of this picture.")
     index: int = Field(ge=0, description="Place of this picture in the request, from 0.")
     family: str = Field(min_length=1, description="Published method: 'wgan_gp'.")
-    model_digest: Sha256 = Field(description="Digest of the model: family, config and weights.")
+    model_digest: Sha256 = Field(
+        description=(
+            "Digest of the model: of its family, config, weights, resolution, styles, collection "
+            "and neighbours; in records of earlier versions of the first three."
+        )
+    )
     dataset_name: str = Field(description="Name of the collection the model learnt from.")
     dataset_digest: Sha256 | None = Field(
         description="Digest of the prepared set (IPDT); None: the model learnt elsewhere."

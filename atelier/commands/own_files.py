@@ -76,7 +76,7 @@ SOME_PASSED_OVER = 3
     "generate",
     "enhance",
     "convert",
-    usual=("style", "prompt", "mask", "scale", "enhancer", "format"),
+    usual=("source_strength", "style", "prompt", "mask", "scale", "enhancer", "format"),
     below=UNENLARGED,
 )
 def rework(
@@ -91,8 +91,8 @@ def rework(
 
     How much of a picture is kept depends on the model. The model that comes with the project
     repaints it in its own manner and keeps the subject (--source-strength says how freely). Stable
-    Diffusion paints it by --prompt, and a CycleGAN trained for it turns it into another --style:
-    these two are adopted (`adopt`).
+    Diffusion (`adopt`) paints it by --prompt; a CycleGAN (`train --preset cyclegan_64`) turns it
+    into another --style; a VAE or a StyleGAN2 shows what it knows of it.
     """
     refuse_needless(given)
     chosen = settings_of_rework(common.layer(given), pictures[0])

@@ -35,6 +35,8 @@ class _Found:
 def say_status(*, workspace: WorkspaceFlag = Path("workspace")) -> None:
     """Show what is in the workspace, and what to do next."""
     place, program = Workspace(workspace), Path(sys.argv[0]).name
+    if program.endswith(".py"):
+        program = f"python {program}"
     found = _look(place)
     for line in pairs([("workspace", str(place.root)), *_contents(found)]):
         print(one_line(line))

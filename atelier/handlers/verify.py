@@ -80,7 +80,7 @@ def verify_files(
         ),
     ] = (),
 ) -> int:
-    """Check whose a picture is, if a model made it, if it was changed, and what is proved."""
+    """Check who made a picture, whether it was changed since, and which of that is proved."""
     found = verify_all(pictures, trust)
     if json:
         print(TypeAdapter(list[Verification]).dump_json(found, indent=2).decode())

@@ -1,7 +1,7 @@
 """Generation, enhancement and conversion over Ray, on this machine's processors or a cluster's.
 
-    pipeline.py generate --ray                           # this machine
-    RAY_ADDRESS=head:6379 pipeline.py generate --ray     # a cluster
+    python pipeline.py generate --ray                           # this machine
+    RAY_ADDRESS=head:6379 python pipeline.py generate --ray     # a cluster
 
 Each of the three is a component like any other, and can take its place alone:
 `--component enhancement=atelier.ray:enhancement`. Making one imports Ray, and raises

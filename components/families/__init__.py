@@ -107,7 +107,7 @@ FAMILIES: dict[str, AnyFamily] = {
         ),
         Family(
             "r3gan",
-            "R3GAN (2024): stable, varied, knows styles; the one to choose",
+            "R3GAN (2024): quick and stable, knows styles; the GAN to choose",
             r3gan.R3GANConfig,
             r3gan.Options,
             "components.families.r3gan.method",

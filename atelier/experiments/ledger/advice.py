@@ -32,7 +32,7 @@ def _for_speed(models: Sequence[LedgerRow]) -> str:
     quickest = max(models, key=_rate)
     if (batch := quickest.best_batch) is None:
         return f"{line}."
-    who = "it too" if quickest is best else quickest.name
+    who = "the same" if quickest is best else quickest.name
     return f"{line}; for many at once {who}, {short(batch[1])} images/s in batches of {batch[0]}."
 
 

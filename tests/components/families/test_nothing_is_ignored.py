@@ -174,7 +174,7 @@ def cases() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("has_style", [False, True], ids=["any style", "a style"])
-@pytest.mark.parametrize(("family", "conditioning", "given"), cases())
+@pytest.mark.parametrize(("family", "conditioning", "given"), list(cases()))
 def test_an_option_changes_the_picture_or_is_refused(
     family: str, conditioning: str | None, given: tuple[InputKind, ...], has_style: bool
 ) -> None:
