@@ -1,5 +1,6 @@
 """`pipeline.py` without a command: what is here, and what to do next."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,8 @@ def said(capsys: pytest.CaptureFixture[str]) -> tuple[str, list[str]]:
     """Overview of what is there, and the commands that are proposed."""
     assert main([]) == 0
     found, _, steps = capsys.readouterr().out.partition("\nNext:\n")
-    return found, [line.split("  ")[1].partition(" ")[2] for line in steps.splitlines()]
+    program = f"python {Path(sys.argv[0]).name} "  # a line that can be copied as it stands
+    return found, [line.split("  ")[1].removeprefix(program) for line in steps.splitlines()]
 
 
 def test_an_empty_folder_stays_empty(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
