@@ -273,6 +273,20 @@ def test_a_result_is_opened_downloaded_and_its_settings_used_again(page: Page) -
     expect(page.get_by_text("The settings of picture")).to_be_visible()
 
 
+def test_the_same_search_and_the_same_result_are_visited_twice(page: Page) -> None:
+    card = _generate(page, count=1, seed=320)
+    expect(card.locator(".badge")).to_have_text("Done")
+    for _ in range(2):
+        page.get_by_role("link", name="Jobs", exact=True).click()
+        page.get_by_role("button", name="1 picture").first.click()
+        expect(page.locator(".gallery .tile")).to_have_count(1)
+    for times in (1, 2):
+        page.locator(".gallery .tile").click()
+        page.get_by_role("dialog").get_by_role("button", name="Check", exact=True).click()
+        expect(page.locator(".checked")).to_have_count(times)
+        page.get_by_role("link", name="Gallery", exact=True).click()
+
+
 def _newest_order(server: Server) -> dict[str, Any]:
     return requests.get(f"{server.address}/api/jobs?limit=1", timeout=30).json()[0]["order"]
 
