@@ -375,6 +375,25 @@ def test_deleting_can_be_undone(page: Page) -> None:
     expect(card.locator("button.tile")).to_have_count(2)
 
 
+def test_the_picture_gone_to_last_is_the_one_that_is_shown(page: Page) -> None:
+    card = _generate(page, count=3, seed=340)
+    expect(card.locator("button.tile")).to_have_count(3)
+    between = card.locator("button.tile").nth(1).get_attribute("data-id")
+    late: list[Route] = []
+    page.route(f"**/api/v1/results/{between}", lambda route: late.append(route))
+    card.locator("button.tile").first.click()
+    heading = page.get_by_role("dialog").get_by_role("heading", level=2)
+    expect(heading).to_have_text("Seed 340")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    expect(heading).to_have_text("Seed 342")
+    with page.expect_response(f"**/api/v1/results/{between}"):
+        late[0].continue_()
+    page.keyboard.press("s")  # heard, though the button that had the focus is drawn anew
+    expect(page.get_by_role("button", name="Star")).to_have_attribute("aria-pressed", "true")
+    expect(heading).to_have_text("Seed 342")
+
+
 # ---------------------------------------------------------------- other tabs, other hands
 
 
@@ -592,6 +611,25 @@ def test_the_keyboard_alone_selects_stars_and_deletes(
     expect(page.get_by_role("toolbar")).to_contain_text("31 selected")
     page.keyboard.press("Escape")
     expect(page.get_by_role("toolbar")).to_have_count(0)
+
+
+def test_a_key_that_is_held_and_one_of_another_alphabet_do_as_they_are_meant(
+    context: BrowserContext, museum: Server
+) -> None:
+    page = _open(context, museum.address, "gallery?first_seed=80&last_seed=89")
+    expect(page.locator(".count")).to_have_text("10 pictures")
+    page.locator("button.tile").first.focus()
+    page.keyboard.down("Delete")
+    expect(page.locator(".count")).to_have_text("9 pictures")
+    page.keyboard.down("Delete")  # it repeats itself
+    page.keyboard.up("Delete")
+    page.route("**/results/restore", lambda route: route.abort(), times=1)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".toast.bad")).to_contain_text("does not answer")
+    expect(page.locator(".count")).to_have_text("9 pictures")
+    undo = {"key": "я", "code": "KeyZ", "ctrlKey": True, "bubbles": True}
+    page.locator("button.tile").first.dispatch_event("keydown", undo)
+    expect(page.locator(".count")).to_have_text("10 pictures")
 
 
 def test_the_viewer_zooms_stars_enlarges_and_gives_a_bare_copy(
@@ -897,11 +935,32 @@ def test_an_order_whose_answer_is_lost_is_sent_again_as_the_same(
     page.route("**/api/v1/jobs", lose)
     card = _generate(page, count=1)
     expect(card.locator(".tile img")).to_have_count(1)
-    _until(lambda: len(keys) == 2)
+    _until(lambda: page.wait_for_timeout(50) or len(keys) == 2)  # which lets routes be heard
     assert keys[0] == keys[1]
     newest = requests.get(f"{server.address}/api/jobs?limit=1", timeout=30).json()[0]
     assert [newest["id"]] == taken
     expect(page.locator(".toast.bad")).to_have_count(0)
+
+
+def test_an_order_that_was_given_up_is_the_same_when_it_is_sent_again(page: Page) -> None:
+    keys: list[str] = []
+    page.route("**/api/v1/jobs", lambda route: _lose(route, keys, but_after=3))
+    page.locator("form [data-field=count]").fill("1")
+    page.locator("form [data-field=seed]").fill("350")
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.locator("form [role=alert]")).to_contain_text("does not answer")
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.locator(".job h3").first).to_contain_text("1 picture")
+    assert len(keys) == 4 and len(set(keys)) == 1
+
+
+def _lose(route: Route, keys: list[str], but_after: int) -> None:
+    """Answer as a proxy does whose server is away."""
+    keys.append(route.request.headers["idempotency-key"])
+    if len(keys) > but_after:
+        route.continue_()
+    else:
+        route.fulfill(status=502, content_type="text/html", body="<h1>Bad Gateway</h1>")
 
 
 def test_a_hostile_upload_is_refused_in_a_line(page: Page, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 // A grid of any number of pictures, of which only those in sight are in the document.
 
-import { t } from "./kit.js";
+import { keyOf, t } from "./kit.js";
 import { html, useEffect, useRef, useState } from "./views.js";
 
 const GAP = 8;
@@ -97,7 +97,7 @@ export function Grid({ label, ids, starred, selected, onselect: tell, onopen, on
   const pressed = (event) => {
     const at = ids.indexOf(wished.current ?? Number(document.activeElement?.dataset.id));
     if (at < 0) return;
-    const key = event.key.toLowerCase();
+    const key = keyOf(event);
     const chosen = now.current.size ? [...now.current] : [ids[at]];
     const by = { arrowleft: -1, arrowright: 1, arrowup: -columns, arrowdown: columns, home: -ids.length, end: ids.length }[key];
     if (by !== undefined) {
@@ -107,7 +107,7 @@ export function Grid({ label, ids, starred, selected, onselect: tell, onopen, on
     } else if (key === " ") toggle(ids[at]), (anchor.current = at);
     else if (key === "a" && (event.ctrlKey || event.metaKey)) onselect(ids);
     else if (key === "s" && !event.ctrlKey && !event.metaKey) onstar(chosen);
-    else if (key === "delete") leave(at, new Set(chosen)), ondelete(chosen);
+    else if (key === "delete" && !event.repeat) leave(at, new Set(chosen)), ondelete(chosen);
     else if (key === "escape") onselect([]);
     else return;
     event.preventDefault();

@@ -1,6 +1,6 @@
 // Sketch: draw on a canvas or drop a picture, and get variations of it.
 
-import { attempt, h, remember, remembered, submit, t, told, upload } from "./kit.js";
+import { attempt, h, keyOf, remember, remembered, submit, t, told, upload } from "./kit.js";
 import * as state from "./state.js";
 import { ChoiceForm } from "./generate.js";
 import { decoded, dropPlace, dropsAt, pointOn } from "./inputs.js";
@@ -125,7 +125,7 @@ export function create() {
   const undo = h("button", { type: "button", onclick: easel.undo }, t("Undo"));
   const clear = h("button", { type: "button", onclick: easel.clear }, t("Clear"));
   easel.canvas.addEventListener("keydown", (event) => {
-    if ((event.ctrlKey || event.metaKey) && event.key === "z") event.preventDefault(), easel.undo();
+    if ((event.ctrlKey || event.metaKey) && keyOf(event) === "z") event.preventDefault(), easel.undo();
   });
   dropsAt(easel.canvas, (files) => files[0] && attempt(() => easel.lay(files[0])));
 
