@@ -913,6 +913,38 @@ def test_the_form_shows_what_a_training_would_be_set_to(page: Page, server: Serv
     expect(page.locator("form .fault")).to_contain_text("total_seconds")
 
 
+def test_what_is_typed_is_sent_also_where_it_once_stood_there(page: Page, server: Server) -> None:
+    page.get_by_role("link", name="Train").click()
+    batch = page.locator("form [data-field=batch_size]")
+    expect(batch).to_have_value("8")
+    page.locator("form summary", has_text="More settings").click()
+    batch.fill("16")
+    batch.blur()
+    page.get_by_label("Start from").select_option(label="nothing learnt yet")  # 32 without a word
+    batch.fill("8")
+    page.get_by_role("button", name="Start training").click()
+    expect(page.locator(".card .badge").last).to_have_text("Running")
+    page.get_by_role("button", name="Stop now").click()
+    expect(page.locator(".card .badge").last).to_have_text("Stopped")
+    assert _newest_order(server)["settings"] == {"train": {"options": {"batch_size": 8}}}
+
+
+def test_what_a_training_would_have_is_asked_again_where_no_answer_came(
+    page: Page, server: Server
+) -> None:
+    page.get_by_role("link", name="Train").click()
+    batch, fault = page.locator("form [data-field=batch_size]"), page.locator("form .fault")
+    expect(batch).to_have_value("8")
+    page.route("**/settings/training", lambda route: route.abort(), times=1)
+    page.get_by_label("Start from").select_option(label="nothing learnt yet")
+    expect(fault).to_contain_text("does not answer")
+    order = {"kind": "generate", "model": digest("model")[:16]}
+    order |= {"choices": {"generate": {"seeds": "360"}}}
+    requests.post(f"{server.address}/api/v1/jobs", json=order, timeout=30).raise_for_status()
+    expect(batch).to_have_value("32")
+    expect(fault).to_be_hidden()
+
+
 def test_an_order_whose_answer_is_lost_is_sent_again_as_the_same(
     page: Page, server: Server
 ) -> None:

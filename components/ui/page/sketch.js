@@ -130,11 +130,12 @@ export function create() {
   dropsAt(easel.canvas, (files) => files[0] && attempt(() => easel.lay(files[0])));
 
   let offered = "";
+  let isSending = false;
   function renew() {
     const model = choice.chosen();
     notice.hidden = state.models.some(draws);
     form.hidden = !notice.hidden;
-    button.disabled = !model || easel.isEmpty();
+    button.disabled = isSending || !model || easel.isEmpty();
     undo.disabled = clear.disabled = easel.isEmpty();
     const takes = model ? ["sketch", "source"].filter((name) => model.takes.includes(name)) : [];
     if (takes.join() === offered) return;
@@ -150,7 +151,8 @@ export function create() {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     fault.hidden = true;
-    button.disabled = true;
+    isSending = true;
+    renew();
     try {
       const file = await upload(await easel.png(), "sketch.png");
       state.take(await submit({ ...(await choice.order()), [use.value]: file.id }));
@@ -158,6 +160,7 @@ export function create() {
       fault.textContent = error.message;
       fault.hidden = false;
     }
+    isSending = false;
     renew();
   });
 
