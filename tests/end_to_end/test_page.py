@@ -394,6 +394,22 @@ def test_the_picture_gone_to_last_is_the_one_that_is_shown(page: Page) -> None:
     expect(heading).to_have_text("Seed 342")
 
 
+def test_a_deleted_picture_that_was_searched_for_is_brought_back(page: Page) -> None:
+    card = _generate(page, count=1, seed=370)
+    card.locator("button.tile").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    page.goto(page.url.replace("generate", "gallery?first_seed=370&last_seed=370"))
+    expect(page.locator(".count")).to_have_text("0 pictures")
+    page.get_by_role("button", name="Filters").click()
+    page.locator(".filters [data-field=deleted]").select_option(label="only these")
+    page.get_by_role("button", name="Search", exact=True).click()
+    page.locator(".gallery .tile").click()
+    page.keyboard.press("Delete")  # it is that already
+    page.get_by_role("dialog").get_by_role("button", name="Restore").click()
+    expect(page.locator(".count")).to_have_text("0 pictures")
+    expect(page.locator(".toast").last).to_contain_text("1 picture is back")
+
+
 # ---------------------------------------------------------------- other tabs, other hands
 
 
@@ -675,6 +691,19 @@ def test_the_keyboard_reaches_every_picture(context: BrowserContext, museum: Ser
     expect(page.locator("button.tile").nth(1)).to_be_focused()
 
 
+def test_a_picture_that_cannot_be_fetched_now_is_not_called_gone(
+    context: BrowserContext, museum: Server
+) -> None:
+    page = context.new_page()
+    page.route("**/thumbnail?side=256", lambda route: route.abort())
+    page.goto(f"{museum.address}/#/gallery?first_seed=90&last_seed=91")
+    expect(page.locator("button.tile.missing")).to_have_text(["Cannot be shown now"] * 2)
+    page.unroute_all()
+    page.route("**/thumbnail?side=256", lambda route: route.fulfill(status=404, body="{}"))
+    page.reload()
+    expect(page.locator("button.tile.missing")).to_have_text(["The file is gone"] * 2)
+
+
 # ---------------------------------------------------------------- jobs
 
 
@@ -704,6 +733,18 @@ def test_the_queue_is_reordered_and_stopped(context: BrowserContext, tmp_path: P
 
 
 # ---------------------------------------------------------------- sketch, train, compare
+
+
+def test_the_keyboard_stays_on_a_job_that_ends(page: Page, server: Server) -> None:
+    server.pace(6)
+    _generate(page, count=2, seed=380)
+    page.get_by_role("link", name="Jobs", exact=True).click()
+    job = page.locator(".job").first
+    title = job.locator("h3").inner_text()
+    job.get_by_role("button", name="Stop now").focus()
+    server.pace(0.01)
+    expect(page.locator("section[aria-label=Done] .job").first.locator("h3")).to_have_text(title)
+    expect(page.locator("h3:focus")).to_have_text(title)
 
 
 def test_strokes_are_drawn_undone_and_made_into_pictures(page: Page, server: Server) -> None:
@@ -929,6 +970,19 @@ def test_what_is_typed_is_sent_also_where_it_once_stood_there(page: Page, server
     assert _newest_order(server)["settings"] == {"train": {"options": {"batch_size": 8}}}
 
 
+def test_a_wrong_value_that_is_folded_away_is_shown(page: Page) -> None:
+    page.get_by_role("link", name="Train").click()
+    more = page.locator("form summary", has_text="More settings")
+    batch = page.locator("form [data-field=batch_size]")
+    expect(batch).to_have_value("8")
+    more.click()
+    batch.fill("0")
+    more.click()
+    expect(batch).to_be_hidden()
+    page.get_by_role("button", name="Start training").click()
+    expect(batch).to_be_focused()
+
+
 def test_what_a_training_would_have_is_asked_again_where_no_answer_came(
     page: Page, server: Server
 ) -> None:
@@ -1062,6 +1116,23 @@ def test_a_folder_is_looked_through_and_chosen_from(
         (one["num_images"], one["num_excluded"]) for one in offers if one["id"] == made["id"]
     ]
     assert numbers == [(12, 1)]  # what was learnt from since left one out, and is not counted twice
+
+
+def test_a_collection_that_cannot_be_asked_for_is_not_inspected_again(
+    page: Page, server: Server, folder: Path
+) -> None:
+    offer = {"path": str(folder)}
+    made = requests.post(f"{server.address}/api/v1/collections", json=offer, timeout=30).json()
+    _inspects(server, folder)
+    before = _newest_order(server)
+    page.route(
+        "**/pictures?*", lambda route: route.fulfill(status=500, json={"error": "odd"}), times=1
+    )
+    page.goto(f"{server.address}/#/collections?id={made['id']}")
+    expect(page.get_by_role("alert")).to_contain_text("odd")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".found")).to_have_count(13)
+    assert _newest_order(server) == before
 
 
 def test_loose_pictures_become_a_collection(page: Page, server: Server, folder: Path) -> None:

@@ -287,5 +287,8 @@ function makeJson(id, name, field, choices, onchange) {
 /** "More settings", folded away; nothing where there are none. */
 export function folded(title, ...contents) {
   const isEmpty = contents.every((one) => one.matches(".fields") && !one.children.length);
-  return h("details", { class: "more", hidden: isEmpty }, h("summary", {}, title), ...contents);
+  const more = h("details", { class: "more", hidden: isEmpty }, h("summary", {}, title), ...contents);
+  // A browser refuses to send a wrong field and cannot show one that is folded away.
+  more.addEventListener("invalid", () => (more.open = true), true);
+  return more;
 }

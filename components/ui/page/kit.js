@@ -165,6 +165,12 @@ export async function submit(order) {
   }
 }
 
+/** Why a picture at this address is not seen, in a few words. */
+export async function whyUnseen(address) {
+  const answer = await fetch(address).catch(() => null);
+  return answer?.status === 404 ? t("The file is gone") : t("Cannot be shown now");
+}
+
 /** A seed drawn by lot, short enough to be read out. */
 export const drawnSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];
 
