@@ -17,9 +17,6 @@ from interfaces.record import Record
 PREFIX = "/api/v1"
 """Path that every route lies under; another version's would lie beside it."""
 
-FOREVER = "private, max-age=31536000, immutable"
-"""Cache-Control of what never changes under its address."""
-
 
 def _visible(name: str) -> str:
     if one_line(name) != name:

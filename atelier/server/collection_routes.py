@@ -2,13 +2,14 @@
 
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import Field, model_validator
 
 from atelier.gallery import CollectionFindings, examine
 from atelier.server.answers import Answer, GivenName
 from atelier.server.backend import Backend
+from atelier.server.ranges import file_response
 from interfaces.errors import NotFoundError, RefusedError
 from interfaces.itdt import CollectionChoices
 from interfaces.offers import CollectionOffer
@@ -104,7 +105,7 @@ def _add_choosing(router: APIRouter, backend: Backend) -> None:
 
 def _add_thumbnails(router: APIRouter, backend: Backend) -> None:
     @router.get("/collections/{collection_id}/pictures/{number}/thumbnail", response_class=Response)
-    def thumbnail(collection_id: str, number: int) -> Response:
+    def thumbnail(request: Request, collection_id: str, number: int) -> Response:
         """One of its pictures as a small WebP."""
         for place, image in enumerate(backend.catalogue.inspected(collection_id).images()):
             if place == number:
@@ -112,6 +113,5 @@ def _add_thumbnails(router: APIRouter, backend: Backend) -> None:
                 if data is None and image.encoding == "image file":
                     data = backend.thumbnails.make(image.read_bytes(), image.sha256, 256)
                 if data is not None:
-                    headers = {"Cache-Control": "private, max-age=3600"}
-                    return Response(data, media_type="image/webp", headers=headers)
+                    return file_response(request.headers, data, "image/webp", f"{image.sha256}-256")
         raise NotFoundError(f"picture {number}: there is none that can be shown")

@@ -1,16 +1,18 @@
 """Routes of jobs: the queue, its moves, trainings, events."""
 
+import hashlib
 from collections.abc import AsyncGenerator
 from typing import Annotated, Literal, Self
 
-from fastapi import APIRouter, Body, FastAPI, Header, Query
+from fastapi import APIRouter, Body, FastAPI, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import Field, model_validator
 
 from atelier.handlers import AnyOrder
-from atelier.server.answers import FOREVER, Answer
+from atelier.server.answers import Answer
 from atelier.server.backend import Backend
 from atelier.server.examples import EXAMPLES
+from atelier.server.ranges import file_response
 from atelier.server.streams import MAX_LISTENERS, Streams
 from interfaces.errors import NotFoundError, UnavailableError
 from interfaces.jobs import Job, JobState, StopKind
@@ -157,13 +159,14 @@ def _add_trainings(router: APIRouter, backend: Backend) -> None:
         return empty if run is None else backend.catalogue.training(run)
 
     @router.get("/jobs/{job_id}/grids/{images_seen}")
-    def grid(job_id: int, images_seen: int) -> Response:
+    def grid(request: Request, job_id: int, images_seen: int) -> Response:
         """A sample grid of a training, as PNG."""
         run = queue.get(job_id).run
         if run is None or not 0 <= images_seen < 10**18:
             raise NotFoundError(f"job {job_id}: no such sample grid")
         png = backend.catalogue.grid(run, images_seen)
-        return Response(png, media_type="image/png", headers={"Cache-Control": FOREVER})
+        tag = hashlib.sha256(png).hexdigest()
+        return file_response(request.headers, png, "image/png", tag)
 
 
 def event_routes(backend: Backend, streams: Streams, app: FastAPI) -> APIRouter:

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import Field
 
-from atelier.server.answers import FOREVER, Answer, Hidden, ResultInfo, ResultSearch, infos_of
+from atelier.server.answers import Answer, Hidden, ResultInfo, ResultSearch, infos_of
 from atelier.server.backend import Backend
 from atelier.server.ranges import file_response
 from atelier.server.streams import Streams
@@ -25,7 +25,6 @@ from interfaces.iodt import ResultQuery
 from interfaces.places import fetched
 
 _MAX_AT_ONCE = 4
-_MAX_DELETED = 10_000
 
 
 class Results(Answer):
@@ -78,15 +77,7 @@ def _add_searching(router: APIRouter, backend: Backend) -> None:
     @router.get("/results/deleted")
     def deleted() -> list[int]:
         """Numbers of deleted results that can be restored, newest first."""
-        found: list[int] = []
-        cursor = None
-        while len(found) < _MAX_DELETED:
-            page = store.page(ResultQuery(deleted="only", limit=1000), cursor)
-            found += [result.id for result in page.results]
-            cursor = page.next
-            if cursor is None:
-                break
-        return found
+        return store.numbers(ResultQuery(deleted="only"))
 
     @router.get("/results/{result_id}")
     def get(result_id: int) -> ResultInfo:
@@ -141,7 +132,9 @@ def _add_thumbnails(router: APIRouter, backend: Backend) -> None:
     store, drawing = backend.store, _Turns(_MAX_AT_ONCE)
 
     @router.get("/results/{result_id}/thumbnail", response_class=Response)
-    def thumbnail(result_id: int, side: Annotated[Side, WholeNumber] = 256) -> Response:
+    def thumbnail(
+        request: Request, result_id: int, side: Annotated[Side, WholeNumber] = 256
+    ) -> Response:
         """A small WebP, at most `side` pixels wide and high."""
         result = store.get(result_id)
         data = backend.thumbnails.cached(result.sha256, side)
@@ -152,7 +145,8 @@ def _add_thumbnails(router: APIRouter, backend: Backend) -> None:
                     data = backend.thumbnails.make(picture, result.sha256, side)
                 except AtelierError as error:
                     raise NotFoundError(f"result {result_id}: {error}") from error
-        return Response(data, media_type="image/webp", headers={"Cache-Control": FOREVER})
+        # In another workspace, another picture has this number at this address.
+        return file_response(request.headers, data, "image/webp", f"{result.sha256}-{side}")
 
 
 def _settings_of(wanted: FileQuery, image_format: ImageFormat) -> ICS:

@@ -273,6 +273,20 @@ def test_a_result_is_opened_downloaded_and_its_settings_used_again(page: Page) -
     expect(page.get_by_text("The settings of picture")).to_be_visible()
 
 
+def test_the_same_search_and_the_same_result_are_visited_twice(page: Page) -> None:
+    card = _generate(page, count=1, seed=320)
+    expect(card.locator(".badge")).to_have_text("Done")
+    for _ in range(2):
+        page.get_by_role("link", name="Jobs", exact=True).click()
+        page.get_by_role("button", name="1 picture").first.click()
+        expect(page.locator(".gallery .tile")).to_have_count(1)
+    for times in (1, 2):
+        page.locator(".gallery .tile").click()
+        page.get_by_role("dialog").get_by_role("button", name="Check", exact=True).click()
+        expect(page.locator(".checked")).to_have_count(times)
+        page.get_by_role("link", name="Gallery", exact=True).click()
+
+
 def _newest_order(server: Server) -> dict[str, Any]:
     return requests.get(f"{server.address}/api/jobs?limit=1", timeout=30).json()[0]["order"]
 
@@ -359,6 +373,41 @@ def test_deleting_can_be_undone(page: Page) -> None:
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Undo").click()
     expect(card.locator("button.tile")).to_have_count(2)
+
+
+def test_the_picture_gone_to_last_is_the_one_that_is_shown(page: Page) -> None:
+    card = _generate(page, count=3, seed=340)
+    expect(card.locator("button.tile")).to_have_count(3)
+    between = card.locator("button.tile").nth(1).get_attribute("data-id")
+    late: list[Route] = []
+    page.route(f"**/api/v1/results/{between}", lambda route: late.append(route))
+    card.locator("button.tile").first.click()
+    heading = page.get_by_role("dialog").get_by_role("heading", level=2)
+    expect(heading).to_have_text("Seed 340")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    expect(heading).to_have_text("Seed 342")
+    with page.expect_response(f"**/api/v1/results/{between}"):
+        late[0].continue_()
+    page.keyboard.press("s")  # heard, though the button that had the focus is drawn anew
+    expect(page.get_by_role("button", name="Star")).to_have_attribute("aria-pressed", "true")
+    expect(heading).to_have_text("Seed 342")
+
+
+def test_a_deleted_picture_that_was_searched_for_is_brought_back(page: Page) -> None:
+    card = _generate(page, count=1, seed=370)
+    card.locator("button.tile").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    page.goto(page.url.replace("generate", "gallery?first_seed=370&last_seed=370"))
+    expect(page.locator(".count")).to_have_text("0 pictures")
+    page.get_by_role("button", name="Filters").click()
+    page.locator(".filters [data-field=deleted]").select_option(label="only these")
+    page.get_by_role("button", name="Search", exact=True).click()
+    page.locator(".gallery .tile").click()
+    page.keyboard.press("Delete")  # it is that already
+    page.get_by_role("dialog").get_by_role("button", name="Restore").click()
+    expect(page.locator(".count")).to_have_text("0 pictures")
+    expect(page.locator(".toast").last).to_contain_text("1 picture is back")
 
 
 # ---------------------------------------------------------------- other tabs, other hands
@@ -580,6 +629,25 @@ def test_the_keyboard_alone_selects_stars_and_deletes(
     expect(page.get_by_role("toolbar")).to_have_count(0)
 
 
+def test_a_key_that_is_held_and_one_of_another_alphabet_do_as_they_are_meant(
+    context: BrowserContext, museum: Server
+) -> None:
+    page = _open(context, museum.address, "gallery?first_seed=80&last_seed=89")
+    expect(page.locator(".count")).to_have_text("10 pictures")
+    page.locator("button.tile").first.focus()
+    page.keyboard.down("Delete")
+    expect(page.locator(".count")).to_have_text("9 pictures")
+    page.keyboard.down("Delete")  # it repeats itself
+    page.keyboard.up("Delete")
+    page.route("**/results/restore", lambda route: route.abort(), times=1)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".toast.bad")).to_contain_text("does not answer")
+    expect(page.locator(".count")).to_have_text("9 pictures")
+    undo = {"key": "я", "code": "KeyZ", "ctrlKey": True, "bubbles": True}
+    page.locator("button.tile").first.dispatch_event("keydown", undo)
+    expect(page.locator(".count")).to_have_text("10 pictures")
+
+
 def test_the_viewer_zooms_stars_enlarges_and_gives_a_bare_copy(
     page: Page, server: Server, tmp_path: Path
 ) -> None:
@@ -623,6 +691,19 @@ def test_the_keyboard_reaches_every_picture(context: BrowserContext, museum: Ser
     expect(page.locator("button.tile").nth(1)).to_be_focused()
 
 
+def test_a_picture_that_cannot_be_fetched_now_is_not_called_gone(
+    context: BrowserContext, museum: Server
+) -> None:
+    page = context.new_page()
+    page.route("**/thumbnail?side=256", lambda route: route.abort())
+    page.goto(f"{museum.address}/#/gallery?first_seed=90&last_seed=91")
+    expect(page.locator("button.tile.missing")).to_have_text(["Cannot be shown now"] * 2)
+    page.unroute_all()
+    page.route("**/thumbnail?side=256", lambda route: route.fulfill(status=404, body="{}"))
+    page.reload()
+    expect(page.locator("button.tile.missing")).to_have_text(["The file is gone"] * 2)
+
+
 # ---------------------------------------------------------------- jobs
 
 
@@ -652,6 +733,18 @@ def test_the_queue_is_reordered_and_stopped(context: BrowserContext, tmp_path: P
 
 
 # ---------------------------------------------------------------- sketch, train, compare
+
+
+def test_the_keyboard_stays_on_a_job_that_ends(page: Page, server: Server) -> None:
+    server.pace(6)
+    _generate(page, count=2, seed=380)
+    page.get_by_role("link", name="Jobs", exact=True).click()
+    job = page.locator(".job").first
+    title = job.locator("h3").inner_text()
+    job.get_by_role("button", name="Stop now").focus()
+    server.pace(0.01)
+    expect(page.locator("section[aria-label=Done] .job").first.locator("h3")).to_have_text(title)
+    expect(page.locator("h3:focus")).to_have_text(title)
 
 
 def test_strokes_are_drawn_undone_and_made_into_pictures(page: Page, server: Server) -> None:
@@ -861,6 +954,51 @@ def test_the_form_shows_what_a_training_would_be_set_to(page: Page, server: Serv
     expect(page.locator("form .fault")).to_contain_text("total_seconds")
 
 
+def test_what_is_typed_is_sent_also_where_it_once_stood_there(page: Page, server: Server) -> None:
+    page.get_by_role("link", name="Train").click()
+    batch = page.locator("form [data-field=batch_size]")
+    expect(batch).to_have_value("8")
+    page.locator("form summary", has_text="More settings").click()
+    batch.fill("16")
+    batch.blur()
+    page.get_by_label("Start from").select_option(label="nothing learnt yet")  # 32 without a word
+    batch.fill("8")
+    page.get_by_role("button", name="Start training").click()
+    expect(page.locator(".card .badge").last).to_have_text("Running")
+    page.get_by_role("button", name="Stop now").click()
+    expect(page.locator(".card .badge").last).to_have_text("Stopped")
+    assert _newest_order(server)["settings"] == {"train": {"options": {"batch_size": 8}}}
+
+
+def test_a_wrong_value_that_is_folded_away_is_shown(page: Page) -> None:
+    page.get_by_role("link", name="Train").click()
+    more = page.locator("form summary", has_text="More settings")
+    batch = page.locator("form [data-field=batch_size]")
+    expect(batch).to_have_value("8")
+    more.click()
+    batch.fill("0")
+    more.click()
+    expect(batch).to_be_hidden()
+    page.get_by_role("button", name="Start training").click()
+    expect(batch).to_be_focused()
+
+
+def test_what_a_training_would_have_is_asked_again_where_no_answer_came(
+    page: Page, server: Server
+) -> None:
+    page.get_by_role("link", name="Train").click()
+    batch, fault = page.locator("form [data-field=batch_size]"), page.locator("form .fault")
+    expect(batch).to_have_value("8")
+    page.route("**/settings/training", lambda route: route.abort(), times=1)
+    page.get_by_label("Start from").select_option(label="nothing learnt yet")
+    expect(fault).to_contain_text("does not answer")
+    order = {"kind": "generate", "model": digest("model")[:16]}
+    order |= {"choices": {"generate": {"seeds": "360"}}}
+    requests.post(f"{server.address}/api/v1/jobs", json=order, timeout=30).raise_for_status()
+    expect(batch).to_have_value("32")
+    expect(fault).to_be_hidden()
+
+
 def test_an_order_whose_answer_is_lost_is_sent_again_as_the_same(
     page: Page, server: Server
 ) -> None:
@@ -883,11 +1021,32 @@ def test_an_order_whose_answer_is_lost_is_sent_again_as_the_same(
     page.route("**/api/v1/jobs", lose)
     card = _generate(page, count=1)
     expect(card.locator(".tile img")).to_have_count(1)
-    _until(lambda: page.locator(".job").count() and len(keys) == 2)  # a call lets routes answer
+    _until(lambda: page.wait_for_timeout(50) or len(keys) == 2)  # which lets routes be heard
     assert keys[0] == keys[1]
     newest = requests.get(f"{server.address}/api/jobs?limit=1", timeout=30).json()[0]
     assert [newest["id"]] == taken
     expect(page.locator(".toast.bad")).to_have_count(0)
+
+
+def test_an_order_that_was_given_up_is_the_same_when_it_is_sent_again(page: Page) -> None:
+    keys: list[str] = []
+    page.route("**/api/v1/jobs", lambda route: _lose(route, keys, but_after=3))
+    page.locator("form [data-field=count]").fill("1")
+    page.locator("form [data-field=seed]").fill("350")
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.locator("form [role=alert]")).to_contain_text("does not answer")
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.locator(".job h3").first).to_contain_text("1 picture")
+    assert len(keys) == 4 and len(set(keys)) == 1
+
+
+def _lose(route: Route, keys: list[str], but_after: int) -> None:
+    """Answer as a proxy does whose server is away."""
+    keys.append(route.request.headers["idempotency-key"])
+    if len(keys) > but_after:
+        route.continue_()
+    else:
+        route.fulfill(status=502, content_type="text/html", body="<h1>Bad Gateway</h1>")
 
 
 def test_a_hostile_upload_is_refused_in_a_line(page: Page, tmp_path: Path) -> None:
@@ -957,6 +1116,23 @@ def test_a_folder_is_looked_through_and_chosen_from(
         (one["num_images"], one["num_excluded"]) for one in offers if one["id"] == made["id"]
     ]
     assert numbers == [(12, 1)]  # what was learnt from since left one out, and is not counted twice
+
+
+def test_a_collection_that_cannot_be_asked_for_is_not_inspected_again(
+    page: Page, server: Server, folder: Path
+) -> None:
+    offer = {"path": str(folder)}
+    made = requests.post(f"{server.address}/api/v1/collections", json=offer, timeout=30).json()
+    _inspects(server, folder)
+    before = _newest_order(server)
+    page.route(
+        "**/pictures?*", lambda route: route.fulfill(status=500, json={"error": "odd"}), times=1
+    )
+    page.goto(f"{server.address}/#/collections?id={made['id']}")
+    expect(page.get_by_role("alert")).to_contain_text("odd")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".found")).to_have_count(13)
+    assert _newest_order(server) == before
 
 
 def test_loose_pictures_become_a_collection(page: Page, server: Server, folder: Path) -> None:

@@ -98,7 +98,7 @@ function Check({ values }) {
     if (!values.result) return;
     history.replaceState(null, "", "#/check"); // once is enough
     add(() => ofResult(values.result));
-  }, [values.result]);
+  }, [values]); // anew with every visit, also one for the same result
   return html`<div class="two">
     <section class="panel checking" aria-label=${t("Check")}>
       <${Made} element=${drop} />
@@ -106,7 +106,7 @@ function Check({ values }) {
     </section>
     <section class="stack" aria-label=${t("Answers")} aria-busy=${String(isBusy)} aria-live="polite">
       ${isBusy && html`<p class="line">${t("Looking…")}</p>`}
-      ${answers.map((answer) => html`<${Answer} key=${answer.picture} ...${answer} />`)}
+      ${answers.map((answer, n) => html`<${Answer} key=${answers.length - n} ...${answer} />`)}
       ${!answers.length && !isBusy && html`<${Empty}>${t("A signature proves that a file is as somebody signed it; whatever else it says is only a claim. Both are shown apart.")}<//>`}
     </section>
   </div>`;

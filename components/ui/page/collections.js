@@ -4,7 +4,9 @@ import { api, attempt, h, submit, t, toast, told, upload } from "./kit.js";
 import * as state from "./state.js";
 import { go } from "./pictures.js";
 import { did } from "./undo.js";
-import { Act, Dialog, html, useEffect, useRef, useState, view } from "./views.js";
+import { Act, Dialog, html, useEffect, useMemo, useRef, useState, view } from "./views.js";
+
+const FILTERS = { "": () => true, attention: (one) => one.state !== "ready", excluded: (one) => one.choice.is_excluded };
 
 const STATES = { ready: "Ready", attention: "Needs attention", blocked: "Blocked" };
 
@@ -166,27 +168,47 @@ function Picture({ id, picture, onopen, ontoggle }) {
 
 const thumbnail = (id, number) => `/api/v1/collections/${id}/pictures/${number}/thumbnail`;
 
+const MOST_PICTURES = 20_000; // that the server tells of at once
+
+const inspectionOf = (id) => state.newestFirst().find((job) => job.kind === "inspect" && job.order.collection === id);
+
 /** What was found; a collection that nobody inspected yet is inspected first. */
 function useFindings(id) {
   const [found, setFound] = useState(null);
-  const job = state.newestFirst().find((one) => one.kind === "inspect" && one.order.collection === id);
-  const load = async () => setFound(await api(`collections/${id}/pictures`));
+  const [fault, setFault] = useState("");
+  const [isAwaited, setAwaited] = useState(false); // an inspection that makes it known
+  const job = inspectionOf(id);
+  const load = async () => setFound(await api(`collections/${id}/pictures?limit=${MOST_PICTURES}`));
+  const safely = (what) => what().catch((error) => setFault(error.message));
+  const look = () =>
+    safely(async () => {
+      setFault("");
+      try {
+        await load();
+      } catch (error) {
+        if (error.status !== 404) throw error;
+        const last = inspectionOf(id);
+        if (!last || state.ENDED.has(last.state)) state.take(await submit({ kind: "inspect", collection: id }));
+        setAwaited(true);
+      }
+    });
+  useEffect(() => void look(), []);
   useEffect(() => {
-    setFound(null);
-    load().catch(() => attempt(async () => state.take(await submit({ kind: "inspect", collection: id }))));
-  }, [id]);
-  useEffect(() => {
-    if (job?.state === "done" && !found) attempt(load);
-  }, [job?.state]);
-  return { found, job, load };
+    if (!isAwaited || job?.state !== "done") return;
+    setAwaited(false);
+    safely(load);
+  }, [isAwaited, job?.state]);
+  return { found, fault: fault || (isAwaited && job?.error ? told(job.error) : ""), load, look };
 }
 
 function Collection({ id }) {
-  const { found, job, load } = useFindings(id);
+  const { found, fault, load, look } = useFindings(id);
   const [filter, setFilter] = useState("");
   const [open, setOpen] = useState(null);
   const offer = state.collections.find((one) => one.id === id);
-  if (!found) return html`<p class="empty" role="status">${job?.error ? told(job.error) : t("The pictures are looked at …")}</p>`;
+  const shown = useMemo(() => found?.pictures.filter(FILTERS[filter]).map((one) => html`<${Picture} key=${one.name} id=${id} picture=${one} onopen=${() => setOpen(one.name)} ontoggle=${() => attempt(() => toggle(one))} />`), [found, filter]);
+  if (fault) return html`<p class="fault" role="alert">${fault} <button type="button" class="link" onClick=${look}>${t("Try again")}</button></p>`;
+  if (!found) return html`<p class="empty" role="status">${t("The pictures are looked at …")}</p>`;
   const { pictures } = found;
   const send = (choices) => api(`collections/${id}/choices`, { method: "PATCH", json: { pictures: choices } });
   const reload = () => Promise.all([load(), state.loadOffers()]);
@@ -201,18 +223,18 @@ function Collection({ id }) {
   const toggle = ({ name, choice }) => keep({ [name]: { ...choice, is_excluded: !choice.is_excluded } }, choice.is_excluded ? t("Restored.") : t("Excluded; the file itself stays."));
   const repeats = pictures.filter(({ choice, findings }) => !choice.is_excluded && findings.some(({ kind }) => kind.endsWith("duplicate")));
   const without = () => keep(Object.fromEntries(repeats.map((one) => [one.name, { ...one.choice, is_excluded: true }])), t("{n} duplicates are left out.", { n: repeats.length }));
-  const kinds = { "": () => true, attention: (one) => one.state !== "ready", excluded: (one) => one.choice.is_excluded };
   const names = { "": t("All"), attention: t(STATES.attention), excluded: t("Excluded") };
   const picture = pictures.find((one) => one.name === open);
   return html`<section class="collection stack" aria-label=${offer?.name ?? t("Collection")}>
     <header class="names"><h2>${offer?.name}</h2><span class="badge" data-state=${found.state}>${t(STATES[found.state])}</span></header>
     ${found.findings.map((one) => html`<p class="finding">${said(one)}</p>`)}
     <div class="row small">
-      ${Object.entries(kinds).map(([kind, fits]) => html`<button type="button" aria-pressed=${String(filter === kind)} onClick=${() => setFilter(kind)}>${names[kind]} · ${pictures.filter(fits).length}</button>`)}
+      ${Object.entries(FILTERS).map(([kind, fits]) => html`<button type="button" aria-pressed=${String(filter === kind)} onClick=${() => setFilter(kind)}>${names[kind]} · ${pictures.filter(fits).length}</button>`)}
       ${repeats.length > 0 && html`<${Act} act=${without}>${t("Leave out {n} duplicates", { n: repeats.length })}<//>`}
       <button type="button" class="main" onClick=${() => go("train", { collection: id })}>${t("Train with it")}</button>
     </div>
-    <ul class="found-grid">${pictures.filter(kinds[filter]).map((one) => html`<${Picture} key=${one.name} id=${id} picture=${one} onopen=${() => setOpen(one.name)} ontoggle=${() => attempt(() => toggle(one))} />`)}</ul>
+    ${found.num_pictures > pictures.length && html`<p class="notice">${t("Only {n} of {total} pictures are shown, those that need attention first.", { n: pictures.length, total: found.num_pictures })}</p>`}
+    <ul class="found-grid">${shown}</ul>
     ${picture && html`<${Details} key=${picture.name} picture=${picture} src=${thumbnail(id, picture.number)} styles=${Object.keys(offer?.images_per_style ?? {})} onkeep=${keep} onclose=${() => setOpen(null)} />`}
   </section>`;
 }

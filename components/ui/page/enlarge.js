@@ -120,7 +120,7 @@ function Enlarge({ values }) {
     if (!values.result) return;
     history.replaceState(null, "", "#/enlarge"); // once is enough
     compare(values.result);
-  }, [values.result]);
+  }, [values]); // anew with every visit, also one for the same result
   const waited = pair?.job && state.jobs.get(pair.job.id);
   const made = waited?.results.at(-1);
   const file = made && `/api/v1/results/${made}/file`;

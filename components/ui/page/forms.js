@@ -58,13 +58,20 @@ export class Form {
     }
   }
 
-  /** Another base under the fields that nobody changed; the others stay as they are. */
-  rebase(base) {
+  /**
+   * Another base under the fields that nobody changed; the others stay as they are. Those that were
+   * `typed` this moment keep what was typed, also where it is the old base => whether any did so.
+   */
+  rebase(base, typed) {
+    let isKept = false;
     for (const [name, field] of this.fields) {
-      if (!same(field.get(), this.base[name])) continue;
+      const value = field.get();
+      if (!same(value, this.base[name])) continue;
       this.base[name] = base[name] !== undefined ? base[name] : (field.initial ?? null);
-      field.set(this.base[name]);
+      if (!typed.has(name)) field.set(this.base[name]);
+      else if (!same(value, this.base[name])) isKept = true;
     }
+    return isKept;
   }
 
   /** Only what differs from the base. */
@@ -280,5 +287,8 @@ function makeJson(id, name, field, choices, onchange) {
 /** "More settings", folded away; nothing where there are none. */
 export function folded(title, ...contents) {
   const isEmpty = contents.every((one) => one.matches(".fields") && !one.children.length);
-  return h("details", { class: "more", hidden: isEmpty }, h("summary", {}, title), ...contents);
+  const more = h("details", { class: "more", hidden: isEmpty }, h("summary", {}, title), ...contents);
+  // A browser refuses to send a wrong field and cannot show one that is folded away.
+  more.addEventListener("invalid", () => (more.open = true), true);
+  return more;
 }

@@ -27,12 +27,13 @@ async function load() {
     here.starred = new Set(found.starred);
     here.boards = boards;
     here.fault = "";
+    here.seen = seen;
     const there = new Set(here.numbers);
     for (const id of here.selected) if (!there.has(id)) here.selected.delete(id);
   } catch (error) {
+    if (mine !== turn) return;
     here.fault = error.message;
   }
-  here.seen = seen;
   here.isAsked = true;
   redraw();
 }
@@ -42,13 +43,14 @@ document.addEventListener("results-changed", () => here.search && load());
 /** Search for something else, which the address then says; nothing of it is forgotten elsewhere. */
 function search(values) {
   here.search = values;
-  history.replaceState(null, "", `#/gallery${query(values) ? `?${query(values)}` : ""}`);
+  sayInAddress();
   remember("gallery", query(values));
   load();
 }
 
+const sayInAddress = () => history.replaceState(null, "", `#/gallery${query(here.search) ? `?${query(here.search)}` : ""}`);
 const changed = (values) => search({ ...here.search, ...values });
-const siblings = Object.assign(() => here.numbers, {});
+const siblings = Object.defineProperty(() => here.numbers, "isDeleted", { get: () => here.search.deleted === "only" });
 const select = (ids) => {
   here.selected = new Set(ids);
   redraw();
@@ -161,15 +163,11 @@ function Selection() {
   </div>`;
 }
 
-function Gallery({ values }) {
+function Gallery() {
   const [, setTick] = useState(0);
   const [fields] = useState(filters);
   redraw = () => setTick((n) => n + 1);
-  useEffect(() => {
-    if (here.search === null || query(values) !== query(here.search)) search(known(values));
-  }, [query(values)]);
   useEffect(offerNew);
-  if (here.search === null) return null;
   const fresh = state.newestResult - here.seen;
   return html`<section class="gallery" aria-label=${t("Results")}>
     <${Bar} fields=${fields} />
@@ -202,7 +200,8 @@ const known = (values) => Object.fromEntries(Object.entries(values).filter(([nam
 /** What was kept meanwhile appears where nobody is busy further down; else it is offered. */
 function offerNew() {
   const isFree = scrollY < 200 && !document.activeElement?.closest(".virtual") && !here.selected.size && !document.querySelector("dialog[open]");
-  if (here.isAsked && state.newestResult > here.seen && isFree) load();
+  // Not after a fault, which would be drawn and so ask for the next one.
+  if (here.isAsked && !here.fault && state.newestResult > here.seen && isFree) load();
 }
 
 export function create() {
@@ -210,14 +209,11 @@ export function create() {
   return {
     ...made,
     show: (values) => {
-      siblings.isDeleted = values.deleted === "only";
-      const before = remembered("gallery");
       // Whoever comes back without saying what for finds the gallery as they left it.
-      const isBare = !Object.keys(values).length && here.search === null && before;
-      const now = isBare ? Object.fromEntries(new URLSearchParams(before)) : values;
-      if (here.search !== null && Object.keys(values).length) here.search = null;
-      made.show(here.search !== null && !Object.keys(values).length ? here.search : now);
-      if (here.search !== null) history.replaceState(null, "", `#/gallery${query(here.search) ? `?${query(here.search)}` : ""}`);
+      const isBare = !Object.keys(values).length;
+      if (isBare && here.search) sayInAddress();
+      else search(known(isBare ? Object.fromEntries(new URLSearchParams(remembered("gallery") ?? "")) : values));
+      made.show(values);
     },
   };
 }

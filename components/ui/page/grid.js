@@ -1,6 +1,6 @@
 // A grid of any number of pictures, of which only those in sight are in the document.
 
-import { t } from "./kit.js";
+import { keyOf, t, whyUnseen } from "./kit.js";
 import { html, useEffect, useRef, useState } from "./views.js";
 
 const GAP = 8;
@@ -39,11 +39,12 @@ function useSight(place, count) {
 }
 
 function Tile({ id, at, count, place, isStarred, isSelected, isReached, onfocus }) {
-  const [isGone, setGone] = useState(false);
+  const [fault, setFault] = useState("");
+  const address = `/api/v1/results/${id}/thumbnail?side=256`;
   const name = [t("Picture {id}", { id: String(id) }), isStarred && t("starred")].filter(Boolean).join(", ");
-  return html`<button type="button" class="tile ${isGone ? "missing" : ""}" role="option" data-id=${id} style=${place}
+  return html`<button type="button" class="tile ${fault ? "missing" : ""}" role="option" data-id=${id} style=${place}
     tabindex=${isReached ? "0" : "-1"} aria-selected=${String(isSelected)} aria-setsize=${count} aria-posinset=${at + 1} aria-label=${name} onFocus=${() => onfocus(at)}>
-    ${isGone ? html`<span>${t("The file is gone")}</span>` : html`<img src=${`/api/v1/results/${id}/thumbnail?side=256`} alt="" draggable=${false} decoding="async" onError=${() => setGone(true)} />`}
+    ${fault ? html`<span>${fault}</span>` : html`<img src=${address} alt="" draggable=${false} decoding="async" onError=${async () => setFault(await whyUnseen(address))} />`}
     <span class="pick" aria-hidden="true"></span>
     ${isStarred && html`<span class="star" aria-hidden="true">★</span>`}
   </button>`;
@@ -97,7 +98,7 @@ export function Grid({ label, ids, starred, selected, onselect: tell, onopen, on
   const pressed = (event) => {
     const at = ids.indexOf(wished.current ?? Number(document.activeElement?.dataset.id));
     if (at < 0) return;
-    const key = event.key.toLowerCase();
+    const key = keyOf(event);
     const chosen = now.current.size ? [...now.current] : [ids[at]];
     const by = { arrowleft: -1, arrowright: 1, arrowup: -columns, arrowdown: columns, home: -ids.length, end: ids.length }[key];
     if (by !== undefined) {
@@ -107,7 +108,7 @@ export function Grid({ label, ids, starred, selected, onselect: tell, onopen, on
     } else if (key === " ") toggle(ids[at]), (anchor.current = at);
     else if (key === "a" && (event.ctrlKey || event.metaKey)) onselect(ids);
     else if (key === "s" && !event.ctrlKey && !event.metaKey) onstar(chosen);
-    else if (key === "delete") leave(at, new Set(chosen)), ondelete(chosen);
+    else if (key === "delete" && !event.repeat) leave(at, new Set(chosen)), ondelete(chosen);
     else if (key === "escape") onselect([]);
     else return;
     event.preventDefault();

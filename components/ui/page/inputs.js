@@ -1,6 +1,6 @@
 // Files that a model takes beside seeds: one place for each path of IGS, made from the contract.
 
-import { attempt, h, label, sentFile, t, upload } from "./kit.js";
+import { attempt, h, keyOf, label, sentFile, t, upload } from "./kit.js";
 import { about, plain } from "./forms.js";
 
 const MOST_SHOWN = 768; // pixels of the longer side on which a mask is drawn
@@ -103,7 +103,7 @@ function makeMasker(onchange) {
     canvas.addEventListener(kind, () => stroke && ((stroke = null), changed()));
   }
   canvas.addEventListener("keydown", (event) => {
-    if ((event.ctrlKey || event.metaKey) && event.key === "z") event.preventDefault(), undo.click();
+    if ((event.ctrlKey || event.metaKey) && keyOf(event) === "z") event.preventDefault(), undo.click();
   });
 
   return {

@@ -2,7 +2,7 @@
 
 import { api, attempt, h, t, told, when } from "./kit.js";
 import * as state from "./state.js";
-import { go, jobHead } from "./pictures.js";
+import { go, jobHead, put } from "./pictures.js";
 
 export function create() {
   const queues = { quick: makeQueue(t("Quick work")), long: makeQueue(t("Trainings")) };
@@ -68,16 +68,22 @@ export function create() {
       if (!rows.has(job.id)) rows.set(job.id, row(job));
       const { element, update: renew } = rows.get(job.id);
       renew(job);
-      if (parent.children[n] !== element) {
-        const active = document.activeElement;
-        parent.insertBefore(element, parent.children[n] ?? null);
-        if (element.contains(active)) active.focus();
-      }
+      put(parent, element, n);
     });
     while (parent.children.length > jobs.length) parent.lastChild.remove();
   }
 
+  /** Draw anew; the keyboard stays on its card, which may go to another list and lose what was pressed. */
   function update() {
+    const before = document.activeElement;
+    const card = before?.closest(".job");
+    arrange();
+    const isFit = (one) => card.contains(one) && !one.disabled && one.checkVisibility();
+    if (!card?.isConnected || isFit(document.activeElement)) return;
+    [before, card.querySelector(".stops button"), card.querySelector("h3")].find((one) => one && isFit(one)).focus();
+  }
+
+  function arrange() {
     const all = state.newestFirst();
     const rank = (job) => (state.isActive(job) ? 0 : job.state === "waiting" ? 1 : 2);
     const current = all.filter((job) => !state.ENDED.has(job.state));

@@ -75,6 +75,10 @@ export function when(text) {
   return new Date(text).toLocaleString(language, { dateStyle: "medium", timeStyle: "short" });
 }
 
+/** The key of an event, in lower case; a letter is that of its place where other letters are typed. */
+export const keyOf = ({ key, code }) =>
+  (/^[a-z]$/i.test(key) || !/^Key[A-Z]$/.test(code) ? key : code[3]).toLowerCase();
+
 // ---------------------------------------------------------------- what this browser remembers
 
 export function remembered(name) {
@@ -95,43 +99,76 @@ export function remember(name, value) {
 
 // ---------------------------------------------------------------- the API
 
-/** One call => its JSON. Throws an Error whose message is the server's one line. */
-class UnansweredError extends Error {}
-
-export async function api(path, { method = "GET", json, body, headers = {} } = {}) {
-  let answer;
-  try {
-    answer = await fetch(`/api/v1/${path}`, {
-      method,
-      headers: json === undefined ? headers : { "Content-Type": "application/json", ...headers },
-      body: json === undefined ? body : JSON.stringify(json),
-    });
-  } catch {
-    throw new UnansweredError(t("The server does not answer; is it still running?"));
+class UnansweredError extends Error {
+  constructor() {
+    super(t("The server does not answer; is it still running?"));
   }
-  if (answer.status === 401) location.assign("/login");
+}
+
+/** An answer and its whole text. */
+async function fetched(path, options) {
+  try {
+    const answer = await fetch(`/api/v1/${path}`, options);
+    return [answer, await answer.text()];
+  } catch {
+    throw new UnansweredError();
+  }
+}
+
+/** What a text says; undefined where it is no JSON. */
+function parsed(text) {
   // Seeds reach 2^63 and a JavaScript number only 2^53: long ones stay text.
-  const text = (await answer.text()).replace(/"(seed|sum)":\s*(\d{16,})/g, '"$1":"$2"');
-  const data = text ? JSON.parse(text) : null;
-  if (!answer.ok) throw new Error(told(data?.error ?? `${answer.status}`));
+  const whole = text.replace(/"(seed|sum)":\s*(\d{16,})/g, '"$1":"$2"');
+  try {
+    return whole ? JSON.parse(whole) : null;
+  } catch {
+    return undefined;
+  }
+}
+
+/** One call => its JSON. Throws an Error with the server's one line and, where it answered, its status. */
+export async function api(path, { method = "GET", json, body, headers = {} } = {}) {
+  const [answer, text] = await fetched(path, {
+    method,
+    headers: json === undefined ? headers : { "Content-Type": "application/json", ...headers },
+    body: json === undefined ? body : JSON.stringify(json),
+  });
+  if (answer.status === 401) location.assign("/login");
+  const data = parsed(text);
+  // Half an answer is none, and neither is the page of a proxy that could not get one.
+  if (data === undefined && (answer.ok || [502, 503, 504].includes(answer.status))) throw new UnansweredError();
+  if (!answer.ok) throw Object.assign(new Error(told(data?.error ?? `${answer.status}`)), { status: answer.status });
   return data;
 }
 
 const PATIENCE_MILLISECONDS = [300, 1500];
+let unanswered = null; // the last order that was given up, as { text, key }
 
 /** Put an order into the queue; one whose answer is lost is sent again, and makes no second job. */
 export async function submit(order) {
-  const headers = { "Idempotency-Key": [...crypto.getRandomValues(new Uint8Array(16))].join("") };
-  const send = () => api("jobs", { method: "POST", json: order, headers });
-  for (const pause of PATIENCE_MILLISECONDS) {
+  const text = JSON.stringify(order);
+  // Whoever presses again after the last try wants the same job, which may be there already.
+  const key = unanswered?.text === text ? unanswered.key : [...crypto.getRandomValues(new Uint8Array(16))].join("");
+  unanswered = null;
+  const send = () => api("jobs", { method: "POST", json: order, headers: { "Idempotency-Key": key } });
+  for (const pause of [...PATIENCE_MILLISECONDS, null]) {
     try {
       return await send();
     } catch (error) {
       if (!(error instanceof UnansweredError)) throw error;
+      if (pause === null) {
+        unanswered = { text, key };
+        throw error;
+      }
       await new Promise((resolve) => setTimeout(resolve, pause));
     }
   }
-  return send();
+}
+
+/** Why a picture at this address is not seen, in a few words. */
+export async function whyUnseen(address) {
+  const answer = await fetch(address).catch(() => null);
+  return answer?.status === 404 ? t("The file is gone") : t("Cannot be shown now");
 }
 
 /** A seed drawn by lot, short enough to be read out. */

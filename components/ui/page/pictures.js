@@ -1,6 +1,6 @@
 // Thumbnails, jobs with their pictures, and what a record says of its settings.
 
-import { api, attempt, duration, h, label, query, t, told } from "./kit.js";
+import { api, attempt, duration, h, label, query, t, told, whyUnseen } from "./kit.js";
 import * as state from "./state.js";
 
 export const go = (place, values = {}) => {
@@ -10,8 +10,9 @@ export const go = (place, values = {}) => {
 
 /** A thumbnail that opens; it loads as it is scrolled to. */
 export function tile(id, siblings) {
+  const address = `/api/v1/results/${id}/thumbnail?side=256`;
   const image = h("img", {
-    src: `/api/v1/results/${id}/thumbnail?side=256`,
+    src: address,
     alt: t("Picture {id}", { id: String(id) }),
     loading: "lazy",
     decoding: "async",
@@ -29,9 +30,10 @@ export function tile(id, siblings) {
     },
     image,
   );
-  image.addEventListener("error", () => {
+  image.addEventListener("error", async () => {
+    const fault = await whyUnseen(address);
     button.classList.add("missing");
-    button.replaceChildren(h("span", {}, t("The file is gone")));
+    button.replaceChildren(h("span", {}, fault));
   });
   return button;
 }
@@ -165,10 +167,18 @@ export function progressLine(job) {
   return [label(progress.stage), far, left].filter(Boolean).join(" · ");
 }
 
+/** Put an element to its place among its like; what has the focus in it keeps it. */
+export function put(parent, element, at) {
+  if (parent.children[at] === element) return;
+  const active = document.activeElement;
+  parent.insertBefore(element, parent.children[at] ?? null);
+  if (element.contains(active)) active.focus();
+}
+
 /** A job's head: what, state, progress, and its stops. It keeps its elements, so focus stays. */
 export function jobHead() {
   const badge = h("span", { class: "badge" });
-  const title = h("h3");
+  const title = h("h3", { tabindex: "-1" }); // where the keyboard is left when the buttons go
   const bar = h("progress", { "aria-label": t("Progress") });
   const line = h("p", { class: "line" });
   const note = h("p", { class: "note" });
@@ -292,7 +302,7 @@ export function jobCards(fits, most = 3, empty = null) {
     }
     shown.forEach((job, n) => {
       const card = cards.get(job.id).element;
-      if (element.children[n] !== card) element.insertBefore(card, element.children[n] ?? null);
+      put(element, card, n);
     });
     if (empty) empty.hidden = shown.length > 0;
   };

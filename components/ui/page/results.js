@@ -23,6 +23,7 @@ export async function move(results, board) {
   const { before } = await post("results/board", { results, board });
   state.tellMarks();
   const moved = Object.values(before).flat().length;
+  if (!moved) return;
   did(board ? t("{n} pictures moved to “{board}”.", { n: moved, board }) : t("{n} pictures taken off their board.", { n: moved }), async () => {
     for (const [name, numbers] of Object.entries(before)) {
       await post("results/board", { results: numbers, board: name || null });
@@ -34,13 +35,14 @@ export async function move(results, board) {
 export async function remove(results) {
   const { changed } = await post("results/delete", { results });
   state.hide(changed, true);
+  if (!changed.length) return; // it was so already: there is nothing to undo
   did(t("{n} pictures deleted; the files are removed for good in a week.", { n: changed.length }), () => restore(changed));
 }
 
 export async function restore(results) {
   const { changed } = await post("results/restore", { results });
   state.hide(changed, false);
-  toast(t("{n} pictures are back.", { n: changed.length }));
+  if (changed.length) toast(t("{n} pictures are back.", { n: changed.length }));
 }
 
 /** One zip of many, which the browser saves as it comes. */

@@ -1,6 +1,6 @@
 // Sketch: draw on a canvas or drop a picture, and get variations of it.
 
-import { attempt, h, remember, remembered, submit, t, told, upload } from "./kit.js";
+import { attempt, h, keyOf, remember, remembered, submit, t, told, upload } from "./kit.js";
 import * as state from "./state.js";
 import { ChoiceForm } from "./generate.js";
 import { decoded, dropPlace, dropsAt, pointOn } from "./inputs.js";
@@ -125,16 +125,17 @@ export function create() {
   const undo = h("button", { type: "button", onclick: easel.undo }, t("Undo"));
   const clear = h("button", { type: "button", onclick: easel.clear }, t("Clear"));
   easel.canvas.addEventListener("keydown", (event) => {
-    if ((event.ctrlKey || event.metaKey) && event.key === "z") event.preventDefault(), easel.undo();
+    if ((event.ctrlKey || event.metaKey) && keyOf(event) === "z") event.preventDefault(), easel.undo();
   });
   dropsAt(easel.canvas, (files) => files[0] && attempt(() => easel.lay(files[0])));
 
   let offered = "";
+  let isSending = false;
   function renew() {
     const model = choice.chosen();
     notice.hidden = state.models.some(draws);
     form.hidden = !notice.hidden;
-    button.disabled = !model || easel.isEmpty();
+    button.disabled = isSending || !model || easel.isEmpty();
     undo.disabled = clear.disabled = easel.isEmpty();
     const takes = model ? ["sketch", "source"].filter((name) => model.takes.includes(name)) : [];
     if (takes.join() === offered) return;
@@ -150,7 +151,8 @@ export function create() {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     fault.hidden = true;
-    button.disabled = true;
+    isSending = true;
+    renew();
     try {
       const file = await upload(await easel.png(), "sketch.png");
       state.take(await submit({ ...(await choice.order()), [use.value]: file.id }));
@@ -158,6 +160,7 @@ export function create() {
       fault.textContent = error.message;
       fault.hidden = false;
     }
+    isSending = false;
     renew();
   });
 

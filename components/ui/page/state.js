@@ -159,7 +159,7 @@ function listen(after) {
     });
   }
   source.addEventListener("open", () => {
-    if (!isConnected) attempt(() => Promise.all([loadJobs(), loadOffers()]));
+    if (!isConnected) attempt(() => Promise.all([loadJobs(), loadOffers(), loadHidden()]));
     isConnected = true;
     tell();
   });

@@ -36,27 +36,31 @@ export function create() {
   const { sections, families, presets } = state.schema;
   const trainable = Object.keys(families).filter((name) => families[name].is_trainable !== false);
 
-  const collection = h("select", { id: "collection", onchange: () => (remember("collection", collection.value), showReport()) });
+  const collection = h("select", { id: "collection", onchange: () => (remember("collection", collection.value), showReport(), changed()) });
   const inspect = h("button", { type: "button", onclick: () => attempt(inspectCollection) }, t("See the report"));
   const report = h("div", { class: "card", hidden: true });
   const preset = h("select", { id: "preset" }, presetOptions(presets));
-  const start = h("select", { id: "start-from", onchange: () => settle() });
+  const start = h("select", { id: "start-from", onchange: () => changed() });
   const forms = {
     collect: new Form(sections.collect, { primary: [], hidden: ["data"] }),
-    preprocess: new Form(sections.preprocess, { primary: ["resolution"], onchange: () => settle() }),
+    preprocess: new Form(sections.preprocess, { primary: ["resolution"], onchange: (name) => changed(name) }),
     train: new Form(sections.train, {
       primary: ["family", "total_images", "total_seconds"],
       choices: { family: () => trainable },
       advice: { family: (name) => t(families[name].description) },
       onchange: (name) => {
         if (name === "family") suit();
-        settle();
+        changed(name);
       },
     }),
   };
   const optionsPlace = h("div");
   let options = null;
   let settled = 0; // times that the server was asked what a training would have
+  let settling = Promise.resolve(); // until the newest question is answered
+  let isUnanswered = false; // that question, which is asked again when the server is there
+  let isRefused = false; // an order, as the fault says until something else is chosen
+  const typed = new Set(); // fields that were changed since the last answer
   const fault = h("p", { class: "fault", role: "alert", hidden: true });
   const button = h("button", { type: "submit", class: "main go" }, t("Start training"));
   const field = (text, control) => h("div", { class: "field" }, h("div", { class: "title" }, h("label", { for: control.id }, text)), control);
@@ -84,33 +88,53 @@ export function create() {
   function takePreset() {
     const chosen = presets[preset.value] ?? {};
     for (const [name, one] of Object.entries(forms)) one.setBase(chosen[name] ?? {});
+    typed.clear();
     suit();
-    settle();
+    changed();
   }
 
   /** The options of the method that is chosen, from where the preset has them. */
   function suit() {
     const chosen = presets[preset.value]?.train ?? {};
     const family = forms.train.get("family");
-    options = new Form(families[family].config, { base: family === chosen.family ? (chosen.options ?? {}) : {} });
+    options = new Form(families[family].config, { base: family === chosen.family ? (chosen.options ?? {}) : {}, onchange: (name) => changed(name) });
     optionsPlace.replaceChildren(options.main);
   }
 
+  /** A person chose something else, maybe in the field of this name. */
+  function changed(name) {
+    isRefused = false;
+    if (name) typed.add(name);
+    settle();
+  }
+
   /** Put under what is chosen here all that the training would have besides: the server knows. */
-  async function settle() {
+  const settle = () => (settling = ask());
+
+  async function ask() {
     if (!collection.value) return;
     const turn = ++settled;
-    fault.hidden = true;
+    isUnanswered = false;
     try {
       const tables = await api("settings/training", { method: "POST", json: order() });
       if (turn !== settled) return; // asked again meanwhile
-      const family = forms.train.get("family");
-      for (const [name, one] of Object.entries(forms)) one.rebase(tables[name]);
-      if (forms.train.get("family") !== family) suit();
-      options.rebase(tables.train.options);
+      if (!isRefused) fault.hidden = true;
+      if (take(tables)) await ask(); // what was typed counts as chosen only now
     } catch (error) {
-      if (turn === settled) refuse(error);
+      if (turn !== settled) return;
+      isUnanswered = error.status === undefined;
+      if (!isRefused) refuse(error);
     }
+  }
+
+  /** Take an answer over => whether a field keeps what was typed though the answer has another value. */
+  function take(tables) {
+    const family = forms.train.get("family");
+    const kept = Object.entries(forms).map(([name, one]) => one.rebase(tables[name], typed));
+    if (forms.train.get("family") !== family) suit();
+    kept.push(options.rebase(tables.train.options, typed));
+    typed.clear();
+    return kept.includes(true);
   }
 
   function refuse(error) {
@@ -138,15 +162,20 @@ export function create() {
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    isRefused = false;
     fault.hidden = true;
+    button.disabled = true;
     try {
       window.Notification?.requestPermission(); // told of its end, where the person agrees
+      await settling;
       state.take(await submit(order()));
       followed = null;
       update();
     } catch (error) {
+      isRefused = true;
       refuse(error);
     }
+    button.disabled = false;
   });
 
   async function inspectCollection() {
@@ -335,6 +364,7 @@ export function create() {
 
   function update() {
     offer();
+    if (isUnanswered && state.isConnected) settle();
     showReport();
     const trainings = state.newestFirst().filter((job) => job.kind === "train");
     empty.hidden = trainings.length > 0;
@@ -363,7 +393,8 @@ export function create() {
       isNewest = true;
     }
     shown = job.id;
-    update.state = job.state;
+    update.state = state.isConnected ? job.state : null; // else it is looked at when the server is there
+    if (!state.isConnected) return;
     if (isNew || (state.isActive(job) && Date.now() - looked > LOOK_MILLISECONDS)) look(job);
   }
 
@@ -373,8 +404,10 @@ export function create() {
     update,
     show: ({ job, collection: wished }) => {
       if (job) followed = Number(job);
-      if (wished) collection.value = wished;
-      if (wished) remember("collection", wished);
+      if (!wished) return;
+      collection.value = wished;
+      remember("collection", wished);
+      changed();
     },
   };
 }

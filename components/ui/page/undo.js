@@ -1,6 +1,6 @@
 // What can be taken back: a line that offers it, and Ctrl-Z for as long as the page is open.
 
-import { attempt, t, toast } from "./kit.js";
+import { attempt, keyOf, t, toast } from "./kit.js";
 
 const done = [];
 
@@ -11,15 +11,23 @@ export function did(text, undo) {
   toast(text, { action: t("Undo"), act: () => takeBack(entry) });
 }
 
-function takeBack(entry) {
+async function takeBack(entry) {
   const at = done.indexOf(entry);
   if (at < 0) return;
   done.splice(at, 1);
-  attempt(entry.undo);
+  await attempt(async () => {
+    try {
+      await entry.undo();
+    } catch (error) {
+      // What was refused would be refused again; what failed otherwise can be tried again.
+      if (!(error.status < 500)) done.splice(at, 0, entry);
+      throw error;
+    }
+  });
 }
 
 addEventListener("keydown", (event) => {
-  if (!(event.ctrlKey || event.metaKey) || event.shiftKey || event.key.toLowerCase() !== "z") return;
+  if (!(event.ctrlKey || event.metaKey) || event.shiftKey || keyOf(event) !== "z") return;
   if (event.target.closest("input, textarea, select, canvas") || !done.length) return;
   event.preventDefault();
   takeBack(done.at(-1));

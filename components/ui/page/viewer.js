@@ -1,6 +1,6 @@
 // One result opened: zoom and pan, its record, and what can be done with it.
 
-import { api, attempt, query, submit, t, toast, when } from "./kit.js";
+import { api, attempt, keyOf, query, submit, t, toast, when } from "./kit.js";
 import * as state from "./state.js";
 import { go, modelName, settingsOf } from "./pictures.js";
 import * as results from "./results.js";
@@ -11,43 +11,67 @@ const MOST_ZOOM = 16;
 const dialog = document.createElement("dialog");
 dialog.className = "viewer";
 dialog.setAttribute("aria-labelledby", "viewer-title");
+dialog.tabIndex = -1; // so that it may hold the focus itself
 let open = { found: null, siblings: () => [] };
+let asked = 0; // questions so far: only the newest one's answer is drawn
+let wished = null; // the one asked for, until it is drawn
+
+/** The one that a person is at, which may be on its way still. */
+const standing = () => wished ?? open.found.result.id;
 
 const draw = () => render(open.found && html`<${Viewer} key=${open.found.result.id} found=${open.found} />`, dialog);
 
+/** Draw another one; keys are heard on, by the button of the same name or by the dialog itself. */
+function drawNext(found) {
+  const name = dialog.contains(document.activeElement) && document.activeElement.ariaLabel;
+  open.found = found;
+  draw();
+  if (dialog.contains(document.activeElement)) return;
+  const same = name && [...dialog.querySelectorAll("button")].find((one) => one.ariaLabel === name);
+  (same || dialog).focus();
+}
+
 /** Show one result; `siblings()` are the ids that the arrow keys go through. */
 export async function openResult(id, siblings = () => []) {
+  const mine = ++asked;
+  wished = null;
   const found = await attempt(() => api(`results/${id}`));
-  if (!found) return;
+  if (!found || mine !== asked) return;
   if (!dialog.isConnected) document.body.append(dialog);
   open = { found, siblings };
   draw();
   if (!dialog.open) dialog.showModal();
 }
 
-/** What the arrow keys go through: all but the deleted, unless those were searched for. */
-const around = () => open.siblings().filter((id) => open.siblings.isDeleted || !state.isHidden(id));
+/** What the arrow keys go through: all but other deleted ones, unless those were searched for. */
+const around = () => open.siblings().filter((id) => id === standing() || open.siblings.isDeleted || !state.isHidden(id));
 
 function turn(by) {
   const ids = around();
-  const next = ids[ids.indexOf(open.found.result.id) + by];
+  const next = ids[ids.indexOf(standing()) + by];
   if (next !== undefined) turnTo(next);
 }
 
 /** Another one in the open dialog, unless it is closed before the answer is here. */
 async function turnTo(id) {
+  const mine = ++asked;
+  wished = id;
   const found = await attempt(() => api(`results/${id}`));
-  if (found && dialog.open) (open.found = found), draw();
+  if (mine !== asked) return;
+  wished = null;
+  if (found) drawNext(found);
 }
 
 /** The same result again, after something was noted of it. */
 async function renew() {
-  if (dialog.open) await turnTo(open.found.result.id);
+  if (dialog.open) await turnTo(standing());
 }
 document.addEventListener("results-changed", renew);
 
 dialog.addEventListener("close", () => {
   const { id } = open.found.result;
+  asked += 1; // what is still on its way is not shown
+  wished = null;
   open.found = null;
   draw();
   document.querySelector(`button.tile[data-id="${id}"]`)?.focus();
@@ -58,10 +82,11 @@ dialog.addEventListener("click", (event) => {
 dialog.addEventListener("keydown", (event) => {
   if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey) return;
   const { result, is_starred: isStarred } = open.found;
-  if (event.key === "ArrowLeft") turn(-1);
-  if (event.key === "ArrowRight") turn(1);
-  if (event.key === "s") attempt(() => results.star([result.id], !isStarred));
-  if (event.key === "Delete" && !open.siblings.isDeleted) attempt(() => remove(result.id));
+  const key = keyOf(event);
+  if (key === "arrowleft") turn(-1);
+  if (key === "arrowright") turn(1);
+  if (key === "s") attempt(() => results.star([result.id], !isStarred));
+  if (key === "delete" && !event.repeat && !open.siblings.isDeleted) attempt(() => remove(result.id));
 });
 
 async function remove(id) {

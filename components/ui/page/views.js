@@ -1,9 +1,9 @@
 // Views drawn by Preact: the part that the frame shows, and what its components share.
 
-import { h as create, html, render, useEffect, useRef, useState } from "./preact-htm.js";
+import { h as create, html, render, useEffect, useMemo, useRef, useState } from "./preact-htm.js";
 import { attempt, t } from "./kit.js";
 
-export { html, render, useEffect, useRef, useState };
+export { html, render, useEffect, useMemo, useRef, useState };
 
 /** A part of the page from a component; it is given the address' values and drawn anew on news. */
 export function view(Component) {

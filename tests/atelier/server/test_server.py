@@ -240,7 +240,11 @@ def test_a_result_its_file_and_its_thumbnail(
         small = client.get(info["thumbnail"], params={"side": side})
         with Image.open(io.BytesIO(small.content)) as image:
             assert (image.format, image.size) == ("WEBP", (16, 16))
-    assert "immutable" in small.headers["cache-control"]
+    # Another workspace has another picture at this address: nothing is shown unasked.
+    assert small.headers["cache-control"] == "private, no-cache"
+    known = {"If-None-Match": small.headers["etag"]}
+    assert client.get(info["thumbnail"], params={"side": 256}, headers=known).status_code == 304
+    assert client.get(info["thumbnail"], params={"side": 128}, headers=known).status_code == 200
     _error(client.get(info["thumbnail"], params={"side": 9999}), 422)
 
 
