@@ -83,6 +83,9 @@ class Cache:
         except OSError as error:  # it is fetched again the next time
             _log.debug("%s: cannot be kept (%s)", path, error)
             return
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)  # half of it would only fill the disk further
         self._count(len(data))
 
     def file(self, key: str, name: str, fetch: Callable[[Path], None]) -> Path:

@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -155,23 +155,39 @@ class Shelf:
         return query.model_copy(update={"numbers": numbers}) if numbers else None
 
     def follow(self) -> None:
-        """Read the records of what was kept since this was last done, the oldest first."""
+        """Read the records of what the store holds since this was last done, the oldest first.
+
+        What a repaired store has again comes back under its old number, below the newest.
+        """
+        everything = ResultQuery(deleted="too")
         with self._following:
-            last = self._last()
-            newest = self._store.page(ResultQuery(deleted="too", limit=1)).results
-            if not newest or newest[0].id <= last:
+            count, last = self._extent()
+            newest = self._store.page(everything.model_copy(update={"limit": 1})).results
+            if (newest[0].id if newest else 0) <= last and count == self._store.count(everything):
                 return
-            every = self._store.numbers(ResultQuery(deleted="too"))
-            fresh = sorted(number for number in every if number > last)
+            known, every = self._known(), set(self._store.numbers(everything))
+            self._forget(known - every)
+            fresh = sorted(every - known)
             for start in range(0, len(fresh), _AT_ONCE):
                 numbers = tuple(fresh[start : start + _AT_ONCE])
                 query = ResultQuery(numbers=numbers, deleted="too", limit=_AT_ONCE)
                 self._note(self._store.page(query).results)
 
-    def _last(self) -> int:
+    def _extent(self) -> tuple[int, int]:
+        """How many texts there are, and the highest number among them."""
         with self._reading() as database:
-            (last,) = database.execute("SELECT max(result) FROM texts").fetchone()
-        return last or 0
+            count, last = database.execute("SELECT count(*), max(result) FROM texts").fetchone()
+        return count, last or 0
+
+    def _known(self) -> set[int]:
+        with self._reading() as database:
+            return {number for (number,) in database.execute("SELECT result FROM texts")}
+
+    def _forget(self, gone: Iterable[int]) -> None:
+        """Drop the texts of results that the store holds no more; their marks stay."""
+        with self._writing() as database:
+            numbers = ((number,) for number in gone)
+            database.executemany("DELETE FROM texts WHERE result = ?", numbers)
 
     def _note(self, results: Sequence[StoredResult]) -> None:
         rows = [(result.id, described(result)) for result in results]

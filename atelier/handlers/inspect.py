@@ -50,7 +50,8 @@ class InspectHandler(Handler[InspectOrder]):
         # The person who reads this may sit elsewhere, and has the collection's name.
         named = found.model_copy(update={"source": found.name})
         places = (task.places.workspace.root, Path(task.chosen.collect.data).parent)
-        report = named.model_dump(mode="json", exclude={"manifest", "source"})
+        # Choices for thousands of pictures are more than a job's outcome holds.
+        report = named.model_dump(mode="json", exclude={"manifest", "source", "choices"})
         report["images_per_style"] = dict(islice(found.images_per_style.items(), _MAX_LINES))
         report["lines"] = [without_places(line, places) for line in _bounded(report_lines(named))]
         task.control.conclude(report)

@@ -14,22 +14,27 @@ from interfaces.orders import Order, ResultId, UploadId
 from interfaces.places import fetched
 from settings import Layer
 
+_MAX_PICTURES = 200
+"""Pictures of one order: what is said of each takes some kilobytes of a job's outcome."""
+
 
 class VerifyOrder(Order):
     """Say whose pictures are, how they were made and whether they were changed since."""
 
     kind: Literal["verify"]
     uploads: tuple[UploadId, ...] = Field(
-        default=(), max_length=1000, description="Uploaded pictures, by id."
+        default=(), max_length=_MAX_PICTURES, description="Uploaded pictures, by id."
     )
     results: tuple[ResultId, ...] = Field(
-        default=(), max_length=1000, description="Results of the store, by number."
+        default=(), max_length=_MAX_PICTURES, description="Results of the store, by number."
     )
 
     @model_validator(mode="after")
     def _names_pictures(self) -> Self:
         if not self.uploads and not self.results:
             raise ValueError("name the pictures: uploads, results or both")
+        if len(self.uploads) + len(self.results) > _MAX_PICTURES:
+            raise ValueError(f"at most {_MAX_PICTURES} pictures in one order; send several orders")
         return self
 
 

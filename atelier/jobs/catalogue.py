@@ -33,6 +33,7 @@ from interfaces.places import expanded
 
 _EMBEDDED = "embedded"
 _MAX_ROWS = 2000
+_CHOICES_SUFFIX = ".atelier.json"
 _ARCHIVE_SUFFIX = re.compile(r"(\.tar)?\.(zip|tar|tgz|gz|bz2|xz)$", re.IGNORECASE)
 
 
@@ -277,7 +278,7 @@ class WorkspaceCatalogue:
 
     def _gathered(self) -> list[str]:
         places = sorted(self._workspace.gathered.glob("[!.]*"))
-        return [str(place) for place in places if not place.name.endswith(".atelier.json")]
+        return [str(place) for place in places if not place.name.endswith(_CHOICES_SUFFIX)]
 
     def _sources(self, inspected: Mapping[str, object]) -> list[str]:
         uploads = str(self._workspace.uploads)
@@ -359,8 +360,9 @@ def _modified(path: Path) -> float:
 
 
 def _plain(name: str) -> str:
-    """A name that every disk takes."""
-    return sanitize_filename(name.strip(), platform="universal")[:80] or "collection"
+    """A name that every disk takes, and under which nothing is passed over when it is listed."""
+    plain = sanitize_filename(name.strip(), platform="universal").lstrip(". ")[:80] or "collection"
+    return f"{plain}_" if plain == "__MACOSX" or plain.endswith(_CHOICES_SUFFIX) else plain
 
 
 def _link(source: Path, place: Path) -> None:

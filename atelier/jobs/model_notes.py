@@ -51,13 +51,15 @@ class ModelNotes:
     def purge(self, folders: Mapping[str, Sequence[Path]], older_than: timedelta) -> int:
         """Remove the folders of models deleted longer ago than this; returns their number.
 
-        A model of which something could not be removed stays deleted, and is tried again.
+        A model of which something could not be removed, or of which no folder can be read now,
+        stays deleted and is tried again: its disk may only be away.
         """
         before = datetime.now(UTC) - older_than
         purged = 0
         with self._changed() as notes:
             for digest in [one for one, at in notes.deleted.items() if at < before]:
-                if not [one for one in folders.get(digest, ()) if not _is_removed(one)]:
+                removed = [_is_removed(folder) for folder in folders.get(digest, ())]
+                if removed and all(removed):
                     del notes.deleted[digest]
                     purged += 1
         return purged

@@ -91,9 +91,10 @@ def sweep(folder: Path) -> int:
     """Remove the temporary files that killed processes left in a folder; returns their number.
 
     One is litter where its writer, a process of this machine, has ended, or where nobody has
-    written to it for a day. Sub-folders are left alone, and so is a file that cannot be removed.
+    written to it for a day. Sub-folders are left alone, and so is a file that cannot be removed,
+    or a folder that cannot be listed, such as the lost+found of a volume.
     """
-    with suppress(FileNotFoundError, NotADirectoryError):
+    with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         with os.scandir(folder) as entries:
             litter = [Path(entry.path) for entry in entries if _is_litter(entry)]
         return sum(_remove(path) for path in litter)

@@ -1,6 +1,7 @@
 """Containers of a collection's files: a folder, a zip or a tar, listed without unpacking it."""
 
 import bz2
+import errno
 import gzip
 import hashlib
 import lzma
@@ -9,16 +10,17 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, Literal, Protocol
+from typing import IO, BinaryIO, Literal, Protocol, Self
 
 from components.common.durable import replacing, sha256_of
 from components.common.files import is_regular, open_regular, real_path
 from components.common.names import is_unicode, printable
 from components.training_store.zip_names import member_names
-from interfaces.errors import DamagedError, RefusedError
+from interfaces.errors import DamagedError, RefusedError, UnavailableError
 from interfaces.itdt import FileFault, QuarantinedFile
 from interfaces.places import (
     Range,
@@ -37,11 +39,20 @@ _LOCAL_HEADER_BYTES = 30
 _COPY_BYTES = 1 << 20
 _MAX_EXPANSION = 100
 _MIN_UNPACKED_BYTES = 1 << 30
+_MAX_HEADER_BYTES = 1 << 20
+_LONG_HEADERS = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
 _Opener = Callable[[BinaryIO], gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]
 _PACKED_TARS: dict[bytes, _Opener] = {
     b"\x1f\x8b": lambda packed: gzip.GzipFile(fileobj=packed),
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\x00": lzma.LZMAFile,
+}
+_PASSING = {
+    *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT),  # a disk, here or on the network
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),  # too much at once on this machine
 }
 _FOREIGN_ARCHIVES = {b"Rar!": "RAR", b"7z\xbc\xaf'\x1c": "7z", b"\x28\xb5\x2f\xfd": "Zstandard"}
 
@@ -147,6 +158,12 @@ def digest_at(place: Path | Url) -> str:
     if isinstance(place, Path):
         return sha256_of(place)
     return hashlib.sha256(f"{place} {version_of(place)}".encode()).hexdigest()
+
+
+def raise_if_passing(error: Exception, place: Path | Url) -> None:
+    """Raise `UnavailableError` for what is no fault of the file: no list may remember that."""
+    if isinstance(error, OSError) and error.errno in _PASSING:
+        raise UnavailableError(f"{place}: cannot be read now ({error}); try again") from error
 
 
 def put_aside(name: str, reason: FileFault, detail: str) -> QuarantinedFile:
@@ -273,19 +290,25 @@ class Zip:
                 zipfile.ZipFile(listing) as archive,
                 open_place(self._place) as stream,
             ):
+                archive_bytes = stream.seek(0, os.SEEK_END)
                 members = archive.infolist()
                 names = map(archive_name, member_names(members))
                 named = zip(names, members, strict=True)
                 for name, member in sorted(named, key=lambda pair: pair[0]):
                     if not member.is_dir() and not is_hidden_path(name):
-                        yield self._entry(name, member, stream, stamp)
-        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+                        yield self._entry(name, member, stream, archive_bytes, stamp)
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError) as error:
             raise DamagedError(
                 f"{self._place}: the zip is damaged ({error}); download or pack it again"
             ) from error
 
     def _entry(
-        self, name: str, member: zipfile.ZipInfo, stream: IO[bytes], stamp: str
+        self,
+        name: str,
+        member: zipfile.ZipInfo,
+        stream: IO[bytes],
+        archive_bytes: int,
+        stamp: str,
     ) -> Entry | QuarantinedFile:
         if member.flag_bits & 0x1:
             return put_aside(name, "unsupported", "encrypted in the zip; unpack it first")
@@ -295,8 +318,10 @@ class Zip:
                 f"packed by {method} in the zip, of which only deflate is read; unpack it first"
             )
             return put_aside(name, "unsupported", detail)
-        stream.seek(member.header_offset)
-        header = stream.read(_LOCAL_HEADER_BYTES)
+        header = b""
+        if 0 <= member.header_offset < archive_bytes:
+            stream.seek(member.header_offset)
+            header = stream.read(_LOCAL_HEADER_BYTES)
         if len(header) < _LOCAL_HEADER_BYTES or not header.startswith(b"PK\x03\x04"):
             return put_aside(name, "corrupt", "the zip does not hold it where it says")
         name_length, extra_length = header[26:28], header[28:30]
@@ -325,6 +350,39 @@ def is_hidden_path(name: str) -> bool:
     return any(_is_hidden(part) for part in name.split("/"))
 
 
+class _Header(tarfile.TarInfo):
+    """A header of a tar; those that hold long names and the like are read into memory whole."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
+        _check_length(tarfile)
+        return super().fromtarfile(tarfile)
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _LONG_HEADERS and header.size > _MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {header.size:,} bytes")
+        return header
+
+
+def _check_length(archive: tarfile.TarFile) -> None:
+    """Raise `ReadError` where the headers read since the last file are too long together."""
+    assert archive.fileobj is not None
+    if archive.fileobj.tell() - archive.offset > _MAX_HEADER_BYTES:
+        raise tarfile.ReadError("too many headers before one file")
+
+
+@contextmanager
+def open_tar(stream: BinaryIO) -> Generator[tarfile.TarFile]:
+    """Open a tar that is not compressed; whatever its headers say, little of it is in memory."""
+    try:
+        with tarfile.open(fileobj=stream, mode="r:", tarinfo=_Header) as archive:
+            yield archive
+    except RecursionError as error:  # tarfile calls itself for each header before a file's own
+        raise tarfile.ReadError("too many headers before one file") from error
+
+
 class Tar:
     """A tar that is not compressed; its members are read in place."""
 
@@ -339,7 +397,7 @@ class Tar:
         try:
             with (
                 open_place(self.place) as stream,
-                tarfile.open(fileobj=stream, mode="r:") as archive,
+                open_tar(stream) as archive,
             ):
                 for member in archive:
                     name = archive_name(member.name)
@@ -370,7 +428,7 @@ def is_tar(stream: BinaryIO) -> bool:
     """Whether a file is a tar that is not compressed."""
     stream.seek(0)
     try:
-        with tarfile.open(fileobj=stream, mode="r:") as archive:
+        with open_tar(stream) as archive:
             return archive.next() is not None
     except (tarfile.TarError, ValueError):  # tarfile lets numbers that are none through
         return False

@@ -42,6 +42,8 @@ _IMAGE_MAGICS = (
 _END_BYTES = 4096  # some programs add a few bytes after the end
 _BYTES_PER_PIXEL = 8  # 16 bits for each of red, green, blue and alpha: nothing is wider
 _METADATA_BYTES = 1 << 25
+_NO_MEMORY = "decoding it takes more memory than there is"
+_CRASHED = "decoding it crashed the process that tried"
 
 
 class Finding(Message):
@@ -96,8 +98,7 @@ def inspect(candidate: Candidate, limits: Limits) -> Finding:
     except _FaultError as fault:
         return Finding(quarantined=put_aside(entry.name, fault.reason, str(fault)))
     except MemoryError:
-        detail = "decoding it takes more memory than there is"
-        return Finding(quarantined=put_aside(entry.name, "oversized", detail))
+        return Finding(quarantined=put_aside(entry.name, "oversized", _NO_MEMORY))
     image = TrainingImage(
         name=entry.name,
         file=entry.file,
@@ -114,6 +115,16 @@ def inspect(candidate: Candidate, limits: Limits) -> Finding:
         reservation=reservation,
     )
     return Finding(image=image, perceptual_hash=perceptual_hash(picture))
+
+
+def crashed(candidate: Candidate) -> Finding:
+    """The finding about a candidate whose decoding ended the process that tried."""
+    return Finding(quarantined=put_aside(candidate.entry.name, "corrupt", _CRASHED))
+
+
+def may_pass(file: QuarantinedFile) -> bool:
+    """Whether the fault may have been the machine's: a disk that failed, memory that ran out."""
+    return file.reason == "unreadable" or file.detail in (_NO_MEMORY, _CRASHED)
 
 
 def _read(entry: Entry, limits: Limits) -> bytes:

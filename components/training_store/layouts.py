@@ -31,6 +31,8 @@ CIFAR_SIDE = 32
 _CIFAR_PLANES_BYTES = 3 * CIFAR_SIDE**2
 _CIFAR_ROW_BYTES = 1 + _CIFAR_PLANES_BYTES  # a label, then the planes
 _CIFAR_BATCH = re.compile(r"(data_batch_\d+|test_batch)\.bin")
+_MAX_CIFAR_BYTES = 1 << 30
+_MAX_CIFAR_NAMES_BYTES = 1 << 20
 _CIFAR_PICKLE = re.compile(r"data_batch_\d+")
 _CIFAR_NAMES = {"batches.meta.txt", "meta.txt"}
 _SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
@@ -177,16 +179,31 @@ def cifar_rows(seen: Survey) -> Callable[[], Iterator[Candidate | QuarantinedFil
     packed = [entry.name for entry in seen.cifar_batches if entry.compression != "none"]
     if packed:
         raise RefusedError(f"{packed[0]} is compressed in the zip; unpack it and name the folder")
-    class_names = _class_names(seen.cifar_names)
+    names = seen.cifar_names
+    too_large = None if names is None else _too_large(names, _MAX_CIFAR_NAMES_BYTES)
+    class_names = _class_names(None if too_large else names)
 
     def candidates() -> Iterator[Candidate | QuarantinedFile]:
+        if too_large is not None:
+            yield too_large
         for batch in seen.cifar_batches:
             yield from _rows_of(batch, class_names)
 
     return candidates
 
 
+def _too_large(entry: Entry, max_bytes: int) -> QuarantinedFile | None:
+    """What becomes of a file that is read whole and is larger than any honest one of its kind."""
+    if entry.length <= max_bytes:
+        return None
+    detail = f"{entry.length:,} bytes, over the limit of {max_bytes:,}"
+    return put_aside(entry.name, "oversized", detail)
+
+
 def _rows_of(batch: Entry, class_names: list[str]) -> Iterator[Candidate | QuarantinedFile]:
+    if (too_large := _too_large(batch, _MAX_CIFAR_BYTES)) is not None:
+        yield too_large
+        return
     try:
         data = read_entry(batch)
     except OSError as error:

@@ -45,6 +45,10 @@ class Journal:
             for line in lines:
                 yield Finding.model_validate_json(line)
 
+    def quarantined(self) -> Iterator[QuarantinedFile]:
+        """The files put aside so far, one at a time."""
+        return (file for found in self.findings() if (file := found.quarantined) is not None)
+
     def remove(self) -> None:
         """Forget it all, once the manifest has taken its place."""
         self._path.unlink()

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol, TypeAlias
 
 from components.common.durable import replacing
 from components.common.names import printable
-from components.training_store.containers import Bound, digest_at, open_file
+from components.training_store.containers import Bound, digest_at, open_file, raise_if_passing
 from components.training_store.layouts import STYLE_COLUMNS, UNLABELLED, Candidate
 from components.training_store.rows import (
     ROWS_VERSION,
@@ -32,7 +32,8 @@ from interfaces.places import Url
 from interfaces.progress import Progress, ProgressEvent
 
 _IMAGE_COLUMNS = ("image", "img", "picture", "bytes")
-_BATCH_ROWS = 64
+_BATCH_ROWS = 1  # rows may share one large value, which unpacks to a copy for each
+_REPORTED_ROWS = 64
 
 
 # What is used of pyarrow, which has no types.
@@ -152,7 +153,7 @@ def _unpack(
                 row = _placed(found, shard, images.tell())
                 images.write(found.data)
                 done += 1
-                if done % _BATCH_ROWS == 0:
+                if done % _REPORTED_ROWS == 0:
                     progress(ProgressEvent(stage="unpack", done=done, note=shard.name))
                 yield row
         except (DamagedError, NotFoundError, RefusedError) as error:  # not a place that is away
@@ -183,6 +184,7 @@ def _rows_of(shard: Shard) -> Iterator[_Found]:
                 bound.add(len(found.data))
                 yield found
     except (_arrow_errors(), OSError, UnicodeDecodeError) as error:
+        raise_if_passing(error, shard.file)
         text = (str(error).splitlines() or [type(error).__name__])[0]
         raise unreadable(error)(f"{shard.file}: not a readable {kind} file ({text})") from error
 
@@ -276,7 +278,7 @@ def _class_label_names(schema: _Schema, style: str | None) -> list[str]:
     try:
         described = json.loads((schema.metadata or {})[b"huggingface"])
         return [str(name) for name in described["info"]["features"][style]["names"]]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return []
 
 

@@ -24,6 +24,8 @@ from components.training_store.containers import (
     digest_at,
     is_hidden_path,
     open_file,
+    open_tar,
+    raise_if_passing,
 )
 from components.training_store.layouts import (
     IMAGE_SUFFIXES,
@@ -105,7 +107,7 @@ def is_web_dataset(place: Path | Url) -> bool:
     with (
         suppress(tarfile.TarError, ValueError),  # whoever lists it says what is wrong
         open_file(place) as stream,
-        tarfile.open(fileobj=stream, mode="r:") as archive,
+        open_tar(stream) as archive,
     ):
         samples = groupby(_members(archive), key=lambda member: member.key)
         for _, members in samples:
@@ -158,10 +160,11 @@ def _rows(
 def _rows_of(place: Path | Url, number: int) -> Iterator[Row]:
     stem = place.name.removesuffix(".tar")
     try:
-        with open_file(place) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+        with open_file(place) as stream, open_tar(stream) as archive:
             for _, members in groupby(_members(archive), key=lambda member: member.key):
                 yield from _sample(archive, list(members), stem, number)
     except (tarfile.TarError, OSError, ValueError) as error:
+        raise_if_passing(error, place)
         yield Row(f"{stem}/", stem, reason="truncated", detail=f"the tar ends: {error}")
 
 

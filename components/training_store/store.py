@@ -20,10 +20,9 @@ from components.training_store.containers import (
     RemoteFolder,
     Tar,
     open_container,
-    put_aside,
 )
 from components.training_store.embedded import EMBEDDED_NAME, paint_collection
-from components.training_store.inspection import Finding, Limits, inspect
+from components.training_store.inspection import Finding, Limits, crashed, inspect, may_pass
 from components.training_store.layouts import (
     IMAGE_SUFFIXES,
     Candidate,
@@ -60,7 +59,8 @@ class LocalTrainingStore:
     """Collections on this machine, inspected by all processors; manifests under `workspace`.
 
     An unchanged collection (same names, sizes, times and settings) is not inspected again, and an
-    interrupted inspection goes on where it stopped.
+    interrupted inspection goes on where it stopped. Both are begun anew where a file that could
+    not be read then can be read now.
     """
 
     def __init__(self, workspace: Path) -> None:
@@ -76,11 +76,13 @@ class LocalTrainingStore:
         name, items = self._find(settings, progress)
         listing, total = _fingerprint(items(), settings, progress)
         folder = self._workspace / "collections" / listing[:16]
-        known = find_manifest(folder)
-        journal = Journal(folder)
+        limits, known, journal = Limits.of(settings), find_manifest(folder), Journal(folder)
+        if _has_recovered(journal if known is None else known, items, limits):
+            journal.remove()
+            known, journal = None, Journal(folder)
         if known is None:
             self._sweep(folder)
-            self._inspect(items, Limits.of(settings), journal, total, progress)
+            self._inspect(items, limits, journal, total, progress)
             if _fingerprint(items(), settings, progress) != (listing, total):
                 journal.remove()
                 raise DamagedError(f"{settings.data}: changed while it was read; run it again")
@@ -235,8 +237,24 @@ def _inspect_alone(pool: ProcessPool, item: _Item, limits: Limits) -> str:
         return pool.call(_inspect_many, ([item], limits))[0]
     except WorkerDiedError:
         assert isinstance(item, Candidate)  # nothing is decoded for the others
-        detail = "decoding it crashed the process that tried"
-        return Finding(quarantined=put_aside(item.entry.name, "corrupt", detail)).model_dump_json()
+        return crashed(item).model_dump_json()
+
+
+def _has_recovered(earlier: ITDT | Journal, items: _Items, limits: Limits) -> bool:
+    """Whether an earlier inspection put a file aside for a fault of the machine that is over.
+
+    A disk that failed for a moment changes neither size nor times of the file that it held.
+    """
+    doubtful = {file.name for file in earlier.quarantined() if may_pass(file)}
+    if not doubtful:
+        return False
+    with ProcessPool() as pool:
+        for item in items():
+            if isinstance(item, Candidate) and item.entry.name in doubtful:
+                found = Finding.model_validate_json(_inspect_alone(pool, item, limits))
+                if found.quarantined is None or not may_pass(found.quarantined):
+                    return True
+    return False
 
 
 def _fingerprint(

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ from atelier.handlers import ORDERS, InspectOrder
 from atelier.jobs import create as create_queue
 from atelier.workspace import Workspace
 from components.common.durable import arriving, temporary_for
+from components.training_store import choices_place, write_choices
 from interfaces.errors import AtelierError
 from interfaces.iodt import ResultQuery, every_result
-from interfaces.itdt import TrainingImage
+from interfaces.itdt import CollectionChoices, PictureChoice, TrainingImage
+from interfaces.jobs import Job
 from pipeline import main
 from tests.helpers import digest, make_iodt
 
@@ -119,6 +122,23 @@ def test_what_an_inspection_tells_does_not_say_where_things_lie(tmp_path: Path) 
     with pytest.raises(AtelierError, match="paintings") as caught:
         desk(job, told)
     assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_report_holds_no_choices_of_which_there_may_be_thousands(tmp_path: Path) -> None:
+    paintings = tmp_path / "paintings"
+    paintings.mkdir()
+    Image.effect_noise((40, 40), 90).save(paintings / "a.png")
+    Image.effect_noise((40, 40), 60).save(paintings / "b.png")
+    desk = Desk(Workspace(tmp_path / "workspace"), {}, [paintings])
+    out = PictureChoice(is_excluded=True)
+    chosen = {"a.png": out} | {f"gone-{number:05d}.png": out for number in range(20_000)}
+    write_choices(choices_place(paintings), CollectionChoices(pictures=chosen))
+    offer = desk.places.catalogue.collections()[-1]
+    order = InspectOrder(kind="inspect", collection=offer.id)
+    told = _Told()
+    desk(Job(id=1, order=order, state="running", created_at=datetime.now(UTC)), told)
+    assert told.outcome["num_images"] == 1
+    assert len(str(told.outcome)) < 10_000
 
 
 class _Told:

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import JsonValue
 
 from atelier.contracts.samples import make_enhancement, make_iedt
 from atelier.desk import Desk
 from atelier.handlers.verify import NOT_INTACT, VerifyOrder, verify_files
+from atelier.jobs.queue import outcome_text
 from atelier.verification import Verification, verify
 from atelier.workspace import Workspace
 from components.common.credentials.identity import open_identity
@@ -262,6 +264,16 @@ def test_the_command_answers_in_lines_and_in_json(
 def test_an_order_names_pictures() -> None:
     with pytest.raises(ValueError, match="name the pictures"):
         VerifyOrder(kind="verify")
+
+
+def test_an_order_names_no_more_pictures_than_its_outcome_holds(tmp_path: Path) -> None:
+    uploads = tuple(f"{number:032x}" for number in range(199))
+    VerifyOrder(kind="verify", uploads=uploads, results=(1,))
+    with pytest.raises(ValueError, match="at most 200 pictures in one order"):
+        VerifyOrder(kind="verify", uploads=uploads, results=(1, 2))
+    said = verify(written(tmp_path, ours().data)).model_copy(update={"name": "Ніч" * 60})
+    found: list[JsonValue] = [said.model_dump(mode="json")] * 200
+    outcome_text({"found": found, "lines": [*said.lines()] * 200})
 
 
 class Told:

@@ -849,6 +849,20 @@ def test_a_collection_is_gathered_whole_or_not_at_all(
     assert sorted(path.parent.name for path in files) == ["Prints", "mine"]
 
 
+@pytest.mark.parametrize("name", [".art", "...", "__MACOSX", "my.atelier.json", ". ."])
+def test_no_name_hides_what_is_gathered(
+    catalogue: WorkspaceCatalogue, uploads: LocalUploads, tmp_path: Path, name: str
+) -> None:
+    sent = [
+        (uploads.add([encoded("PNG", 33)], ".hidden.png").id, ""),
+        (uploads.add([encoded("PNG", 34)], "a.png").id, name),
+    ]
+    offer = catalogue.gather(name, sent)
+    assert offer.id in {one.id for one in catalogue.collections()}
+    settings = CollectionSettings(data=catalogue.collection_data(offer.id))
+    assert create_training_store(tmp_path).collect(settings, silent).num_images == 2
+
+
 def test_a_change_of_choices_leaves_those_for_other_pictures(
     catalogue: WorkspaceCatalogue, uploads: LocalUploads, tmp_path: Path
 ) -> None:
@@ -987,6 +1001,23 @@ def test_every_copy_of_a_deleted_model_is_purged(
     assert catalogue.purge_models(timedelta(0)) == 1
     assert not any(copy.exists() for copy in copies)
     assert offer.id not in {one.id for one in catalogue.models() + catalogue.deleted_models()}
+
+
+def test_a_deleted_model_whose_disk_is_away_stays_deleted(
+    catalogue: WorkspaceCatalogue, tmp_path: Path
+) -> None:
+    shipped = catalogue.model(catalogue.models()[0].id)
+    manifest = json.loads((shipped.directory / "model.json").read_text())
+    mine, away = tmp_path / "models" / "mine", tmp_path / "away"
+    write_text(mine / "model.json", json.dumps(manifest | {"weights_sha256": "a" * 64}))
+    (offer,) = (one for one in catalogue.models() if one.name == "mine")
+    catalogue.delete_model(offer.id)
+    mine.rename(away)
+    assert catalogue.purge_models(timedelta(0)) == 0
+    away.rename(mine)
+    assert [one.id for one in catalogue.deleted_models()] == [offer.id]
+    assert catalogue.purge_models(timedelta(0)) == 1
+    assert not mine.exists()
 
 
 def _refuse_removal(folder: Path) -> None:

@@ -211,6 +211,16 @@ def test_a_folder_that_is_not_there_has_no_litter(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_a_folder_that_may_not_be_listed_has_no_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr("components.common.durable.os.scandir", forbidden)
+    assert sweep(tmp_path) == 0
+
+
 # ---------------------------------------------------------------- appending and locks
 
 

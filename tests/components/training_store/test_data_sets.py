@@ -1,8 +1,10 @@
 """Data sets as people keep them: each is the collection that a plain folder of it would be."""
 
+import errno
 import io
 import json
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.training_store import LocalTrainingStore, create
+from components.training_store.parquet import Shard, _rows_of
 from components.training_store.shards import expand_braces, has_braces
-from interfaces.errors import AtelierError, RefusedError
+from interfaces.errors import AtelierError, RefusedError, UnavailableError
 from interfaces.itdt import ITDT
 from tests.components.training_store.test_training_store import (
     collect,
@@ -124,6 +127,21 @@ def test_a_cut_shard_is_put_aside_from_there_on(
     collection = collect(store, tmp_path / "shards" / "set-{000..001}.tar")
     assert collection.num_images >= 6
     assert reasons(collection)["set-001/"] == "truncated"
+
+
+def test_a_disk_that_fails_for_a_moment_costs_no_shard(
+    store: LocalTrainingStore, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(stream: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    write_shards(folder, tmp_path / "shards", 2, lambda style: {".cls": style.encode()})
+    data = tmp_path / "shards" / "set-{000..001}.tar"
+    with monkeypatch.context() as patch:
+        patch.setattr("components.training_store.shards.open_tar", fail)
+        with pytest.raises(UnavailableError, match="cannot be read now"):
+            collect(store, data)
+    assert not {"set-000/", "set-001/"} & reasons(collect(store, data)).keys()
 
 
 def test_equal_names_in_two_shards_stay_two(store: LocalTrainingStore, tmp_path: Path) -> None:
@@ -273,6 +291,33 @@ def test_a_picture_that_thousands_of_rows_share_is_not_unpacked(
     assert "unpacks to more than" in fault.detail
     (blob,) = tmp_path.rglob("*.images")
     assert blob.stat().st_size < 2**22
+
+
+def test_a_large_value_that_rows_share_is_unpacked_once_at_a_time(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is missing")
+    import pyarrow.parquet
+
+    large, path = bytes(2**20), tmp_path / "large.parquet"
+    table = pa.table({"image": pa.array([large] * 64), "style": ["waves"] * 64})
+    pyarrow.parquet.write_table(table, path)
+    tracemalloc.start()
+    try:
+        assert sum(len(found.data) for found in _rows_of(Shard(path, "large", None))) == 2**26
+        assert tracemalloc.get_traced_memory()[1] < 2**23
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_schema_nested_without_end_names_no_styles(
+    store: LocalTrainingStore, tmp_path: Path
+) -> None:
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is missing")
+    import pyarrow.parquet
+
+    table = pa.table({"image": [encoded(picture())], "label": [0]})
+    table = table.replace_schema_metadata({b"huggingface": b"[" * 200_000})
+    pyarrow.parquet.write_table(table, tmp_path / "one.parquet")
+    assert collect(store, tmp_path / "one.parquet").images_per_style == {"0": 1}
 
 
 # Image folders with metadata

@@ -139,6 +139,41 @@ def test_a_tars_header_that_lies_ends_the_tar_and_nothing_else(
     assert [file.reason for file in found.quarantined()] == ["truncated"]
 
 
+def header(kind: bytes, size: int) -> bytes:
+    """A tar's header that says something of the file after it."""
+    member = tarfile.TarInfo("././@LongLink")
+    member.type, member.size = kind, size
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize("name", ["art-1.tar", "art-{1..1}.tar"])
+@pytest.mark.parametrize(
+    "headers, detail",
+    [
+        ((header(tarfile.GNUTYPE_LONGNAME, 2) + b"b".ljust(512, b"\0")) * 2000, "too many headers"),
+        ((header(tarfile.XHDTYPE, 6) + b"6 a=b\n".ljust(512, b"\0")) * 2000, "too many headers"),
+        ((header(tarfile.XHDTYPE, 1 << 20) + bytes(1 << 20)) * 3, "too many headers"),
+        (header(tarfile.XHDTYPE, 1 << 32), "a header of 4,294,967,296 bytes"),
+    ],
+    ids=["names", "pax", "long", "large"],
+)
+def test_headers_without_end_end_the_tar(
+    store: LocalTrainingStore, tmp_path: Path, name: str, headers: bytes, detail: str
+) -> None:
+    with tarfile.open(tmp_path / "art-1.tar", "w") as archive:
+        for place in range(2):
+            member = tarfile.TarInfo(f"{place}.png")
+            member.size = len(png(place))
+            archive.addfile(member, io.BytesIO(png(place)))
+        end = archive.offset
+    path = tmp_path / "art-1.tar"
+    path.write_bytes(path.read_bytes()[:end] + headers)
+    found = collect(store, tmp_path / name)
+    assert found.num_images >= 1  # the last sample of a shard goes on where its tar is cut off
+    (fault,) = found.quarantined()
+    assert fault.reason == "truncated" and detail in fault.detail
+
+
 def test_what_is_no_file_in_a_tar_is_named(store: LocalTrainingStore, tmp_path: Path) -> None:
     kinds = {
         "a/device.png": tarfile.CHRTYPE,
@@ -273,6 +308,23 @@ def test_a_zip_of_unreadable_members_says_why(
     name = "LZMA" if method == zipfile.ZIP_LZMA else "bzip2"
     with pytest.raises(AtelierError, match=rf"red/a.png \(unsupported: packed by {name}"):
         collect(store, path)
+
+
+@pytest.mark.parametrize("is_cut", [True, False], ids=["its start is lost", "zip64"])
+def test_a_member_outside_the_zip_is_put_aside(
+    store: LocalTrainingStore, tmp_path: Path, is_cut: bool
+) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("red/a.png", png())
+        archive.writestr("red/b.png", png(1))
+        if not is_cut:
+            archive.infolist()[0].header_offset = 2**64 - 2
+    if is_cut:
+        path.write_bytes(path.read_bytes()[10:])
+    collection = collect(store, path)
+    assert [image.name for image in collection.images()] == ["red/b.png"]
+    assert put_aside(collection) == {"red/a.png": "the zip does not hold it where it says"}
 
 
 def test_an_encrypted_zip_says_so(store: LocalTrainingStore, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The training store: every kind of collection, every kind of bad file."""
 
+import errno
 import gzip
 import io
 import json
@@ -16,6 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ from PIL import Image
 
 from components.common.parallel import ProcessPool, WorkerDiedError
 from components.training_store import LocalTrainingStore, create, report_lines
-from components.training_store.containers import Entry
+from components.training_store.containers import Entry, read_entry
 from components.training_store.hashing import MAX_DISTANCE, near_pairs, perceptual_hash
 from components.training_store.inspection import Limits, inspect
 from components.training_store.layouts import Candidate, style_level
@@ -434,6 +436,16 @@ def test_cifar_binaries_come_back_pixel_for_pixel(
     assert {(i.width, i.height, i.encoding) for i in images} == {(32, 32, "rgb planes")}
 
 
+def test_a_cifar_file_of_terabytes_is_not_read(store: LocalTrainingStore, tmp_path: Path) -> None:
+    root = tmp_path / "cifar"
+    write(root / "data_batch_2.bin", cifar_batch([0, 1], seed=0)[0])
+    for name in ("data_batch_1.bin", "batches.meta.txt"):
+        os.truncate(write(root / name, b""), 1 << 40)
+    collection = collect(store, root)
+    assert collection.images_per_style == {"class 000": 1, "class 001": 1}
+    assert reasons(collection) == {"data_batch_1.bin": "oversized", "batches.meta.txt": "oversized"}
+
+
 def test_cifar_pickles_are_refused(store: LocalTrainingStore, tmp_path: Path) -> None:
     write(tmp_path / "cifar" / "data_batch_1", pickle.dumps({b"data": b""}))
     write(tmp_path / "cifar" / "batches.meta", pickle.dumps({}))
@@ -768,6 +780,59 @@ def test_a_damaged_manifest_is_made_anew(
     assert again == first
     assert len(list(again.images())) == first.num_images
     assert not list(again.manifest.glob("journal*"))
+
+
+class _Here(ProcessPool):
+    """A pool that works in this process, where a test can make reading fail."""
+
+    def call(self, function: Callable[[Any], Any], argument: Any) -> Any:
+        return function(argument)
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> dict[str, Exception]:
+    """Errors that reading gives, by the name of the file."""
+    faults: dict[str, Exception] = {}
+
+    def read(entry: Entry) -> bytes:
+        if entry.name in faults:
+            raise faults[entry.name]
+        return read_entry(entry)
+
+    monkeypatch.setattr("components.training_store.store.ProcessPool", _Here)
+    monkeypatch.setattr("components.training_store.inspection.read_entry", read)
+    return faults
+
+
+MACHINE_FAULTS = [OSError(errno.EIO, "Input/output error"), MemoryError(), WorkerDiedError()]
+
+
+@pytest.mark.parametrize("fault", MACHINE_FAULTS, ids=["disk", "memory", "worker"])
+def test_a_fault_of_the_machine_is_not_remembered_as_one_of_the_file(
+    store: LocalTrainingStore, folder: Path, failing: dict[str, Exception], fault: Exception
+) -> None:
+    failing["waves/one.PNG"] = fault
+    first = collect(store, folder)
+    assert set(reasons(first)) == {"waves/one.PNG"}
+    events: list[ProgressEvent] = []
+    assert store.collect(CollectionSettings(data=str(folder)), events.append) == first
+    assert not events  # while it lasts, nothing else is inspected again
+    failing.clear()
+    assert collect(store, folder).num_images == 6
+
+
+def test_a_fault_that_is_over_is_not_taken_from_the_journal(
+    store: LocalTrainingStore, folder: Path, failing: dict[str, Exception]
+) -> None:
+    def stop(event: ProgressEvent) -> None:
+        if event.stage == "inspect" and event.done:
+            raise KeyboardInterrupt
+
+    failing["waves/one.PNG"] = MACHINE_FAULTS[0]
+    with pytest.raises(KeyboardInterrupt):
+        store.collect(CollectionSettings(data=str(folder)), stop)
+    failing.clear()
+    assert collect(store, folder).num_images == 6
 
 
 def test_names_and_limits_come_from_the_settings(store: LocalTrainingStore, folder: Path) -> None:
