@@ -2,8 +2,8 @@
 
     python docs/draw_page.py FOLDER
 
-Trains on the embedded collection for a minute and makes twenty pictures; some minutes on two cores.
-Needs the extra `dev` and chromium.
+Trains on the embedded collection as a first run does, and makes twenty pictures; some minutes on
+two cores. Needs the extra `dev` and chromium.
 """
 
 import io
@@ -34,13 +34,11 @@ SETTLING_SECONDS = 4
 def main(folder: Path) -> None:
     """Write one WebP for each view."""
     with TemporaryDirectory() as workspace, sync_playwright() as playwright:
-        program = [sys.executable, str(ROOT / "pipeline.py"), "ui", "--port", "0"]
-        server = subprocess.Popen(
-            [*program, "--workspace", workspace], stdout=subprocess.PIPE, text=True
-        )
+        program = [sys.executable, str(ROOT / "pipeline.py"), "ui", "--workspace", workspace]
+        server = subprocess.Popen([*program, "--port", "0"], stderr=subprocess.PIPE, text=True)
         try:
-            assert server.stdout is not None
-            address = server.stdout.readline().split()[-1]
+            assert server.stderr is not None
+            address = server.stderr.readline().split()[-1]
             carry_out(address)
             browser = playwright.chromium.launch(
                 executable_path=shutil.which("chromium"), args=["--no-sandbox"]
@@ -65,7 +63,7 @@ def carry_out(address: str) -> None:
             "kind": "train",
             "collection": "embedded",
             "preset": "default",
-            "settings": {"train": {"total_seconds": 75, "sample_seconds": 10}},
+            "settings": {"train": {"sample_seconds": 15}},
         }
     ]
     wanted += [

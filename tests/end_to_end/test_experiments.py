@@ -468,7 +468,7 @@ def test_a_search_ends_with_a_preset_that_trains(studio: Path, tmp_path: Path) -
     chosen = (
         *("--data", studio / "art", "--resolution=16", "--measure-count=16"),
         *("--measure-features=embedded", *SMALL[1:]),
-        *("--search.total-seconds=25", "--search.trial-images=256"),
+        *("--search.total-seconds=60", "--search.trial-images=256"),
     )
     done = in_a_process_of_its_own("search", *chosen, cwd=tmp_path, timeout=180)
     assert done.returncode == 0, done.stderr
