@@ -19,6 +19,7 @@ from tests.helpers import make_iodt
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["somewhere/pipeline.py"])
     return tmp_path / "workspace"
 
 
@@ -26,8 +27,9 @@ def said(capsys: pytest.CaptureFixture[str]) -> tuple[str, list[str]]:
     """Overview of what is there, and the commands that are proposed."""
     assert main([]) == 0
     found, _, steps = capsys.readouterr().out.partition("\nNext:\n")
-    program = f"python {Path(sys.argv[0]).name} "  # a line that can be copied as it stands
-    return found, [line.split("  ")[1].removeprefix(program) for line in steps.splitlines()]
+    lines = [line.split("  ")[1] for line in steps.splitlines()]
+    assert all(line.startswith("python pipeline.py ") for line in lines)  # to be copied as they are
+    return found, [line.removeprefix("python pipeline.py ") for line in lines]
 
 
 def test_an_empty_folder_stays_empty(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
