@@ -203,7 +203,7 @@ class SketchDiffusionConfig(FamilyConfig):
             )
 
 
-def is_half(value: object) -> bool:
+def _is_half(value: object) -> bool:
     """True for 0.5: `exclude_if` of a share that says nothing then."""
     return value == 0.5
 
@@ -305,7 +305,7 @@ class Options(FamilyOptions):
     towards_seed: int | None = Field(
         default=None, ge=0, le=2**63 - 1, exclude_if=is_none, description=TOWARDS_SEED
     )
-    blend: float = Field(default=0.5, ge=0, le=1, exclude_if=is_half, description=BLEND)
+    blend: float = Field(default=0.5, ge=0, le=1, exclude_if=_is_half, description=BLEND)
 
     def needs(self, given: Collection[str] = ()) -> Mapping[str, Need]:
         """An end to go towards."""

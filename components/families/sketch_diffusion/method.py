@@ -792,10 +792,10 @@ class Sampler:
             return codes
         pairs = zip(request.seeds[rows], request.styles[rows], strict=True)
         for row, (seed, style) in enumerate(pairs):
-            codes[row] = _code(works, seed, style)
+            code = _code(works, seed, style)
             if options.towards_seed is not None:
-                end = _code(works, options.towards_seed, style)
-                codes[row] = torch.lerp(codes[row].cpu(), end, options.blend)
+                code = torch.lerp(code, _code(works, options.towards_seed, style), options.blend)
+            codes[row] = code
         return codes
 
     def _wanted(self, options: Options, styles: Tensor, codes: Tensor) -> Wanted:
