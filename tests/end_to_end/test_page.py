@@ -444,6 +444,22 @@ def test_what_one_tab_deletes_goes_from_the_others(context: BrowserContext, serv
     expect(first.locator(".job").first.locator("button.tile")).to_have_count(2)
 
 
+def test_more_tabs_than_a_browser_has_connections_hear_all_and_outlive_the_first(
+    context: BrowserContext, server: Server
+) -> None:
+    server.pace(0.01)
+    tabs = [_open(context, server.address) for _ in range(8)]
+    card = _generate(tabs[-1], count=2, seed=340)
+    expect(card.locator("button.tile")).to_have_count(2)
+    for tab in tabs:
+        expect(tab.locator(".job").first.locator(".badge")).to_have_text("Done")
+    tabs[0].close()  # the one that listened
+    card = _generate(tabs[-1], count=3, seed=342)
+    for tab in tabs[1:]:
+        expect(tab.locator(".job").first.locator("button.tile")).to_have_count(3)
+        expect(tab.locator(".health")).to_have_text("Idle")
+
+
 def test_what_the_command_line_keeps_and_deletes_is_seen(
     context: BrowserContext, tmp_path: Path
 ) -> None:

@@ -45,7 +45,7 @@ export async function load() {
   const newest = api("results?deleted=too&limit=1");
   [schema] = await Promise.all([api("settings/schema"), loadOffers(), loadJobs(), loadHidden()]);
   newestResult = (await newest).results[0]?.result.id ?? 0;
-  listen(status.last_event);
+  follow(status.last_event);
 }
 
 /** Learn which results are deleted, here or in another tab, and tell that results changed. */
@@ -124,50 +124,97 @@ async function refetch() {
   if (changed.size) refetch();
 }
 
-function listen(after) {
-  const source = new EventSource(`/api/v1/events?after=${after}`);
-  const on = (kind, handle) =>
-    source.addEventListener(kind, (event) => handle(JSON.parse(event.data)));
-  const needsNews = (event) => {
-    changed.add(event.job);
-    refetch();
-  };
-  for (const kind of ["submitted", "state", "moved"]) on(kind, needsNews);
-  on("progress", ({ job, data }) => {
+const NEWS = {
+  submitted: needsNews,
+  state: needsNews,
+  moved: needsNews,
+  progress({ job, data }) {
     if (!jobs.has(job)) return;
     jobs.get(job).progress = data;
     tell();
-  });
-  on("kept", ({ job: id, data }) => {
+  },
+  kept({ job: id, data }) {
     const job = jobs.get(id);
     if (!job || job.results.includes(data.result)) return;
     job.results.push(data.result);
     job.num_results += 1;
     tell();
-  });
-  let deletions = "";
-  on("results", ({ newest, deleted, changes }) => {
+  },
+  results({ newest, deleted, changes }) {
     newestResult = newest;
     if (deletions !== `${deleted} ${changes}`) attempt(loadHidden);
     deletions = `${deleted} ${changes}`;
     tell();
-  });
-  for (const kind of ["said", "warned"]) {
-    on(kind, ({ job, data }) => {
-      lines.set(job, [...(lines.get(job) ?? []), { kind, line: data.line }].slice(-50));
-      tell();
-    });
-  }
-  source.addEventListener("open", () => {
+  },
+  said: keepLine,
+  warned: keepLine,
+  connected() {
     if (!isConnected) attempt(() => Promise.all([loadJobs(), loadOffers(), loadHidden()]));
     isConnected = true;
     tell();
-  });
-  source.addEventListener("error", () => {
+  },
+  lost() {
     isConnected = false;
     tell();
-    if (source.readyState === EventSource.CLOSED) {
-      setTimeout(() => listen(after), 2000); // refused outright: a browser does not try again
-    }
+  },
+};
+const NUMBERED = ["submitted", "state", "moved", "progress", "kept", "results", "said", "warned"];
+
+let deletions = "";
+
+function needsNews({ job }) {
+  changed.add(job);
+  refetch();
+}
+
+function keepLine({ job, data }, kind) {
+  lines.set(job, [...(lines.get(job) ?? []), { kind, line: data.line }].slice(-50));
+  tell();
+}
+
+let newestEvent = 0;
+let early = []; // heard before this tab had loaded what they change
+
+function hear(news) {
+  if (early) return early.push(news);
+  const { kind, event, number } = news;
+  newestEvent = Math.max(newestEvent, number);
+  NEWS[kind](event, kind);
+}
+
+// A browser opens six connections to a server and no more, so one tab listens and tells the others.
+const SHARED = "atelier-events";
+const otherTabs = new BroadcastChannel(SHARED);
+otherTabs.onmessage = ({ data }) => hear(data);
+
+/**
+ * Follow the events behind number `after`. The tab that has the lock listens; once it is closed,
+ * the next one goes on from the last event that it heard of.
+ */
+function follow(after) {
+  newestEvent = after;
+  const heard = early;
+  early = null;
+  heard.forEach(hear);
+  // Browsers have no locks for a page that came without encryption from another machine.
+  if (!navigator.locks) return listen(hear);
+  const tellAll = (news) => {
+    otherTabs.postMessage(news);
+    hear(news);
+  };
+  navigator.locks.request(SHARED, () => new Promise(() => listen(tellAll)));
+}
+
+function listen(share) {
+  const source = new EventSource(`/api/v1/events?after=${newestEvent}`);
+  const shareEvent = ({ type, data, lastEventId }) =>
+    share({ kind: type, event: JSON.parse(data), number: Number(lastEventId) });
+  for (const kind of NUMBERED) source.addEventListener(kind, shareEvent);
+  const shareState = (kind) => share({ kind, number: newestEvent });
+  source.addEventListener("open", () => shareState("connected"));
+  source.addEventListener("error", () => {
+    shareState("lost");
+    // Refused outright, and a browser does not try again.
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => listen(share), 2000);
   });
 }
