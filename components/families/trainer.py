@@ -64,7 +64,7 @@ class FamilyTrainer(ABC, Generic[ConfigT]):
     network: nn.Module
     """The network worth sampling; the loop averages its weights (EMA)."""
 
-    counters: ClassVar[tuple[str, ...]] = ()
+    counters: tuple[str, ...] = ()
     """Attributes that are saved besides networks and optimisers: numbers, tensors, or lists and
     dicts of them, or objects with `state_dict` and `load_state_dict`."""
 

@@ -8,18 +8,13 @@ It measures, so no training may have it in a loss: a model judged by the feature
 trained towards is flattered. Losses take Lite0 (`components/common/efficientnet.py`).
 """
 
+from functools import partial
+
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from components.common.efficientnet import (
-    STEM,
-    Convolution,
-    PackagedWeights,
-    Stages,
-    build_stages,
-)
+from components.common.efficientnet import PackagedWeights, PooledEfficientNet, Stages
 from components.common.tensors import tensor_of
 
 LITE1 = PackagedWeights(
@@ -36,8 +31,6 @@ It was trained at 240, where a picture has three and a half times as many pixels
 its features name fewer styles rightly (docs/studies/judge.md).
 """
 
-NUM_FEATURES = 1280
-
 _STAGES: Stages = (
     (1, 3, 1, 1, 16),
     (3, 3, 2, 6, 24),
@@ -49,31 +42,13 @@ _STAGES: Stages = (
 )
 
 
-class EfficientNetLite1(nn.Module):
-    """Pictures (N, 3, H, W), about -1 to 1, => features (N, 1280): the head's map, averaged."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = Convolution(3, STEM, 3, stride=2)
-        self.stages = nn.Sequential(*build_stages(_STAGES))
-        self.head = Convolution(_STAGES[-1][-1], NUM_FEATURES, 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) => (N, 1280)."""
-        features = self.stages(F.relu6(self.stem(images)))
-        return F.relu6(self.head(features)).mean(dim=(2, 3))
-
-
-def load_lite1() -> EfficientNetLite1:
+def load_lite1() -> PooledEfficientNet:
     """The frozen network with the published weights.
 
     Raises `UnavailableError` where the package is not installed, `DamagedError` where its file is
     not the published one.
     """
-    with torch.device("meta"):  # no time and no random numbers for weights that are replaced
-        network = EfficientNetLite1()
-    LITE1.load_into(network, LITE1.find())
-    return network
+    return LITE1.frozen(partial(PooledEfficientNet, _STAGES))
 
 
 def prepare(pixels: np.ndarray) -> Tensor:

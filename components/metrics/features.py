@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from components.common import encoder
 from components.common.devices import pick_device
 from components.common.download import fetch, weights_cache
+from components.common.efficientnet import NUM_POOLED
 from components.common.images import pixels_to_float
 from components.common.shipped import ENCODER
 from components.common.tensors import tensor_of
@@ -92,7 +93,7 @@ def imagenet_features(device: str = "auto") -> FeatureNetwork:
         name="imagenet",
         sha256=efficientnet.LITE1.sha256,
         resizer=f"bicubic to {size}, antialiased; (pixel - 127) / 128",
-        num_features=efficientnet.NUM_FEATURES,
+        num_features=NUM_POOLED,
         module=_placed(efficientnet.load_lite1(), device),
         prepare=efficientnet.prepare,
         device=pick_device(device),

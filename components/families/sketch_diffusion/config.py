@@ -26,6 +26,7 @@ ADAPTING: dict[str, Any] = {
     "anneal_images": 20_000,
     "perceptual": 0.0,
     "adversarial": 0.0,
+    "frechet": 0.0,
 }
 """Options of a training that starts from a model; measured in docs/studies/diffusion.md."""
 INTENSITIES = 16
@@ -140,6 +141,15 @@ class SketchDiffusionConfig(FamilyConfig):
         le=1,
         description="adversarial: largest noise at which the critic is applied.",
     )
+    frechet: float = Field(
+        default=0.0,
+        ge=0,
+        le=100,
+        description=(
+            "adversarial: weight of the Fréchet distance between many pictures and paintings in a "
+            "classifier's features; 0: none. It teaches the variety that a critic cannot see."
+        ),
+    )
     style_dropout: float = Field(
         default=0.1, ge=0, le=1, description="Share of images that are learnt without their style."
     )
@@ -175,6 +185,7 @@ class SketchDiffusionConfig(FamilyConfig):
         return {
             "perceptual_noise": Need("a perceptual over 0", self.perceptual > 0),
             "adversarial_noise": Need("an adversarial over 0", self.adversarial > 0),
+            "frechet": Need("an adversarial over 0", self.adversarial > 0),
             "sketch_dropout": strokes,
             "min_radius": strokes,
             "max_radius": strokes,

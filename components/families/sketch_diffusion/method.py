@@ -32,7 +32,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from components.common.efficientnet import EfficientNetLite0, load_lite0
+from components.common.efficientnet import (
+    NUM_POOLED,
+    EfficientNetLite0,
+    load_lite0,
+    load_pooled_lite0,
+)
 from components.common.encoder import Representation
 from components.common.tensors import tensor_of
 from components.families import drawing
@@ -61,6 +66,7 @@ from components.families.sketch_diffusion.network import (
     initialise,
     residual_branches,
 )
+from components.families.sketch_diffusion.transport import Transport, transport_loss
 from components.families.sketch_diffusion.windows import over_windows
 from components.families.sketch_diffusion.works import MEMORISED, Works
 from components.families.trainer import (
@@ -266,6 +272,13 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
             self.critic = self.add("critic", critic, optimiser)
             self.average_ramp_up = 0.5  # against a critic the weights swing
         self.shown: list[tuple[Tensor, ...]] = []  # to the critic, in this step
+        self.transport: Transport | None = None
+        if config.frechet:
+            self.transport = Transport(NUM_POOLED).to(machine.device)
+            self.counters = (*self.counters, "transport")
+            pooled = load_pooled_lite0().to(machine.device)
+            self.pooled = in_memory_format(pooled, torch.channels_last)
+        self.sampled: list[Tensor] = []  # features of what was sampled, in this step
         self.represent: Representation | None = None
         if config.representation != "none":
             represent = Representation().to(machine.device)
@@ -297,6 +310,8 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         if self.critic is not None:
             with self.update("critic"):
                 scalars |= self.accumulate(self.shown, partial(self._critic_loss, self.critic))
+        if self.transport is not None:
+            self._compare(self.transport, images)
         self.images_seen += count
         return scalars
 
@@ -336,6 +351,9 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         if self.critic is not None:
             fooling = self._fooling(self.critic, found, images, styles, is_judged)
             loss = loss + self.config.adversarial * fooling.sum() / len(t)
+        if self.transport is not None:
+            far = self._way_to_go(self.transport, found[is_sampled])
+            loss = loss + self.config.frechet * far.sum() / len(t)
         return loss, {"loss": loss}
 
     # ------------------------------------------------------------ critic
@@ -421,6 +439,29 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
             features = self._perceived(torch.cat([found.float(), images]))
         loss = critic_loss(critic(features, styles.repeat(2, 1))).sum() / len(is_judged)
         return loss, {"critic_loss": loss}
+
+    # ------------------------------------------------------------ many pictures together
+
+    def _way_to_go(self, transport: Transport, found: Tensor) -> Tensor:
+        """Loss of sampled pictures' features (n,); they are kept for the next map."""
+        features = self._pooled(found) if len(found) else found.new_zeros(0, NUM_POOLED)
+        self.sampled.append(features.detach())
+        if not transport.is_ready or not len(found):
+            return features.new_zeros(1)
+        return transport_loss(features, transport(features.detach()))
+
+    @torch.no_grad()
+    def _compare(self, transport: Transport, images: Tensor) -> None:
+        """Take what was sampled in this step, and its paintings, into the comparison."""
+        gather = self.machine.ranks.gather
+        sampled, self.sampled = torch.cat(self.sampled), []
+        transport.add(torch.cat(gather(sampled)), torch.cat(gather(self._pooled(images))))
+
+    def _pooled(self, images: Tensor) -> Tensor:
+        """Features (N, 1280) of whole pictures, in float32: means of many are compared."""
+        with torch.autocast(self.machine.device.type, enabled=False):
+            seen = enlarged(images.float()).contiguous(memory_format=torch.channels_last)
+            return self.pooled(seen)
 
     def _anneal(self) -> None:
         """Up from nothing over the first images, then down along half a cosine."""

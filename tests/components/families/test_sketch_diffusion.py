@@ -18,7 +18,7 @@ from torch.testing import assert_close
 from components.families import drawing
 from components.families.draws import Draws
 from components.families.port import Inputs, Request, Shape
-from components.families.sketch_diffusion import method
+from components.families.sketch_diffusion import method, transport
 from components.families.sketch_diffusion.config import Options, SketchDiffusionConfig
 from components.families.sketch_diffusion.critic import (
     BoundedConvolution,
@@ -374,6 +374,13 @@ class CoarseHalves(Halves):
         return super().forward(F.avg_pool2d(images, 8))
 
 
+class Means(nn.Module):
+    """A stand-in for the features of whole pictures: their mean colours."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean(dim=(2, 3))
+
+
 def test_the_perceptual_distance_is_that_of_unit_vectors() -> None:
     red, green = torch.zeros(2, 1, 3, 4, 4).unbind(0)
     red[:, 0], green[:, 1] = 0.5, 0.1
@@ -407,7 +414,7 @@ def test_only_weak_noise_adds_the_perceptual_distance(monkeypatch: pytest.Monkey
     assert_close(strong[0], strong[1], rtol=0, atol=0)
 
 
-FEATURED = {"perceptual": 1.0, "adversarial": 1.0}
+FEATURED = {"perceptual": 1.0, "adversarial": 1.0, "frechet": 1.0}
 
 
 def test_an_adapted_model_keeps_its_network_and_learns_in_small_quick_steps() -> None:
@@ -423,6 +430,8 @@ def test_an_adapted_model_keeps_its_network_and_learns_in_small_quick_steps() ->
 def perceiving(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for the classifier, whose package may be missing."""
     monkeypatch.setattr(method, "load_lite0", CoarseHalves)
+    monkeypatch.setattr(method, "load_pooled_lite0", Means)
+    monkeypatch.setattr(method, "NUM_POOLED", 3)
     monkeypatch.setattr(method.EfficientNetLite0, "CHANNELS", (3, 3))
 
 
@@ -530,13 +539,41 @@ def test_a_quarter_of_a_batch_is_the_samplers_at_its_last_level() -> None:
 
 
 @pytest.mark.usefixtures("perceiving")
+def test_what_the_sampler_made_goes_the_way_to_the_paintings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transport, "READY", 3)
+    plain, mine = trainer(**CRITICAL), trainer(frechet=2.0, **CRITICAL)
+    assert mine.transport is not None
+    for step in range(3):
+        assert not mine.transport.is_ready
+        losses = [each.step(*batch(step), 1)["loss"] for each in (plain, mine)]
+        assert losses[0] == losses[1]
+    assert mine.transport.is_ready
+    images, noisy = torch.rand(2, 4, 3, SIDE, SIDE).unbind(0)
+    t = torch.full((4,), 0.25)
+    nothing = torch.zeros(4, 2, SIDE, SIDE), torch.zeros(4, 0)
+    others = all_styles(4), torch.ones(4, 1, SIDE, SIDE), *nothing
+    is_sampled = torch.tensor([True, False, False, True])
+    found = mine.denoiser(noisy, t, *others)[is_sampled].mean(dim=(2, 3))
+    way = (found - mine.transport(found)).square().sum()
+    losses = [each._loss(images, noisy, t, *others, is_sampled)[0] for each in (mine, plain)]
+    assert_close(losses[0] - losses[1], 2 * way / 4)
+
+
+@pytest.mark.usefixtures("perceiving")
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_training_with_a_critic_goes_on_exactly(accumulate: int) -> None:
-    undisturbed, stopped = trainer(**CRITICAL), trainer(**CRITICAL)
+@pytest.mark.parametrize("frechet", [0.0, 1.0])
+def test_a_training_with_a_critic_goes_on_exactly(
+    accumulate: int, frechet: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "READY", 2)
+    options = CRITICAL | {"frechet": frechet}
+    undisturbed, stopped = trainer(**options), trainer(**options)
     for step in range(3):
         undisturbed.step(*batch(step), accumulate)
         stopped.step(*batch(step), accumulate)
-    again = trainer(seed=9, **CRITICAL)
+    again = trainer(seed=9, **options)
     again.load_state_dict(copy.deepcopy(stopped.state_dict()))
     again.machine.rng.set_state(stopped.machine.rng.get_state())
     for step in range(3, 5):
@@ -545,7 +582,7 @@ def test_a_training_with_a_critic_goes_on_exactly(accumulate: int) -> None:
     assert_close(again.denoiser.state_dict(), undisturbed.denoiser.state_dict(), rtol=0, atol=0)
     known = undisturbed.companions()
     assert list(known) == ["critic"]
-    other = trainer(seed=5, **CRITICAL)
+    other = trainer(seed=5, **options)
     weights = {"critic": known["critic"].state_dict()}
     other.start_from(undisturbed.denoiser.state_dict(), weights, [1, None], undisturbed.config)
     assert other.critic is not None and int(other.critic.steps) == 5
