@@ -54,6 +54,7 @@ from components.families.sketch_diffusion.config import (
     SketchDiffusionConfig,
 )
 from components.families.sketch_diffusion.critic import (
+    MIN_SIDE,
     Critic,
     critic_loss,
     enlarged,
@@ -85,6 +86,10 @@ MIN_JUDGED_NOISE = 0.15
 """Noise under which nothing that a critic could tell is lost."""
 SAMPLED_EVERY = 4
 """Interval between images of a batch that give way to the sampler's, for the critic alone."""
+COMPARED_EVERY = 2
+"""The same where many of them are compared with paintings."""
+COMPARED_STEPS = 3
+"""Last steps of the sampler that are learnt through where many pictures are compared; else one."""
 CRITIC_LEARNING_RATE = 5e-4
 MAX_GRADIENT = 1.0
 SAMPLING_STEPS: dict[Schedule, int] = {"sixteen": INTENSITIES, "continuous": 8}
@@ -233,6 +238,10 @@ def perceptual_distance(network: nn.Module, found: Tensor, images: Tensor) -> Te
     return torch.stack(distances).mean(dim=0)
 
 
+Estimate = tuple[Tensor, float]
+"""An estimate of x0, and the noise level at which it was made."""
+
+
 class Rows(NamedTuple):
     """Rows of a batch to learn from: (N, …) each."""
 
@@ -245,6 +254,8 @@ class Rows(NamedTuple):
     codes: Tensor
     is_sampled: Tensor | None = None
     """True for rows whose `noisy` the sampler made, for the critic alone; None without a critic."""
+    before: Tensor | None = None
+    """Sampled rows: the estimate of x0 in the sampler's step before `noisy`."""
 
 
 class Trainer(FamilyTrainer[SketchDiffusionConfig]):
@@ -332,7 +343,8 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         return (codes + deviation * self.machine.normal(*codes.shape)) * is_told
 
     def _loss(self, *part: Tensor) -> tuple[Tensor, Scalars]:
-        images, noisy, t, styles, mask, hints, codes, is_sampled = Rows(*part)
+        rows = self._at_last_level(Rows(*part))
+        images, noisy, t, styles, mask, hints, codes, is_sampled, _ = rows
         found = self.denoiser(noisy, t, styles, mask, hints, codes)
         _, c_out, _ = estimate(1 + mask * (t[:, None, None, None] - 1))
         errors = ((found - images) / c_out).square()
@@ -360,42 +372,77 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
 
     def _is_sampled(self, count: int) -> Tensor:
         """Mask (n,) of the rows of a batch of `count` that give way to what the sampler makes."""
-        rows = self.machine.ranks.rows(torch.arange(count) % SAMPLED_EVERY == 0)
+        every = COMPARED_EVERY if self.config.frechet else SAMPLED_EVERY
+        rows = self.machine.ranks.rows(torch.arange(count) % every == 0)
         return rows.to(self.machine.device)
 
     @torch.no_grad()
     def _with_sampled(self, rows: Rows, labels: Tensor, chosen: Tensor) -> Rows:
-        """The rows of a batch, of which the sampler has brought the `chosen` to its last level.
+        """The rows of a batch, of which the `chosen` are replaced by what the sampler makes.
 
         So the critic sees what the network makes of its own pictures, where nobody knows the right
-        answer. They are told of the images in whose place they stand.
+        answer. They are told of the images in whose place they stand, and are as far as they can be
+        brought without gradients; `_at_last_level` takes them on.
         """
-        x = self.machine.normal(*rows.images.shape)[chosen]
-        asked = self.one_hot(labels)[chosen]
+        noise = self.machine.normal(*rows.images.shape)[chosen]
         told = rows.codes[chosen]
         if self.represent is not None:
             told = self.represent(rows.images[chosen])
-        everywhere = torch.ones_like(rows.mask[chosen])
-        nothing = torch.zeros_like(rows.hints[chosen])
-        *levels, last, _ = noise_levels(1.0, None, self.config.schedule)
-
-        def denoise(x: Tensor, level: float) -> Tensor:
-            with self.machine.autocast():
-                at = torch.full((len(x),), level, device=x.device)
-                return self.denoiser(x, at, asked, everywhere, nothing, told).clamp(-1, 1)
-
-        if len(x):
-            x = run_sampler("dpmpp_2m", denoise, x, [*levels, last], lambda: x, lambda _: None)
+        levels = self._sampled_levels()
+        asked = Rows(
+            images=rows.images[chosen],
+            noisy=noise,
+            t=rows.t[chosen],
+            styles=self.one_hot(labels)[chosen],
+            mask=torch.ones_like(rows.mask[chosen]),
+            hints=torch.zeros_like(rows.hints[chosen]),
+            codes=told,
+        )
+        with self.machine.autocast():
+            x, before = self._sampled_on(asked, levels[: len(levels) + 1 - self._learnt_steps])
+        assert before is not None
         return Rows(
             images=rows.images,
             noisy=_in_place_of(chosen, rows.noisy, x),
-            t=rows.t.masked_fill(chosen, last),
-            styles=_in_place_of(chosen, rows.styles, asked),
-            mask=_in_place_of(chosen, rows.mask, everywhere),
-            hints=_in_place_of(chosen, rows.hints, nothing),
-            codes=_in_place_of(chosen, rows.codes, told),
+            t=rows.t.masked_fill(chosen, levels[-1]),
+            styles=_in_place_of(chosen, rows.styles, asked.styles),
+            mask=_in_place_of(chosen, rows.mask, asked.mask),
+            hints=_in_place_of(chosen, rows.hints, asked.hints),
+            codes=_in_place_of(chosen, rows.codes, asked.codes),
             is_sampled=chosen,
+            before=_in_place_of(chosen, torch.zeros_like(rows.noisy), before[0]),
         )
+
+    def _sampled_levels(self) -> list[float]:
+        """The sampler's own noise levels, without the 0 at their end."""
+        return noise_levels(1.0, None, self.config.schedule)[:-1]
+
+    @property
+    def _learnt_steps(self) -> int:
+        return COMPARED_STEPS if self.config.frechet else 1
+
+    def _sampled_on(
+        self, rows: Rows, levels: Sequence[float], before: Estimate | None = None
+    ) -> tuple[Tensor, Estimate | None]:
+        """`noisy` taken from the first level to the last, and the last estimate on the way."""
+        x = rows.noisy
+        for t, s in pairwise(levels):
+            at = torch.full((len(x),), t, device=x.device)
+            x0 = self.denoiser(x, at, rows.styles, rows.mask, rows.hints, rows.codes).clamp(-1, 1)
+            x = dpmpp_2m_step(x, x0, t, s, before)
+            before = x0, t
+        return x, before
+
+    def _at_last_level(self, rows: Rows) -> Rows:
+        """The rows, the sampled ones taken to the sampler's last level, with gradients."""
+        chosen = rows.is_sampled
+        if chosen is None or rows.before is None or not chosen.any():
+            return rows
+        asked = Rows(*(None if row is None else row[chosen] for row in rows))
+        levels, learnt = self._sampled_levels(), self._learnt_steps
+        before = rows.before[chosen], levels[-learnt - 1]
+        x, _ = self._sampled_on(asked, levels[-learnt:], before)
+        return rows._replace(noisy=_in_place_of(chosen, rows.noisy, x))
 
     @torch.no_grad()
     def _prepare(self, critic: Critic, images: Tensor) -> None:
@@ -458,10 +505,13 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         transport.add(torch.cat(gather(sampled)), torch.cat(gather(self._pooled(images))))
 
     def _pooled(self, images: Tensor) -> Tensor:
-        """Features (N, 1280) of whole pictures, in float32: means of many are compared."""
+        """Features (N, 1280) of whole pictures, enlarged as for a judge.
+
+        In float32, since small differences of means over many are compared.
+        """
         with torch.autocast(self.machine.device.type, enabled=False):
-            seen = enlarged(images.float()).contiguous(memory_format=torch.channels_last)
-            return self.pooled(seen)
+            seen = F.interpolate(images.float(), (MIN_SIDE, MIN_SIDE), mode="bicubic").clamp(-1, 1)
+            return self.pooled(seen.contiguous(memory_format=torch.channels_last))
 
     def _anneal(self) -> None:
         """Up from nothing over the first images, then down along half a cosine."""
@@ -564,17 +614,15 @@ def ddim_step(x: Tensor, x0: Tensor, t: float, s: float, noise: Tensor | None = 
     return (1 - s) * x0 + kept * predicted + math.sqrt(s**2 - kept**2) * noise
 
 
-def dpmpp_2m_step(
-    x: Tensor, x0: Tensor, t: float, s: float, before: tuple[Tensor, float]
-) -> Tensor:
+def dpmpp_2m_step(x: Tensor, x0: Tensor, t: float, s: float, before: Estimate | None) -> Tensor:
     """DPM-Solver++(2M): Lu et al. 2022, arXiv 2211.01095, algorithm 2.
 
-    `before` is the last step's estimate of x0 and its t. First order where the half log-SNR
-    λ = log((1-t)/t) is infinite: after t = 1, and into s = 0.
+    `before` is the last step's estimate of x0 and its t. First order without it, and where the half
+    log-SNR λ = log((1-t)/t) is infinite: after t = 1, and into s = 0.
     """
-    earlier, first = before
-    if s == 0 or first == 1:
+    if before is None or s == 0 or before[1] == 1:
         return ddim_step(x, x0, t, s)
+    earlier, first = before
     half_log_snr = [math.log((1 - level) / level) for level in (first, t, s)]
     ratio = (half_log_snr[2] - half_log_snr[1]) / (half_log_snr[1] - half_log_snr[0]) / 2
     return s / t * x + ((1 - s) - (1 - t) * s / t) * (x0 + ratio * (x0 - earlier))
@@ -593,12 +641,12 @@ def run_sampler(
     `denoise(x, t)` estimates x0; `draw()` gives fresh noise of x's shape, for ddpm alone; `tell`
     is called with the steps done.
     """
-    before: tuple[Tensor, float] | None = None
+    before: Estimate | None = None
     for step, (t, s) in enumerate(pairwise(levels), start=1):
         x0 = denoise(x, t)
         if name == "ddpm":
             x = ddim_step(x, x0, t, s, draw() if s > 0 else None)
-        elif name == "dpmpp_2m" and before is not None:
+        elif name == "dpmpp_2m":
             x = dpmpp_2m_step(x, x0, t, s, before)
         else:
             x = ddim_step(x, x0, t, s)

@@ -13,8 +13,10 @@ pictures, and each batch goes its way.
 import torch
 from torch import Tensor, nn
 
-WINDOW = 1536
-"""Sampled pictures that are remembered, about: the network changes, and older ones mislead."""
+SPREAD_WINDOW = 1536
+"""Sampled pictures whose covariance is remembered, about."""
+MEAN_WINDOW = 128
+"""Those whose mean is: a late answer would be steered by to and fro (docs/studies/diffusion.md)."""
 DIMENSIONS = 256
 """Directions in which the spread is compared, those in which paintings differ most."""
 READY = 1024
@@ -54,6 +56,7 @@ class Moments(nn.Module):
 class Transport(nn.Module):
     """The optimal map from sampled pictures' features (N, F) to paintings'."""
 
+    recent: Tensor
     basis: Tensor
     stretch: Tensor
     steps: Tensor
@@ -61,7 +64,8 @@ class Transport(nn.Module):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.real = Moments(size)
-        self.sampled = Moments(size, WINDOW)
+        self.sampled = Moments(size, SPREAD_WINDOW)
+        self.register_buffer("recent", torch.zeros(size))
         dimensions = min(DIMENSIONS, size)
         self.register_buffer("basis", torch.zeros(size, dimensions))
         self.register_buffer("stretch", torch.eye(dimensions))
@@ -70,6 +74,8 @@ class Transport(nn.Module):
     def add(self, sampled: Tensor, real: Tensor) -> None:
         """Take one step's features in, and find the map anew where it is time to."""
         self.sampled.add(sampled)
+        share = len(sampled) / min(int(self.sampled.count), MEAN_WINDOW)
+        self.recent.lerp_(sampled.mean(dim=0), min(1.0, share))
         self.real.add(real)
         if self.is_ready and int(self.steps) % SOLVE_EVERY == 0:
             self.solve()
@@ -102,9 +108,9 @@ class Transport(nn.Module):
     @torch.no_grad()
     def forward(self, features: Tensor) -> Tensor:
         """(N, F) => (N, F): moved as the means are, and stretched along the axes compared."""
-        along = (features - self.sampled.mean) @ self.basis
+        along = (features - self.recent) @ self.basis
         stretched = (along @ self.stretch - along) @ self.basis.T
-        return features + (self.real.mean - self.sampled.mean) + stretched
+        return features + (self.real.mean - self.recent) + stretched
 
 
 def transport_loss(features: Tensor, wanted: Tensor) -> Tensor:

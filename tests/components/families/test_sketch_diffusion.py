@@ -539,6 +539,27 @@ def test_a_quarter_of_a_batch_is_the_samplers_at_its_last_level() -> None:
 
 
 @pytest.mark.usefixtures("perceiving")
+def test_where_pictures_are_compared_the_samplers_last_steps_are_learnt_through() -> None:
+    short, mine = trainer(**CRITICAL), trainer(frechet=1.0, **CRITICAL)
+    images, labels = batch()
+    rows = method.Rows(
+        images,
+        torch.randn(4, 3, SIDE, SIDE),
+        torch.full((4,), 0.9),
+        *(torch.zeros(4, 2), torch.ones(4, 1, SIDE, SIDE), torch.rand(4, 2, SIDE, SIDE)),
+        torch.zeros(4, 0),
+    )
+    chosen = torch.tensor([True, False, True, False])
+    wanted, found = (each._with_sampled(rows, labels, chosen) for each in (short, mine))
+    assert not torch.allclose(found.noisy[0], wanted.noisy[0])
+    assert short._at_last_level(wanted).noisy.requires_grad is False
+    last = mine._at_last_level(found)
+    assert_close(last.noisy, wanted.noisy)
+    assert last.noisy.requires_grad
+    assert torch.equal(last.t, torch.tensor([wanted.t[0], 0.9, wanted.t[0], 0.9]))
+
+
+@pytest.mark.usefixtures("perceiving")
 def test_what_the_sampler_made_goes_the_way_to_the_paintings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

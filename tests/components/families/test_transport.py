@@ -51,10 +51,19 @@ def both() -> tuple[Tensor, Tensor]:
 
 def known(sampled: Tensor, real: Tensor) -> Transport:
     found = Transport(SIZE)
-    found.sampled.add(sampled)
-    found.real.add(real)
+    found.add(sampled, real)
     found.solve()
     return found
+
+
+def test_the_mean_follows_sooner_than_the_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "MEAN_WINDOW", 10)
+    old, new = features(60, seed=5), features(10, seed=6)
+    found = Transport(SIZE)
+    found.add(old, old)
+    found.add(new, old)
+    assert_close(found.recent, new.mean(dim=0))
+    assert_close(found.sampled.mean, torch.cat([old, new]).mean(dim=0))
 
 
 def test_the_map_gives_sampled_features_the_paintings_moments(both: tuple[Tensor, Tensor]) -> None:
