@@ -505,13 +505,16 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         transport.add(torch.cat(gather(sampled)), torch.cat(gather(self._pooled(images))))
 
     def _pooled(self, images: Tensor) -> Tensor:
-        """Features (N, 1280) of whole pictures, enlarged as for a judge.
+        """Features (N, 1280) of whole pictures, at the size that a judge takes.
 
         In float32, since small differences of means over many are compared.
         """
         with torch.autocast(self.machine.device.type, enabled=False):
-            seen = F.interpolate(images.float(), (MIN_SIDE, MIN_SIDE), mode="bicubic").clamp(-1, 1)
-            return self.pooled(seen.contiguous(memory_format=torch.channels_last))
+            seen = F.interpolate(
+                images.float(), (MIN_SIDE, MIN_SIDE), mode="bicubic", antialias=True
+            )
+            seen = seen.clamp(-1, 1).contiguous(memory_format=torch.channels_last)
+            return self.pooled(seen)
 
     def _anneal(self) -> None:
         """Up from nothing over the first images, then down along half a cosine."""

@@ -44,7 +44,7 @@ class Moments(nn.Module):
     def add(self, features: Tensor) -> None:
         """Take features (n, F) in, n at least 1, as a mixture of both distributions."""
         self.count += len(features)
-        share = len(features) / min(float(self.count), self.window)
+        share = _share(len(features), int(self.count), self.window)
         mean = features.mean(dim=0)
         centred = features - mean
         shift = mean - self.mean
@@ -74,8 +74,8 @@ class Transport(nn.Module):
     def add(self, sampled: Tensor, real: Tensor) -> None:
         """Take one step's features in, and find the map anew where it is time to."""
         self.sampled.add(sampled)
-        share = len(sampled) / min(int(self.sampled.count), MEAN_WINDOW)
-        self.recent.lerp_(sampled.mean(dim=0), min(1.0, share))
+        share = _share(len(sampled), int(self.sampled.count), MEAN_WINDOW)
+        self.recent.lerp_(sampled.mean(dim=0), share)
         self.real.add(real)
         if self.is_ready and int(self.steps) % SOLVE_EVERY == 0:
             self.solve()
@@ -111,6 +111,11 @@ class Transport(nn.Module):
         along = (features - self.recent) @ self.basis
         stretched = (along @ self.stretch - along) @ self.basis.T
         return features + (self.real.mean - self.recent) + stretched
+
+
+def _share(new: int, count: int, window: float) -> float:
+    """Weight of `new` features among `count` with them, of which a window is remembered."""
+    return min(1.0, new / min(count, window))
 
 
 def transport_loss(features: Tensor, wanted: Tensor) -> Tensor:

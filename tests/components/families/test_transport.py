@@ -44,6 +44,13 @@ def test_in_a_window_older_features_count_less() -> None:
     assert_close(found.covariance, centred.T @ (centred * weights[:, None]) / weights.sum())
 
 
+def test_more_features_than_the_window_are_taken_as_they_are() -> None:
+    rows, found = features(30, seed=7), Moments(SIZE, window=10)
+    found.add(rows)
+    for mine, theirs in zip((found.mean, found.covariance), moments(rows), strict=True):
+        assert_close(mine, theirs)
+
+
 @pytest.fixture
 def both() -> tuple[Tensor, Tensor]:
     return features(400, seed=3), features(300, seed=4)
