@@ -438,7 +438,7 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         chosen = rows.is_sampled
         if chosen is None or rows.before is None or not chosen.any():
             return rows
-        asked = Rows(*(None if row is None else row[chosen] for row in rows))
+        asked = Rows(*(row[chosen] for row in rows[:7]))  # all but is_sampled and before
         levels, learnt = self._sampled_levels(), self._learnt_steps
         before = rows.before[chosen], levels[-learnt - 1]
         x, _ = self._sampled_on(asked, levels[-learnt:], before)
