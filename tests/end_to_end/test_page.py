@@ -453,10 +453,16 @@ def test_more_tabs_than_a_browser_has_connections_hear_all_and_outlive_the_first
     expect(card.locator("button.tile")).to_have_count(2)
     for tab in tabs:
         expect(tab.locator(".job").first.locator(".badge")).to_have_text("Done")
-    tabs[0].close()  # the one that listened
+    with tabs[3].expect_request("**/api/v1/events?*"):  # it is looked at, and takes over
+        tabs[3].evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    tabs[0].close()  # the one that listened first
     card = _generate(tabs[-1], count=3, seed=342)
     for tab in tabs[1:]:
         expect(tab.locator(".job").first.locator("button.tile")).to_have_count(3)
+    tabs[3].close()
+    card = _generate(tabs[-1], count=2, seed=345)
+    for tab in (tabs[1], tabs[-1]):
+        expect(tab.locator(".job").first.locator("button.tile")).to_have_count(2)
         expect(tab.locator(".health")).to_have_text("Idle")
 
 

@@ -158,7 +158,7 @@ const NEWS = {
     tell();
   },
 };
-const NUMBERED = ["submitted", "state", "moved", "progress", "kept", "results", "said", "warned"];
+const KINDS = ["submitted", "state", "moved", "progress", "kept", "results", "said", "warned"];
 
 let deletions = "";
 
@@ -187,10 +187,7 @@ const SHARED = "atelier-events";
 const otherTabs = new BroadcastChannel(SHARED);
 otherTabs.onmessage = ({ data }) => hear(data);
 
-/**
- * Follow the events behind number `after`. The tab that has the lock listens; once it is closed,
- * the next one goes on from the last event that it heard of.
- */
+/** Follow the events behind number `after`. */
 function follow(after) {
   newestEvent = after;
   const heard = early;
@@ -198,23 +195,48 @@ function follow(after) {
   heard.forEach(hear);
   // Browsers have no locks for a page that came without encryption from another machine.
   if (!navigator.locks) return listen(hear);
-  const tellAll = (news) => {
-    otherTabs.postMessage(news);
-    hear(news);
-  };
-  navigator.locks.request(SHARED, () => new Promise(() => listen(tellAll)));
+  listenInTurn();
+  // A tab in the background may be put to sleep, so the one that is looked at takes over.
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && !source) listenInTurn(true);
+  });
 }
 
+let turn = null;
+
+/** Listen while this tab has the lock: once the one that has it is closed, or now. */
+function listenInTurn(isNow = false) {
+  turn?.abort();
+  const { signal } = (turn = new AbortController());
+  const untilTaken = () => new Promise(() => listen(tellAllTabs));
+  navigator.locks.request(SHARED, isNow ? { steal: true } : { signal }, untilTaken).catch(() => {
+    if (signal.aborted) return; // in favour of a later turn
+    source?.close();
+    source = null;
+    listenInTurn();
+  });
+}
+
+function tellAllTabs(news) {
+  otherTabs.postMessage(news);
+  hear(news);
+}
+
+let source = null; // in the tab that listens
+
+/** Share the events from the newest one on that this tab has heard of. */
 function listen(share) {
-  const source = new EventSource(`/api/v1/events?after=${newestEvent}`);
+  source?.close();
+  const mine = (source = new EventSource(`/api/v1/events?after=${newestEvent}`));
   const shareEvent = ({ type, data, lastEventId }) =>
     share({ kind: type, event: JSON.parse(data), number: Number(lastEventId) });
-  for (const kind of NUMBERED) source.addEventListener(kind, shareEvent);
+  for (const kind of KINDS) mine.addEventListener(kind, shareEvent);
   const shareState = (kind) => share({ kind, number: newestEvent });
-  source.addEventListener("open", () => shareState("connected"));
-  source.addEventListener("error", () => {
+  mine.addEventListener("open", () => shareState("connected"));
+  mine.addEventListener("error", () => {
     shareState("lost");
     // Refused outright, and a browser does not try again.
-    if (source.readyState === EventSource.CLOSED) setTimeout(() => listen(share), 2000);
+    const again = () => source === mine && listen(share);
+    if (mine.readyState === EventSource.CLOSED) setTimeout(again, 2000);
   });
 }
