@@ -1,4 +1,3 @@
-# pyright: standard
 """The way that sampled pictures' features have to go until they are spread as paintings' are.
 
 A critic looks at one picture at a time and cannot tell what a thousand of them lack. The Fréchet
@@ -12,6 +11,8 @@ pictures, and each batch goes its way.
 
 import torch
 from torch import Tensor, nn
+
+from components.common.tensors import eigenvectors
 
 SPREAD_WINDOW = 1536
 """Sampled pictures whose covariance is remembered, about."""
@@ -95,10 +96,10 @@ class Transport(nn.Module):
         1803.00567, eq. 2.40).
         """
         size = self.basis.shape[1]
-        values, vectors = torch.linalg.eigh(self.real.covariance.double())
+        values, vectors = eigenvectors(self.real.covariance.double())
         basis, root = vectors[:, -size:], values[-size:].clamp_min(0).sqrt()
         spread = basis.T @ self.sampled.covariance.double() @ basis
-        values, vectors = torch.linalg.eigh(root[:, None] * spread * root)
+        values, vectors = eigenvectors(root[:, None] * spread * root)
         least = max(1e-9 * float(values[-1]), torch.finfo(values.dtype).tiny)
         inverse_root = values.clamp_min(least).rsqrt()
         inner = (vectors * inverse_root) @ vectors.T
