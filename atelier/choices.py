@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import settings
 from atelier.assembly import check_names
@@ -55,11 +56,7 @@ def with_defaults(given: Layer) -> Layer:
     origin = IGME.open(folder)
     if origin.family not in FAMILIES:
         raise RefusedError(f"{start}: a {origin.family} model, a family that is not known here")
-    _check_agrees(given, str(start), origin)
-    taken = {
-        "family": origin.family,
-        "options": FAMILIES[origin.family].config.adapted(origin.config),
-    }
+    taken = {"family": origin.family, "options": _first_options(given, str(start), origin)}
     place = str(start) if str(start) in SHIPPED_MODELS else str(origin.directory.absolute())
     of_origin = {"preprocess": {"resolution": origin.resolution}, "train": taken}
     return merge(below, of_origin, given, {"train": {"start_from": place}})
@@ -116,19 +113,26 @@ def _measured_within(seconds: object, least: int) -> int:
     return min(1000, max(least, fitting))
 
 
-def _check_agrees(given: Layer, start: str, origin: IGME) -> None:
+def _first_options(given: Layer, start: str, origin: IGME) -> dict[str, Any]:
+    """Options that suit a start from this model, at its resolution or at twice that."""
     family = given.get("train", {}).get("family", origin.family)
     if family != origin.family:
         raise RefusedError(
             f"train.family: {start} is a {origin.family} model; leave family out, or start from "
             "'none'"
         )
-    resolution = given.get("preprocess", {}).get("resolution", origin.resolution)
-    if str(resolution) != str(origin.resolution):
+    config = FAMILIES[family].config
+    resolution = str(given.get("preprocess", {}).get("resolution", origin.resolution))
+    if resolution == str(origin.resolution):
+        return config.adapted(origin.config)
+    grown = config.grown(origin.config)
+    if grown is None or resolution != str(2 * origin.resolution):
+        or_twice = "" if grown is None else f", or {2 * origin.resolution} to let it grow"
         raise RefusedError(
             f"preprocess.resolution: {start} makes pictures of {origin.resolution} pixels; leave "
-            "resolution out, or start from 'none'"
+            f"resolution out{or_twice}, or start from 'none'"
         )
+    return grown
 
 
 def _check_family(chosen: RunSettings) -> None:

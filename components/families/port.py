@@ -47,6 +47,14 @@ class FamilyConfig(_Settings):
         """Options for a training that starts from a model of this config: mostly its own."""
         return config
 
+    @classmethod
+    def grown(cls, config: dict[str, Any]) -> dict[str, Any] | None:
+        """Options for a training at twice the resolution that starts from a model of this config.
+
+        None where a model of it cannot grow.
+        """
+        return None
+
     def made_styles(self, num_styles: int) -> Sequence[int]:
         """The styles that a training learns to make, of those that its collection has."""
         return range(num_styles)

@@ -27,8 +27,22 @@ ADAPTING: dict[str, Any] = {
     "perceptual": 0.0,
     "adversarial": 0.0,
     "frechet": 0.0,
+    "detail_only": False,
 }
 """Options of a training that starts from a model; measured in docs/studies/diffusion.md."""
+GROWING: dict[str, Any] = {
+    "batch_size": 8,
+    "detail_channels": 48,
+    "detail_only": True,
+    "learning_rate": 5e-4,
+    "final_learning_rate": 5e-4,
+    "warm_up_images": 160,
+    "noise_shift": 2.0,
+    "perceptual": 0.5,
+    "adversarial": 0.0,
+    "frechet": 0.0,
+}
+"""Options of a training at twice the resolution of the model that it starts from."""
 INTENSITIES = 16
 """Noise intensities of paper 004: 0 replaces the picture wholly, 15 is the weakest."""
 
@@ -82,6 +96,23 @@ class SketchDiffusionConfig(FamilyConfig):
             "Side of the largest features that have attention behind each block; 0: only the "
             "smallest have attention."
         ),
+    )
+    detail_channels: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        multiple_of=16,
+        description=(
+            "Channels of a further level for pictures twice as large as the network's own, which "
+            "adds their detail; 0: none. A model without it can be started from."
+        ),
+    )
+    detail_blocks: int = Field(
+        default=3, ge=1, le=32, description="detail_channels: residual blocks of that level."
+    )
+    detail_only: bool = Field(
+        default=False,
+        description="detail_channels: train that level alone; the network stays as it is.",
     )
     learning_rate: float = Field(
         default=8e-4, gt=0, le=1, description="Adam's learning rate at the beginning."
@@ -179,6 +210,15 @@ class SketchDiffusionConfig(FamilyConfig):
             raise ValueError("min_radius: is over max_radius")
         return self
 
+    @model_validator(mode="after")
+    def _detail_is_under_noise(self) -> Self:
+        if self.detail_channels and not self.takes_detail:
+            raise ValueError(
+                "detail_channels: needs schedule 'continuous' and another conditioning than "
+                "'radius_mask'"
+            )
+        return self
+
     def needs(self, given: Collection[str] = ()) -> Mapping[str, Need]:
         """The strokes and the perceptual distance that others belong to."""
         strokes = Need("conditioning 'guided' or 'radius_mask'", self.takes_strokes)
@@ -186,6 +226,8 @@ class SketchDiffusionConfig(FamilyConfig):
             "perceptual_noise": Need("a perceptual over 0", self.perceptual > 0),
             "adversarial_noise": Need("an adversarial over 0", self.adversarial > 0),
             "frechet": Need("an adversarial over 0", self.adversarial > 0),
+            "detail_blocks": Need("a detail_channels over 0", self.detail_channels > 0),
+            "detail_only": Need("a detail_channels over 0", self.detail_channels > 0),
             "sketch_dropout": strokes,
             "min_radius": strokes,
             "max_radius": strokes,
@@ -197,14 +239,34 @@ class SketchDiffusionConfig(FamilyConfig):
         """The model's own network; many quick steps, without its perceptual distance and critic."""
         return config | ADAPTING
 
+    @classmethod
+    def grown(cls, config: dict[str, Any]) -> dict[str, Any] | None:
+        """A level of detail around the network, which stays as it is; radii in larger pixels."""
+        before = cls.model_validate(config)
+        if before.detail_channels or not before.takes_detail:
+            return None
+        radii = {"min_radius": 2 * before.min_radius, "max_radius": 2 * before.max_radius}
+        return config | GROWING | (radii if before.takes_strokes else {})
+
+    @property
+    def takes_detail(self) -> bool:
+        """Whether averages of 2×2 pixels under noise are what the network learns to clean."""
+        return self.schedule == "continuous" and self.conditioning != "radius_mask"
+
     @property
     def takes_strokes(self) -> bool:
         """Whether strokes are taken from the pictures that are learnt."""
         return self.conditioning in ("radius_mask", "guided")
 
+    def inner_resolution(self, resolution: int) -> int:
+        """Side of the pictures that the network without its level of detail cleans."""
+        return resolution // 2 if self.detail_channels else resolution
+
     def check_resolution(self, resolution: int) -> None:
         """Patches, then halvings down to `smallest`, which must come out even."""
-        side, left = divmod(resolution, self.patch)
+        if self.detail_channels and resolution % 2:
+            raise ValueError(f"resolution {resolution}: must be even for a level of detail")
+        side, left = divmod(self.inner_resolution(resolution), self.patch)
         while side > self.smallest and side % 2 == 0:
             side //= 2
         if left or side > self.smallest or side < 2:
@@ -241,7 +303,7 @@ class Options(FamilyOptions):
         le=100,
         description=(
             "Over 1, more of the steps are at strong noise, under 1 at weak noise; for a model "
-            "that learnt continuous noise levels (2.5 if left out)."
+            "that learnt continuous noise levels (2.5 if left out; 5 with a level of detail)."
         ),
     )
     sampler: SamplerName = Field(

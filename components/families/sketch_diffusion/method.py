@@ -63,7 +63,6 @@ from components.families.sketch_diffusion.critic import (
 )
 from components.families.sketch_diffusion.network import (
     Denoiser,
-    estimate,
     initialise,
     residual_branches,
 )
@@ -96,6 +95,8 @@ SAMPLING_STEPS: dict[Schedule, int] = {"sixteen": INTENSITIES, "continuous": 8}
 """Steps of a sampler; measured in docs/studies/diffusion.md."""
 SAMPLING_SHIFT = 2.5
 """Shift of a sampler's noise levels; measured there too."""
+DETAIL_SHIFT = 2 * SAMPLING_SHIFT
+"""The same with a level of detail, so that averages of 2×2 pixels go the usual way."""
 MAX_PAINTED_SIDE = 256
 """Shorter side at which a picture is painted anew where no size was asked for, pixels."""
 REPRESENTATION_NOISE = 0.6
@@ -171,6 +172,18 @@ def noise_levels(
     if steps > INTENSITIES:
         raise ValueError(f"steps: this model learnt {INTENSITIES} intensities, so no more steps")
     return (np.linspace(first, 0, count + 1).round() / INTENSITIES).tolist()
+
+
+def sampler_levels(
+    config: SketchDiffusionConfig,
+    start: float = 1.0,
+    steps: int | None = None,
+    shift: float | None = None,
+) -> list[float]:
+    """`noise_levels` for a model of this config, with its own shift."""
+    if config.detail_channels and shift is None:
+        shift = DETAIL_SHIFT
+    return noise_levels(start, steps, config.schedule, shift)
 
 
 # ---------------------------------------------------------------- drawings
@@ -268,6 +281,9 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         super().__init__(config, shape, machine)
         denoiser = Denoiser(config, shape)
         initialise(denoiser, machine.rng)
+        if denoiser.detail is not None and config.detail_only:
+            denoiser.requires_grad_(False)
+            denoiser.detail.requires_grad_(True)
         # Momentum would push on against what a critic has changed its mind about.
         betas = (0.0 if config.adversarial else 0.9, 0.99)
         optimiser = partial(adam, learning_rate=config.learning_rate, betas=betas)
@@ -346,8 +362,7 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         rows = self._at_last_level(Rows(*part))
         images, noisy, t, styles, mask, hints, codes, is_sampled, _ = rows
         found = self.denoiser(noisy, t, styles, mask, hints, codes)
-        _, c_out, _ = estimate(1 + mask * (t[:, None, None, None] - 1))
-        errors = ((found - images) / c_out).square()
+        errors = self.denoiser.in_units(found - images, t, mask).square()
         weak = t <= self.config.perceptual_noise
         is_judged = torch.zeros_like(weak)
         if is_sampled is not None:
@@ -415,7 +430,7 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
 
     def _sampled_levels(self) -> list[float]:
         """The sampler's own noise levels, without the 0 at their end."""
-        return noise_levels(1.0, None, self.config.schedule)[:-1]
+        return sampler_levels(self.config)[:-1]
 
     @property
     def _learnt_steps(self) -> int:
@@ -577,14 +592,19 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         """As every family; residual branches that the other network lacks keep their first weights.
 
         Those change nothing: a deeper network goes on from where a shallower one was (Chen,
-        Goodfellow, Shlens 2015, arXiv 1511.05641). The works that it learnt from are forgotten.
+        Goodfellow, Shlens 2015, arXiv 1511.05641). A level of detail that it lacks is new as well,
+        around the network for pictures half as large. The works that it learnt from are forgotten.
         """
         known = super().first_weights(weights, styles, config)
         left = {f"works.{name}" for name in MEMORISED}
         if self.denoiser.works is None:
             left = {name for name in known if name.startswith("works.")}
+        new = residual_branches(self.denoiser)
+        if self.denoiser.detail is not None and not config.detail_channels:
+            left.add("noise")  # of a smaller picture
+            new["noise"] = self.denoiser.noise
         kept = {name: weight for name, weight in known.items() if name not in left}
-        return {**residual_branches(self.denoiser), **kept}
+        return {**new, **kept}
 
     def companion_weights(
         self,
@@ -730,7 +750,7 @@ class Sampler:
         if options.source_size is not None:
             raise ValueError("source_size: only with source_strength")
         start = self._start(request)
-        levels = noise_levels(start.t, options.steps, self.config.schedule, options.shift)
+        levels = sampler_levels(self.config, start.t, options.steps, options.shift)
         parts = [
             self._batch(request, slice(first, first + SAMPLING_BATCH), start, levels)
             for first in range(0, len(request.seeds), SAMPLING_BATCH)
@@ -801,7 +821,7 @@ class Sampler:
         """
         options = request.options
         start = self._from_picture(request, strength)
-        levels = noise_levels(strength, options.steps, self.config.schedule, options.shift)
+        levels = sampler_levels(self.config, strength, options.steps, options.shift)
         num_steps = len(levels) - 1
         # No style for one that was not asked for: the source has its own.
         styles = request.styles * float(not request.inputs.has_own_style)

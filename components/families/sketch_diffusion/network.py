@@ -23,9 +23,12 @@ from components.families.sketch_diffusion.works import Works
 EMBEDDING = 256
 FREQUENCIES = 16
 HEAD = 64
+DETAIL_AREA = 4
 
 PICTURE_STD = 0.5
 """Standard deviation of pixels in [-1, 1], for the estimate that the network improves on."""
+DETAIL_STD = 0.1
+"""The same of what a pixel has beside the average of its 2×2, in an orthonormal basis."""
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -85,6 +88,31 @@ class PlainAttention(Attention):
         return products.softmax(dim=-1) @ values
 
 
+class Detail(nn.Module):
+    """A level for the detail of pictures twice as large as those that a denoiser cleans.
+
+    Detail is what a picture has beside its averages over 2×2 pixels; the denoiser cleans those, and
+    this sees the large picture under noise, the denoiser's estimate and its last features.
+    """
+
+    def __init__(self, config: SketchDiffusionConfig, features: int, num_hints: int) -> None:
+        super().__init__()
+        channels = config.detail_channels
+        self.stem = nn.Conv2d((6 + num_hints) * DETAIL_AREA, channels, 3, padding=1)
+        self.widen = nn.Conv2d(features, channels, 1)
+        self.blocks = nn.ModuleList(Block(channels) for _ in range(config.detail_blocks))
+        self.last = nn.Conv2d(channels, 3 * DETAIL_AREA, 3, padding=1)
+
+    def forward(self, inputs: Tensor, features: Tensor, embedding: Tensor) -> Tensor:
+        """(N, 6 + H, S, S), features (N, C, s, s) and (N, EMBEDDING) => (N, 3, S, S)."""
+        found = F.pixel_unshuffle(inputs, 2).contiguous(memory_format=torch.channels_last)
+        side = found.shape[-1]
+        found = self.stem(found) + F.interpolate(self.widen(features), (side, side))
+        for block in self.blocks:
+            found = block(found, embedding)
+        return F.pixel_shuffle(self.last(found), 2)
+
+
 def _constant_noise(side: int) -> Tensor:
     """Paper 004: «a background of evenly spread constant noise» (3, side, side).
 
@@ -114,7 +142,7 @@ class Denoiser(nn.Module):
         config.check_resolution(shape.resolution)
         self.patch = config.patch
         self.num_hints = 2 if config.conditioning == "guided" else 0
-        side = shape.resolution // config.patch
+        side = config.inner_resolution(shape.resolution) // config.patch
         halvings = max(0, math.ceil(math.log2(side / config.smallest)))
         widths = [min(config.channels * 2**n, config.max_channels) for n in range(halvings + 1)]
         attends = [side // 2**n <= config.largest_attention for n in range(halvings)]
@@ -146,6 +174,9 @@ class Denoiser(nn.Module):
         self.last = nn.Conv2d(widths[0], 3 * area, 3, padding=1)
         self.register_buffer("noise", _constant_noise(shape.resolution))
         self.works = Works(EMBEDDING) if config.representation != "none" else None
+        self.detail: Detail | None = None
+        if config.detail_channels:
+            self.detail = Detail(config, widths[0], self.num_hints)
 
     def forward(
         self,
@@ -163,17 +194,47 @@ class Denoiser(nn.Module):
         `hints` (N, H, S, S): what is shown of the strokes, all 0 for none; H is 0 or 2. `codes`
         (N, 64): what the pictures are like, rows of 0 or None for no such word.
         """
-        level = 1 + mask * (t[:, None, None, None] - 1)
-        c_skip, c_out, c_in = estimate(level)
-        inputs = torch.cat([noisy * c_in, hints], dim=1)
-        return c_skip * noisy + c_out * self._improve(inputs, t, styles, codes).float()
+        embedding = self._embedding(half_as_noisy(t) if self.detail else t, styles, codes)
+        if self.detail is None:
+            return self._clean(noisy, t, mask, hints, embedding)[0]
+        # Averages over 2×2 pixels hold half the noise; scaled, they are a picture under less of it.
+        halved = F.avg_pool2d(noisy, 2)
+        seen = halved / (1 - t / 2)[:, None, None, None]
+        masks, small_hints = F.avg_pool2d(mask, 2), F.avg_pool2d(hints, 2)
+        small, features = self._clean(seen, half_as_noisy(t), masks, small_hints, embedding)
+        small = F.interpolate(small, scale_factor=2)
+        rest = noisy - F.interpolate(halved, scale_factor=2)
+        c_skip, c_out, c_in = estimate(t[:, None, None, None], DETAIL_STD)
+        inputs = torch.cat([rest * c_in, small, hints], dim=1)
+        return small + c_skip * rest + c_out * self.detail(inputs, features, embedding).float()
 
-    def _improve(self, inputs: Tensor, t: Tensor, styles: Tensor, codes: Tensor | None) -> Tensor:
+    def in_units(self, errors: Tensor, t: Tensor, mask: Tensor) -> Tensor:
+        """Errors of estimates (N, 3, S, S), in units of the linear estimate's own."""
+        if self.detail is None:
+            return errors / estimate(1 + mask * (t[:, None, None, None] - 1))[1]
+        t = t[:, None, None, None]
+        halved = F.interpolate(F.avg_pool2d(errors, 2), scale_factor=2)
+        return (
+            halved / estimate(half_as_noisy(t))[1] + (errors - halved) / estimate(t, DETAIL_STD)[1]
+        )
+
+    def _embedding(self, t: Tensor, styles: Tensor, codes: Tensor | None) -> Tensor:
         told = self.level(waves(t)) + self.style(styles)
         if self.works is not None and codes is not None:
             told = told + self.works(codes)
-        embedding = F.silu(told)
-        embedding = F.silu(self.embedding(embedding))
+        return F.silu(self.embedding(F.silu(told)))
+
+    def _clean(
+        self, noisy: Tensor, t: Tensor, mask: Tensor, hints: Tensor, embedding: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Estimates of x0 (N, 3, S, S), float32, and the features behind them."""
+        level = 1 + mask * (t[:, None, None, None] - 1)
+        c_skip, c_out, c_in = estimate(level)
+        features = self._features(torch.cat([noisy * c_in, hints], dim=1), embedding)
+        improved = F.pixel_shuffle(self.last(features), self.patch)
+        return c_skip * noisy + c_out * improved.float(), features
+
+    def _features(self, inputs: Tensor, embedding: Tensor) -> Tensor:
         features = F.pixel_unshuffle(inputs, self.patch)
         features = self.stem(features.contiguous(memory_format=torch.channels_last))
         kept: list[Tensor] = []
@@ -190,17 +251,21 @@ class Denoiser(nn.Module):
             features = features + self.skips[place](kept[place])
             for block in self.up[place]:  # type: ignore[union-attr]
                 features = block(features, embedding)
-        return F.pixel_shuffle(self.last(features), self.patch)
+        return features
 
 
-def estimate(t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """c_skip, c_out, c_in at noise t in (0, 1]: the best linear guess, its error, unit variance."""
-    variance = ((1 - t) * PICTURE_STD).square() + t.square()
-    return (
-        (1 - t) * PICTURE_STD**2 / variance,
-        t * PICTURE_STD * variance.rsqrt(),
-        variance.rsqrt(),
-    )
+def estimate(t: Tensor, std: float = PICTURE_STD) -> tuple[Tensor, Tensor, Tensor]:
+    """c_skip, c_out, c_in at noise t in (0, 1]: the best linear guess, its error, unit variance.
+
+    `std` is the standard deviation of what lies under the noise.
+    """
+    variance = ((1 - t) * std).square() + t.square()
+    return (1 - t) * std**2 / variance, t * std * variance.rsqrt(), variance.rsqrt()
+
+
+def half_as_noisy(t: Tensor) -> Tensor:
+    """Noise t whose ratio t/(1-t) of noise to picture is half as large."""
+    return t / (2 - t)
 
 
 def waves(t: Tensor) -> Tensor:
@@ -223,7 +288,7 @@ def initialise(network: Denoiser, rng: torch.Generator) -> None:
                 nn.init.zeros_(module.bias)
     nn.init.normal_(network.style.weight, generator=rng)
     for module in network.modules():
-        if isinstance(module, Block | Attention | Denoiser | Works):
+        if isinstance(module, Block | Attention | Denoiser | Detail | Works):
             nn.init.zeros_(module.last.weight)
         if isinstance(module, Block):
             nn.init.zeros_(module.modulation.weight)
@@ -232,11 +297,11 @@ def initialise(network: Denoiser, rng: torch.Generator) -> None:
 def residual_branches(network: Denoiser) -> dict[str, Tensor]:
     """The weights of all that adds to what is there, by their names in the network.
 
-    Blocks, attentions, and the layers that tell what a picture is like.
+    Blocks, attentions, the level of detail, and the layers that tell what a picture is like.
     """
     return {
         f"{place}.{name}": weight
         for place, module in network.named_modules()
-        if isinstance(module, Block | Attention | Works)
+        if isinstance(module, Block | Attention | Detail | Works)
         for name, weight in module.state_dict().items()
     }
