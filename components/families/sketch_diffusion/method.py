@@ -106,6 +106,8 @@ UNTOLD = 0.15
 UNTOLD_DRAWN = 0.5
 WORKS_STREAM = 0x5EED << 40
 """Sets the random numbers that choose works apart from those of the noise."""
+DETAIL_STREAM = 0xDE7A << 40
+"""The same for the noise over detail."""
 _NO_WORKS = "representation_guidance: no picture begins between works"
 WARP_CELLS = 4
 """Cells along a side between which lines are displaced independently."""
@@ -123,6 +125,16 @@ def noise_of(intensity: float) -> float:
 def add_noise(images: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     """(1-t) x0 + t ε: images and noise (N, 3, S, S), t (N,)."""
     return torch.lerp(images, noise, t[:, None, None, None])
+
+
+def with_detail(averages: Tensor, fine: Tensor) -> Tensor:
+    """White noise (N, 3, S, S) whose means over 2×2 are `averages` (N, 3, S/2, S/2), halved.
+
+    Both are white noise themselves. So a seed is one composition at both sizes: what a level of
+    detail adds begins apart from it.
+    """
+    means = F.interpolate(averages / 2 - F.avg_pool2d(fine, 2), scale_factor=2)
+    return fine + means
 
 
 def shifted(t: Levels, shift: float) -> Levels:
@@ -351,8 +363,10 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         if self.represent is None or self.denoiser.works is None:
             return images.new_zeros(len(images), 0)
         codes = self.represent(images)
-        for rows in zip(*map(self.machine.ranks.gather, (codes, labels)), strict=True):
-            self.denoiser.works.remember(*rows)
+        works = self.denoiser.works
+        if not (self.config.detail_only and works.is_full):
+            for rows in zip(*map(self.machine.ranks.gather, (codes, labels)), strict=True):
+                works.remember(*rows)
         deviation = REPRESENTATION_NOISE * self.machine.uniform(len(codes), 1)
         is_drawn = hints.flatten(1).any(dim=1, keepdim=True)
         is_told = self.machine.uniform(len(codes), 1) >= torch.where(is_drawn, UNTOLD_DRAWN, UNTOLD)
@@ -593,10 +607,13 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
 
         Those change nothing: a deeper network goes on from where a shallower one was (Chen,
         Goodfellow, Shlens 2015, arXiv 1511.05641). A level of detail that it lacks is new as well,
-        around the network for pictures half as large. The works that it learnt from are forgotten.
+        around the network for pictures half as large. The works that it learnt from are forgotten,
+        unless the detail alone is learnt, in the same styles.
         """
         known = super().first_weights(weights, styles, config)
         left = {f"works.{name}" for name in MEMORISED}
+        if self.config.detail_only and list(styles) == [*range(len(weights[self.style_table][0]))]:
+            left = set[str]()
         if self.denoiser.works is None:
             left = {name for name in known if name.startswith("works.")}
         new = residual_branches(self.denoiser)
@@ -708,11 +725,11 @@ class Wanted:
 class Noise:
     """Normal noise, each row by its seed alone, or on the way from its seed's to another's."""
 
-    def __init__(self, seeds: Sequence[int], options: Options) -> None:
-        self._rows = [torch.Generator().manual_seed(seed) for seed in seeds]
+    def __init__(self, seeds: Sequence[int], options: Options, stream: int = 0) -> None:
+        self._rows = [torch.Generator().manual_seed(seed ^ stream) for seed in seeds]
         self._end: torch.Generator | None = None
         if options.towards_seed is not None:
-            self._end = torch.Generator().manual_seed(options.towards_seed)
+            self._end = torch.Generator().manual_seed(options.towards_seed ^ stream)
         self._blend = options.blend
 
     def draw(self, *shape: int) -> Tensor:
@@ -871,13 +888,13 @@ class Sampler:
     ) -> Tensor:
         """Always as many at a time, the rest padded: see `SAMPLING_BATCH`."""
         seeds, styles = request.seeds[rows], request.styles[rows]
-        noise = Noise(seeds, request.options)
+        noise = self._square_noise(seeds, request.options)
         missing = SAMPLING_BATCH - len(seeds)
         num_steps, num_batches = len(levels) - 1, -(-len(request.seeds) // SAMPLING_BATCH)
         steps_before = rows.start // SAMPLING_BATCH * num_steps
 
         def draw() -> Tensor:
-            made = F.pad(noise.draw(3, self.side, self.side), (0, 0, 0, 0, 0, 0, 0, missing))
+            made = F.pad(noise(), (0, 0, 0, 0, 0, 0, 0, missing))
             return made.to(self.device, memory_format=torch.channels_last)
 
         def tell(step: int) -> None:
@@ -889,6 +906,14 @@ class Sampler:
         x = torch.lerp(self._rows(start.picture), draw(), start.t)
         made = run_sampler(request.options.sampler, denoise, x, levels, draw, tell)
         return made.cpu()[: len(seeds)]
+
+    def _square_noise(self, seeds: Sequence[int], options: Options) -> Callable[[], Tensor]:
+        """Draws of noise for square pictures, (n, 3, S, S) on the CPU, each row by its seed."""
+        side, noise = self.side, Noise(seeds, options)
+        if self.network.detail is None:
+            return lambda: noise.draw(3, side, side)
+        fine = Noise(seeds, options, DETAIL_STREAM)
+        return lambda: with_detail(noise.draw(3, side // 2, side // 2), fine.draw(3, side, side))
 
     def _rows(self, shared: Tensor) -> Tensor:
         return shared.to(self.device).expand(SAMPLING_BATCH, -1, -1, -1)

@@ -45,6 +45,11 @@ class Works(nn.Module):
         is_known = (codes != 0).any(dim=1, keepdim=True)
         return self.last(F.silu(self.inner(codes))) * is_known
 
+    @property
+    def is_full(self) -> bool:
+        """Whether a further work would take the place of another."""
+        return int(self.count) >= MEMORY
+
     @torch.no_grad()
     def remember(self, codes: Tensor, labels: Tensor) -> None:
         """Keep the representations (N, 64) of works with their styles (N,), in place of the oldest.
