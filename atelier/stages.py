@@ -47,7 +47,7 @@ def collect(parts: Components, chosen: RunSettings) -> ITDT:
     )
     if collection.num_quarantined:
         parts.ui.warn(
-            f"{collection.num_quarantined} files were put aside; `inspect` names each and why"
+            f"files put aside: {collection.num_quarantined}; `inspect` names each and why"
         )
     if collection.rights is not None:
         parts.ui.warn(_rights_in_words(collection.rights))

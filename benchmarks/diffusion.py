@@ -130,6 +130,8 @@ def quality_by_steps(model: IGME, prepared: IPDT) -> Iterator[tuple[str, int, fl
 
 def main() -> None:
     """The curve of quality by steps, of a model's folder against a prepared set's."""
+    if len(sys.argv) != 3:
+        sys.exit("usage: python -m benchmarks.diffusion MODEL_FOLDER PREPARED_FOLDER")
     model, prepared = (Path(argument) for argument in sys.argv[1:])
     learnt = IPDT.from_json((prepared / "ipdt.json").read_bytes())
     for name, steps, distance in quality_by_steps(IGME.open(model), learnt):
