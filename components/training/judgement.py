@@ -12,13 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from components.training.records import Intervention, Measured, overall
-from components.training.verdict import Verdict
+from components.training.verdict import COLLAPSED, Verdict
 from interfaces.measurement import Figures, Measurement
 
 GOOD = 1.1
 """Times real pictures' precision from which pictures are called good."""
-COLLAPSED = 0.005
-"""Recall under which no pictures are called good: a person reads it as 0 %."""
 FARTHEST = 20.0
 """Multiple of the time spent beyond which no time is predicted."""
 

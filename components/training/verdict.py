@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, computed_field
 
 Grade = Literal["good", "not yet", "unknown"]
 
+COLLAPSED = 0.005
+"""Recall under which no pictures are called good: a person reads it as 0 %."""
 LITTLE = 0.25
 """Share of real pictures' recall under which pictures are said to vary little."""
 
@@ -40,6 +42,24 @@ class Verdict(BaseModel):
 
     @computed_field
     @property
+    def is_blur(self) -> bool:
+        """Whether they count as typical although none of the collection has one near it."""
+        if self.varied is None or self.typical is None or self.typical_of_real is None:
+            return False
+        return self.varied < COLLAPSED and self.typical > self.typical_of_real
+
+    @computed_field
+    @property
+    def headline(self) -> str | None:
+        """The grade in plain words; None where it is not known."""
+        if self.grade == "unknown":
+            return None
+        if self.grade == "not yet":
+            return "Not good yet."
+        return "Good one by one, but much alike." if self.varies_little else "Good."
+
+    @computed_field
+    @property
     def advice(self) -> str | None:
         """Advice in a sentence, with `{time}` for `minutes_more`; None where nothing is needed."""
         if self.is_blind:
@@ -49,7 +69,7 @@ class Verdict(BaseModel):
         if self.is_over_fitting:
             return "It is starting to memorise its pictures: more pictures would help most."
         if self.grade == "good":
-            return None
+            return "Train it longer for more variety." if self.varies_little else None
         if self.minutes_more is not None:
             return "About {time} more may be enough."
         if self.is_standing_still:
@@ -59,12 +79,13 @@ class Verdict(BaseModel):
     def sentences(self) -> list[str]:
         """Plain words: the grade, what it rests on, and what to do."""
         said: list[str] = []
-        if self.grade != "unknown":
-            said = [
-                "Good." if self.grade == "good" else "Not good yet.",
-                f"{_percent(self.typical)} of its pictures look like the collection's "
-                f"(of real ones: {_percent(self.typical_of_real)}).",
-            ]
+        if self.headline is not None:
+            said.append(self.headline)
+            if not self.is_blur:
+                said.append(
+                    f"{_percent(self.typical)} of its pictures look like the collection's "
+                    f"(of real ones: {_percent(self.typical_of_real)})."
+                )
         if self.varies_little:
             said.append(
                 f"They vary little: {_percent(self.varied)} of the collection has one like it "

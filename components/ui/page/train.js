@@ -328,13 +328,13 @@ export function create() {
   }
 
   /** What the trainer says at a training's end, as `Verdict.sentences` has it. */
-  function concluded({ grade, typical, typical_of_real, varied, varied_of_real, varies_little, minutes_more, advice }) {
-    if (grade === "unknown") return t(advice);
+  function concluded({ headline, typical, typical_of_real, is_blur, varied, varied_of_real, varies_little, minutes_more, advice }) {
+    if (!headline) return t(advice);
     const percent = (share) => `${Math.round(100 * share)} %`;
-    const parts = [
-      grade === "good" ? t("Good.") : t("Not good yet."),
+    const parts = [t(headline)];
+    if (!is_blur) parts.push(
       t("{share} of its pictures look like the collection's (of real ones: {real}).", { share: percent(typical), real: percent(typical_of_real) }),
-    ];
+    );
     if (varies_little) parts.push(t("They vary little: {share} of the collection has one like it (with real ones: {real}).", { share: percent(varied), real: percent(varied_of_real) }));
     if (advice) parts.push(t(advice, { time: duration(60 * minutes_more) }));
     return parts.join(" ");

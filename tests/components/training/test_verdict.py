@@ -121,8 +121,20 @@ def test_little_variety_and_learning_by_heart_are_said() -> None:
         Intervention(images_seen=1, seconds=1.0, saw="over-fitting", did="stronger augmentation")
     ]
     text = said([row(60, 0.75, recall=0.05)], log)
+    assert text.startswith("Good one by one, but much alike. 75 % of its pictures")
     assert "They vary little: 5 % of the collection has one like it (with real ones: 50 %)" in text
     assert "memorise" in text
+
+
+def test_good_but_alike_has_an_advice_too() -> None:
+    assert said([row(60, 0.75, recall=0.05)]).endswith("Train it longer for more variety.")
+
+
+def test_blurs_are_not_said_to_look_like_the_collection() -> None:
+    text = said([row(60, 0.97, recall=0.0)])
+    assert text.startswith("Not good yet. They vary little: 0 % of the collection has one like it")
+    assert "97 %" not in text
+    assert "0 % of its pictures look like" in said([row(60, 0.0, recall=0.0)])
 
 
 def test_plain_words() -> None:
