@@ -37,6 +37,15 @@ def as_part(progress: Progress, part: str) -> Progress:
     return watch
 
 
+def within(progress: Progress, before: int, total: int) -> Progress:
+    """Tell a part's progress as that of a whole of `total`, of which `before` are done already."""
+
+    def tell(event: ProgressEvent) -> None:
+        progress(event.model_copy(update={"done": before + event.done, "total": total}))
+
+    return tell
+
+
 class Pace:
     """Estimates how long each step still takes from the progress reported so far."""
 

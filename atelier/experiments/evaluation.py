@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from interfaces.igme import IGME
 from interfaces.igs import IGS
 from interfaces.ipdt import IPDT
 from interfaces.measurement import EvaluationSettings, Figures
-from interfaces.progress import Progress, ProgressEvent
+from interfaces.progress import Progress, ProgressEvent, within
 from interfaces.record import Origin
 
 if TYPE_CHECKING:
@@ -84,7 +85,11 @@ def evaluate(
         requests = _requests(model, prepared.styles, counts, settings)
     except ValidationError as error:
         raise RefusedError(explain(error, "evaluate")) from error
-    made = [_pictures(generator, model, request, progress) for request in requests]
+    ends = [0, *accumulate(request.count for request in requests)]
+    made = [
+        _pictures(generator, model, request, within(progress, before, ends[-1]))
+        for request, before in zip(requests, ends, strict=False)
+    ]
     pixels = np.concatenate([part for part, _ in made])
     features = reference.network.extract(pixels, progress)
     found = _evaluated(reference, features, _labels(requests, prepared.styles), cache)

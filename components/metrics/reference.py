@@ -15,7 +15,7 @@ from components.metrics.features import FeatureNetwork
 from interfaces.errors import AtelierError, DamagedError, RefusedError
 from interfaces.ipdt import IPDT
 from interfaces.measurement import Against
-from interfaces.progress import Progress, ProgressEvent, silent
+from interfaces.progress import Progress, silent, within
 
 _log = logging.getLogger("atelier")
 
@@ -70,11 +70,7 @@ def _compute(
     images = prepared.images()
     for start in range(0, len(missing), PIECE):
         piece = missing[start : start + PIECE]
-
-        def told(event: ProgressEvent, before: int = start) -> None:
-            moved = {"done": before + event.done, "total": len(missing)}
-            progress(event.model_copy(update=moved))
-
+        told = within(progress, start, len(missing))
         features[piece] = network.extract(images[piece], told)
 
 

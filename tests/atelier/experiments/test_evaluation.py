@@ -209,14 +209,16 @@ def test_a_style_that_the_model_does_not_know_is_not_asked_for(tmp_path: Path) -
     assert asked(generator) == {"style1": 40}
 
 
-def test_progress_is_told_style_by_style(tmp_path: Path) -> None:
+def test_progress_is_told_of_all_styles_together(tmp_path: Path) -> None:
     events: list[ProgressEvent] = []
     prepared = tiny_prepared(tmp_path / "set", SIDE)
     measured(tmp_path, prepared, FakeGenerator(), progress=events.append)
     generated = [event for event in events if event.stage == "generate"]
     assert {event.note for event in generated} == {"style0", "style1"}
-    assert all(event.done <= (event.total or 0) for event in generated)
-    assert sum(event.total or 0 for event in generated if event.done == event.total) == 40
+    assert {event.total for event in generated} == {40}
+    done = [event.done for event in generated]
+    assert done == sorted(done)
+    assert done[-1] == 40
 
 
 # ---------------------------------------------------------------- what is found and written
