@@ -16,6 +16,8 @@ from interfaces.progress import ProgressEvent, silent
 from tests.atelier.experiments.fake_trainer import FakeTrainer
 from tests.helpers import tiny_prepared
 
+pytestmark = pytest.mark.usefixtures("blank_charts")
+
 FIGURES = ("fig3.png", "fig4.png", "distance.png")
 
 
@@ -78,6 +80,7 @@ def test_an_epoch_is_what_was_learnt_from_alone(tmp_path: Path, prepared: IPDT) 
     assert row.epochs == pytest.approx(400 / learnt_from)
 
 
+@pytest.mark.usefixtures("drawn_charts")
 def test_markdown_csv_and_json_say_the_same(tmp_path: Path, prepared: IPDT) -> None:
     entries = [("a|b", settings(10.0)), ("steady", settings(20.0))]
     rows = compare(FakeTrainer(value_of, collapses), prepared, entries, tmp_path / "out", silent)

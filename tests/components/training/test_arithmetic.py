@@ -18,6 +18,8 @@ from interfaces.igme import TrainingSettings
 from interfaces.progress import silent
 from tests.helpers import tiny_prepared
 
+pytestmark = pytest.mark.usefixtures("blank_charts")
+
 CPU = torch.device("cpu")
 SHAPE = Shape(resolution=16, num_styles=2)
 FAMILY = FAMILIES["dcgan"]

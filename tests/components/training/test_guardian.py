@@ -27,6 +27,8 @@ from interfaces.progress import silent
 from tests.components.families.test_every_family import TINY as TINY_FAMILIES
 from tests.helpers import tiny_prepared
 
+pytestmark = pytest.mark.usefixtures("blank_charts")
+
 TINY = {"batch_size": 4, "generator_channels": 8, "discriminator_channels": 8}
 
 

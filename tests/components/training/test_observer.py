@@ -27,6 +27,8 @@ from interfaces.progress import silent
 from tests.components.families.test_every_family import TINY
 from tests.helpers import digest, tiny_prepared
 
+pytestmark = pytest.mark.usefixtures("blank_charts")
+
 COUNT = 64
 """Pictures of a measurement."""
 

@@ -30,6 +30,8 @@ from tests.components.families.test_every_family import TINY as TINY_FAMILIES
 from tests.components.families.test_every_family import quick_for
 from tests.helpers import tiny_prepared
 
+pytestmark = pytest.mark.usefixtures("blank_charts")
+
 TINY = {"batch_size": 4, "generator_channels": 8, "discriminator_channels": 8}
 
 
@@ -158,6 +160,7 @@ def test_a_time_budget_ends_the_training(tmp_path: Path) -> None:
     assert model.metrics["training_seconds"] >= 0.5
 
 
+@pytest.mark.usefixtures("drawn_charts")
 def test_what_a_training_leaves_behind(tmp_path: Path) -> None:
     run = tmp_path / "run"
     model = create(tmp_path).train(tiny_prepared(tmp_path / "set"), settings(), run, silent)

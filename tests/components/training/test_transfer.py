@@ -25,6 +25,8 @@ from interfaces.progress import silent
 from tests.components.families.test_every_family import TINY, TRAINABLE, quick_for
 from tests.helpers import digest, tiny_prepared
 
+pytestmark = pytest.mark.usefixtures("blank_charts")
+
 Known = Callable[[str], IGME]
 
 every_family = pytest.mark.parametrize("family", TRAINABLE)
