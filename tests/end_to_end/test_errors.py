@@ -11,21 +11,14 @@ from components.common.sameness import hold_the_same
 from tests.end_to_end.cli import (
     QUICK,
     SHORT,
-    TRAINING,
     atelier,
     command,
     environment,
+    here,
+    one_line,
     without_privileges,
 )
-
-
-def one_line(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, done.stderr
-    assert done.stderr.splitlines()[-1] == lines[0]
-    return lines[0]
+from tests.end_to_end.test_rework import model_in
 
 
 @pytest.mark.parametrize(
@@ -54,7 +47,7 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
 def test_bad_input_is_one_clear_line(
     arguments: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
-    assert message in one_line(atelier(*arguments, cwd=tmp_path))
+    assert message in one_line(here(*arguments, cwd=tmp_path))
 
 
 def test_an_environment_variable_that_names_nothing(
@@ -64,14 +57,14 @@ def test_an_environment_variable_that_names_nothing(
     assert "ATELIER_GENERATE_CUONT" in one_line(atelier("generate", cwd=tmp_path))
 
 
-def test_a_corrupt_model_file(paintings: Path, tmp_path: Path) -> None:
-    assert atelier("train", "--data", paintings, *TRAINING, SHORT, cwd=tmp_path).returncode == 0
-    (weights,) = tmp_path.rglob("weights.safetensors")
+def test_a_corrupt_model_file(tmp_path: Path) -> None:
+    own = tmp_path / "workspace" / "models" / "own"
+    weights = model_in(own, "dcgan", generator_channels=4, discriminator_channels=4).weights_path
     weights.write_bytes(weights.read_bytes()[:-100])
-    generate = ("generate", "--enhancer=lanczos")
-    assert "damaged or exchanged" in one_line(atelier(*generate, cwd=tmp_path))
+    generate = ("generate", "--model=own", "--enhancer=lanczos")
+    assert "damaged or exchanged" in one_line(here(*generate, cwd=tmp_path))
     (weights.parent / "model.json").write_text('{"family": "dcgan"}')
-    assert "IGME" in one_line(atelier(*generate, cwd=tmp_path))
+    assert "IGME" in one_line(here(*generate, cwd=tmp_path))
 
 
 def test_a_full_disk(paintings: Path, tmp_path: Path) -> None:
@@ -115,7 +108,7 @@ def test_one_bad_file_never_ends_the_others_work(tmp_path: Path) -> None:
     Image.new("RGB", (5000, 4), "red").save(folder / "b, too wide for WebP.png")
     (folder / "c, cut.png").write_bytes((folder / "a.png").read_bytes()[:40])
     command = ("enhance", "in", "--output=out", "--enhancer=lanczos", "--format=webp")
-    done = atelier(*command, cwd=tmp_path)
+    done = here(*command, cwd=tmp_path)
     assert done.returncode == 3, done.stderr
     assert {path.stem[:5] for path in (tmp_path / "out").iterdir()} == {"a", "z", "nnnnn"}
     assert "too wide" in done.stderr and "cut.png" in done.stderr
@@ -125,11 +118,11 @@ def test_one_bad_file_never_ends_the_others_work(tmp_path: Path) -> None:
 def test_a_result_that_was_damaged_meanwhile_is_made_again(tmp_path: Path) -> None:
     Image.effect_noise((60, 40), 50).save(tmp_path / "a.png")
     command = ("enhance", "a.png", "--output=out", "--enhancer=lanczos")
-    assert atelier(*command, cwd=tmp_path).returncode == 0
+    assert here(*command, cwd=tmp_path).returncode == 0
     made = tmp_path / "out" / "a.png"
     whole = made.read_bytes()
     made.write_bytes(whole[: len(whole) * 3 // 5])  # its record stands before the pixels
-    done = atelier(*command, cwd=tmp_path)
+    done = here(*command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert hold_the_same(made.read_bytes(), whole)
     assert len(list(made.parent.iterdir())) == 1
@@ -138,10 +131,10 @@ def test_a_result_that_was_damaged_meanwhile_is_made_again(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "surroundings",
     [
-        {"PYTHONIOENCODING": "cp1252"},
+        pytest.param({"PYTHONIOENCODING": "cp1252"}, marks=pytest.mark.slow),
         {"PYTHONIOENCODING": "ascii"},
         {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
-        {"COLUMNS": "0"},
+        pytest.param({"COLUMNS": "0"}, marks=pytest.mark.slow),
         {"COLUMNS": "-3"},
         {"TERM": "dumb"},
     ],

@@ -3,14 +3,10 @@
 Commands run in this process, which waits for torch once; a search in one of its own.
 """
 
-import io
 import json
-import logging
 import shutil
-import signal
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+import subprocess
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,9 +18,10 @@ from components.common.durable import sha256_of
 from components.conversion import read_record
 from interfaces.igme import IGME
 from interfaces.measurement import Measurement
-from pipeline import main
-from tests.end_to_end.cli import atelier as in_a_process_of_its_own
+from tests.end_to_end.cli import atelier, here
 from tests.helpers import REPOSITORY
+
+Done = subprocess.CompletedProcess[str]
 
 STYLES = ("day", "night")
 SIDE, GAP = 16, 4
@@ -51,45 +48,19 @@ SMALL = (
 PLAIN = ("--enhancer=lanczos", "--scale=1")
 
 
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-
-@contextmanager
-def _undone() -> Generator[None]:
-    """Put back what a command changes in its process."""
-    log, handler = logging.getLogger("atelier"), signal.getsignal(signal.SIGTERM)
-    handlers = log.handlers
-    try:
-        yield
-    finally:
-        log.handlers = handlers
-        signal.signal(signal.SIGTERM, handler)
-
-
-def atelier(*arguments: str | Path) -> Done:
-    out, err = io.StringIO(), io.StringIO()
-    with _undone(), redirect_stdout(out), redirect_stderr(err):
-        code = main([str(argument) for argument in arguments])
-    return Done(code, out.getvalue(), err.getvalue())
-
-
 def succeeds(*arguments: str | Path) -> Done:
-    done = atelier(*arguments)
-    assert done.code == 0, done.err
+    done = here(*arguments, cwd=Path.cwd())
+    assert done.returncode == 0, done.stderr
     return done
 
 
 def fails(*arguments: str | Path) -> str:
     """The one line that says why."""
-    done = atelier(*arguments)
-    assert done.code == 1, done.err
-    assert "Traceback" not in done.err
-    (line,) = (line for line in done.err.splitlines() if line.startswith("error: "))
-    assert done.err.splitlines()[-1] == line
+    done = here(*arguments, cwd=Path.cwd())
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
+    assert done.stderr.splitlines()[-1] == line
     return line
 
 
@@ -146,15 +117,15 @@ def test_a_model_is_measured(
     chosen = ("--model", model.directory, "--count=40", f"--against={against}")
     done = ask("evaluate", "--data", studio / "art", *chosen)
     for name in ("Fréchet distance (embedded)", "KID", "precision", "recall"):
-        (line,) = (line for line in done.err.splitlines() if line.startswith(name))
+        (line,) = (line for line in done.stderr.splitlines() if line.startswith(name))
         assert "40 generated" in line
         assert f"real {against})" in line
     folder = evaluation(studio, against)
-    assert str(folder) in done.err
+    assert str(folder) in done.stderr
     written = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     assert written["model_digest"] == model.digest
     found = [Measurement.model_validate(fields) for fields in written["measurements"]]
-    assert all(measurement.line() in done.err for measurement in found)
+    assert all(measurement.line() in done.stderr for measurement in found)
     in_all = 64 - found[0].num_real
     assert in_all == (
         64 - sum(model.style_counts) if against == "training" else sum(model.style_counts)
@@ -168,7 +139,7 @@ def test_measured_twice_it_says_the_same(
 ) -> None:
     chosen = ("evaluate", "--data", studio / "art", "--model", model.directory, "--count=24")
     lines = [
-        [line for line in ask(*chosen, "--against=all").err.splitlines() if "generated," in line]
+        [line for line in ask(*chosen, "--against=all").stderr.splitlines() if "generated," in line]
         for _ in range(2)
     ]
     assert lines[0] == lines[1] != []
@@ -179,11 +150,11 @@ def test_a_folder_of_pictures_is_measured_without_a_model(studio: Path, tmp_path
     place = ("--resolution=16", "--workspace", tmp_path / "workspace")
     done = succeeds("evaluate", "--generated", made, "--data", studio / "art", *place)
     (path,) = (tmp_path / "workspace" / "evaluations").glob("*-embedded-all/evaluation.json")
-    assert str(path.parent) in done.err
+    assert str(path.parent) in done.stderr
     written = json.loads(path.read_text(encoding="utf-8"))
     found = [Measurement.model_validate(fields) for fields in written["measurements"]]
     assert {(one.num_generated, one.num_real) for one in found} == {(24, 64)}
-    assert all(one.line() in done.err for one in found)
+    assert all(one.line() in done.stderr for one in found)
     for message, arguments in {
         "--model and --generated name two things": ("--model=shipped",),
         "evaluate.against: all pictures of --generated are measured": ("--against=held-out",),
@@ -229,7 +200,7 @@ def picture(path: Path) -> np.ndarray:
 def generated(ask: Callable[..., Done], model: IGME, *asked: str) -> list[Path]:
     """The files of one request, in order."""
     done = ask("generate", "--model", model.directory, *PLAIN, *asked)
-    (line,) = (line for line in done.err.splitlines() if line.startswith("images:"))
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("images:"))
     return sorted(Path(line.partition(" in ")[2]).glob("*.png"))
 
 
@@ -245,8 +216,8 @@ def test_from_one_seed_to_another(
     chosen = ("--between=3,7", "--frames=4", f"--format={file_format}", *PLAIN)
     done = ask("interpolate", "--model", model.directory, *chosen)
     moving, sheet = between(studio, file_format)
-    assert str(moving) in done.err
-    assert str(sheet) in done.err
+    assert str(moving) in done.stderr
+    assert str(sheet) in done.stderr
 
     ends = [picture(path) for path in generated(ask, model, "--seeds=3,7")]
     strip = picture(sheet)
@@ -337,13 +308,15 @@ def test_the_record_tells_how_original_a_picture_is(
     studio: Path, model: IGME, ask: Callable[..., Done]
 ) -> None:
     (path,) = generated(ask, model, "--seeds=11")
-    shown = json.loads(ask("results", "show", "--json", path).out)["origin"]
+    shown = json.loads(ask("results", "show", "--json", path).stdout)["origin"]
     assert shown["originality"] > 0
     assert shown["dataset_digest"] == model.dataset_digest
     files = {sha256_of(path) for path in (studio / "art").rglob("*.png")}
     assert shown["nearest_sha256"] in files
     (plain,) = generated(ask, model, "--seeds=11", "--no-originality")
-    assert json.loads(ask("results", "show", "--json", plain).out)["origin"]["originality"] is None
+    assert (
+        json.loads(ask("results", "show", "--json", plain).stdout)["origin"]["originality"] is None
+    )
     np.testing.assert_array_equal(picture(plain), picture(path))
 
 
@@ -439,15 +412,15 @@ def test_presets_are_compared_under_one_budget_and_never_twice(
     assert "| images seen | 64 | 64 |" in table
     assert "| outcome | finished | finished |" in table
     assert "Budget: 64 images for each." in table
-    assert "| images seen | 64 | 64 |" in first.err  # said too
+    assert "| images seen | 64 | 64 |" in first.stderr  # said too
     for name in ("table3.csv", "table3.json", "fig3.png", "fig4.png", "distance.png"):
         assert (folder / name).stat().st_size > 0
 
     before = {name: IGME.open(folder / name / "training" / "model") for name in ("plain", "critic")}
-    assert "train plain" in first.err
+    assert "train plain" in first.stderr
     again = succeeds(*command)
-    assert "train plain" not in again.err
-    assert "train critic" not in again.err
+    assert "train plain" not in again.stderr
+    assert "train critic" not in again.stderr
     for name, model in before.items():
         assert IGME.open(folder / name / "training" / "model").digest == model.digest
     rows = json.loads((folder / "table3.json").read_text(encoding="utf-8"))["rows"]
@@ -470,7 +443,7 @@ def test_a_search_ends_with_a_preset_that_trains(studio: Path, tmp_path: Path) -
         *("--measure-features=embedded", *SMALL[1:]),
         *("--search.total-seconds=60", "--search.trial-images=256"),
     )
-    done = in_a_process_of_its_own("search", *chosen, cwd=tmp_path, timeout=180)
+    done = atelier("search", *chosen, cwd=tmp_path, timeout=180)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "workspace" / "searches" / "art"
     assert str(folder) in done.stderr
@@ -494,7 +467,7 @@ def test_a_search_without_time_ends_at_once_and_says_so(studio: Path, tmp_path: 
     pytest.importorskip("optuna")
     chosen = ("--data", studio / "art", "--resolution=16", *SMALL[1:])
     brief = ("--search.total-seconds=0.001", "--measure-count=16", "--measure-features=embedded")
-    done = in_a_process_of_its_own("search", *chosen, *brief, cwd=tmp_path, timeout=60)
+    done = atelier("search", *chosen, *brief, cwd=tmp_path, timeout=60)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "workspace" / "searches" / "art"
     assert (folder / "report.md").read_text(encoding="utf-8").splitlines()[0] in done.stderr
@@ -520,7 +493,7 @@ def test_the_ledger_of_a_model_and_an_enlarger(tmp_path: Path) -> None:
         shutil.copytree(shipped, tmp_path / place / "mine")
     models = (shipped, tmp_path / "one" / "mine", tmp_path / "other" / "mine")
     asked = ("--enlarger=embedded", "--images=2", "--max-batch=1")
-    done = in_a_process_of_its_own("benchmark", *models, *asked, cwd=tmp_path)
+    done = atelier("benchmark", *models, *asked, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "workspace" / "benchmarks" / "ledger"
     rows = json.loads((folder / "ledger.json").read_text())["rows"]

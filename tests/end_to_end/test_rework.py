@@ -23,8 +23,7 @@ from interfaces.igme import IGME
 from interfaces.igs import IGS
 from interfaces.iodt import ResultQuery
 from interfaces.progress import silent
-from tests.end_to_end.cli import atelier
-from tests.end_to_end.test_errors import one_line
+from tests.end_to_end.cli import atelier, here, one_line
 from tests.helpers import digest
 
 CYCLEGAN = {
@@ -127,12 +126,12 @@ def test_a_folder_is_turned_each_file_in_its_place_and_once(
             assert image.mode == "RGB"
     _check_record(out / "text.png", folder / "text.png", cyclegan)
 
-    again = atelier(*command, cwd=tmp_path)
+    again = here(*command, cwd=tmp_path)
     assert again.returncode == 3, again.stderr
     assert "images:        0 in" in again.stderr and "7 that were there already" in again.stderr
     assert made == {p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*.*")}
     other_style = (*command[:5], "night", *command[6:])
-    assert atelier(*other_style, cwd=tmp_path).returncode == 3
+    assert here(*other_style, cwd=tmp_path).returncode == 3
     assert len(list(out.rglob("*.*"))) == 14  # another style is another picture, beside the first
 
 
@@ -153,7 +152,7 @@ def test_what_a_file_held_goes_with_its_picture(
     cyclegan: IGME, folder: Path, tmp_path: Path
 ) -> None:
     for name in ("png", "jpeg", "webp", "tiff"):
-        done = atelier(
+        done = here(
             "rework", folder, "--model=turner", f"--format={name}", f"--output={name}", cwd=tmp_path
         )
         assert done.returncode == 3, done.stderr
@@ -183,7 +182,7 @@ def test_the_store_keeps_each_once_under_its_own_name_and_enlarged_where_asked(
     pictures = (folder / "text.png", folder / "palette.gif")
     command = ("rework", *pictures, "--model=turner", "--scale=4", "--enhancer=lanczos")
     for told in ("images:        2 in", "2 that were there already"):
-        done = atelier(*command, cwd=tmp_path)
+        done = here(*command, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert told in done.stderr
     results = tmp_path / "workspace" / "results"
@@ -198,7 +197,7 @@ def test_a_family_of_one_size_makes_its_own_square(folder: Path, tmp_path: Path)
     place = tmp_path / "workspace" / "models" / "small"
     model_in(place, "vae", latent_dim=8, channels=8, max_channels=16)
     pictures = (folder / "inner" / "transparent.png", folder / "inner" / "grey.tif")
-    done = atelier("rework", *pictures, "--model=small", "--output=out", cwd=tmp_path)
+    done = here("rework", *pictures, "--model=small", "--output=out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for name in ("transparent", "grey"):
         with Image.open(tmp_path / "out" / f"{name}.png") as image:
@@ -207,7 +206,7 @@ def test_a_family_of_one_size_makes_its_own_square(folder: Path, tmp_path: Path)
 
 def test_what_cannot_be_asked_for_is_one_line(cyclegan: IGME, folder: Path, tmp_path: Path) -> None:
     def refused(*arguments: str | Path) -> str:
-        return one_line(atelier("rework", folder, *arguments, cwd=tmp_path))
+        return one_line(here("rework", folder, *arguments, cwd=tmp_path))
 
     assert "no model here" in refused("--model=nowhere")
     shipped = refused("--model=shipped")
@@ -215,7 +214,7 @@ def test_what_cannot_be_asked_for_is_one_line(cyclegan: IGME, folder: Path, tmp_
     assert "cyclegan" in shipped
     assert "there are night, day" in refused("--model=turner", "--style=noon")
     assert "count: `rework` makes one picture a file" in refused("--model=turner", "--count=2")
-    elsewhere = atelier("rework", tmp_path / "elsewhere", "--model=turner", cwd=tmp_path)
+    elsewhere = here("rework", tmp_path / "elsewhere", "--model=turner", cwd=tmp_path)
     assert "there is no such file or folder" in one_line(elsewhere)
     weights = cyclegan.weights_path
     weights.write_bytes(weights.read_bytes()[:-10])
@@ -225,7 +224,7 @@ def test_what_cannot_be_asked_for_is_one_line(cyclegan: IGME, folder: Path, tmp_
 def test_where_nothing_can_be_made_of_any_file_it_is_an_error(
     cyclegan: IGME, folder: Path, tmp_path: Path
 ) -> None:
-    done = atelier("rework", folder / "inner" / "too small.png", "--model=turner", cwd=tmp_path)
+    done = here("rework", folder / "inner" / "too small.png", "--model=turner", cwd=tmp_path)
     assert "rework: nothing could be made of any of these files" in one_line(done)
 
 

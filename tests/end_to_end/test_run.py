@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from components.common.credentials.reading import read_credentials
-from tests.end_to_end.cli import QUICK, SHORT, TRAINING, atelier, command, environment
+from tests.end_to_end.cli import QUICK, SHORT, TRAINING, atelier, command, environment, here
 
 
 def digests(workspace: Path) -> dict[str, tuple[bytes, str]]:
@@ -61,11 +61,11 @@ def test_from_a_folder_to_stored_images(paintings: Path, tmp_path: Path) -> None
     model = json.loads((run / "training" / "model" / "model.json").read_text())
     assert model["measurements"]
 
-    shown = atelier("results", "show", "--json", "1", cwd=tmp_path)
+    shown = here("results", "show", "--json", "1", cwd=tmp_path)
     assert '"family": "dcgan_wi"' in shown.stdout
-    listed = atelier("results", "list", "--last-seed", "1", cwd=tmp_path)
+    listed = here("results", "list", "--last-seed", "1", cwd=tmp_path)
     assert len(listed.stdout.splitlines()) == 1 + 2
-    by_file = atelier(
+    by_file = here(
         "results",
         "show",
         "--json",
@@ -126,7 +126,7 @@ def test_folders_are_enlarged_each_in_its_place_and_once(paintings: Path, tmp_pa
     command = ("enhance", paintings, "--enhancer=lanczos", "--output", paintings / "big")
     made: list[dict[str, int]] = []
     for more in ((), (), ("--format=webp",), ("--scale=16",)):
-        done = atelier(*command, *more, cwd=tmp_path)
+        done = here(*command, *more, cwd=tmp_path)
         assert done.returncode == 3, done.stderr
         assert "phone.heic" in done.stderr and "1 of 26 could not be used" in done.stderr
         files = (path for path in (paintings / "big").rglob("*.*"))
@@ -144,7 +144,7 @@ def test_folders_are_enlarged_each_in_its_place_and_once(paintings: Path, tmp_pa
 def test_the_store_keeps_each_of_ones_own_pictures_once(paintings: Path, tmp_path: Path) -> None:
     command = ("enhance", paintings / "day", "--enhancer=lanczos")
     for _ in range(2):
-        done = atelier(*command, cwd=tmp_path)
+        done = here(*command, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert "12 that were there already" in done.stderr
     assert rows(tmp_path / "workspace") == 12
@@ -224,7 +224,7 @@ def test_a_replacement_that_does_not_fit_is_refused_at_start(
     replacement: str, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "their_package.py").write_text(REPLACEMENT)
-    refused = atelier("run", f"--component={replacement}", cwd=tmp_path)
+    refused = here("run", f"--component={replacement}", cwd=tmp_path)
     assert refused.returncode == 1
     assert message in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
@@ -296,7 +296,9 @@ def start(*arguments: str, cwd: Path) -> "subprocess.Popen[str]":
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_interrupted_it_says_how_to_go_on(
     paintings: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -339,7 +341,7 @@ def test_a_failed_start_leaves_no_run_behind(paintings: Path, tmp_path: Path) ->
     for wrong in ("--data=nowhere", "--weights=nowhere.pth", "--style=night", "--resolution=96"):
         data = () if wrong.startswith("--data") else ("--data", paintings)
         plain = () if wrong.startswith("--weights") else ("--enhancer=lanczos",)
-        refused = atelier("run", *data, *TRAINING[:4], *plain, wrong, cwd=tmp_path)
+        refused = here("run", *data, *TRAINING[:4], *plain, wrong, cwd=tmp_path)
         assert refused.returncode == 1, wrong
     assert not list(tmp_path.glob("workspace/runs/*"))
 
@@ -383,11 +385,11 @@ def test_no_picture_of_a_person_is_replaced(tmp_path: Path) -> None:
         Image.new("RGB", (20, 20), colour).save(tmp_path / "art" / place / "same name.png")
     own = (tmp_path / "art" / "a" / "same name.png").read_bytes()
     plain = ("--enhancer=lanczos",)
-    assert atelier("enhance", "art", "--output=big", *plain, cwd=tmp_path).returncode == 0
+    assert here("enhance", "art", "--output=big", *plain, cwd=tmp_path).returncode == 0
     assert len(list((tmp_path / "big").iterdir())) == 2
-    assert atelier("enhance", "art", "--output=big", *plain, cwd=tmp_path).returncode == 0
+    assert here("enhance", "art", "--output=big", *plain, cwd=tmp_path).returncode == 0
     assert len(list((tmp_path / "big").iterdir())) == 2
-    assert atelier("enhance", "art/a", "--output=art/a", *plain, cwd=tmp_path).returncode == 0
+    assert here("enhance", "art/a", "--output=art/a", *plain, cwd=tmp_path).returncode == 0
     assert (tmp_path / "art" / "a" / "same name.png").read_bytes() == own
     assert len(list((tmp_path / "art" / "a").iterdir())) == 2
 
