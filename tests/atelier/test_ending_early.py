@@ -13,6 +13,9 @@ from atelier.workspace import Workspace
 from interfaces.jobs import Job
 from interfaces.progress import ProgressEvent
 from tests.components.families.test_every_family import TINY
+from tests.end_to_end.test_experiments import paint
+
+pytestmark = pytest.mark.usefixtures("blank_charts")
 
 
 class _Ended:
@@ -43,11 +46,13 @@ class _Ended:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    return Desk(Workspace(tmp_path), {})
+    art = paint(tmp_path / "art", ("day", "night"), count=24, seed=0)
+    return Desk(Workspace(tmp_path / "workspace"), {}, [art])
 
 
 @pytest.fixture
-def job(desk: Desk, tmp_path: Path) -> Job:
+def job(desk: Desk) -> Job:
+    _, art = desk.places.catalogue.collections()
     training = {
         "family": "vae",
         "total_images": 10_000_000,
@@ -56,8 +61,8 @@ def job(desk: Desk, tmp_path: Path) -> Job:
         "options": TINY["vae"],
     }
     settings = {"preprocess": {"resolution": 16}, "train": training}
-    order = {"kind": "train", "collection": "embedded", "settings": settings}
-    return create_queue(tmp_path, ORDERS).submit(ORDERS.validate_python(order))
+    order = {"kind": "train", "collection": art.id, "settings": settings}
+    return create_queue(desk.places.workspace.root, ORDERS).submit(ORDERS.validate_python(order))
 
 
 def test_its_model_is_kept_where_the_person_wished_so(desk: Desk, job: Job) -> None:

@@ -15,6 +15,7 @@ from interfaces.errors import NotFoundError, RefusedError
 from interfaces.jobs import Job
 from interfaces.measurement import EvaluationSettings
 from interfaces.orders import Order
+from tests.end_to_end.test_experiments import paint
 
 TRAINING: Any = {
     "preprocess": {"resolution": 16},
@@ -52,7 +53,8 @@ def done(desk: Desk, order: Order) -> dict[str, Any]:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    return Desk(Workspace(tmp_path / "workspace"), {})
+    art = paint(tmp_path / "art", ("day", "night"), count=32, seed=0)
+    return Desk(Workspace(tmp_path / "workspace"), {}, [art])
 
 
 @pytest.mark.slow
@@ -74,9 +76,8 @@ def test_the_order_measures_a_model_as_the_function_of_python_does(desk: Desk) -
 
 
 def test_pictures_that_are_there_are_measured_without_a_model(desk: Desk) -> None:
-    order = EvaluateOrder(
-        kind="evaluate", collection="embedded", generated="embedded", resolution=16
-    )
+    _, art = desk.places.catalogue.collections()
+    order = EvaluateOrder(kind="evaluate", collection=art.id, generated=art.id, resolution=16)
     found = Evaluation.model_validate(done(desk, order)["evaluation"])
     distance = found.figures.find("frechet")
     assert distance is not None and distance.value == pytest.approx(0, abs=1e-3)

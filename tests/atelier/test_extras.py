@@ -61,9 +61,9 @@ def test_pictures_are_made_enlarged_and_kept_without_any_extra(tmp_path: Path) -
     ("arguments", "extra"),
     [
         (("train", "--family=dcgan", "--from=none", "--total-images=64", "--data=art"), "train"),
-        (("export", "shipped", "--to=onnx"), "export"),
         (("ui",), "ui"),
-        (("generate", "--model=shipped", "--ray"), "ray"),
+        pytest.param(("export", "shipped", "--to=onnx"), "export", marks=pytest.mark.slow),
+        pytest.param(("generate", "--model=shipped", "--ray"), "ray", marks=pytest.mark.slow),
     ],
 )
 def test_what_needs_one_names_it_in_a_line(

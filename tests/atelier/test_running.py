@@ -29,6 +29,8 @@ from pipeline import whole_way as diagram
 from tests.components.families.test_every_family import TINY
 from tests.helpers import REPOSITORY
 
+pytestmark = pytest.mark.usefixtures("blank_charts")
+
 TRAINING = {
     "family": "vae",
     "total_images": 16,

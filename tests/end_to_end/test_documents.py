@@ -53,6 +53,7 @@ def test_the_readme_enlarges_a_picture(tmp_path: Path) -> None:
         assert image.size == (160, 160)
 
 
+@pytest.mark.slow
 def test_the_readme_trains_and_generates(tmp_path: Path) -> None:
     for number in range(20):
         style = tmp_path / "paintings" / str(number % 2)
@@ -71,6 +72,7 @@ def test_a_picture_is_turned_as_the_docs_say(tmp_path: Path) -> None:
     assert done.stdout == "(1, 3, 24, 24)\n"
 
 
+@pytest.mark.slow
 def test_the_replacement_in_the_docs_passes_the_contract_tests(tmp_path: Path) -> None:
     code = snippet("docs/adding-a-component.md", "replacement")
     (tmp_path / "your_module.py").write_text(code, encoding="utf-8")

@@ -1397,8 +1397,15 @@ def test_the_page_speaks_ukrainian(browser: Browser, server: Server) -> None:
     context.close()
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (1280, "light"),
+        (390, "dark"),
+        pytest.param(390, "light", marks=pytest.mark.slow),
+        pytest.param(1280, "dark", marks=pytest.mark.slow),
+    ],
+)
 def test_every_part_fits_is_labelled_and_is_read_easily(
     browser: Browser, server: Server, width: int, scheme: Any
 ) -> None:
@@ -1418,7 +1425,7 @@ def test_every_part_fits_is_labelled_and_is_read_easily(
     context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_no_view_has_a_serious_fault_of_accessibility(
     browser: Browser, museum: Server, scheme: Any
 ) -> None:

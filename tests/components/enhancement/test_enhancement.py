@@ -922,6 +922,7 @@ print(enlarged.enhancement.enhancer, enlarged.images.shape)
 """
 
 
+@pytest.mark.slow
 def test_a_ten_line_script_enlarges_a_picture(
     tmp_path: Path, compact_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -259,6 +259,7 @@ def test_a_place_that_is_away_loses_nothing(
     assert store.keep(make_iodt(1), "run").id == 2
 
 
+@pytest.mark.slow
 def test_the_promises_of_the_port_hold_there(tmp_path: Path) -> None:
     """The contract tests, against a store whose pictures lie in fsspec's memory."""
     name = "tests.components.results_store.test_elsewhere:create_in_memory"

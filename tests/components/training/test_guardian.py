@@ -226,7 +226,7 @@ def test_every_loss_that_a_family_declares_is_judged(name: str) -> None:
         assert judged(*quiet, {loss.name: 101.0}, losses=FAMILIES[name].losses) == "divergence"
 
 
-@pytest.mark.parametrize("half", ["encoder", "decoder"])
+@pytest.mark.parametrize("half", ["decoder", pytest.param("encoder", marks=pytest.mark.slow)])
 def test_a_diverging_vae_is_rolled_back(
     half: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

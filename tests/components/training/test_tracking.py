@@ -20,6 +20,8 @@ from interfaces.igme import IGME, TrainingSettings
 from interfaces.progress import silent
 from tests.helpers import REPOSITORY, tiny_prepared
 
+pytestmark = pytest.mark.usefixtures("blank_charts")
+
 
 def trained(folder: Path, images: int = 320, **settings: Any) -> IGME:
     """A tiny training in `folder/run`, followed as the settings say; it may go on."""

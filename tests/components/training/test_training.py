@@ -56,7 +56,7 @@ def test_a_family_of_two_styles_learns_from_a_collection_of_three(tmp_path: Path
     assert TrainingFolder(tmp_path / "run").grids()
 
 
-@quick_for("dcgan", "sketch_diffusion")
+@quick_for("dcgan")
 def test_stopped_and_resumed_equals_straight(family: str, tmp_path: Path) -> None:
     prepared, trainer = tiny_prepared(tmp_path / "set"), create(tmp_path)
     straight = trainer.train(

@@ -11,8 +11,9 @@ import pytest
 from numpy._core._multiarray_umath import __cpu_dispatch__
 from PIL import Image
 
-from components.training_store import embedded
+from components.training_store import create, embedded
 from components.training_store.embedded import SIDE, STYLES, paint_collection, paint_picture
+from interfaces.itdt import CollectionSettings
 from interfaces.progress import ProgressEvent, silent
 
 REPOSITORY = Path(__file__).parents[3]
@@ -93,6 +94,14 @@ def test_files_are_the_pictures(tmp_path: Path, small: int) -> None:
             assert image.size == (SIDE, SIDE)
             assert image.mode == "RGB"
             np.testing.assert_array_equal(np.asarray(image), paint_picture(style, 3))
+
+
+def test_it_is_collected_by_its_name(tmp_path: Path, small: int) -> None:
+    """As a few pictures; the whole of it is a slow test of the training store."""
+    collection = create(tmp_path).collect(CollectionSettings(data="embedded"), silent)
+    assert collection.name == "embedded"
+    assert collection.images_per_style == dict.fromkeys(STYLES, 5)
+    assert collection.num_quarantined == 0
 
 
 def test_a_file_is_bare_pixels(tmp_path: Path, small: int) -> None:

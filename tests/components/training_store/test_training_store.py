@@ -963,6 +963,7 @@ def test_pool_keeps_order_and_hands_errors_on() -> None:
         assert pool.call(abs, -1) == 1
 
 
+@pytest.mark.slow
 def test_embedded_collection(store: LocalTrainingStore) -> None:
     collection = collect(store, "embedded")
     assert collection.name == "embedded"
