@@ -379,6 +379,7 @@ def _kill_in_the_middle(tmp_path: Path, trial: int) -> None:
         child.send_signal(signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_and_loses_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     _kill_in_the_middle(tmp_path, trial=1)

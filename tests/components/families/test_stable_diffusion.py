@@ -290,7 +290,7 @@ def noise(height: int, width: int, seed: int = 0) -> torch.Tensor:
 # ---------------------------------------------------------------- from words
 
 
-@pytest.mark.parametrize("name", ["sd", "sdxl"])
+@pytest.mark.parametrize("name", ["sd", pytest.param("sdxl", marks=pytest.mark.slow)])
 def test_seed_7_is_the_same_picture_alone_and_in_a_batch(folder: Folder, name: str) -> None:
     sampler = sampler_of(folder(name))
     together = sampler.sample(Request([3, 7, 11, 0], STYLES, QUICK, CAT))
