@@ -67,6 +67,7 @@ def test_a_corrupt_model_file(tmp_path: Path) -> None:
     assert "IGME" in one_line(here(*generate, cwd=tmp_path))
 
 
+@pytest.mark.slow
 def test_a_full_disk(paintings: Path, tmp_path: Path) -> None:
     """A file system of 400 kB where root may make one, else a limit on the size of a file."""
     (tmp_path / "small").mkdir()

@@ -110,7 +110,7 @@ def evaluation(studio: Path, against: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("against", ["training", "held-out"])
+@pytest.mark.parametrize("against", ["training", pytest.param("held-out", marks=pytest.mark.slow)])
 def test_a_model_is_measured(
     against: str, studio: Path, model: IGME, ask: Callable[..., Done]
 ) -> None:

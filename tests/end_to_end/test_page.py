@@ -200,6 +200,7 @@ def test_forms_are_made_of_the_contracts(page: Page, server: Server) -> None:
                     assert control.get_attribute("max") == f"{field['maximum']}"
 
 
+@pytest.mark.slow
 def test_a_closed_tab_ends_nothing_and_two_tabs_see_the_same(
     context: BrowserContext, server: Server
 ) -> None:

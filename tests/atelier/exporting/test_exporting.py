@@ -238,6 +238,7 @@ def test_the_command_exports_what_ships_and_overwrites_nothing(tmp_path: Path) -
     assert "is there already" in again.stderr
 
 
+@pytest.mark.slow
 def test_a_model_goes_to_a_bucket_and_is_used_from_there(tmp_path: Path) -> None:
     """By the command line: `export --to atelier`, then `generate --model` on another workspace."""
     with s3_bucket("models"):

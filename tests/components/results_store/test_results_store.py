@@ -594,17 +594,11 @@ def _check_whole(folder: Path) -> int:
     return len(results)
 
 
-every_mode = pytest.mark.parametrize(
-    "mode", ["seeds", pytest.param("one seed", marks=pytest.mark.slow)]
-)
-sqlite_first = pytest.mark.parametrize(
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+@pytest.mark.parametrize("mode", ["seeds", pytest.param("one seed", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
     "index", ["sqlite", pytest.param("postgres", marks=pytest.mark.slow)], indirect=True
 )
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
-@every_mode
-@sqlite_first
 @pytest.mark.parametrize("rounds", [3, pytest.param(12, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_nothing_is_half_and_nothing_is_doubled(
     tmp_path: Path, mode: str, rounds: int
@@ -635,8 +629,8 @@ def test_killed_at_any_moment_nothing_is_half_and_nothing_is_doubled(
     assert not list((tmp_path / "results").rglob("*.partial*"))
 
 
-@every_mode
-@sqlite_first
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["seeds", "one seed"])
 def test_processes_keep_at_once_and_nothing_is_overwritten(tmp_path: Path, mode: str) -> None:
     """Four processes: each picture is kept by two of them, all in a new store."""
     keepers = [_start(tmp_path, place % 2, 2, mode) for place in range(4)]
