@@ -595,11 +595,18 @@ def _check_whole(folder: Path) -> int:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
-@pytest.mark.parametrize("mode", ["seeds", pytest.param("one seed", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    "index", ["sqlite", pytest.param("postgres", marks=pytest.mark.slow)], indirect=True
+    ("index", "mode", "rounds"),
+    [
+        ("sqlite", "seeds", 3),
+        *(
+            pytest.param(index, mode, 12, marks=pytest.mark.slow)
+            for index in ("sqlite", "postgres")
+            for mode in ("seeds", "one seed")
+        ),
+    ],
+    indirect=["index"],
 )
-@pytest.mark.parametrize("rounds", [3, pytest.param(12, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_nothing_is_half_and_nothing_is_doubled(
     tmp_path: Path, mode: str, rounds: int
 ) -> None:
