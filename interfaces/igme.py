@@ -62,8 +62,9 @@ class TrainingSettings(Message):
     start_from: StartFrom = Field(
         default=None,
         description=(
-            "A trained model's folder or URL to start from, 'shipped-sketch' or 'shipped' for the "
-            "project's own, or 'none'; its family and the shape of its networks are taken over."
+            "A trained model's folder or URL to start from, 'shipped-sketch', 'shipped-sketch-128' "
+            "or 'shipped' for the project's own, or 'none'; its family and the shape of its "
+            "networks are taken over."
         ),
     )
     total_images: int | None = Field(

@@ -18,10 +18,15 @@ REPRESENTATION = _HERE / "representation.safetensors"
 ENLARGER = _HERE / "enlarger.safetensors"
 """Weights of the ×4 enlarger that the project trained itself."""
 
-SHIPPED_MODELS = {"shipped-sketch": _HERE / "sketch", "shipped": _HERE / "paintings"}
-"""The models that come with the project, by the names that settings call them, the best first.
+SHIPPED_MODELS = {
+    "shipped-sketch": _HERE / "sketch",
+    "shipped-sketch-128": _HERE / "sketch_128",
+    "shipped": _HERE / "paintings",
+}
+"""The models that come with the project, by the names that settings call them, best first.
 
-'shipped-sketch' is a diffusion model that paints with and without a drawing; 'shipped' an R3GAN.
+'shipped-sketch' is a diffusion model that paints with and without a drawing, 'shipped-sketch-128'
+the same with a level of detail around it, at twice the resolution; 'shipped' is an R3GAN.
 """
 
 

@@ -92,7 +92,9 @@ class Detail(nn.Module):
     """A level for the detail of pictures twice as large as those that a denoiser cleans.
 
     Detail is what a picture has beside its averages over 2×2 pixels; the denoiser cleans those, and
-    this sees the large picture under noise, the denoiser's estimate and its last features.
+    this sees the large picture under noise, the denoiser's estimate and its last features. Averages
+    and detail apart: Guth et al. 2022, arXiv 2208.05003; noise by resolution: Hoogeboom, Heek,
+    Salimans 2023, arXiv 2301.11093. That both are one network and one sampler's way is ours.
     """
 
     def __init__(self, config: SketchDiffusionConfig, features: int, num_hints: int) -> None:

@@ -90,7 +90,11 @@ export function settingsOf(result) {
   return { generate, enhance, convert: conversion };
 }
 
-const OWN = { "shipped-sketch": "Atelier’s own, draws too", shipped: "Atelier’s own, quick" };
+const OWN = {
+  "shipped-sketch": "Atelier’s own, draws too",
+  "shipped-sketch-128": "Atelier’s own, at 128×128",
+  shipped: "Atelier’s own, quick",
+};
 
 /** What a person called it, else what it learnt from: "0007-vae-Cats" is "Cats · vae 7". */
 export function modelName({ title, name, family, dataset_name: learnt }) {

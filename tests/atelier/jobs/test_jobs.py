@@ -931,10 +931,14 @@ def catalogue(tmp_path: Path, uploads: LocalUploads) -> WorkspaceCatalogue:
     return WorkspaceCatalogue(Workspace(tmp_path), uploads)
 
 
+def taken_by_default(catalogue: WorkspaceCatalogue) -> list[str]:
+    return [offer.name for offer in catalogue.models() if offer.is_default]
+
+
 def test_the_projects_own_models_are_offered(catalogue: WorkspaceCatalogue) -> None:
     offers = catalogue.models()
     assert [offer.name for offer in offers] == list(SHIPPED_MODELS)
-    assert [offer.is_default for offer in offers] == [True, False]
+    assert taken_by_default(catalogue) == ["shipped-sketch"]
     for offer in offers:
         assert (catalogue.model(offer.id).directory / "model.json").exists()
     with pytest.raises(NotFoundError):
@@ -952,17 +956,17 @@ def test_a_trained_model_is_taken_only_where_chosen_and_a_damaged_one_not_listed
         write_text(folder / "model.json", json.dumps(manifest | changed))
     offers = catalogue.models()
     assert [offer.name for offer in offers] == ["0001-r3gan-mine", *SHIPPED_MODELS]
-    assert [offer.is_default for offer in offers] == [False, True, False]
+    assert taken_by_default(catalogue) == ["shipped-sketch"]
     trained = tmp_path / "runs" / "0001-r3gan-mine" / "training" / "model"
     assert catalogue.model(offers[0].id).directory == trained
     place = Workspace(tmp_path)
     assert next(place.default_folders())[0] == "shipped-sketch"
     place.set_default("0001")
-    assert [offer.is_default for offer in catalogue.models()] == [True, False, False]
+    assert taken_by_default(catalogue) == ["0001-r3gan-mine"]
     with pytest.raises(NotFoundError):
         place.set_default("no such model")
     place.set_default(None)
-    assert [offer.is_default for offer in catalogue.models()] == [False, True, False]
+    assert taken_by_default(catalogue) == ["shipped-sketch"]
 
 
 def test_a_deleted_model_is_listed_apart_until_it_is_restored(

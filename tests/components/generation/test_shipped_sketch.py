@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from atelier.experiments.sketch.numbers import overlap
+from components.common.checkpoints import load_weights
 from components.common.shipped import SHIPPED_MODELS
 from components.families.drawing import clean_sketch, strokes_of_pictures
 from components.generation import LocalGenerator
@@ -34,8 +36,29 @@ def painted(model: IGME, sketch: Path, seeds: str, **options: float) -> np.ndarr
     return np.concatenate([batch.images for batch in LocalGenerator().generate(model, asked)])
 
 
-def test_it_is_small_enough_to_ship(model: IGME) -> None:
-    assert sum(file.stat().st_size for file in model.directory.iterdir()) < 20e6
+@pytest.fixture(scope="module")
+def large() -> IGME:
+    """The same model with its level of detail."""
+    return IGME.open(SHIPPED_MODELS["shipped-sketch-128"])
+
+
+def test_they_are_small_enough_to_ship(model: IGME, large: IGME) -> None:
+    for each in (model, large):
+        assert sum(file.stat().st_size for file in each.directory.iterdir()) < 20e6
+
+
+def test_the_larger_ones_network_is_the_smaller_one_and_its_seeds_are_the_same(
+    model: IGME, large: IGME
+) -> None:
+    small, whole = (load_weights(m.weights_path, m.weights_sha256) for m in (model, large))
+    new = {name for name in whole if name not in small}
+    assert new and all(name.startswith("detail.") for name in new)
+    assert all(torch.equal(small[name], whole[name]) for name in small if name != "noise")
+    asked = IGS(seeds="5", style="Rococo", originality=False, device="cpu")
+    made = [next(iter(LocalGenerator().generate(each, asked))).images for each in (model, large)]
+    assert made[1].shape == (1, 3, 2 * SIDE, 2 * SIDE)
+    averages = made[1].reshape(1, 3, SIDE, 2, SIDE, 2).mean(axis=(3, 5))
+    assert np.abs(averages - made[0]).mean() < 0.05
 
 
 @pytest.mark.parametrize("name", NAMES)
