@@ -23,7 +23,7 @@ SHIPPED_MODELS = {
     "shipped-sketch-128": _HERE / "sketch_128",
     "shipped": _HERE / "paintings",
 }
-"""The models that come with the project, by the names that settings call them, best first.
+"""The models that come with the project, by their names in settings, in the order of choice.
 
 'shipped-sketch' is a diffusion model that paints with and without a drawing, 'shipped-sketch-128'
 the same with a level of detail around it, at twice the resolution; 'shipped' is an R3GAN.

@@ -241,7 +241,7 @@ class SketchDiffusionConfig(FamilyConfig):
 
     @classmethod
     def grown(cls, config: dict[str, Any]) -> dict[str, Any] | None:
-        """A level of detail around the network, which stays as it is; radii in larger pixels."""
+        """A level of detail around the network, which stays as it is; twice the radii."""
         before = cls.model_validate(config)
         if before.detail_channels or not before.takes_detail:
             return None

@@ -24,11 +24,15 @@ EMBEDDING = 256
 FREQUENCIES = 16
 HEAD = 64
 DETAIL_AREA = 4
+"""Pixels of which a level of detail knows the average."""
 
 PICTURE_STD = 0.5
 """Standard deviation of pixels in [-1, 1], for the estimate that the network improves on."""
 DETAIL_STD = 0.1
-"""The same of what a pixel has beside the average of its 2×2, in an orthonormal basis."""
+"""The same of what a pixel has beside the average of its 2×2, in an orthonormal basis.
+
+0.106 in the paintings that the shipped models learnt from.
+"""
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -196,14 +200,14 @@ class Denoiser(nn.Module):
         `hints` (N, H, S, S): what is shown of the strokes, all 0 for none; H is 0 or 2. `codes`
         (N, 64): what the pictures are like, rows of 0 or None for no such word.
         """
-        embedding = self._embedding(half_as_noisy(t) if self.detail else t, styles, codes)
         if self.detail is None:
-            return self._clean(noisy, t, mask, hints, embedding)[0]
+            return self._clean(noisy, t, mask, hints, self._embedding(t, styles, codes))[0]
         # Averages over 2×2 pixels hold half the noise; scaled, they are a picture under less of it.
-        halved = F.avg_pool2d(noisy, 2)
+        halved, level = F.avg_pool2d(noisy, 2), half_as_noisy(t)
+        embedding = self._embedding(level, styles, codes)
         seen = halved / (1 - t / 2)[:, None, None, None]
         masks, small_hints = F.avg_pool2d(mask, 2), F.avg_pool2d(hints, 2)
-        small, features = self._clean(seen, half_as_noisy(t), masks, small_hints, embedding)
+        small, features = self._clean(seen, level, masks, small_hints, embedding)
         small = F.interpolate(small, scale_factor=2)
         rest = noisy - F.interpolate(halved, scale_factor=2)
         c_skip, c_out, c_in = estimate(t[:, None, None, None], DETAIL_STD)

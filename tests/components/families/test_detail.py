@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from atelier.choices import with_defaults
-from components.families.port import Request, Shape
+from components.families.port import Request
 from components.families.sketch_diffusion import works
 from components.families.sketch_diffusion.config import Options, SketchDiffusionConfig
 from components.families.sketch_diffusion.method import (
@@ -20,26 +20,16 @@ from components.families.sketch_diffusion.method import (
     with_detail,
 )
 from components.families.sketch_diffusion.network import DETAIL_STD, estimate, half_as_noisy
-from components.families.trainer import Machine
 from interfaces.errors import RefusedError
+from tests.components.families.tiny_diffusion import TINY, tiny_trainer
 
 SIDE = 16
-TINY = {
-    "batch_size": 4,
-    "channels": 16,
-    "max_channels": 32,
-    "blocks": 1,
-    "smallest": 4,
-    "schedule": "continuous",
-    "warm_up_images": 0,
-}
+AT_ONCE = {"schedule": "continuous", "warm_up_images": 0}
 T = torch.tensor([1.0, 0.6, 0.3, 0.05])
 
 
 def trainer(side: int, seed: int = 0, **changes: object) -> Trainer:
-    config = SketchDiffusionConfig.model_validate(TINY | changes)
-    rng = torch.Generator().manual_seed(seed)
-    return Trainer(config, Shape(side, 2), Machine(torch.device("cpu"), torch.float32, rng))
+    return tiny_trainer(side, seed, **(AT_ONCE | changes))
 
 
 def pictures(seed: int = 0) -> tuple[Tensor, Tensor]:

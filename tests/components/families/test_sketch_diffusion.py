@@ -50,19 +50,16 @@ from components.families.sketch_diffusion.network import (
     estimate,
     residual_branches,
 )
-from components.families.trainer import Machine
+from tests.components.families.tiny_diffusion import TINY, tiny_trainer
 
-CPU = torch.device("cpu")
 SIDE = 16
 SHAPE = Shape(resolution=SIDE, num_styles=2)
-TINY = {"batch_size": 4, "channels": 16, "max_channels": 32, "blocks": 1, "smallest": 4}
 CONDITIONINGS = ("none", "noised_image", "radius_mask", "guided")
 every_drawn = pytest.mark.parametrize("conditioning", CONDITIONINGS[1:])
 
 
 def trainer(seed: int = 0, **changes: object) -> Trainer:
-    config = SketchDiffusionConfig.model_validate(TINY | changes)
-    return Trainer(config, SHAPE, Machine(CPU, torch.float32, torch.Generator().manual_seed(seed)))
+    return tiny_trainer(SIDE, seed, **changes)
 
 
 def trained_sampler(conditioning: str, steps: int = 3, **changes: object) -> Sampler:

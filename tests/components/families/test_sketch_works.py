@@ -10,22 +10,17 @@ from torch.testing import assert_close
 
 from components.common.encoder import Representation
 from components.common.shipped import SHIPPED_MODELS
-from components.families.port import Inputs, Request, Shape
-from components.families.sketch_diffusion.config import Options, SketchDiffusionConfig
+from components.families.port import Inputs, Request
+from components.families.sketch_diffusion.config import Options
 from components.families.sketch_diffusion.method import Sampler, Trainer
 from components.families.sketch_diffusion.works import BETWEEN, MEMORY, MIN_DISTANCE, Works
-from components.families.trainer import Machine
 from components.metrics import load_features
 from components.metrics.originality import Neighbours
+from tests.components.families.tiny_diffusion import tiny_trainer
 
 SIDE = 16
-SHAPE = Shape(SIDE, 2)
-TINY = {
+QUICK = {
     "batch_size": 8,
-    "channels": 16,
-    "max_channels": 32,
-    "blocks": 1,
-    "smallest": 4,
     "schedule": "continuous",
     "warm_up_images": 0,
     "learning_rate": 5e-3,
@@ -33,9 +28,7 @@ TINY = {
 
 
 def trainer(representation: str = "embedded", seed: int = 0) -> Trainer:
-    config = SketchDiffusionConfig.model_validate(TINY | {"representation": representation})
-    rng = torch.Generator().manual_seed(seed)
-    return Trainer(config, SHAPE, Machine(torch.device("cpu"), torch.float32, rng))
+    return tiny_trainer(SIDE, seed, **QUICK, representation=representation)
 
 
 def batch(seed: int) -> tuple[Tensor, Tensor]:
