@@ -55,6 +55,7 @@ def open_page(
             group=OPTIONS,
             negative=(),
             metavar="NAME",
+            show_default=False,
             help="A host name under which the page is reached.",
         ),
     ] = (),
@@ -63,6 +64,7 @@ def open_page(
         Parameter(
             group=OPTIONS,
             negative=(),
+            show_default=False,
             help="A folder or archive that may be learnt from on the page.",
         ),
     ] = (),

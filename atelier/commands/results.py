@@ -36,8 +36,11 @@ def list_results(*, common: Common = Common(), given: Layer) -> None:
         if not found:
             parts.ui.say(f"{common.place.root}: no such results here")
             return
+        total = parts.results_store.count(query) if len(found) == query.limit else len(found)
     for line in table(("no.", "made on", "style", "size", "made by", "file"), _rows(found)):
         print(line)
+    if total > len(found):
+        parts.ui.say(f"{len(found)} of {total} results; --limit {total} lists all")
 
 
 def _rows(found: list[StoredResult]) -> list[list[str]]:

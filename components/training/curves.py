@@ -15,6 +15,9 @@ if TYPE_CHECKING:  # the records of a training are read without torch
 
 _Value = TypeVar("_Value")
 
+IN_THOUSANDS = 10_000
+"""Images from which a curve counts them in thousands."""
+
 
 class Curves:
     """Means over every few steps, so that a long training stays a short table.
@@ -81,7 +84,9 @@ class Curves:
 
     def _draw(self, path: Path) -> None:
         figure = new_figure(figsize=(11, 4), layout="constrained")
-        kimg = [row["images_seen"] / 1000 for row in self.rows]
+        seen, unit = [row["images_seen"] for row in self.rows], "images seen"
+        if seen[-1] >= IN_THOUSANDS:
+            seen, unit = [count / 1000 for count in seen], "images seen, thousands"
         # Fig. 3 and Fig. 4 of paper 002; a family without an opponent has no scores.
         panels = {
             "Losses": {loss.name: loss.label for loss in self.losses},
@@ -93,8 +98,8 @@ class Curves:
             figure.subplots(1, max(1, len(drawn)), squeeze=False)[0], drawn.items(), strict=False
         ):
             for label, values in lines.items():
-                axes.plot(kimg, values, label=label, linewidth=1)
-            axes.set(title=title, xlabel="images seen, thousands")
+                axes.plot(seen, values, label=label, linewidth=1)
+            axes.set(title=title, xlabel=unit)
             axes.grid(alpha=0.3)
             axes.legend()
         with replacing(path) as temporary:

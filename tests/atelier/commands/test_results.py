@@ -36,6 +36,17 @@ def test_names_are_listed_a_line_each(tmp_path: Path, capsys: pytest.CaptureFixt
     assert r"a\nerror: b.png" in lines[3] and "mon été.png" in lines[1]
 
 
+def test_what_a_limit_leaves_out_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(tmp_path, "a.png", "b.png", "c.png")
+    for limit, told in ((2, "2 of 3 results; --limit 3 lists all"), (3, "")):
+        assert main(["results", "list", "--limit", str(limit), "--workspace", str(tmp_path)]) == 0
+        said = capsys.readouterr()
+        assert len(said.out.splitlines()) == 1 + limit
+        assert said.err.strip() == told
+
+
 def test_the_doctor_mends_an_emptied_index(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
