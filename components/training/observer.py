@@ -47,6 +47,9 @@ MAX_MEASURED_AGAINST = 5_000
 WORTH_HALVING = 240.0
 """Seconds of a budget from which it is measured in the middle too."""
 
+UNMEASURED = 128
+"""Pictures at most that a report shows and compares where none were to be measured."""
+
 AT_ONCE = 8 * SAMPLING_BATCH
 """Pictures made between two reports of progress."""
 
@@ -167,7 +170,8 @@ class Observer:
     def made(self, network: nn.Module, images_seen: int) -> Made:
         """Pictures that measure a network after that many images, made once."""
         if self._newest_made is None or self._newest_made.images_seen != images_seen:
-            styles = self.styles(self.settings.measure_count)
+            count = self.settings.measure_count
+            styles = self.styles(count if self.settings.measure_images else min(count, UNMEASURED))
             pixels = float_to_pixels(self.pictures(network, styles).numpy())
             self._newest_made = Made(images_seen, pixels, styles.argmax(dim=1).numpy())
             self._newest_judged = None

@@ -408,9 +408,9 @@ def test_pictures_of_a_network_that_collapsed_are_not_judged_after_going_back(
     assert (after.pixels != before.pixels).any()
 
 
-def test_the_report_says_the_verdict_and_makes_no_picture_twice(
-    tmp_path: Path, prepared: IPDT, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of pictures, each time some were made to be judged."""
     made: list[int] = []
     pictures = observer.Observer.pictures
 
@@ -419,6 +419,19 @@ def test_the_report_says_the_verdict_and_makes_no_picture_twice(
         return pictures(self, network, styles)
 
     monkeypatch.setattr(observer.Observer, "pictures", counted)
+    return made
+
+
+def test_a_report_without_measurements_makes_few_pictures(
+    tmp_path: Path, prepared: IPDT, made: list[int]
+) -> None:
+    learn(tmp_path, prepared, total_images=16, measure_count=1000)
+    assert made == [observer.UNMEASURED]
+
+
+def test_the_report_says_the_verdict_and_makes_no_picture_twice(
+    tmp_path: Path, prepared: IPDT, made: list[int]
+) -> None:
     learn(tmp_path, prepared, total_images=16, measure_images=1000)
     assert made == [COUNT]
     report = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
