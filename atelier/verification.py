@@ -226,9 +226,7 @@ def _proved(credentials: Credentials | None, key: Key | None) -> tuple[str, ...]
 
 def _claimed(credentials: Credentials | None, key: Key | None, claims: Claims) -> tuple[str, ...]:
     """Claims that anybody could have written; the signer's name too, where somebody signed them."""
-    said = [
-        f"made from {one.name or 'a picture with credentials'}" for one in _ingredients(credentials)
-    ]
+    said = [_made_from(one) for one in _ingredients(credentials)]
     if credentials is not None:
         said = [_history(credentials), *said]
         if key == "unknown":
@@ -240,6 +238,14 @@ def _claimed(credentials: Credentials | None, key: Key | None, claims: Claims) -
     elif claims.tool is not None:
         said.append(f"made with {claims.tool}")
     return tuple(said)
+
+
+def _made_from(ingredient: FoundIngredient) -> str:
+    if ingredient.name is not None:
+        return f"made from {ingredient.name}"
+    if ingredient.is_signed:
+        return "made from a picture with credentials"
+    return "made from an unsigned picture"
 
 
 def _marked(watermark: str | None, claims: Claims) -> tuple[str, ...]:

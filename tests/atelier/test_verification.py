@@ -203,6 +203,14 @@ def test_another_programs_picture_stays_an_ingredient_of_ours(tmp_path: Path) ->
     assert (said.state, said.made_by, said.source_type) == ("intact", "Atelier", GENERATED)
     assert said.credentials is not None
     assert said.credentials.ingredients[0].generator == "Camera 7"
+    assert "made from a picture with credentials" in said.claimed
+
+
+def test_an_unsigned_picture_stays_an_unsigned_ingredient_of_ours(tmp_path: Path) -> None:
+    batch = IEDT(**dict(read_picture(written(tmp_path, plain()))), enhancement=make_enhancement(1))
+    (image,) = ImageConverter().convert([batch], ICS(format="jpeg"))
+    said = verify(written(tmp_path, image.data, "ours.jpg"))
+    assert "made from an unsigned picture" in said.claimed
 
 
 def test_an_unsigned_stranger(tmp_path: Path) -> None:
