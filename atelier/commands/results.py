@@ -32,15 +32,17 @@ def list_results(*, common: Common = Common(), given: Layer) -> None:
     """List what was made, newest first."""
     query = validate(ResultQuery, given.get("find", {}), "results list")
     with assembled(common.place, common.components) as parts:
-        found = parts.results_store.find(query)
+        # One more than is listed tells whether there are others.
+        found = parts.results_store.find(query.model_copy(update={"limit": query.limit + 1}))
         if not found:
             parts.ui.say(f"{common.place.root}: no such results here")
             return
-        total = parts.results_store.count(query) if len(found) == query.limit else len(found)
-    for line in table(("no.", "made on", "style", "size", "made by", "file"), _rows(found)):
+    for line in table(
+        ("no.", "made on", "style", "size", "made by", "file"), _rows(found[: query.limit])
+    ):
         print(line)
-    if total > len(found):
-        parts.ui.say(f"{len(found)} of {total} results; --limit {total} lists all")
+    if len(found) > query.limit:
+        parts.ui.say(f"there are more than these {query.limit}; --limit lists more")
 
 
 def _rows(found: list[StoredResult]) -> list[list[str]]:
