@@ -993,6 +993,27 @@ def test_what_is_typed_is_sent_also_where_it_once_stood_there(page: Page, server
     assert _newest_order(server)["settings"] == {"train": {"options": {"batch_size": 8}}}
 
 
+def test_an_answer_leaves_a_field_alone_in_which_is_being_typed(page: Page) -> None:
+    page.get_by_role("link", name="Train").click()
+    batch = page.locator("form [data-field=batch_size]")
+    expect(batch).to_have_value("8")
+    page.locator("form summary", has_text="More settings").click()
+    held: list[Route] = []
+
+    def hold_the_first(route: Route) -> None:
+        if held:
+            route.continue_()
+        held.append(route)
+
+    page.route("**/settings/training", hold_the_first)
+    page.get_by_label("Start from").select_option(label="nothing learnt yet")  # 32 without a word
+    batch.fill("8")
+    with page.expect_response("**/settings/training"):
+        held[0].continue_()
+    page.wait_for_timeout(300)
+    expect(batch).to_have_value("8")
+
+
 def test_a_wrong_value_that_is_folded_away_is_shown(page: Page) -> None:
     page.get_by_role("link", name="Train").click()
     more = page.locator("form summary", has_text="More settings")

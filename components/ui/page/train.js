@@ -66,7 +66,8 @@ export function create() {
   const field = (text, control) => h("div", { class: "field" }, h("div", { class: "title" }, h("label", { for: control.id }, text)), control);
   const form = h(
     "form",
-    { class: "panel", "aria-label": t("Train") },
+    // A field tells what was typed in it only once it is left, and an answer may come before.
+    { class: "panel", "aria-label": t("Train"), oninput: ({ target }) => target.dataset.field && typed.add(target.dataset.field) },
     h(
       "div",
       { class: "fields" },
