@@ -45,7 +45,8 @@ def choose(given: Layer) -> RunSettings:
 def with_defaults(given: Layer) -> Layer:
     """Given settings, over those of the model that training starts from, over `default.toml`.
 
-    Raises `AtelierError` where another family or resolution was given than that model's.
+    Raises `AtelierError` where another family was given than that model's, or a resolution that is
+    neither its own nor twice that of a model that can grow.
     """
     below = _default_below(given)
     start = merge(below, given)["train"].get("start_from")

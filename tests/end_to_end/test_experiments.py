@@ -18,7 +18,7 @@ from components.common.durable import sha256_of
 from components.conversion import read_record
 from interfaces.igme import IGME
 from interfaces.measurement import Measurement
-from tests.end_to_end.cli import atelier, here
+from tests.end_to_end.cli import atelier, here, one_line
 from tests.helpers import REPOSITORY
 
 Done = subprocess.CompletedProcess[str]
@@ -58,10 +58,7 @@ def fails(*arguments: str | Path) -> str:
     """The one line that says why."""
     done = here(*arguments, cwd=Path.cwd())
     assert done.returncode == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
-    assert done.stderr.splitlines()[-1] == line
-    return line
+    return one_line(done)
 
 
 def paint(folder: Path, styles: tuple[str, ...], count: int, seed: int) -> Path:

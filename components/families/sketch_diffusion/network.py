@@ -203,13 +203,13 @@ class Denoiser(nn.Module):
         if self.detail is None:
             return self._clean(noisy, t, mask, hints, self._embedding(t, styles, codes))[0]
         # Averages over 2×2 pixels hold half the noise; scaled, they are a picture under less of it.
-        halved, level = F.avg_pool2d(noisy, 2), half_as_noisy(t)
+        averages, rest = _apart(noisy)
+        level = half_as_noisy(t)
         embedding = self._embedding(level, styles, codes)
-        seen = halved / (1 - t / 2)[:, None, None, None]
+        seen = averages / (1 - t / 2)[:, None, None, None]
         masks, small_hints = F.avg_pool2d(mask, 2), F.avg_pool2d(hints, 2)
         small, features = self._clean(seen, level, masks, small_hints, embedding)
         small = F.interpolate(small, scale_factor=2)
-        rest = noisy - F.interpolate(halved, scale_factor=2)
         c_skip, c_out, c_in = estimate(t[:, None, None, None], DETAIL_STD)
         inputs = torch.cat([rest * c_in, small, hints], dim=1)
         return small + c_skip * rest + c_out * self.detail(inputs, features, embedding).float()
@@ -217,12 +217,11 @@ class Denoiser(nn.Module):
     def in_units(self, errors: Tensor, t: Tensor, mask: Tensor) -> Tensor:
         """Errors of estimates (N, 3, S, S), in units of the linear estimate's own."""
         if self.detail is None:
-            return errors / estimate(1 + mask * (t[:, None, None, None] - 1))[1]
+            return errors / estimate(_level(t, mask))[1]
+        averages, rest = _apart(errors)
         t = t[:, None, None, None]
-        halved = F.interpolate(F.avg_pool2d(errors, 2), scale_factor=2)
-        return (
-            halved / estimate(half_as_noisy(t))[1] + (errors - halved) / estimate(t, DETAIL_STD)[1]
-        )
+        in_averages = F.interpolate(averages, scale_factor=2) / estimate(half_as_noisy(t))[1]
+        return in_averages + rest / estimate(t, DETAIL_STD)[1]
 
     def _embedding(self, t: Tensor, styles: Tensor, codes: Tensor | None) -> Tensor:
         told = self.level(waves(t)) + self.style(styles)
@@ -234,8 +233,7 @@ class Denoiser(nn.Module):
         self, noisy: Tensor, t: Tensor, mask: Tensor, hints: Tensor, embedding: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Estimates of x0 (N, 3, S, S), float32, and the features behind them."""
-        level = 1 + mask * (t[:, None, None, None] - 1)
-        c_skip, c_out, c_in = estimate(level)
+        c_skip, c_out, c_in = estimate(_level(t, mask))
         features = self._features(torch.cat([noisy * c_in, hints], dim=1), embedding)
         improved = F.pixel_shuffle(self.last(features), self.patch)
         return c_skip * noisy + c_out * improved.float(), features
@@ -267,6 +265,17 @@ def estimate(t: Tensor, std: float = PICTURE_STD) -> tuple[Tensor, Tensor, Tenso
     """
     variance = ((1 - t) * std).square() + t.square()
     return (1 - t) * std**2 / variance, t * std * variance.rsqrt(), variance.rsqrt()
+
+
+def _level(t: Tensor, mask: Tensor) -> Tensor:
+    """Noise of each pixel (N, 1, S, S): t (N,) where the mask is 1, all where it is 0."""
+    return 1 + mask * (t[:, None, None, None] - 1)
+
+
+def _apart(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Averages over 2×2 pixels (N, 3, S/2, S/2), and what the pixels have beside them."""
+    averages = F.avg_pool2d(images, 2)
+    return averages, images - F.interpolate(averages, scale_factor=2)
 
 
 def half_as_noisy(t: Tensor) -> Tensor:
