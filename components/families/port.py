@@ -1,7 +1,7 @@
 """Port of a family: all that the training loop and the generator know of it.
 
 A family is a published method: a folder with `config.py` (torch-free, the settings) and
-`method.py` (networks, losses, trainer, sampler).
+`method.py` (networks, losses, trainer, sampler; a larger one has files of their own for these).
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ def noised(pixels: Pixels, intensities: Sequence[float], seeds: Sequence[int]) -
     import torch
 
     from components.common.tensors import tensor_of
-    from components.families.sketch_diffusion.method import add_noise, noise_of
+    from components.families.sketch_diffusion.noise import add_noise, noise_of
 
     levels = torch.tensor([noise_of(intensity) for intensity in intensities])
     images = tensor_of(pixels_to_float(pixels)).expand(len(levels), -1, -1, -1)
@@ -187,7 +187,7 @@ def random_masks(
     import torch
 
     from components.common.tensors import tensor_of
-    from components.families.sketch_diffusion.method import mask_within, masked
+    from components.families.sketch_diffusion.strokes import mask_within, masked
 
     side = subject.pixels.shape[0]
     scaled = torch.tensor(radii) * side / PAPER_SIDE
@@ -207,7 +207,7 @@ def shown_strokes(subject: Subject, radius: float) -> list[Pixels]:
     import torch
 
     from components.common.tensors import tensor_of
-    from components.families.sketch_diffusion.method import hints_of
+    from components.families.sketch_diffusion.strokes import hints_of
 
     scaled = torch.tensor([radius * subject.pixels.shape[0] / PAPER_SIDE])
     hints = hints_of(tensor_of(distances(subject.drawn.strokes[None])), scaled)[0]

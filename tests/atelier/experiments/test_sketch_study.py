@@ -51,8 +51,8 @@ from components.common.images import float_to_pixels, pixels_to_float
 from components.families.drawing import strokes_of_pictures
 from components.families.port import Shape
 from components.families.sketch_diffusion.config import SketchDiffusionConfig
-from components.families.sketch_diffusion.method import Trainer
 from components.families.sketch_diffusion.network import Denoiser
+from components.families.sketch_diffusion.trainer import Trainer
 from components.families.trainer import Machine
 from components.generation import create
 from components.metrics import FeatureNetwork

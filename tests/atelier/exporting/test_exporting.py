@@ -23,7 +23,7 @@ from components.families import FAMILIES
 from components.families.latent import LatentOptions
 from components.families.port import Request, Shape, no_graphs
 from components.families.sampling import draw_latents
-from components.families.sketch_diffusion.method import ddim_step
+from components.families.sketch_diffusion.solvers import ddim_step
 from components.results_store import create
 from interfaces.errors import RefusedError
 from interfaces.igme import IGME

@@ -12,14 +12,10 @@ from atelier.choices import with_defaults
 from components.families.port import Request
 from components.families.sketch_diffusion import works
 from components.families.sketch_diffusion.config import Options, SketchDiffusionConfig
-from components.families.sketch_diffusion.method import (
-    Sampler,
-    Trainer,
-    add_noise,
-    shifted,
-    with_detail,
-)
 from components.families.sketch_diffusion.network import DETAIL_STD, estimate, half_as_noisy
+from components.families.sketch_diffusion.noise import add_noise, shifted, with_detail
+from components.families.sketch_diffusion.sampler import Sampler
+from components.families.sketch_diffusion.trainer import Trainer
 from interfaces.errors import RefusedError
 from tests.components.families.tiny_diffusion import TINY, tiny_trainer
 

@@ -18,28 +18,13 @@ from torch.testing import assert_close
 from components.families import drawing
 from components.families.draws import Draws
 from components.families.port import Inputs, Request, Shape
-from components.families.sketch_diffusion import method, transport
+from components.families.sketch_diffusion import trainer as training
+from components.families.sketch_diffusion import transport
 from components.families.sketch_diffusion.config import Options, SketchDiffusionConfig
 from components.families.sketch_diffusion.critic import (
     BoundedConvolution,
     critic_loss,
     fooling_loss,
-)
-from components.families.sketch_diffusion.method import (
-    Sampler,
-    Trainer,
-    add_noise,
-    ddim_step,
-    displaced,
-    draw_noise_levels,
-    hints_of,
-    mask_within,
-    masked,
-    noise_levels,
-    noise_of,
-    perceptual_distance,
-    run_sampler,
-    shifted,
 )
 from components.families.sketch_diffusion.network import (
     HEAD,
@@ -50,6 +35,17 @@ from components.families.sketch_diffusion.network import (
     estimate,
     residual_branches,
 )
+from components.families.sketch_diffusion.noise import (
+    add_noise,
+    draw_noise_levels,
+    noise_levels,
+    noise_of,
+    shifted,
+)
+from components.families.sketch_diffusion.sampler import Sampler
+from components.families.sketch_diffusion.solvers import ddim_step, run_sampler
+from components.families.sketch_diffusion.strokes import displaced, hints_of, mask_within, masked
+from components.families.sketch_diffusion.trainer import Trainer, perceptual_distance
 from tests.components.families.tiny_diffusion import TINY, tiny_trainer
 
 SIDE = 16
@@ -389,7 +385,7 @@ def test_the_perceptual_distance_is_that_of_unit_vectors() -> None:
 
 
 def test_only_weak_noise_adds_the_perceptual_distance(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(method, "load_lite0", Halves)
+    monkeypatch.setattr(training, "load_lite0", Halves)
     plain, mine = trainer(), trainer(perceptual=2.0, perceptual_noise=0.5)
     images, noisy = torch.rand(2, 4, 3, SIDE, SIDE).unbind(0)
     t = torch.tensor([0.25, 0.5, 0.75, 1.0])
@@ -426,10 +422,10 @@ def test_an_adapted_model_keeps_its_network_and_learns_in_small_quick_steps() ->
 @pytest.fixture
 def perceiving(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for the classifier, whose package may be missing."""
-    monkeypatch.setattr(method, "load_lite0", CoarseHalves)
-    monkeypatch.setattr(method, "load_pooled_lite0", Means)
-    monkeypatch.setattr(method, "NUM_POOLED", 3)
-    monkeypatch.setattr(method.EfficientNetLite0, "CHANNELS", (3, 3))
+    monkeypatch.setattr(training, "load_lite0", CoarseHalves)
+    monkeypatch.setattr(training, "load_pooled_lite0", Means)
+    monkeypatch.setattr(training, "NUM_POOLED", 3)
+    monkeypatch.setattr(training.EfficientNetLite0, "CHANNELS", (3, 3))
 
 
 CRITICAL = {"adversarial": 0.5, "adversarial_noise": 0.7, "schedule": "continuous"}
@@ -510,7 +506,7 @@ def test_a_quarter_of_a_batch_is_the_samplers_at_its_last_level() -> None:
     rng = mine.machine.rng.get_state()
     chosen = mine._is_sampled(4)
     assert chosen.tolist() == [True, False, False, False]
-    rows = method.Rows(images, noisy, t, *others, torch.zeros(4, 0))
+    rows = training.Rows(images, noisy, t, *others, torch.zeros(4, 0))
     found = mine._with_sampled(rows, labels, chosen)
     mine.machine.rng.set_state(rng)
     x = mine.machine.normal(4, 3, SIDE, SIDE)[:1]
@@ -539,7 +535,7 @@ def test_a_quarter_of_a_batch_is_the_samplers_at_its_last_level() -> None:
 def test_where_pictures_are_compared_the_samplers_last_steps_are_learnt_through() -> None:
     short, mine = trainer(**CRITICAL), trainer(frechet=1.0, **CRITICAL)
     images, labels = batch()
-    rows = method.Rows(
+    rows = training.Rows(
         images,
         torch.randn(4, 3, SIDE, SIDE),
         torch.full((4,), 0.9),

@@ -11,7 +11,8 @@ from torch.testing import assert_close
 
 from components.families.port import Inputs, Request, Shape
 from components.families.sketch_diffusion.config import Options, SketchDiffusionConfig
-from components.families.sketch_diffusion.method import Sampler, Trainer
+from components.families.sketch_diffusion.sampler import Sampler
+from components.families.sketch_diffusion.trainer import Trainer
 from components.families.sketch_diffusion.windows import offsets, over_windows, pyramid
 from components.families.trainer import Machine
 

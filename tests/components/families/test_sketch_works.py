@@ -12,7 +12,8 @@ from components.common.encoder import Representation
 from components.common.shipped import SHIPPED_MODELS
 from components.families.port import Inputs, Request
 from components.families.sketch_diffusion.config import Options
-from components.families.sketch_diffusion.method import Sampler, Trainer
+from components.families.sketch_diffusion.sampler import Sampler
+from components.families.sketch_diffusion.trainer import Trainer
 from components.families.sketch_diffusion.works import BETWEEN, MEMORY, MIN_DISTANCE, Works
 from components.metrics import load_features
 from components.metrics.originality import Neighbours

@@ -4,7 +4,7 @@ import torch
 
 from components.families.port import Shape
 from components.families.sketch_diffusion.config import SketchDiffusionConfig
-from components.families.sketch_diffusion.method import Trainer
+from components.families.sketch_diffusion.trainer import Trainer
 from components.families.trainer import Machine
 
 TINY = {"batch_size": 4, "channels": 16, "max_channels": 32, "blocks": 1, "smallest": 4}
