@@ -56,17 +56,18 @@ class LocalPreprocessor:
         folder = self._prepared / _address(collection, settings)[:16]
         with exclusive(self._prepared / ".lock"):
             known = _find(folder, collection, settings)
-            if known is None:
-                shutil.rmtree(folder, ignore_errors=True)  # it is damaged, or not there
-                partial = folder.with_suffix(".partial")
-                _fill(partial, collection, settings, progress)
-                _seal(partial, folder, collection, settings)
-                known = _find(folder, collection, settings)
-        if known is None:
+            if known is not None:
+                total = collection.num_images
+                progress(ProgressEvent(stage="preprocess", done=total, total=total))
+                return known
+            shutil.rmtree(folder, ignore_errors=True)  # it is damaged, or not there
+            partial = folder.with_suffix(".partial")
+            _fill(partial, collection, settings, progress)
+            _seal(partial, folder, collection, settings)
+            made = _find(folder, collection, settings)
+        if made is None:
             raise DamagedError(f"{folder}: changed while it was made; run the command again")
-        total = collection.num_images
-        progress(ProgressEvent(stage="preprocess", done=total, total=total))
-        return known
+        return made
 
 
 def _address(collection: ITDT, settings: PreprocessingSettings) -> str:

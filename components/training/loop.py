@@ -316,18 +316,21 @@ def _is_over(settings: TrainingSettings, images_seen: int, seconds: float) -> bo
 def _event(
     settings: TrainingSettings, images_seen: int, seconds: float, curves: Curves
 ) -> ProgressEvent:
+    """Progress by the budget of which the larger share is used: that one ends the training."""
     losses = [f"{name} {value:.3f}" for name, value in curves.labelled(curves.last()).items()]
-    note = ", ".join([f"{images_seen} images", *losses])
-    if settings.total_images is not None:
-        return ProgressEvent(
-            stage="train",
-            done=min(images_seen, settings.total_images),
-            total=settings.total_images,
-            note=note,
-        )
-    total = settings.total_seconds or 0.0
+    budgets = [
+        (float(images_seen), settings.total_images, "images"),
+        (seconds, settings.total_seconds, "seconds"),
+    ]
+    _, done, total, unit = max(
+        (done / total, min(done, total), total, unit) for done, total, unit in budgets if total
+    )
     return ProgressEvent(
-        stage="train", done=min(seconds, total), total=total, unit="seconds", note=note
+        stage="train",
+        done=done,
+        total=total,
+        unit=unit,
+        note=", ".join([f"{images_seen} images", *losses]),
     )
 
 

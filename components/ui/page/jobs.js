@@ -8,6 +8,7 @@ export function create() {
   const queues = { quick: makeQueue(t("Quick work")), long: makeQueue(t("Trainings")) };
   const past = h("div", { class: "cards" });
   const older = h("button", { type: "button", class: "link", hidden: state.jobs.size < 100, onclick: () => attempt(more) }, t("Older jobs"));
+  const done = h("section", { "aria-label": t("Done") }, h("h2", {}, t("Done")), past, older);
   const rows = new Map();
 
   async function more() {
@@ -94,6 +95,7 @@ export function create() {
       place(list, its);
     }
     place(past, all.filter((job) => state.ENDED.has(job.state)));
+    done.hidden = !past.children.length && older.hidden;
   }
 
   return {
@@ -102,7 +104,7 @@ export function create() {
       { class: "one" },
       queues.quick.element,
       queues.long.element,
-      h("section", { "aria-label": t("Done") }, h("h2", {}, t("Done")), past, older),
+      done,
     ),
     update,
     show: () => update(),

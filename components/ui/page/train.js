@@ -384,7 +384,7 @@ export function create() {
     ready.hidden = !model;
     if (model && ready.dataset.model !== model) {
       ready.dataset.model = model;
-      ready.replaceChildren(t("The model is ready."), " ", h("button", { type: "button", class: "link", onclick: () => go("generate", { model }) }, t("Make pictures with it")));
+      ready.replaceChildren(t("The model is saved."), " ", h("button", { type: "button", class: "link", onclick: () => go("generate", { model }) }, t("Make pictures with it")));
     }
     const isNew = shown !== job.id || update.state !== job.state;
     if (shown !== job.id) {

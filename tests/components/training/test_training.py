@@ -160,6 +160,20 @@ def test_a_time_budget_ends_the_training(tmp_path: Path) -> None:
     assert model.metrics["training_seconds"] >= 0.5
 
 
+@pytest.mark.parametrize(
+    ("total_images", "total_seconds", "unit"),
+    [(8, 3600.0, "images"), (10_000_000, 0.5, "seconds"), (8, None, "images")],
+)
+def test_progress_is_told_of_the_budget_that_ends_it(
+    total_images: int, total_seconds: float | None, unit: str, tmp_path: Path
+) -> None:
+    chosen = settings(total_images=total_images, total_seconds=total_seconds)
+    events: list[ProgressEvent] = []
+    create(tmp_path).train(tiny_prepared(tmp_path / "set"), chosen, tmp_path / "r", events.append)
+    last = [event for event in events if event.stage == "train"][-1]
+    assert (last.unit, last.done) == (unit, last.total)
+
+
 @pytest.mark.usefixtures("drawn_charts")
 def test_what_a_training_leaves_behind(tmp_path: Path) -> None:
     run = tmp_path / "run"
