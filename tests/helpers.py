@@ -1,6 +1,7 @@
 """Helpers of several tests: small valid messages and the place of the real data."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,11 @@ from atelier.contracts.samples import (
 from interfaces.record import Record
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+HAS_BASICSR = find_spec("basicsr") is not None
+"""Whether Real-ESRGAN's networks are basicsr's and realesrgan's here, not spandrel's."""
 
 __all__ = [
+    "HAS_BASICSR",
     "REPOSITORY",
     "as_claimed",
     "digest",

@@ -22,7 +22,6 @@ from components.enhancement.official import (
     twin_of,
 )
 from components.enhancement.resampling import lanczos
-from components.enhancement.shim import MissingPackagesError
 from components.enhancement.sources import Source, locate
 from components.enhancement.transparency import bled
 from interfaces.arrays import hand_over
@@ -165,14 +164,14 @@ class RealESRGANEnhancer:
             return _plain_plan("lanczos", settings)
         try:
             return self._network_plan(settings, progress, pixels)
-        except (DownloadError, MissingPackagesError) as error:
+        except DownloadError as error:
             if settings.enhancer != "auto" or settings.weights is not None:
                 raise
             return self._stand_in(settings, progress, error)
 
     def _stand_in(self, settings: IES, progress: Progress, error: AtelierError) -> _Plan:
         """Plan that needs no download: this project's own network, else plain resampling."""
-        if ENLARGER.is_file() and not isinstance(error, MissingPackagesError):
+        if ENLARGER.is_file():
             _log.warning("enlarging with the embedded network instead: %s", error)
             embedded = settings.model_copy(update={"enhancer": EMBEDDED})
             return self._network_plan(embedded, progress, None)
@@ -183,9 +182,7 @@ class RealESRGANEnhancer:
         """The plan for networks, kept so that a check before a run does not load them twice."""
         from components.common.devices import pick_device
         from components.enhancement.engines import ROUTES, check_route
-        from components.enhancement.shim import network_classes
 
-        network_classes()  # before a download that would be of no use without them
         device = pick_device(settings.device)
         if settings.route != "auto":
             check_route(ROUTES[settings.route], device)

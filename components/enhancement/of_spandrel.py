@@ -1,4 +1,4 @@
-"""Real-ESRGAN's two networks as spandrel has them, for Pythons on which basicsr cannot be built.
+"""Real-ESRGAN's two networks as spandrel has them, for where basicsr or realesrgan is missing.
 
 They are made and loaded like basicsr's and realesrgan's, and give the same pictures to the bit.
 """
@@ -14,7 +14,7 @@ _GROWTH = 32
 
 
 def spandrel_classes() -> tuple[Any, Any]:
-    """(RRDBNet, SRVGGNetCompact). Raises `ImportError` where spandrel is not installed."""
+    """(RRDBNet, SRVGGNetCompact)."""
     import_torchvision()
     architectures = "spandrel.architectures"
     theirs: Any = importlib.import_module(f"{architectures}.ESRGAN.__arch.RRDB").RRDBNet

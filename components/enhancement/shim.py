@@ -1,7 +1,8 @@
 """The one place that imports Real-ESRGAN's networks: of `realesrgan` and `basicsr`, or of spandrel.
 
-basicsr 1.4.2 cannot be built on Python 3.13 and later, since its `setup.py` reads a name out of
-`locals()`: there spandrel's networks take the place of both.
+Both packages are installed by a command of their own (see README.md), and basicsr 1.4.2 cannot be
+built on Python 3.13 and later. spandrel, a dependency, has the same networks, whose pictures are
+the same to the bit (tests/components/enhancement/test_of_spandrel.py), and takes their place.
 
 basicsr imports `rgb_to_grayscale` from `torchvision.transforms.functional_tensor`, a module that
 torchvision removed in 0.17. Before its first import, a module of that name with that one function
@@ -17,35 +18,18 @@ from typing import Any
 
 from components.common.vision import import_torchvision
 from components.enhancement.of_spandrel import spandrel_classes
-from interfaces.errors import UnavailableError
-
-WANTS_SPANDREL = sys.version_info >= (3, 13)
-INSTALL = (
-    "pip install spandrel"
-    if WANTS_SPANDREL
-    else "pip install --no-deps --no-build-isolation basicsr==1.4.2 realesrgan==0.3.0"
-)
 
 _FUNCTIONAL_TENSOR = "torchvision.transforms.functional_tensor"
 
 
-class MissingPackagesError(UnavailableError):
-    """The packages that hold the networks are not installed, or do not import."""
-
-
 @functools.cache
 def network_classes() -> tuple[Any, Any]:
-    """(RRDBNet, SRVGGNetCompact), imported on first use.
-
-    Raises `MissingPackagesError` with the line that installs them where they cannot be imported.
-    """
+    """(RRDBNet, SRVGGNetCompact), imported on first use."""
+    import_torchvision()
     try:
-        import_torchvision()
-        return spandrel_classes() if WANTS_SPANDREL else _of_basicsr()
-    except ImportError as error:
-        raise MissingPackagesError(
-            f"the Real-ESRGAN networks cannot be imported ({error}); install them: {INSTALL}"
-        ) from error
+        return _of_basicsr()
+    except ImportError:
+        return spandrel_classes()
 
 
 def _of_basicsr() -> tuple[Any, Any]:

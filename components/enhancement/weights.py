@@ -15,7 +15,7 @@ from components.common.tensors import tensors_by_name
 from components.common.vision import import_torchvision
 from components.enhancement.ncnn import read_network
 from components.enhancement.shim import network_classes
-from interfaces.errors import DamagedError, RefusedError, UnavailableError, unreadable
+from interfaces.errors import DamagedError, RefusedError, unreadable
 
 SCALE = 4  # every network used here enlarges each side by four
 
@@ -197,15 +197,10 @@ class _Padded(nn.Module):
 
 
 def _foreign(state: dict[str, Tensor], path: Path) -> nn.Module:
-    """Any other architecture that `spandrel`, an optional package, knows from its tensors."""
-    try:
-        import_torchvision()
-        import spandrel  # pyright: ignore[reportMissingTypeStubs]
-    except ImportError as error:
-        raise UnavailableError(
-            f"{path}: of no known network; RRDBNet and SRVGGNetCompact of Real-ESRGAN are, others "
-            "want spandrel (pip install spandrel)"
-        ) from error
+    """Any other architecture that spandrel knows from its tensors."""
+    import_torchvision()
+    import spandrel  # pyright: ignore[reportMissingTypeStubs]
+
     try:
         with torch.random.fork_rng(devices=[]):  # it initialises what it then overwrites  # pyright: ignore[reportUnknownMemberType]
             found = spandrel.ModelLoader().load_from_state_dict(state)

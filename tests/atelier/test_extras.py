@@ -22,7 +22,6 @@ OF_EXTRAS = (
     "transformers",
     "onnx",
     "onnxruntime",
-    "spandrel",
     "trustmark",
     "ray",
     "pytest",

@@ -11,7 +11,6 @@ from atelier.outcomes import outcome_of
 from atelier.runs import Run
 from atelier.workspace import Workspace
 from components.common.checkpoints import load_state
-from components.enhancement.shim import MissingPackagesError
 from components.training_store import create
 from interfaces.errors import (
     AtelierError,
@@ -89,7 +88,6 @@ class _OwnError(NotFoundError):
         (_OwnError, 404),
         (DamagedError, 422),
         (UnavailableError, 503),
-        (MissingPackagesError, 503),
         (JobStateError, 409),
         (AtelierError, 422),
     ],

@@ -30,20 +30,19 @@ from components.enhancement import (
 from components.enhancement import enhancer as enhancer_module
 from components.enhancement import routes as routes_module
 from components.enhancement import runner as runner_module
-from components.enhancement import shim as shim_module
 from components.enhancement import sources as sources_module
 from components.enhancement.drift import drift
 from components.enhancement.engines import ROUTES, build
 from components.enhancement.resampling import lanczos
 from components.enhancement.runner import TiledRunner
-from components.enhancement.shim import MissingPackagesError, network_classes
+from components.enhancement.shim import network_classes
 from components.enhancement.weights import Network, load_network
 from interfaces.batch import Carried
 from interfaces.errors import AtelierError
 from interfaces.ies import IES
 from interfaces.igdt import IGDT
 from interfaces.progress import Progress, ProgressEvent, silent
-from tests.helpers import REPOSITORY, make_file_origin, make_igdt, shared
+from tests.helpers import HAS_BASICSR, REPOSITORY, make_file_origin, make_igdt, shared
 
 LEVEL = 1 / 255
 CPU = torch.device("cpu")
@@ -54,13 +53,13 @@ def general() -> Path:
 
 
 needs_basicsr = pytest.mark.skipif(
-    shim_module.WANTS_SPANDREL, reason="of basicsr's own network, which this Python cannot have"
+    not HAS_BASICSR, reason="of basicsr's own network, which is not installed"
 )
 
 
 def seeded_rrdbnet(num_block: int = 2, num_feat: int = 16, num_grow_ch: int = 8) -> torch.nn.Module:
     """RRDBNet with He weights, its output brought to the middle of [0, 1]."""
-    if shim_module.WANTS_SPANDREL and num_grow_ch != 32:
+    if not HAS_BASICSR and num_grow_ch != 32:
         pytest.skip("spandrel's RRDBNet grows by 32 channels alone")
     rrdbnet, _ = network_classes()
     with torch.random.fork_rng():
@@ -633,19 +632,6 @@ def test_a_network_named_has_no_stand_in(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_settings_that_cannot_be_are_refused(settings: IES, fault: str) -> None:
     with pytest.raises(AtelierError, match=fault):
         RealESRGANEnhancer().enhance([], settings)
-
-
-@needs_basicsr
-def test_missing_packages_are_named_with_their_remedy(
-    monkeypatch: pytest.MonkeyPatch, compact_file: Path
-) -> None:
-    network_classes.cache_clear()
-    monkeypatch.setitem(sys.modules, "basicsr.archs.rrdbnet_arch", None)
-    with pytest.raises(MissingPackagesError, match="pip install --no-deps"):
-        RealESRGANEnhancer().enhance([], IES(weights=compact_file))
-    (result,) = RealESRGANEnhancer().enhance([make_igdt(1, 8)], IES())
-    assert result.enhancement.is_fallback
-    assert shim_module.INSTALL.startswith("pip install")
 
 
 def test_the_networks_are_imported_where_warnings_count_as_errors() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from components.common.download import DownloadError, PublishedFile, weights_cache
+from components.common.vision import import_torchvision
 from components.enhancement import OFFICIAL, RealESRGANEnhancer, absent_names
 from components.enhancement import enhancer as enhancer_module
 from components.enhancement import official as official_module
@@ -213,10 +214,7 @@ def test_before_it_is_trained_it_is_not_offered(
 
 
 def span(upscale: int) -> torch.nn.Module:
-    from components.common.vision import import_torchvision
-
     import_torchvision()
-    pytest.importorskip("spandrel")
     from spandrel.architectures.SPAN import SPAN
 
     with torch.random.fork_rng():
@@ -238,7 +236,7 @@ def test_another_architecture_comes_through_spandrel(tmp_path: Path) -> None:
 
 
 def test_sizes_that_an_architecture_cannot_take_are_padded(tmp_path: Path) -> None:
-    span(4)  # skips where spandrel is missing
+    import_torchvision()
     from spandrel.architectures.SwinIR import SwinIR
 
     network = SwinIR(
@@ -257,12 +255,3 @@ def test_an_architecture_that_does_not_enlarge_by_four_is_refused(tmp_path: Path
     with pytest.raises(AtelierError, match=r"times-two\.pth.*SPAN.*by 4") as refusal:
         load_network(path)
     assert "\n" not in str(refusal.value)
-
-
-def test_without_spandrel_its_remedy_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = save(torch.nn.Linear(2, 2), tmp_path / "x.pth")
-    monkeypatch.setitem(__import__("sys").modules, "spandrel", None)
-    with pytest.raises(AtelierError, match="pip install spandrel"):
-        load_network(path)

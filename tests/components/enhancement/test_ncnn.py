@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from components.common.durable import sha256_of
 from components.enhancement.ncnn import HALF_PRECISION, MAGIC, read_network
-from components.enhancement.shim import WANTS_SPANDREL, network_classes
+from components.enhancement.shim import network_classes
 from components.enhancement.sources import IN_WHEEL, WHEEL, locate
 from components.enhancement.weights import load_network
 from interfaces.errors import AtelierError
 from interfaces.progress import silent
-from tests.helpers import shared
+from tests.helpers import HAS_BASICSR, shared
 
 # --- a writer of the format ----------------------------------------------------------------------
 
@@ -67,7 +67,7 @@ def written(network: torch.nn.Module) -> tuple[str, bytes]:
 
 
 needs_basicsr = pytest.mark.skipif(
-    WANTS_SPANDREL, reason="writes blocks that grow otherwise than spandrel's"
+    not HAS_BASICSR, reason="writes blocks that grow otherwise than spandrel's"
 )
 
 
