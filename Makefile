@@ -18,18 +18,23 @@ help:
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml constraints.txt
+# For `make run`: what the pipeline and its page need. `setup` adds what develops and tests them.
+$(VENV)/.ready-to-run: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11, 3.12 or 3.13 is needed; install one, or name it: make setup PYTHON=/path/to/python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools wheel --constraint constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,ui]'
 	# Without their dependencies and without an isolated build: basicsr's would fetch a second torch.
 	# basicsr cannot be built on 3.13, where spandrel's networks take its place.
 	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 13))' || \
 	    $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation basicsr==1.4.2 realesrgan==0.3.0
 	touch $@
 
-run: setup
+$(VENV)/.ready: $(VENV)/.ready-to-run
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+run: $(VENV)/.ready-to-run
 	$(BIN)/python pipeline.py run
 
 # Most of a quick test is a process that starts, in one thread; two at a time take half as long.

@@ -35,7 +35,7 @@ class IES(Contract):
         default=4,
         ge=1,
         le=MAX_SCALE,
-        description="Enlargement of each side: 4 (64 to 256), 16 (64 to 1024), 1 leaves as is.",
+        description="Enlargement of each side: 1 (none), 4 (64 to 256) or 16 (64 to 1024).",
     )
     enhancer: str = Field(
         default="auto",

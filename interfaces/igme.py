@@ -64,7 +64,7 @@ class TrainingSettings(Message):
         description=(
             "A trained model's folder or URL to start from, 'shipped-sketch', 'shipped-sketch-128' "
             "or 'shipped' for the project's own, or 'none'; its family and the shape of its "
-            "networks are taken over."
+            "networks are taken over. With a family or another resolution the default is 'none'."
         ),
     )
     total_images: int | None = Field(

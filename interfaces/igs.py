@@ -80,9 +80,7 @@ class IGS(Contract):
         le=MAX_IMAGES,
         description="Number of images to skip at the start: a resumed request has them already.",
     )
-    style: str | None = Field(
-        default=None, description="A style by name, for a family that can be asked for one."
-    )
+    style: str | None = Field(default=None, description="A style by name, if the model has styles.")
     towards_style: str | None = Field(
         default=None, description="A second style by name, to mix with `style`."
     )

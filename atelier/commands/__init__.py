@@ -27,8 +27,6 @@ _COMMANDS = {
     "Make pictures": {
         "generate": "atelier.commands.generating:generate",
         "interpolate": "atelier.commands.generating:interpolate",
-        "replay": "atelier.handlers.replay:replay_files",
-        "verify": "atelier.handlers.verify:verify_files",
     },
     "Your own pictures": {
         "enhance": "atelier.commands.own_files:enhance",
@@ -43,6 +41,10 @@ _COMMANDS = {
         "adopt": "atelier.commands.models:adopt_model",
         "export": "atelier.commands.exporting:export",
     },
+    "Manage and verify": {
+        "replay": "atelier.handlers.replay:replay_files",
+        "verify": "atelier.handlers.verify:verify_files",
+    },
     "Experiments": {
         "compare": "atelier.commands.experiments:compare_presets",
         "search": "atelier.commands.experiments:search_settings",
@@ -53,7 +55,7 @@ _COMMANDS = {
 
 _FAMILIES = {
     "results": (
-        "Make pictures",
+        "Manage and verify",
         "List what was made, show how, open it.",
         {
             "list": "atelier.commands.results:list_results",
@@ -64,7 +66,7 @@ _FAMILIES = {
         },
     ),
     "models": (
-        "Make pictures",
+        "Manage and verify",
         "List the models, and choose the one to use.",
         {
             "list": "atelier.commands.models:list_models",
@@ -73,7 +75,7 @@ _FAMILIES = {
         },
     ),
     "credentials": (
-        "Make pictures",
+        "Manage and verify",
         "The certificate that pictures are signed with: make, show, renew, export, import.",
         {
             "make": "atelier.commands.credentials:make_credentials",

@@ -133,7 +133,7 @@ def _with_names(info: FieldInfo, names: Iterable[str]) -> FieldInfo:
     if not (listed := ", ".join(names)):
         return info
     changed = copy(info)
-    changed.description = f"{info.description} There are: {listed}."
+    changed.description = f"{info.description} One of: {listed}."
     return changed
 
 

@@ -65,7 +65,7 @@ def open_page(
             group=OPTIONS,
             negative=(),
             show_default=False,
-            help="A folder or archive that may be learnt from on the page.",
+            help="A folder or archive offered as a collection on the page.",
         ),
     ] = (),
     common: Making = Making(),

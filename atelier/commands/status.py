@@ -86,7 +86,7 @@ def _contents(found: _Found) -> Iterator[tuple[str, str]]:
     """Contents of the workspace, kind by kind; an empty text is not shown."""
     shown = ", ".join(found.models[:3])
     more = f" and {len(found.models) - 3} more" if len(found.models) > 3 else ""
-    yield "models", f"{shown}{more}" or "none of yours yet; two come with the project"
+    yield "models", f"{shown}{more}" or "none of yours yet; three come with the project"
     yield "default", found.default or ""
     yield "pictures", f"{found.num_pictures:,}" if found.num_pictures else "none yet"
     if stopped := found.stopped:
@@ -111,5 +111,5 @@ def _steps(found: _Found) -> Iterator[tuple[str, str]]:
         yield "inspect --data FOLDER", "see what is in a folder of your pictures"
         yield "run --data FOLDER", "learn from them, and make new ones"
     if not found.num_waiting:
-        yield "ui", "do all of it on a page"
+        yield "ui", "do most of this in the browser"
     yield "--help", "see every command"

@@ -1,4 +1,4 @@
-"""Interpolate: from one seed's picture to the next's, as one picture that moves."""
+"""Interpolate: from one seed's picture to the next's, as one animation."""
 
 import hashlib
 from typing import ClassVar, Literal, Self
@@ -83,7 +83,7 @@ def _refuse_decided(choices: Choices) -> None:
 
 
 def _moving(frames: list[IODT], frames_per_second: float) -> IODT:
-    """Frames as one picture that moves, with the record of the first."""
+    """Frames as one animation, with the record of the first."""
     data = animate(frames, "webp", frames_per_second)
     return IODT(
         data=data,

@@ -85,7 +85,7 @@ def verify_files(
         ),
     ] = (),
 ) -> int:
-    """Check who made a picture, whether it was changed since, and which of that is proved."""
+    """Check who made a picture, whether it was changed since, and what is proved."""
     found = verify_all(pictures, trust)
     if json:
         print(TypeAdapter(list[Verification]).dump_json(found, indent=2).decode())

@@ -112,7 +112,7 @@ def replay(
 def verify(
     pictures: str | Path | Iterable[str | Path], *, trust: str | Path | Iterable[str | Path] = ()
 ) -> list[Verification]:
-    """Check who made a picture, whether it was changed since, and which of that is proved.
+    """Check who made a picture, whether it was changed since, and what is proved.
 
     `pictures` are files and folders; `trust` are certificates (PEM) of authorities that you trust.
     A file that cannot be read has the state "damaged". Raises `NotFoundError` for a path that is

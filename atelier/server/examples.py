@@ -27,7 +27,7 @@ EXAMPLES: dict[str, Example] = {
         "value": {"kind": "enhance", "results": [12, 13], "enhance": {"scale": 4}},
     },
     "interpolate": {
-        "summary": "From one seed to another, as a picture that moves",
+        "summary": "From one seed to another, as an animation",
         "value": {"kind": "interpolate", "model": "0123456789abcdef", "between": "3,7"},
     },
 }

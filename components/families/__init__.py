@@ -116,7 +116,7 @@ FAMILIES: dict[str, AnyFamily] = {
         ),
         Family(
             "sketch_diffusion",
-            "Sketch-guided diffusion (paper 004, and better): keeps a drawing, and still varies",
+            "Sketch-guided diffusion (paper 004): keeps to a drawing, and still varies",
             sketch_diffusion.SketchDiffusionConfig,
             sketch_diffusion.Options,
             "components.families.sketch_diffusion.method",

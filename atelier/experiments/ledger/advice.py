@@ -120,7 +120,7 @@ def _is_alike(first: Measurement, second: Measurement) -> bool:
 
 _OPTION_CONTROLS = {
     "truncation": "truncation",
-    "towards_seed": "a way to another seed",
+    "towards_seed": "interpolation between seeds",
     "mix_seed": "style mixing by layers",
     "noise": "fine noise",
     "spread": "variations of the source",

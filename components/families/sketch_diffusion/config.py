@@ -351,7 +351,8 @@ class Options(FamilyOptions):
         exclude_if=is_none,
         description=(
             "source: repaint it, starting from this much noise. 0.3 changes the brushwork, 0.7 "
-            "the subject. If left out, `rework` takes 0.5, and `generate` follows only the lines."
+            "the subject as well. If left out, `rework` takes 0.5, and `generate` follows only the "
+            "lines."
         ),
     )
     source_size: int | None = Field(

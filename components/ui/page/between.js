@@ -29,7 +29,7 @@ export function Between({ model, choices }) {
   const can = (one) => Boolean(one && "towards_seed" in state.schema.families[one.family].options.properties);
   const others = state.models.filter(can).map(modelName).join(", ");
   const latest = state.newestFirst().find((job) => job.kind === "interpolate");
-  return html`<details class="card between"><summary>${t("From one seed to another, as a picture that moves")}</summary>
+  return html`<details class="card between"><summary>${t("From one seed to another, as an animation")}</summary>
     ${!can(model()) && html`<p class="notice">${others ? t("The chosen model cannot go from one seed to another. These can: {names}.", { names: others }) : t("No model here can go from one seed to another.")}</p>`}
     <form class="row" aria-label=${t("Between two seeds")} onSubmit=${order} hidden=${!can(model())}>
       <label>${t("From seed")}<input type="number" min="0" max=${Number.MAX_SAFE_INTEGER} required value=${seeds[0]} onInput=${number(0)} /></label>

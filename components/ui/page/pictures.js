@@ -91,7 +91,7 @@ export function settingsOf(result) {
 }
 
 const OWN = {
-  "shipped-sketch": "Atelier’s own, draws too",
+  "shipped-sketch": "Atelier’s own, also from drawings",
   "shipped-sketch-128": "Atelier’s own, at 128×128",
   shipped: "Atelier’s own, quick",
 };

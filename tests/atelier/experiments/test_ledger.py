@@ -411,7 +411,7 @@ def test_quality_is_ranked_only_where_it_was_measured_alike() -> None:
 
 
 def test_controls_come_from_the_table_of_families() -> None:
-    assert controls(FAMILIES["dcgan"]) == ["seed", "truncation", "a way to another seed"]
+    assert controls(FAMILIES["dcgan"]) == ["seed", "truncation", "interpolation between seeds"]
     assert controls(FAMILIES["cyclegan"]) == ["style", "source"]
     drawn = controls(FAMILIES["sketch_diffusion"])
     assert {"style", "sketch", "closeness to the sketch"} <= {*drawn}

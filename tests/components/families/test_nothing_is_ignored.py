@@ -47,7 +47,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "sketch_diffusion": [{"steps": 12}, {"steps": 12, "source_strength": 0.5}],
     "cyclegan": [{}],
 }
-"""Options set while each option is changed; other families: none, and a way to another seed."""
+"""Options set while each option is changed; other families: none, and a way between seeds."""
 
 CONDITIONINGS = ("none", "noised_image", "radius_mask", "guided")
 
