@@ -8,6 +8,7 @@ from typing import Any
 import settings
 from atelier.assembly import check_names
 from components.common.files import whole_path
+from components.common.images import check_header, foreign
 from components.common.names import place_among
 from components.common.remote_models import fetch_model
 from components.common.shipped import SHIPPED_MODELS, find_shipped
@@ -191,9 +192,17 @@ def _absolute(path: Path) -> Path:
 
 
 def check_generation(chosen: RunSettings, family: str, styles: Sequence[str] | None) -> None:
-    """`check_request` for a run's settings; a replaced generator checks its own."""
-    if "generation" not in chosen.components:
-        check_request(family, styles, chosen.generate)
+    """`check_request` for a run's settings, and the headers of the files that they name.
+
+    So nothing is begun that could not end. A replaced generator checks its own.
+    """
+    if "generation" in chosen.components:
+        return
+    check_request(family, styles, chosen.generate)
+    for name in INPUT_FILES:
+        if (path := getattr(chosen.generate, name)) is not None:
+            with foreign(str(path)):
+                check_header(expanded(path))
 
 
 def check_declared(parts: Components, chosen: RunSettings, family: str) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from atelier.adoption import Adoption
 from components.common.checkpoints import save_weights
 from components.common.durable import sweep
+from components.common.files import open_regular
 from components.common.images import check_header, foreign
 from components.common.models import complete_model
 from components.common.tensors import tensors_by_name
@@ -162,7 +163,8 @@ def _cyclegan(wanted: Adoption) -> _Foreign:
 def _state_dict(path: Path) -> dict[str, Tensor]:
     """Tensors alone: the reader builds nothing else, so nothing in the file runs."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with open_regular(path) as stream:
+            state = torch.load(stream, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # torch raises nearly anything on foreign and damaged files

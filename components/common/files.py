@@ -8,6 +8,12 @@ from typing import BinaryIO
 
 from interfaces.places import expanded
 
+COLLECTIONS_LOCK = Path("collections", ".lock")
+"""Lock of a workspace's collections."""
+
+WORKSPACE_MARKS = (COLLECTIONS_LOCK, Path("results", "results.journal"), Path("jobs.sqlite"))
+"""Files of which every workspace with pictures in it has one."""
+
 MAX_WHOLE_BYTES = 2 << 30
 """Longest file that is read at once: the largest pictures that are taken, uncompressed."""
 
@@ -18,6 +24,11 @@ def is_regular(path: Path) -> bool:
         return stat.S_ISREG(path.stat().st_mode)
     except (OSError, ValueError):  # not there, or no name that a system can hold
         return False
+
+
+def is_workspace(folder: Path) -> bool:
+    """Whether Atelier works in a folder: its pictures are no part of a folder around it."""
+    return any(os.path.exists(folder / mark) for mark in WORKSPACE_MARKS)  # noqa: PTH110, it never raises
 
 
 def real_path(path: Path) -> Path:

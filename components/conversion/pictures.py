@@ -23,7 +23,7 @@ from PIL import ExifTags, Image
 
 from components.common.credentials.ingredients import take_along
 from components.common.decoding import FORMATS, Header, Source, media_type_of, open_source
-from components.common.files import is_regular, open_regular
+from components.common.files import is_regular, is_workspace, open_regular
 from components.common.images import MAX_ENLARGED_PIXELS, check_header, foreign
 from components.common.png import XMP_KEYWORD
 from components.common.samples import Samples, UnsupportedError
@@ -97,9 +97,10 @@ def find_pictures(paths: Iterable[Path]) -> dict[Path, Path]:
     Each with the folder that it lies in, as seen from the folder that was named: '.' for what lies
     in that folder itself, and for a file that was named. Pictures in formats that `read_picture`
     refuses are among them, so that they are not missed. A file that was named is taken whatever
-    its ending; inside a folder the ending decides, and hidden files and folders are passed over.
-    Nothing comes twice. Pipes and devices are passed over with a warning. Raises `NotFoundError`
-    where a path is not there, or where there is no picture at all.
+    its ending; inside a folder the ending decides, and hidden files and folders are passed over,
+    and workspaces, which hold what was made of these pictures before. Nothing comes twice. Pipes
+    and devices are passed over with a warning. Raises `NotFoundError` where a path is not there, or
+    where there is no picture at all.
     """
     paths = list(paths)
     found: dict[Path, Path] = {}
@@ -130,7 +131,11 @@ def _pictures_inside(folder: Path) -> list[Path]:
     # os.walk does not follow links to folders, so a loop of them cannot hold it.
     found: list[Path] = []
     for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and not is_workspace(Path(place, name))
+        ]
         _name_links(place, folders)
         found += [
             Path(place, name)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from components.common.files import read_regular
 from components.common.narrowing import is_mapping
 from components.common.tensors import tensors_by_name
 from components.common.vision import import_torchvision
@@ -95,7 +96,7 @@ def _read(path: Path, published: Mapping[str, str]) -> _Stored:
 def _content(path: Path, published: Mapping[str, str]) -> tuple[bytes, str]:
     """A file's bytes and their digest, which must be the published one where one is given."""
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError as error:
         raise unreadable(error)(
             f"{path}: cannot read the weights ({error.strerror}); check the path"

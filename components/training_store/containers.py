@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, Literal, Protocol, Self
 
 from components.common.durable import replacing, sha256_of
-from components.common.files import is_regular, open_regular, real_path
+from components.common.files import is_regular, is_workspace, open_regular, real_path
 from components.common.names import is_unicode, printable
 from components.training_store.zip_names import member_names
 from interfaces.errors import DamagedError, RefusedError, UnavailableError
@@ -76,10 +76,6 @@ class Entry:
         if isinstance(self.file, Url):
             return Range(self.file, self.stamp, self.offset, self.length)
         return None
-
-
-WORKSPACE_MARK = Path("collections", ".lock")
-"""File in every workspace that a collection was ever listed from."""
 
 
 class Container(Protocol):
@@ -229,7 +225,7 @@ class Folder:
         """Whether a folder belongs to a workspace that this collection does not belong to."""
         if folder.is_relative_to(self._workspace):
             return not self._root.is_relative_to(self._workspace)
-        return os.path.exists(folder / WORKSPACE_MARK)  # noqa: PTH110, it never raises
+        return is_workspace(folder)
 
     def _why_passed_over(
         self, item: os.DirEntry[str], target: Path, visited: set[Path]

@@ -9,12 +9,11 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from components.common.durable import exclusive
-from components.common.files import is_regular, real_path
+from components.common.files import COLLECTIONS_LOCK, is_regular, real_path
 from components.common.names import is_unicode, printable
 from components.common.parallel import ProcessPool, WorkerDiedError
 from components.training_store.choices import choices_place, read_choices, with_choices
 from components.training_store.containers import (
-    WORKSPACE_MARK,
     Container,
     Folder,
     RemoteFolder,
@@ -68,7 +67,7 @@ class LocalTrainingStore:
 
     def collect(self, settings: CollectionSettings, progress: Progress) -> ITDT:
         """Inspect a collection and write its manifest, as `interfaces.itdt.TrainingStore` says."""
-        with exclusive(self._workspace / WORKSPACE_MARK):
+        with exclusive(self._workspace / COLLECTIONS_LOCK):
             self._sweep(self._workspace / "unpacked")
             return self._collect(settings, progress)
 

@@ -10,12 +10,15 @@ import pytest
 from PIL import Image
 
 from atelier.adoption import Adoption, adopt
+from atelier.adoption.reading import _state_dict
 from atelier.desk import Desk
 from atelier.discretion import without_places
 from atelier.handlers import ORDERS, InspectOrder
 from atelier.jobs import create as create_queue
 from atelier.workspace import Workspace
 from components.common.durable import arriving, temporary_for
+from components.enhancement.weights import load_network
+from components.families.stylegan2.published import import_pickle
 from components.training_store import choices_place, write_choices
 from interfaces.errors import AtelierError
 from interfaces.iodt import ResultQuery, every_result
@@ -78,6 +81,15 @@ def test_a_training_image_that_became_a_pipe_is_damaged(tmp_path: Path) -> None:
     )  # fmt: skip
     with pytest.raises(AtelierError, match="a pipe"):
         image.read_bytes()
+
+
+def test_weights_that_are_a_pipe_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pth")
+    with pytest.raises(AtelierError, match=r"pipe\.pth.*a pipe"):
+        load_network(tmp_path / "pipe.pth")
+    for read in (import_pickle, _state_dict):
+        with pytest.raises(OSError, match="a pipe"):
+            read(tmp_path / "pipe.pth")
 
 
 def test_every_result_is_met_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

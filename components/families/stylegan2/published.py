@@ -23,6 +23,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from components.common.files import read_regular
 from components.common.pickles import DAMAGED, PersistentObject, StoredTensor, read_pickle, text_of
 from components.families.port import Shape
 from components.families.stylegan2.config import LARGEST, SMALLEST, StyleGAN2Config
@@ -291,7 +292,7 @@ class AdoptedModel:
 
 def import_pickle(path: Path) -> AdoptedModel:
     """Read a published network's file. Raises `ValueError` in one line, `OSError` unopened."""
-    config, weights, facts = read_network_pickle(path.read_bytes())
+    config, weights, facts = read_network_pickle(read_regular(path))
     return AdoptedModel(
         family="stylegan2",
         config=config.model_dump(mode="json"),

@@ -85,3 +85,24 @@ def test_a_name_commands_no_terminal(
     said = capsys.readouterr().err
     assert said.endswith("\\x1b[31m.png\\nerror: all is lost\n")
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("verb", ["generate", "run"])
+def test_a_drawing_that_is_not_there_is_named_before_anything_is_begun(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = ("--workspace", str(tmp_path))
+    assert main([verb, "--sketch", str(tmp_path / "lost.png"), *place]) == 1
+    assert "lost.png: cannot be read" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_was_made_of_a_folder_is_not_taken_for_its_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (8, 8), "red" if name == "a.png" else "blue").save(name)
+    for _ in range(2):
+        assert main(["convert", ".", "--format", "webp", "--no-sign"]) == 0
+        assert sorted(path.stem for path in tmp_path.rglob("*.webp")) == ["a", "b"]

@@ -877,6 +877,15 @@ def test_folders_are_searched(tmp_path: Path) -> None:
     assert list(found.values()) == [Path(folder) for folder in (".", "b", "b", ".", ".")]
 
 
+def test_what_lies_in_a_workspace_is_taken_where_it_is_named_alone(tmp_path: Path) -> None:
+    results = tmp_path / "workspace" / "results"
+    for place in (tmp_path / "a.png", results / "0001-x" / "b.png", results / "results.journal"):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
+    assert list(find_pictures([tmp_path])) == [tmp_path / "a.png"]
+    assert list(find_pictures([results])) == [results / "0001-x" / "b.png"]
+
+
 @pytest.mark.parametrize("name", ["x.heic", "x.PSD", "x.pdf", "x.kra"])
 def test_a_format_that_is_not_read_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"anything")

@@ -92,6 +92,16 @@ def test_a_workspace_in_the_collection_is_no_part_of_it(folder: Path) -> None:
     assert after.num_quarantined == 0
 
 
+@pytest.mark.parametrize("mark", ["results/results.journal", "jobs.sqlite"])
+def test_a_workspace_that_never_listed_a_collection_is_no_part_of_one(
+    folder: Path, mark: str
+) -> None:
+    before = collect(create(folder.parent / "another"), folder)
+    write(folder / "made" / "results" / "0001-x" / "1.png", png(7))
+    write(folder / "made" / mark, b"")
+    assert collect(create(folder.parent / "another"), folder).digest == before.digest
+
+
 def test_a_collection_in_the_workspace_can_be_named(tmp_path: Path) -> None:
     write(tmp_path / "workspace" / "results" / "a.png", png())
     store = create(tmp_path / "workspace")
