@@ -1,9 +1,9 @@
 """Draw pictures of the shipped diffusion model: one sheet, a row a style.
 
-    python docs/shipped/draw_styles.py SHEET.webp [ENHANCER] [SIDE]
+    python docs/shipped/draw_styles.py SHEET.webp [MODEL]
 
-Seeds 0 to 7 of each style, enlarged four times by an enhancer (`auto` if left out), each SIDE (160)
-pixels wide on the sheet.
+Seeds 0 to 5 of each style, by `shipped-sketch-128` if no model is named, enlarged four times by
+Real-ESRGAN x4plus.
 """
 
 import os
@@ -26,23 +26,24 @@ from interfaces.ies import IES
 from interfaces.igme import IGME
 from interfaces.igs import IGS
 
-COLUMNS = 8
+COLUMNS = 6
+SIDE = 216
 
 
-def main(sheet: Path, enhancer: str = "auto", side: int = 160) -> None:
+def main(sheet: Path, name: str = "shipped-sketch-128") -> None:
     """Write the sheet, as WebP or by another ending."""
     generator, enlarger = LocalGenerator(), RealESRGANEnhancer()
-    model = IGME.open(SHIPPED_MODELS["shipped-sketch"])
+    model = IGME.open(SHIPPED_MODELS[name])
     cells: list[np.ndarray] = []
     for style in model.styles:
         batches = generator.generate(model, IGS(style=style, seed=0, count=COLUMNS))
-        for batch in enlarger.enhance(batches, IES(enhancer=enhancer, scale=4)):
+        for batch in enlarger.enhance(batches, IES(enhancer="realesrgan-x4plus", scale=4)):
             cells += [
-                np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS))
+                np.asarray(Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.LANCZOS))
                 for picture in float_to_pixels(batch.images)
             ]
     contact_sheet(cells, columns=COLUMNS).save(sheet, quality=80, method=6)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:3], *map(int, sys.argv[3:4]))
+    main(Path(sys.argv[1]), *sys.argv[2:3])
