@@ -50,16 +50,17 @@ class Pace:
     """Estimates how long each step still takes from the progress reported so far."""
 
     def __init__(self) -> None:
-        self._began: dict[str, tuple[float, float]] = {}
+        self._began: dict[tuple[str, str], tuple[float, float]] = {}
 
     def seconds_left(self, event: ProgressEvent) -> float | None:
         """Until the step is over; None where that cannot be known, as at its first report."""
         now = time.monotonic()
         # A resumed step begins in the middle: what was done before says nothing of the speed. One
         # that every picture takes begins again.
-        began, before = self._began.get(event.stage, (now, event.done))
+        counted = event.stage, event.unit
+        began, before = self._began.get(counted, (now, event.done))
         if event.done <= before:
-            self._began[event.stage] = now, event.done
+            self._began[counted] = now, event.done
         elif event.total is not None and event.done <= event.total:
             return (now - began) * (event.total - event.done) / (event.done - before)
         return None

@@ -60,7 +60,7 @@ class Reference:
 
         The folder `cache` keeps them.
         """
-        chosen, _ = stand_ins(places, prepared.num_images, count)
+        chosen, _ = stand_ins(places, prepared.labels(), count)
         needed = np.union1d(places, chosen)
         features = reference_features(prepared, network, cache, progress, needed)
         return cls(prepared, network, features, places, against)
@@ -117,7 +117,7 @@ class Reference:
 
         The folder `cache` keeps it. A damaged file there is computed again, with a warning.
         """
-        chosen, compared = stand_ins(self.places, self.prepared.num_images, count)
+        chosen, compared = stand_ins(self.places, self.prepared.labels(), count)
         if min(len(chosen), len(compared)) < MIN_IMAGES:
             return None
         path = cache / f"floor-{self.network.name}-{self._key(chosen, compared)}.json"
@@ -142,15 +142,16 @@ class Reference:
 
 
 def stand_ins(
-    places: NDArray[np.int64], num_images: int, count: int
+    places: NDArray[np.int64], labels: NDArray[np.int64], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Places of the real images that stand in for `count` generated ones, and to compare with.
 
-    They are drawn, always the same way, from the images that are not compared with. Where those are
-    fewer than half of the ones compared with would be, one half stands in against the other.
+    They are drawn, always the same way, from the images of the same styles that are not compared
+    with. Where those are fewer than half of the ones compared with would be, one half stands in
+    against the other.
     """
     draw = np.random.default_rng(0)
-    others = np.setdiff1d(np.arange(num_images), places)
+    others = np.setdiff1d(np.flatnonzero(np.isin(labels, labels[places])), places)
     half = len(places) // 2
     if len(others) >= min(count, half):
         return draw.permutation(others)[:count], places

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,7 @@ def save_or_compare(
     if not path.exists():
         write_text(path, json.dumps(identity, indent=2) + "\n")
         return
-    before, now = _saved(path, config), _flat(identity)
+    before, now = _saved(path, config), flat(identity)
     if origin is not None and origin.is_known_as(before.get("start_from")):
         before["start_from"] = origin.digest
     if before.get("dataset_digest") != now["dataset_digest"]:
@@ -149,7 +149,7 @@ def _saved(path: Path, config: type[FamilyConfig]) -> dict[str, Any]:
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         options = config.model_validate(saved["options"]).model_dump(mode="json")
-        return _flat(_defaults() | saved | {"options": options})
+        return flat(_defaults() | saved | {"options": options})
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise DamagedError(
             f"{path}: damaged ({first_line(error)}); train in another folder"
@@ -166,9 +166,10 @@ def _defaults() -> dict[str, Any]:
     }
 
 
-def _flat(identity: dict[str, Any]) -> dict[str, Any]:
+def flat(identity: Mapping[str, Any]) -> dict[str, Any]:
     """The family's options among the other settings, each by its own name."""
-    return {name: v for name, v in identity.items() if name != "options"} | identity["options"]
+    options = identity.get("options", {})
+    return {name: v for name, v in identity.items() if name != "options"} | options
 
 
 def _first_difference(error: Exception) -> str:

@@ -4,7 +4,8 @@ What counts as trouble is defined in figures:
 
 - *not a number*: a loss that is NaN or infinite.
 - *divergence*: a loss beyond the limit that its family declares (10 000 unless it says otherwise)
-  or beyond 100 times its own median so far; or pictures that never differed from one another.
+  or beyond 100 times its own median so far (100, where that is under 1); or pictures that never
+  differed from one another.
 - *collapse*: the pictures of 256 seeds lie closer together than a quarter of what they did at
   their best, and than a tenth of the real ones, as mean squared distances of features.
 - *over-fitting*: (E[D(learnt)] - E[D(held out)]) / (E[D(learnt)] - E[D(generated)]) over 0.6 at

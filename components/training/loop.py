@@ -48,7 +48,7 @@ from components.training.sources import FromTheSet
 from components.training.states import States
 from components.training.tracking import tracked
 from interfaces.errors import AtelierError, DamagedError, RefusedError, UnavailableError
-from interfaces.igme import IGME, TrainingSettings
+from interfaces.igme import IGME, MODEL_FILE, TrainingSettings
 from interfaces.ipdt import IPDT
 from interfaces.progress import Progress, ProgressEvent
 
@@ -103,7 +103,6 @@ def _train(
         dtype = choose_dtype(precision, family, config, shape, device)
         arithmetic = str(dtype).removeprefix("torch.")
         begun = identity(prepared, settings, config, origin, arithmetic)
-        save_or_compare(run / "settings.json", begun, family.config, origin)
         check_divides(config.batch_size, ranks)
         trainer = method.build_trainer(config, shape, Machine(device, dtype, rng, ranks))
     except ValueError as error:
@@ -116,6 +115,8 @@ def _train(
     training, _ = prepared.split(settings.held_out_fraction)
     if not len(training):
         raise RefusedError("held_out_fraction: leaves nothing to learn from; choose a smaller one")
+    # Only now, so that what was refused can be changed.
+    save_or_compare(run / "settings.json", begun, family.config, origin)
     batches = Batches(images, labels, device)
     curves, guardian = Curves(family.losses), Guardian()
     observer = Observer(prepared, settings, family, config, cache, progress)
@@ -174,8 +175,8 @@ def _train(
             did += f", given up after {settings.guardian_tries} tries"
         crew.send_state()
         _log.warning("%s", guardian.note(sighting, seen, spent, did))
+        states.save(state())  # first: after a kill in between, the try still counts once
         save_state(states.good, state())  # the next time it is gone back to, the remedy counts
-        states.save(state())
 
     def measure() -> None:
         observer.measure(averaged.network, images_seen, seconds())
@@ -194,8 +195,10 @@ def _train(
     # Resume: everything that the next step depends on.
     if not states.resume(go_on):
         states.save(state())
-        if settings.guardian == "act":
-            save_state(states.good, state())
+    if settings.guardian == "act" and not states.good.exists():
+        save_state(states.good, state())
+    if guardian.has_given_up:
+        _log.warning("given up before, so it learns no more; train anew, with a lower rate")
 
     metrics: Mapping[str, Any] = {}
     last_saved = last_shown = time.monotonic()
@@ -216,6 +219,9 @@ def _train(
             if curves.add(metrics, images_seen, seconds()):
                 sighting = guardian.judge_losses(curves.rows, family.losses)
                 tracking.curves(curves.rows[-1])
+            is_last = _is_over(settings, images_seen, seconds())
+            if sighting is None and is_last and (broken := _broken(metrics)):
+                sighting = Sighting("not a number", broken)  # in no row of the curves yet
             progress(_event(settings, images_seen, seconds(), curves))
 
             # Measure the pictures, and look whether all is well.
@@ -244,7 +250,7 @@ def _train(
                 did = "only watched"
                 _log.warning("%s", guardian.note(sighting, images_seen, seconds(), did))
 
-            # Keep; never a state that is no number any more.
+            # Keep; never a state whose losses are no numbers any more.
             now = time.monotonic()
             is_due = is_interrupted() or now - last_saved >= settings.checkpoint_seconds
             if is_due and not _broken(metrics):
@@ -257,20 +263,20 @@ def _train(
                 last_shown = time.monotonic()
 
     # Finish: the state first, so that a longer budget can go on from here.
-    if broken := _broken(metrics):
-        if settings.guardian != "act":
-            raise AtelierError(_no_number(broken, images_seen, run))
-        go_back(Sighting("not a number", broken))
-    if guardian.has_given_up and not images_seen:
+    if guardian.log and not images_seen:
         folder.write_interventions(guardian.log)
         raise AtelierError(
-            f"{run}: given up, {settings.guardian_tries} remedies did not help and there was no "
-            "good state yet; guardian.jsonl says what was seen; try a much lower learning_rate"
+            f"{run}: no remedy helped and there was no good state yet; guardian.jsonl says what "
+            "was seen; try a much lower learning_rate"
         )
     states.save(state())
+    if is_interrupted():
+        raise KeyboardInterrupt
     if settings.measure_images and not observer.has_measured(images_seen):
         measure()
     show()
+    # A longer training replaces the files of the model before: until all are there it is none.
+    (run / "model" / MODEL_FILE).unlink(missing_ok=True)
     model = IGME(
         directory=run / "model",
         family=family.name,

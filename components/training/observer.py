@@ -227,11 +227,13 @@ class Observer:
             return None
         device = next(trainer.network.parameters()).device
         made = trainer.scores(pictures.to(device), styles.argmax(dim=1).to(device))
+        if made is None:
+            return None
         learnt, unseen = (
             self._scores_of(trainer, evenly(places, NUM_LOOKED_AT), device)
             for places in (self.training, self.held_out)
         )
-        if made is None or learnt is None or unseen is None:
+        if learnt is None or unseen is None:
             return None
         gap = learnt.mean() - made.mean()
         return float((learnt.mean() - unseen.mean()) / gap) if gap > 0 else None

@@ -13,7 +13,7 @@ class ImageOrder:
 
     `groups` (N,) names the group of each image: its style, or a cluster of similar ones. With
     `is_balanced` a pass draws every group equally often (to within one), each group's own images
-    in turn, so that a group with few images is repeated more.
+    at random, so that a group with few images is repeated more.
     """
 
     def __init__(self, groups: np.ndarray, seed: int, is_balanced: bool) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from components.training.beginning import flat
 from components.training.records import Measured
 from interfaces.errors import UnavailableError
 from interfaces.igme import IGME, TrainingSettings
@@ -139,12 +140,6 @@ def _run_name(run: Path) -> str:
     return run.parent.name if run.name == "training" else run.name
 
 
-def _flat(identity: Mapping[str, Any]) -> dict[str, str]:
-    options: dict[str, Any] = identity.get("options", {})
-    whole = {name: value for name, value in identity.items() if name != "options"} | options
-    return {name: str(value) for name, value in whole.items()}
-
-
 class _Board(Protocol):
     """The part of torch's `SummaryWriter`, which has no types, that is used here."""
 
@@ -253,7 +248,7 @@ class _MLflow:
             else self._client.create_run(number, tags=tags, run_name=_run_name(run))
         )
         self._run = begun.info.run_id
-        for name, value in _flat(identity).items():
+        for name, value in flat(identity).items():
             self._client.log_param(self._run, name, value)
 
     def numbers(self, values: Mapping[str, float], images_seen: int) -> None:

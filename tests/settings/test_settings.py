@@ -26,6 +26,7 @@ def test_the_default_gives_way_to_a_family_and_a_budget() -> None:
     assert small.total_seconds
     scratch = settings.resolve(with_defaults({"train": {"start_from": "none"}})).train
     assert (scratch.family, scratch.start_from) == (small.family, None)
+    assert settings.resolve(with_defaults({"train": {"start_from": None}})).train == scratch
     wgan_gp = settings.resolve(with_defaults({"train": {"family": "wgan_gp"}})).train
     assert wgan_gp.start_from is None
     assert wgan_gp.total_seconds == small.total_seconds

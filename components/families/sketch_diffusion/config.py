@@ -128,7 +128,7 @@ class SketchDiffusionConfig(FamilyConfig):
     anneal_images: int = Field(
         default=1_000_000,
         ge=1,
-        description="Images over which the rate then falls to its final one (half a cosine).",
+        description="Images over which the rate falls to its final one (half a cosine).",
     )
     representation: RepresentationName = Field(
         default="none",
@@ -217,6 +217,14 @@ class SketchDiffusionConfig(FamilyConfig):
                 "detail_channels: needs schedule 'continuous' and another conditioning than "
                 "'radius_mask'"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _levels_and_batches_suffice(self) -> Self:
+        if self.schedule == "sixteen" and self.noise_shift != 1:
+            raise ValueError("noise_shift: needs schedule 'continuous'; the sixteen levels are set")
+        if self.adversarial and self.batch_size == 1:
+            raise ValueError("batch_size: needs 2 or more with an adversarial over 0")
         return self
 
     def needs(self, given: Collection[str] = ()) -> Mapping[str, Need]:
@@ -382,8 +390,11 @@ class Options(FamilyOptions):
     blend: float = Field(default=0.5, ge=0, le=1, exclude_if=_is_half, description=BLEND)
 
     def needs(self, given: Collection[str] = ()) -> Mapping[str, Need]:
-        """An end to go towards."""
-        return {"blend": Need("towards_seed", self.towards_seed is not None)}
+        """An end to go towards, and a source to paint anew."""
+        return {
+            "blend": Need("towards_seed", self.towards_seed is not None),
+            "source_size": Need("source_strength", self.source_strength is not None),
+        }
 
     def for_rework(self) -> Self:
         """Half noise over the source, unless its lines are to be followed."""

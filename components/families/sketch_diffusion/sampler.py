@@ -15,7 +15,11 @@ from components.common.tensors import tensor_of
 from components.families import drawing
 from components.families.port import Inputs, Request
 from components.families.sampling import SAMPLING_BATCH, slerp, square
-from components.families.sketch_diffusion.config import Options, SketchDiffusionConfig
+from components.families.sketch_diffusion.config import (
+    INTENSITIES,
+    Options,
+    SketchDiffusionConfig,
+)
 from components.families.sketch_diffusion.network import Denoiser
 from components.families.sketch_diffusion.noise import noise_of, sampler_levels, with_detail
 from components.families.sketch_diffusion.solvers import run_sampler
@@ -102,8 +106,6 @@ class Sampler:
         options = request.options
         if options.source_strength is not None:
             return self._painted_anew(request, options.source_strength)
-        if options.source_size is not None:
-            raise ValueError("source_size: only with source_strength")
         start = self._start(request)
         levels = sampler_levels(self.config, start.t, options.steps, options.shift)
         parts = [
@@ -176,12 +178,13 @@ class Sampler:
         """
         options = request.options
         start = self._from_picture(request, strength)
+        if self.config.schedule == "sixteen" and strength * INTENSITIES % 1:
+            raise ValueError("source_strength: this model learnt sixteenths; take one, as 0.3125")
         levels = sampler_levels(self.config, strength, options.steps, options.shift)
         num_steps = len(levels) - 1
-        # No style for one that was not asked for: the source has its own.
-        styles = request.styles * float(not request.inputs.has_own_style)
         made = []
-        for done, (seed, style) in enumerate(zip(request.seeds, styles, strict=True)):
+        pairs = zip(request.seeds, _styles(request), strict=True)
+        for done, (seed, style) in enumerate(pairs):
             draw = partial(self._drawn, Noise([seed], options), start.picture.shape[1:])
             rows = style.to(self.device).expand(SAMPLING_BATCH, -1)
             wanted = Wanted(rows, self._no_codes(), options.guidance)
@@ -198,8 +201,6 @@ class Sampler:
             raise ValueError("source_strength: paints a source anew; give a source, and no sketch")
         if {options.radius, options.intensity, options.sketch_guidance} != {None}:
             raise ValueError("source_strength: leave radius, intensity and sketch_guidance out")
-        if inputs.has_own_style and options.guidance != 1:
-            raise ValueError("guidance: a source painted anew has its own style; name one, too")
         if options.representation_guidance is not None:
             raise ValueError(f"{_NO_WORKS} from a source painted anew; leave it out")
         if self.config.conditioning == "radius_mask":
@@ -225,7 +226,7 @@ class Sampler:
         self, request: Request[Options], rows: slice, start: Start, levels: Sequence[float]
     ) -> Tensor:
         """Always as many at a time, the rest padded: see `SAMPLING_BATCH`."""
-        seeds, styles = request.seeds[rows], request.styles[rows]
+        seeds, styles = request.seeds[rows], _styles(request)[rows]
         noise = self._square_noise(seeds, request.options)
         missing = SAMPLING_BATCH - len(seeds)
         num_steps, num_batches = len(levels) - 1, -(-len(request.seeds) // SAMPLING_BATCH)
@@ -306,6 +307,16 @@ class Sampler:
             without = self.network(x, level, style, mask, torch.zeros_like(hints), codes)
             x0 = x0 + (start.sketch_guidance - 1) * (found - without)
         return x0.clamp(-1, 1)
+
+
+def _styles(request: Request[Options]) -> Tensor:
+    """Style of each picture, (n, K); of a source that comes without one none, since it has its own.
+
+    The network learnt one style at a time and none, and no mixture of all.
+    """
+    if request.inputs.has_own_style and request.options.guidance != 1:
+        raise ValueError("guidance: a source has its own style; name one, too")
+    return request.styles * float(not request.inputs.has_own_style)
 
 
 def _code(works: Works, seed: int, style: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ from components.families.trainer import (
 )
 
 ERROR_BESIDE_CRITIC = 0.2
-"""Weight of the squared error where a critic is listened to: it would smooth what that sharpens."""
+"""Weight of the squared error where a critic is applied: it would smooth what that sharpens."""
 MIN_JUDGED_NOISE = 0.15
 """Noise under which nothing that a critic could tell is lost."""
 SAMPLED_EVERY = 4
@@ -132,7 +132,7 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
             self.average_ramp_up = 0.5  # against a critic the weights swing
         self.shown: list[tuple[Tensor, ...]] = []  # to the critic, in this step
         self.transport: Transport | None = None
-        if config.frechet:
+        if config.adversarial and config.frechet:
             self.transport = Transport(NUM_POOLED).to(machine.device)
             self.counters = (*self.counters, "transport")
             pooled = load_pooled_lite0().to(machine.device)
@@ -344,7 +344,8 @@ class Trainer(FamilyTrainer[SketchDiffusionConfig]):
         self.sampled.append(features.detach())
         if not transport.is_ready or not len(found):
             return features.new_zeros(1)
-        return transport_loss(features, transport(features.detach()))
+        with torch.autocast(self.machine.device.type, enabled=False):
+            return transport_loss(features, transport(features.detach()))
 
     @torch.no_grad()
     def _compare(self, transport: Transport, images: Tensor) -> None:

@@ -17,7 +17,7 @@ from components.common.tensors import eigenvectors
 SPREAD_WINDOW = 1536
 """Sampled pictures whose covariance is remembered, about."""
 MEAN_WINDOW = 128
-"""Those whose mean is: a late answer would be steered by to and fro (docs/studies/diffusion.md)."""
+"""Those whose mean is remembered: an old mean steers a training to and fro (docs/studies)."""
 DIMENSIONS = 256
 """Directions in which the spread is compared, those in which paintings differ most."""
 READY = 1024
@@ -34,7 +34,7 @@ class Moments(nn.Module):
     covariance: Tensor
 
     def __init__(self, size: int, window: float = float("inf")) -> None:
-        """Of all that came, or, of more than `window`, of the later ones (half-life 0.7 times)."""
+        """Of all that came; of more than `window`, of the later ones (half-life 0.7 windows)."""
         super().__init__()
         self.window = window
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
@@ -96,9 +96,10 @@ class Transport(nn.Module):
         1803.00567, eq. 2.40).
         """
         size = self.basis.shape[1]
-        values, vectors = eigenvectors(self.real.covariance.double())
+        # On the CPU, since not every device computes in float64.
+        values, vectors = eigenvectors(self.real.covariance.cpu().double())
         basis, root = vectors[:, -size:], values[-size:].clamp_min(0).sqrt()
-        spread = basis.T @ self.sampled.covariance.double() @ basis
+        spread = basis.T @ self.sampled.covariance.cpu().double() @ basis
         values, vectors = eigenvectors(root[:, None] * spread * root)
         least = max(1e-9 * float(values[-1]), torch.finfo(values.dtype).tiny)
         inverse_root = values.clamp_min(least).rsqrt()

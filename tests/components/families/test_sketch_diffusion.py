@@ -428,6 +428,51 @@ def perceiving(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training.EfficientNetLite0, "CHANNELS", (3, 3))
 
 
+@pytest.mark.usefixtures("perceiving")
+def test_a_frechet_distance_without_a_critic_has_no_effect() -> None:
+    plain, mine = trainer(perceptual=1.0), trainer(perceptual=1.0, frechet=0.01)
+    for each in (plain, mine):
+        each.step(*batch(), 1)
+    assert_close(mine.denoiser.state_dict(), plain.denoiser.state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"schedule": "sixteen", "noise_shift": 2.0}, "noise_shift"),
+        ({"adversarial": 1.0, "batch_size": 1}, "batch_size"),
+    ],
+)
+def test_what_cannot_be_learnt_is_refused(changes: dict[str, object], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        SketchDiffusionConfig.model_validate(TINY | changes)
+
+
+def test_a_strength_between_sixteen_levels_is_refused_by_its_name() -> None:
+    sampler = trained_sampler("noised_image", schedule="sixteen")
+    source = Inputs(source=torch.rand(3, SIDE, SIDE) * 2 - 1)
+    request = partial(Request, [1], torch.eye(2)[:1], inputs=source)
+    with pytest.raises(ValueError, match="source_strength"):
+        sampler.sample(request(options=Options(source_strength=0.3)))
+    assert sampler.sample(request(options=Options(source_strength=0.3125))).shape[1:] == (
+        3,
+        SIDE,
+        SIDE,
+    )
+
+
+def test_a_source_without_a_style_is_followed_in_none() -> None:
+    sampler = trained_sampler("guided", style_dropout=0.5)
+    source, _ = batch()
+    of_all, of_none = torch.full((1, 2), 0.5), torch.zeros(1, 2)
+    free = Inputs(source=source[0], has_own_style=True)
+    found = sampler.sample(Request([1], of_all, Options(), free))
+    wanted = sampler.sample(Request([1], of_none, Options(), Inputs(source=source[0])))
+    assert_close(found, wanted, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="guidance"):
+        sampler.sample(Request([1], of_all, Options(guidance=2), free))
+
+
 CRITICAL = {"adversarial": 0.5, "adversarial_noise": 0.7, "schedule": "continuous"}
 
 

@@ -152,7 +152,6 @@ def test_progress_counts_the_steps_of_every_picture(sampler: Sampler) -> None:
     [
         ({"source_strength": 0.5}, Inputs(), "give a source"),
         ({"source_strength": 0.5, "radius": 3}, Inputs(source=picture(16, 16)), "leave radius"),
-        ({"source_size": 32}, Inputs(source=picture(16, 16)), "only with source_strength"),
     ],
 )
 def test_what_has_no_meaning_is_refused(

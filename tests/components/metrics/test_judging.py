@@ -127,7 +127,7 @@ def test_stand_ins_are_other_pictures_than_those_compared_with(data: st.DataObje
     size = data.draw(st.integers(1, num_images))
     places = np.sort(np.random.default_rng(size).permutation(num_images)[:size])
     count = data.draw(st.integers(4, 80))
-    chosen, compared = stand_ins(places, num_images, count)
+    chosen, compared = stand_ins(places, np.zeros(num_images, np.int64), count)
     assert set(compared) <= set(places)
     assert not set(chosen) & set(compared)
     assert len(set(chosen)) == len(chosen) <= count
@@ -135,8 +135,15 @@ def test_stand_ins_are_other_pictures_than_those_compared_with(data: st.DataObje
     assert len(chosen) == min(count, max(others, size // 2))
     if others >= min(count, size // 2):
         assert set(compared) == set(places)  # the model's figure and this one: the same pictures
-    again = stand_ins(places, num_images, count)
+    again = stand_ins(places, np.zeros(num_images, np.int64), count)
     assert all(np.array_equal(one, two) for one, two in zip((chosen, compared), again, strict=True))
+
+
+def test_stand_ins_are_of_the_styles_compared_with() -> None:
+    labels = np.repeat([0, 1, 2], [30, 30, 140])
+    chosen, compared = stand_ins(np.arange(20), labels, 8)
+    assert set(labels[chosen]) == {0}
+    assert compared.tolist() == list(range(20))
 
 
 def test_the_floor_is_that_of_real_pictures_and_is_kept(
@@ -145,7 +152,7 @@ def test_the_floor_is_that_of_real_pictures_and_is_kept(
     reference, cache = reference_of(prepared), tmp_path / "cache"
     found = reference.floor(1000, cache)
     assert found is not None
-    chosen, compared = stand_ins(reference.places, 60, 1000)
+    chosen, compared = stand_ins(reference.places, prepared.labels(), 1000)
     expected = distances.kid(reference.features[chosen], reference.features[compared]).value
     kid, recall = found.find("kid"), found.find("recall", prepared.styles[0])
     assert kid is not None and kid.value == expected

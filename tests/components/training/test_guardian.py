@@ -76,13 +76,14 @@ def collapse(trainer: paper002.Trainer) -> None:
     trainer.generator.body[-2].weight.zero_()  # type: ignore[union-attr, operator]
 
 
+def plant_nan(trainer: paper002.Trainer) -> None:
+    next(trainer.discriminator.parameters()).fill_(torch.nan)
+
+
 def test_a_planted_nan_is_rolled_back_and_the_training_ends_well(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def plant(trainer: paper002.Trainer) -> None:
-        next(trainer.discriminator.parameters()).fill_(torch.nan)
-
-    spoil_once(monkeypatch, 30, plant)
+    spoil_once(monkeypatch, 30, plant_nan)
     model, log = train(tmp_path)
     assert model.images_seen == 240
     weights = load_weights(model.weights_path, model.weights_sha256)
@@ -91,6 +92,28 @@ def test_a_planted_nan_is_rolled_back_and_the_training_ends_well(
     assert log[0]["images_seen"] == 160  # the end of the row in which it came
     assert "back to 120 images, learning rate now 2e-05" in log[0]["did"]
     assert log[0]["figures"]["discriminator_loss"] == "nan"
+
+
+def test_a_nan_in_the_last_steps_is_rolled_back_and_the_training_goes_on_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    spoil_once(monkeypatch, 61, plant_nan)  # behind the last whole row of the curves
+    model, log = train(tmp_path, total_images=250)
+    assert [row["saw"] for row in log] == ["not a number"]
+    assert model.images_seen == 252
+    weights = load_weights(model.weights_path, model.weights_sha256)
+    assert all(bool(torch.isfinite(value).all()) for value in weights.values())
+
+
+def test_a_training_killed_before_its_first_good_state_has_one_once_resumed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    train(tmp_path, total_images=8)
+    (tmp_path / "run" / "good.safetensors").unlink()
+    spoil_once(monkeypatch, 5, plant_nan)
+    model, log = train(tmp_path, total_images=100)
+    assert "back to 8 images" in log[0]["did"]
+    assert model.images_seen == 100
 
 
 def test_a_planted_collapse_is_rolled_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

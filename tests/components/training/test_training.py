@@ -19,12 +19,12 @@ from torch.testing import assert_close
 
 from components.common.checkpoints import load_state, load_weights, save_state
 from components.families.port import ADVERSARIAL, Loss
-from components.training import TrainingFolder, create
+from components.training import TrainingFolder, create, loop
 from components.training.curves import Curves
 from components.training.ema import AveragedNetwork
 from components.training.order import ImageOrder
 from interfaces.errors import AtelierError, UnavailableError
-from interfaces.igme import IGME, TrainingSettings
+from interfaces.igme import IGME, TrainingSettings, is_model
 from interfaces.progress import ProgressEvent, silent
 from tests.components.families.test_every_family import TINY as TINY_FAMILIES
 from tests.components.families.test_every_family import quick_for
@@ -200,6 +200,41 @@ def test_ctrl_c_saves_and_the_rest_is_the_same(tmp_path: Path) -> None:
     assert load_state(tmp_path / "run" / "state.safetensors")["images_seen"] == 60
     resumed = trainer.train(prepared, settings(), tmp_path / "run", silent)
     assert resumed.digest == straight.digest
+
+
+def test_ctrl_c_in_the_last_step_stops_before_measuring(tmp_path: Path) -> None:
+    prepared, trainer = tiny_prepared(tmp_path / "set"), create(tmp_path)
+
+    def interrupt(event: ProgressEvent) -> None:
+        assert event.stage != "measure"
+        if event.done >= 120:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(prepared, settings(), tmp_path / "run", interrupt)
+    assert load_state(tmp_path / "run" / "state.safetensors")["images_seen"] == 120
+
+
+def test_what_was_refused_can_be_changed_in_the_same_folder(tmp_path: Path) -> None:
+    prepared, trainer = tiny_prepared(tmp_path / "set", n=2), create(tmp_path)
+    with pytest.raises(AtelierError, match="held_out_fraction: leaves nothing"):
+        trainer.train(prepared, settings(held_out_fraction=0.99), tmp_path / "run", silent)
+    changed = settings(held_out_fraction=0.0, measure_images=0)
+    assert trainer.train(prepared, changed, tmp_path / "run", silent).images_seen == 120
+
+
+def test_a_longer_training_that_ends_while_it_writes_leaves_no_mixed_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared, trainer = tiny_prepared(tmp_path / "set"), create(tmp_path)
+    trainer.train(prepared, settings(measure_images=0), tmp_path / "run", silent)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "complete_model", lambda model: pytest.fail("killed"))
+        with pytest.raises(BaseException, match="killed"):
+            trainer.train(
+                prepared, settings(measure_images=0, total_images=160), tmp_path / "run", silent
+            )
+    assert not is_model(tmp_path / "run" / "model")
 
 
 def test_tensorboard_where_asked(tmp_path: Path) -> None:
