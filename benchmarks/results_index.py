@@ -18,9 +18,10 @@ from pathlib import Path
 
 import psycopg
 
+from components.common.days import Days
 from components.results_store import VARIABLE, create
 from components.results_store.index import Position, Row
-from components.results_store.journal import Days, Kept
+from components.results_store.journal import Kept
 from components.results_store.postgres import PostgresIndex
 from components.results_store.sqlite import SqliteIndex
 from interfaces.iodt import ResultQuery

@@ -1,8 +1,10 @@
 """Helpers of several tests: small valid messages and the place of the real data."""
 
 import os
+from datetime import datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +29,7 @@ HAS_BASICSR = find_spec("basicsr") is not None
 __all__ = [
     "HAS_BASICSR",
     "REPOSITORY",
+    "Clock",
     "as_claimed",
     "digest",
     "make_enhancement",
@@ -54,3 +57,18 @@ def shared(name: str) -> Path:
 def as_claimed(record: Record) -> Record:
     """The record as a file tells it: whoever reads it there cannot know that it is true."""
     return record.model_copy(update={"is_claim": True})
+
+
+class Clock:
+    """The clock of one module, which can be set ahead."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+        self.ahead = timedelta(0)
+        clock = self
+
+        class Changed(datetime):
+            @classmethod
+            def now(cls, tz: Any = None) -> Any:
+                return datetime.now(tz) + clock.ahead
+
+        monkeypatch.setattr(f"{module}.datetime", Changed)

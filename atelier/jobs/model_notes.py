@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationError
 
+from components.common.days import Days
 from components.common.durable import exclusive, write_text
 from interfaces.errors import DamagedError
 
@@ -18,6 +19,19 @@ _log = logging.getLogger("atelier")
 class _Notes(BaseModel):
     titles: dict[str, str] = Field(default_factory=dict[str, str])
     deleted: dict[str, datetime] = Field(default_factory=dict[str, datetime])
+    days: Days = Days()
+    deleted_days: dict[str, int] = Field(default_factory=dict[str, int])
+    """Day of use (`Days.number`) of each deletion; those of before days were counted have none."""
+
+    def day_of(self, digest: str) -> int:
+        return self.deleted_days.get(digest, 0)
+
+    def mark(self, digest: str, at: datetime) -> None:
+        self.deleted[digest], self.deleted_days[digest] = at, self.days.number
+
+    def unmark(self, digest: str) -> None:
+        self.deleted.pop(digest, None)
+        self.deleted_days.pop(digest, None)
 
 
 class ModelNotes:
@@ -44,12 +58,15 @@ class ModelNotes:
     def mark(self, digest: str, *, is_deleted: bool) -> None:
         """Delete a model, or bring it back."""
         with self._changed() as notes:
-            notes.deleted.pop(digest, None)
+            notes.unmark(digest)
             if is_deleted:
-                notes.deleted[digest] = datetime.now(UTC)
+                notes.mark(digest, datetime.now(UTC))
 
     def purge(self, folders: Mapping[str, Sequence[Path]], older_than: timedelta) -> int:
         """Remove the folders of models deleted longer ago than this; returns their number.
+
+        A clock that jumps ahead removes nothing: the notes must also have been in use on as many
+        days since as `older_than` has.
 
         A model of which something could not be removed, or of which no folder can be read now,
         stays deleted and is tried again: its disk may only be away.
@@ -57,19 +74,26 @@ class ModelNotes:
         before = datetime.now(UTC) - older_than
         purged = 0
         with self._changed() as notes:
-            for digest in [one for one, at in notes.deleted.items() if at < before]:
+            day = notes.days.number - older_than.days
+            expired = [
+                digest
+                for digest, at in notes.deleted.items()
+                if at < before and notes.day_of(digest) <= day
+            ]
+            for digest in expired:
                 removed = [_is_removed(folder) for folder in folders.get(digest, ())]
                 if removed and all(removed):
-                    del notes.deleted[digest]
+                    notes.unmark(digest)
                     purged += 1
         return purged
 
     @contextmanager
     def _changed(self) -> Generator[_Notes]:
-        """The notes, to be changed; no other process changes them meanwhile."""
+        """The notes of a day of use, to be changed; no other process changes them meanwhile."""
         with exclusive(self._path.with_name(f".{self._path.stem}.lock")):
             notes = self._read()
             before = notes.model_copy(deep=True)
+            notes.days = notes.days.seen(datetime.now(UTC))
             yield notes
             if notes != before:
                 self._write(notes)

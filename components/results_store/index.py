@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from components.results_store.journal import Days, Deleted, Event, Kept
+from components.common.days import Days
+from components.results_store.journal import Deleted, Event, Kept
 from interfaces.errors import DamagedError, RefusedError
 from interfaces.iodt import ResultQuery
 from interfaces.record import Record

@@ -6,12 +6,13 @@ shorter one of the same meaning. Files and journal are the truth; the index is m
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError
 
+from components.common.days import Days
 from components.common.durable import append, replacing
 from components.results_store.names import is_place
 from interfaces.contract import Message, Sha256
@@ -20,28 +21,12 @@ from interfaces.iodt import MediaType
 
 VERSION = 1
 _MAX_HEAD_BYTES = 16 * 2**20
-NUM_RECENT_DATES = 14
-"""Dates that are remembered, so that a clock that goes to and fro counts none of them twice."""
 
 
 def _inside(text: str) -> str:
     if not is_place(text):
         raise ValueError("not a place inside the store")
     return text
-
-
-class Days(Message):
-    """Days on which the store was in use: a clock that jumps adds one, however far it jumps."""
-
-    number: int = Field(default=0, ge=0, description="Number of days so far.")
-    recent: tuple[date, ...] = Field(default=(), description="The latest of them, by date.")
-
-    def seen(self, today: date) -> "Days":
-        """Count a date, unless it is among the recent ones."""
-        if today in self.recent:
-            return self
-        recent = (*self.recent, today)[-NUM_RECENT_DATES:]
-        return Days(number=self.number + 1, recent=recent)
 
 
 class Begun(Message):

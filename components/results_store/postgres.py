@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from components.common.days import Days
 from components.results_store.columns import (
     ORDERS,
     Dialect,
@@ -28,7 +29,7 @@ from components.results_store.index import (
     Unlisted,
     Writer,
 )
-from components.results_store.journal import Days, Kept
+from components.results_store.journal import Kept
 from components.results_store.writing import SqlWriter
 from interfaces.errors import RefusedError, UnavailableError
 from interfaces.iodt import ResultQuery

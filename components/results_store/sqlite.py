@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from components.common.days import Days
 from components.common.durable import exclusive, replacing
 from components.results_store.columns import (
     ORDERS,
@@ -25,7 +26,7 @@ from components.results_store.index import (
     Unlisted,
     Writer,
 )
-from components.results_store.journal import Days, Kept
+from components.results_store.journal import Kept
 from components.results_store.writing import SqlWriter
 from interfaces.errors import RefusedError, UnavailableError
 from interfaces.iodt import ResultQuery

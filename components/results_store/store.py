@@ -559,7 +559,7 @@ def _kept(
 
 def _today(position: Position) -> list[Event]:
     """The line that counts today as a day of use, where it is not counted yet."""
-    days = position.days.seen(datetime.now(UTC).date())
+    days = position.days.seen(datetime.now(UTC))
     return [] if days == position.days else [NewDay(days=days)]
 
 

@@ -32,6 +32,7 @@ from atelier.jobs import (
     WorkspaceCatalogue,
     create,
 )
+from atelier.jobs.model_notes import ModelNotes
 from atelier.jobs.queue import MAX_WAITING
 from atelier.jobs.worker import _JobControl
 from atelier.workspace import Workspace
@@ -54,7 +55,7 @@ from interfaces.orders import Order
 from interfaces.progress import ProgressEvent, silent
 from interfaces.ui import Choices
 from tests.atelier.jobs.fake_painter import COMMAND, ENVIRONMENT, keeper
-from tests.helpers import REPOSITORY, make_iodt
+from tests.helpers import REPOSITORY, Clock, make_iodt
 
 MODEL = "0123456789abcdef"
 
@@ -1005,6 +1006,46 @@ def test_every_copy_of_a_deleted_model_is_purged(
     assert catalogue.purge_models(timedelta(0)) == 1
     assert not any(copy.exists() for copy in copies)
     assert offer.id not in {one.id for one in catalogue.models() + catalogue.deleted_models()}
+
+
+DELETED = "d" * 64
+WEEK = timedelta(days=7)
+
+
+def a_deleted_model(folder: Path) -> tuple[ModelNotes, dict[str, list[Path]]]:
+    """The notes on it, and its folders by digest, as `purge` takes them."""
+    model = folder / "runs" / "0001-x" / "training" / "model"
+    write_text(model / "weights.safetensors", "x")
+    notes = ModelNotes(folder / "model-notes.json")
+    notes.mark(DELETED, is_deleted=True)
+    return notes, {DELETED: [model]}
+
+
+def test_a_clock_set_ahead_purges_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, "atelier.jobs.model_notes")
+    notes, folders = a_deleted_model(tmp_path)
+    for days in (400, 400, 0, 400, 0, 3650):
+        clock.ahead = timedelta(days=days)
+        assert notes.purge(folders, WEEK) == 0
+    assert folders[DELETED][0].exists() and notes.deleted() == {DELETED}
+
+
+@pytest.mark.parametrize("is_of_before_days_were_counted", [False, True])
+def test_a_model_deleted_a_week_of_use_ago_is_purged(
+    is_of_before_days_were_counted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch, "atelier.jobs.model_notes")
+    notes, folders = a_deleted_model(tmp_path)
+    if is_of_before_days_were_counted:
+        told = json.loads((tmp_path / "model-notes.json").read_text())
+        (tmp_path / "model-notes.json").write_text(json.dumps({"deleted": told["deleted"]}))
+    purged_on = []
+    for day in range(10):
+        clock.ahead = timedelta(days=day, minutes=1)
+        if notes.purge(folders, WEEK):
+            purged_on.append(day)
+    assert purged_on == [7]
+    assert not folders[DELETED][0].exists()
 
 
 def test_a_deleted_model_whose_disk_is_away_stays_deleted(

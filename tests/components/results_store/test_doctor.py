@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -21,7 +20,7 @@ from interfaces.ics import ICS
 from interfaces.iodt import IODT, Rebuildable, RebuildReport, ResultQuery, StoredResult
 from tests.components.results_store.conftest import only_sqlite
 from tests.components.results_store.test_results_store import files_of, older_version
-from tests.helpers import make_file_origin, make_iedt, make_iodt
+from tests.helpers import Clock, make_file_origin, make_iedt, make_iodt
 
 EVERYTHING = ResultQuery(deleted="too", limit=1_000_000)
 RUNS = ("0001-dcgan-test", "0002 «Мова»", "")
@@ -491,29 +490,11 @@ def test_there_is_no_store_to_examine(store: LocalResultsStore, tmp_path: Path) 
 # ---------------------------------------------------------------- clocks
 
 
-class Clock:
-    """A clock that can be set."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        import components.results_store.store as module
-
-        real = module.datetime
-        self.ahead = timedelta(0)
-        clock = self
-
-        class Changed(real):
-            @classmethod
-            def now(cls, tz: Any = None) -> Any:
-                return real.now(tz) + clock.ahead
-
-        monkeypatch.setattr(module, "datetime", Changed)
-
-
 WEEK = timedelta(days=7)
 
 
 def test_a_clock_set_ahead_purges_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
+    clock = Clock(monkeypatch, "components.results_store.store")
     store = create(tmp_path)
     kept = [store.keep(make_iodt(seed), "run") for seed in range(3)]
     store.delete([kept[0].id])
@@ -528,7 +509,7 @@ def test_a_clock_set_ahead_purges_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 def test_what_was_deleted_a_week_of_use_ago_is_purged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = Clock(monkeypatch)
+    clock = Clock(monkeypatch, "components.results_store.store")
     kept = create(tmp_path).keep(make_iodt(0), "run")
     create(tmp_path).delete([kept.id])
     purged_on = []
@@ -542,7 +523,7 @@ def test_what_was_deleted_a_week_of_use_ago_is_purged(
 
 @only_sqlite
 def test_days_of_use_survive_a_lost_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
+    clock = Clock(monkeypatch, "components.results_store.store")
     kept = create(tmp_path).keep(next(pictures(1)), "run")
     create(tmp_path).delete([kept.id])
     for day in range(8):
