@@ -1,9 +1,10 @@
 """The console that a command finds itself in: what it can print, and what ends it politely."""
 
 import os
-import signal
 import sys
 from io import TextIOWrapper
+
+from atelier.signals import interrupted, on_polite_end
 
 _MIN_COLUMNS = 20
 """Narrower ones are taken for a mistake: nothing can be laid out in them."""
@@ -18,11 +19,7 @@ def settle() -> None:
     if not _is_wide_enough(os.environ.get("COLUMNS", "80")):
         del os.environ["COLUMNS"]
     # Asked to end, or left alone by a closed terminal, it ends as at Ctrl-C: with its state saved.
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(
-                getattr(signal, name), lambda number, frame: signal.raise_signal(signal.SIGINT)
-            )
+    on_polite_end(interrupted)
 
 
 def _is_wide_enough(columns: str) -> bool:

@@ -21,6 +21,7 @@ from typing import BinaryIO
 from pydantic import JsonValue
 
 from atelier.jobs.queue import SQLiteJobQueue, outcome_text
+from atelier.signals import on_polite_end
 from components.common.durable import exclusive
 from interfaces.errors import AtelierError
 from interfaces.iodt import IODT, ResultQuery, ResultsStore, StoredResult, kept_seeds
@@ -119,9 +120,7 @@ class _Life:
     def listen(self) -> None:
         """Take Ctrl-C and polite requests to end."""
         signal.signal(signal.SIGINT, self._interrupted)
-        signal.signal(signal.SIGTERM, self._terminated)
-        if hasattr(signal, "SIGHUP"):  # a closed terminal
-            signal.signal(signal.SIGHUP, self._terminated)
+        on_polite_end(self._terminated)
 
     def interrupt(self) -> None:
         """Interrupt the main thread from another one, as Ctrl-C does."""

@@ -1,11 +1,14 @@
 """Make the application, and serve it until it is asked to end."""
 
+import signal
 import socket
 from collections.abc import Callable
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from atelier.server.backend import Backend
 from atelier.server.safety import Safety
+from atelier.signals import is_ignored
 from interfaces.errors import RefusedError, UnavailableError
 
 if TYPE_CHECKING:
@@ -45,6 +48,12 @@ def serve(
             await super().startup(sockets)
             ready(address)
 
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            if sig not in unheard:
+                super().handle_exit(sig, frame)
+
+    # uvicorn would hear Ctrl-C although a shell had it ignored for what it started with `&`.
+    unheard = {number for number in (signal.SIGINT, signal.SIGTERM) if is_ignored(number)}
     listening = _bind(host, port)
     shown = "localhost" if host in ("0.0.0.0", "::") else host
     shown = f"[{shown}]" if ":" in shown else shown

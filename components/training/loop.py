@@ -384,6 +384,8 @@ def _interrupt_after_this_step() -> Generator[Callable[[], bool]]:
     interrupted = threading.Event()
 
     def note(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and previous is signal.SIG_IGN:
+            return  # meant for what runs in the foreground; a request to end has another number
         interrupted.set()
         signal.signal(signal.SIGINT, previous)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from components.common.checkpoints import load_state
 from components.common.credentials.reading import read_credentials
 from tests.end_to_end.cli import QUICK, SHORT, TRAINING, atelier, command, environment, here
 
@@ -290,10 +291,9 @@ def test_killed_while_images_are_made_equals_undisturbed(paintings: Path, tmp_pa
 # ---------------------------------------------------------------- resuming
 
 
-def start(*arguments: str, cwd: Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        command(*arguments), cwd=cwd, env=environment(), stderr=subprocess.PIPE, text=True
-    )
+def start(*arguments: str, cwd: Path, prefix: Sequence[str] = ()) -> "subprocess.Popen[str]":
+    whole = [*prefix, *command(*arguments)]
+    return subprocess.Popen(whole, cwd=cwd, env=environment(), stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize(
@@ -314,6 +314,24 @@ def test_interrupted_it_says_how_to_go_on(
     assert lines[-1] == "stopped; nothing that was finished is lost; `run --resume` goes on\n"
     (state,) = tmp_path.rglob("state.safetensors")
     assert state.stat().st_size > 1000
+
+
+def test_in_the_background_only_a_request_to_end_ends_it(paintings: Path, tmp_path: Path) -> None:
+    """As `nohup` and a shell's `&` start it: hang-up and Ctrl-C are ignored, and stay so."""
+    arguments = ("run", "--data", str(paintings), *QUICK, "--total-images=1000000")
+    ignoring = ["sh", "-c", 'trap "" HUP INT; exec "$@"', "-"]
+    process = start(*arguments, cwd=tmp_path, prefix=ignoring)
+    assert process.stderr is not None
+    left = [signal.SIGHUP, signal.SIGINT, signal.SIGTERM]
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith("train:") and left:
+            process.send_signal(left.pop(0))
+    assert process.wait() == 130 and not left
+    assert lines[-1] == "stopped; nothing that was finished is lost; `run --resume` goes on\n"
+    (state,) = tmp_path.rglob("state.safetensors")
+    assert load_state(state)["images_seen"] > 0
 
 
 @pytest.mark.slow

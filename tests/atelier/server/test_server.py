@@ -6,12 +6,13 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -502,11 +503,11 @@ def test_an_address_guesses_for_itself_alone() -> None:
 class Server:
     """A server with its worker, as processes of their own."""
 
-    def __init__(self, workspace: Path) -> None:
+    def __init__(self, workspace: Path, prefix: Sequence[str] = ()) -> None:
         self.workspace = workspace
         began = time.monotonic()
         self.process = subprocess.Popen(
-            [*COMMAND, "serve", str(workspace)],
+            [*prefix, *COMMAND, "serve", str(workspace)],
             env=os.environ | ENVIRONMENT,
             cwd=REPOSITORY,
             stdout=subprocess.PIPE,
@@ -589,6 +590,16 @@ def test_listeners_learn_what_others_keep_and_delete(server: Server) -> None:
     assert with_one["newest"] == without["newest"] == kept[0] > before["newest"]
     assert with_one["count"] == before["count"] + 1 == without["count"] + 1
     assert without["deleted"] == before["deleted"] + 1
+
+
+@posix
+def test_a_server_in_the_background_is_not_ended_by_ctrl_c(tmp_path: Path) -> None:
+    server = Server(tmp_path, ["sh", "-c", 'trap "" INT; exec "$@"', "-"])
+    server.process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        server.process.wait(2)
+    server.process.terminate()
+    server.process.communicate(timeout=30)
 
 
 @posix
