@@ -79,13 +79,13 @@ def _carry_out(queue: SQLiteJobQueue, job: Job, execute: Execute, life: "_Life")
     attendant.start()
     try:
         try:
-            life.expects_interrupt = False  # one that was meant for the last job has come
             life.is_interruptible = True
             execute(job, control)
         finally:
             life.is_interruptible = False
             control.is_over.set()
             attendant.join()
+            life.forget_interrupt()
             control.flush()
     except (Stopped, KeyboardInterrupt) as reason:
         if isinstance(reason, KeyboardInterrupt) and not control.was_interrupted:
@@ -132,6 +132,10 @@ class _Life:
             assert ident is not None
             signal.pthread_kill(ident, signal.SIGINT)  # also wakes it from a sleep
 
+    def forget_interrupt(self) -> None:
+        """What was meant for the job that is over has come by now; the next is a person's own."""
+        self.expects_interrupt = False
+
     def end_with_parent(self, parent: BinaryIO) -> None:
         """Wait for the other end to close, then end: politely first, for a state to be saved."""
         # Below the buffer, whose lock a process that ends meanwhile would stumble over.
@@ -146,11 +150,11 @@ class _Life:
         os._exit(1)
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
+        was_expected, self.expects_interrupt = self.expects_interrupt, False
         if self.is_interruptible:
             raise KeyboardInterrupt
-        if not self.expects_interrupt:  # else it comes late: the job had ended by itself
+        if not was_expected:  # else it comes late: the job had ended by itself
             self._terminated(number, frame)
-        self.expects_interrupt = False
 
     def _terminated(self, number: int, frame: FrameType | None) -> None:
         if not self.holds_lock:

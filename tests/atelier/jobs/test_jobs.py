@@ -498,10 +498,10 @@ def test_a_job_that_kills_its_worker_fails_and_the_others_run(studio: Studio) ->
 
 
 @contextmanager
-def _running(what: str, workspace: Path) -> Iterator["subprocess.Popen[bytes]"]:
+def _running(what: str, workspace: Path, *more: str) -> Iterator["subprocess.Popen[bytes]"]:
     """A worker, or a server with its worker; killed on leaving, however one leaves."""
     process = subprocess.Popen(
-        [*COMMAND, what, str(workspace)],
+        [*COMMAND, what, str(workspace), *more],
         env=os.environ | ENVIRONMENT,
         cwd=REPOSITORY,
         stdin=subprocess.PIPE,
@@ -515,6 +515,25 @@ def _running(what: str, workspace: Path) -> Iterator["subprocess.Popen[bytes]"]:
         assert process.stdin is not None
         process.stdin.close()
         process.wait(30)
+
+
+@posix
+@pytest.mark.parametrize("lane", ["quick", "long"])
+def test_ctrl_c_ends_a_worker_that_has_stopped_a_job(
+    lane: str, queue: SQLiteJobQueue, tmp_path: Path
+) -> None:
+    """Also a training, which hears the interrupt of its stop by a handler of its own."""
+    is_long = lane == "long"
+    job = queue.submit(
+        TrainOrder(kind="train", collection="embedded") if is_long else order(3, seconds=30)
+    )
+    with _running("worker", tmp_path, lane) as worker:
+        wait_for("progress", lambda: queue.get(job.id).progress is not None)
+        queue.stop(job.id, "now")
+        _until(queue, job, "cancelled")
+        time.sleep(0.5)  # it looks for the next one
+        worker.send_signal(signal.SIGINT)
+        assert worker.wait(60) == 0
 
 
 def _kill(pid: int) -> None:
