@@ -28,6 +28,10 @@ _WRITTEN = (
     "runs/*/training/samples",
     "features",
     "evaluations/*",
+    "comparisons/*",
+    "searches/*",
+    "studies/*",
+    "benchmarks/*",
     "interpolations/*",
     "requests",
 )
@@ -64,8 +68,9 @@ class Workspace:
         return folder
 
     def sweep(self) -> None:
-        """Remove what killed processes were writing to the runs and models; see `durable.sweep`."""
+        """Remove what killed processes were writing here; see `durable.sweep`."""
         sweep(self.root)
+        sweep(self.gathered, is_ours=True)
         for pattern in _WRITTEN:
             for folder in self.root.glob(pattern):
                 sweep(folder)

@@ -3,9 +3,8 @@
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from components.common.durable import publish
+from components.common.durable import assembling, publish, sweep
 from interfaces.errors import RefusedError
 from interfaces.igme import IGME, MODEL_FILE
 from interfaces.places import Url, check_writable, list_files, write_to
@@ -13,9 +12,9 @@ from interfaces.places import Url, check_writable, list_files, write_to
 
 def copy_model(model: IGME, folder: Path) -> tuple[Path, ...]:
     """Copy the files of a model's folder into a new or empty one, which appears whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".", suffix=".partial", dir=folder.parent) as made:
-        copy = Path(made) / "model"
+    sweep(folder.parent)
+    with assembling(folder.parent) as made:
+        copy = made / "model"
         copy.mkdir()
         for path in model.directory.iterdir():
             if path.is_file():

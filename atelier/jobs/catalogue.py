@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 from itertools import count, starmap
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from pathvalidate import sanitize_filename
 from pydantic import BaseModel, ConfigDict
@@ -19,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from atelier.jobs.model_notes import ModelNotes
 from atelier.jobs.uploads import LocalUploads
 from atelier.workspace import Workspace, run_number
-from components.common.durable import exclusive, write_bytes
+from components.common.durable import assembling, exclusive, write_bytes
 from components.common.files import read_regular, whole_path
 from components.common.shipped import SHIPPED_MODELS
 from components.families import FAMILIES
@@ -260,12 +259,11 @@ class WorkspaceCatalogue:
     ) -> CollectionOffer:
         """A new gathered collection at a place of its own, where it appears whole."""
         folder = self._workspace.gathered
-        folder.mkdir(parents=True, exist_ok=True)
         names = (_plain(name) + (f" {n}" if n > 1 else "") + suffix for n in count(1))
-        with self._alone(), TemporaryDirectory(prefix=".", suffix=".partial", dir=folder) as made:
-            build(Path(made) / "whole")
+        with self._alone(), assembling(folder) as made:
+            build(made / "whole")
             place = next(folder / one for one in names if not (folder / one).exists())
-            (Path(made) / "whole").rename(place)
+            (made / "whole").rename(place)
         return _collection(_id_of(str(place)), place.name, None)
 
     def _alone(self) -> AbstractContextManager[None]:

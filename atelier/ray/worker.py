@@ -9,14 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
-from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import ray
 
 from components import conversion, enhancement, generation
 from components.common.credentials.places import credential_files
-from components.common.durable import publish, write_bytes
+from components.common.durable import assembling, publish, sweep, write_bytes
 from interfaces.cache import cache_root
 from interfaces.errors import RefusedError
 from interfaces.ics import ICS
@@ -147,9 +146,9 @@ def at_hand(model: IGME, files: "ray.ObjectRef[dict[str, bytes]] | None") -> IGM
     models = cache_root() / "models"
     target = models / f"{model.digest[:16]}-{model.weights_sha256[:8]}"
     if not target.is_dir():
-        models.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".", suffix=".partial", dir=models) as made:
-            _unpack(ray.get(files), Path(made, "model"), target)
+        sweep(models, is_ours=True)
+        with assembling(models) as made:
+            _unpack(ray.get(files), made / "model", target)
     return model.model_copy(update={"directory": target})
 
 

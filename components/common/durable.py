@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import secrets
+import shutil
 import socket
 import sys
 import threading
@@ -29,8 +30,11 @@ _TEMPORARY = re.compile(
 )
 """A name that `temporary_for` gives; without node and random digits, one of version 0.2."""
 
+_UNOWNED = re.compile(r"\.[a-z0-9_]{8}\.partial")
+"""A folder's name that says nothing of its writer, as `tempfile` gives it and version 0.2 did."""
+
 _in_use: set[str] = set()
-"""Names of the temporary files that this process is writing."""
+"""Names of the temporary files and folders that this process is writing."""
 
 
 @contextmanager
@@ -87,32 +91,63 @@ def temporary_for(path: Path) -> Path:
     return path.with_name(f".{path.stem[:24]}.{owner}.partial{suffix}")
 
 
-def sweep(folder: Path) -> int:
-    """Remove the temporary files that killed processes left in a folder; returns their number.
+@contextmanager
+def assembling(folder: Path) -> Generator[Path]:
+    """A temporary folder inside `folder`, to build in it what is then moved to its own place.
 
-    One is litter where its writer, a process of this machine, has ended, or where nobody has
-    written to it for a day. Sub-folders are left alone, and so is a file that cannot be removed,
-    or a folder that cannot be listed, such as the lost+found of a volume.
+    It is removed when the block ends, with what is still in it; what a killed process left, `sweep`
+    removes.
+    """
+    _make_folder(folder)
+    temporary = temporary_for(folder / "whole")
+    _in_use.add(temporary.name)
+    try:
+        temporary.mkdir(0o700)
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        _in_use.discard(temporary.name)
+
+
+def sweep(folder: Path, *, is_ours: bool = False) -> int:
+    """Remove what killed processes left half written in a folder; returns the number of removals.
+
+    A temporary file, or folder of `assembling`, is litter where its writer, a process of this
+    machine, has ended, or where nobody has written to it for a day. Where nobody but Atelier writes
+    to the folder (`is_ours`), so are temporary folders that name no writer, after a day. Any other
+    sub-folder is left alone, and so is what cannot be removed, or a folder that cannot be listed,
+    such as the lost+found of a volume.
     """
     with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         with os.scandir(folder) as entries:
-            litter = [Path(entry.path) for entry in entries if _is_litter(entry)]
+            litter = [Path(entry.path) for entry in entries if _is_litter(entry, is_ours=is_ours)]
         return sum(_remove(path) for path in litter)
     return 0
 
 
-def _is_litter(entry: "os.DirEntry[str]") -> bool:
-    found = _TEMPORARY.fullmatch(entry.name)
-    if found is None or entry.name in _in_use:
+def _is_litter(entry: "os.DirEntry[str]", *, is_ours: bool) -> bool:
+    if entry.name in _in_use:
         return False
+    found = _TEMPORARY.fullmatch(entry.name)
     try:
-        if not entry.is_file(follow_symlinks=False):
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if is_folder and is_ours and _UNOWNED.fullmatch(entry.name):
+            return _is_old(Path(entry.path))
+        if found is None or not (is_folder or entry.is_file(follow_symlinks=False)):
             return False
-        age = time.time() - entry.stat(follow_symlinks=False).st_mtime
+        if is_folder and found["node"] is None:
+            return False  # somebody else's: version 0.2 named files alone so
+        is_local = found["node"] in (None, _NODE)
+        is_left = is_local and not _is_writing(int(found["pid"]))
+        return is_left or _is_old(Path(entry.path))
     except OSError:
         return False  # its writer has just finished
-    is_local = found["node"] in (None, _NODE)
-    return age > MAX_LITTER_SECONDS or (is_local and not _is_writing(int(found["pid"])))
+
+
+def _is_old(path: Path) -> bool:
+    """Whether nobody has written to a file, or to anything in a folder, for a day."""
+    times = (one.lstat().st_mtime for one in (path, *path.rglob("*")))
+    return time.time() - max(times) > MAX_LITTER_SECONDS
 
 
 def _is_writing(process_id: int) -> bool:
@@ -140,7 +175,10 @@ def _is_running(process_id: int) -> bool:
 
 def _remove(path: Path) -> bool:
     try:
-        path.unlink()
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
     except OSError:
         return False  # swept by another process, or not ours to remove
     return True

@@ -1,9 +1,8 @@
 """Models behind a URL: a whole, checked copy in the person's cache."""
 
-import tempfile
 from pathlib import Path
 
-from components.common.durable import exclusive, publish, sha256_of
+from components.common.durable import assembling, exclusive, publish, sha256_of, sweep
 from interfaces.cache import cache_root
 from interfaces.errors import DamagedError, NotFoundError
 from interfaces.igme import IGME, MODEL_FILE
@@ -18,9 +17,9 @@ def fetch_model(url: Url) -> Path:
     where a file has another digest than the model says, and as `interfaces.places.read_range` does.
     """
     models = cache_root() / "models"
-    models.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=models) as made:
-        folder = Path(made) / "model"
+    sweep(models, is_ours=True)
+    with assembling(models) as made:
+        folder = made / "model"
         folder.mkdir()
         try:
             _copy(url, MODEL_FILE, folder)

@@ -1,8 +1,10 @@
 """Leftovers of killed processes, which the next start removes, and nothing else."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from atelier.discretion import without_places
 from atelier.handlers import ORDERS, InspectOrder
 from atelier.jobs import create as create_queue
 from atelier.workspace import Workspace
-from components.common.durable import arriving, temporary_for
+from components.common.durable import MAX_LITTER_SECONDS, arriving, temporary_for
 from components.enhancement.weights import load_network
 from components.families.stylegan2.published import import_pickle
 from components.training_store import choices_place, write_choices
@@ -25,11 +27,12 @@ from interfaces.iodt import ResultQuery, every_result
 from interfaces.itdt import CollectionChoices, PictureChoice, TrainingImage
 from interfaces.jobs import Job
 from pipeline import main
-from tests.helpers import digest, make_iodt
+from tests.helpers import REPOSITORY, digest, make_iodt
 
 FOLDERS = (
     ".", "models/mine", "runs/0001-a", "runs/0001-a/training", "runs/0001-a/training/model",
-    "runs/0001-a/training/samples", "features", "evaluations/one", "uploads",
+    "runs/0001-a/training/samples", "features", "evaluations/one", "comparisons/one",
+    "searches/one", "studies/one", "benchmarks/one", "uploads", "gathered",
 )  # fmt: skip
 
 
@@ -57,6 +60,46 @@ def test_a_start_sweeps_the_workspace(tmp_path: Path) -> None:
         assert mine.exists()
     assert [path for path in tmp_path.rglob(".*") if "partial" in path.name] == []
     assert all((tmp_path / folder / "whole.json").exists() for folder in FOLDERS)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_a_collection_that_a_killed_server_gathered_keeps_no_disk(tmp_path: Path) -> None:
+    """Its pictures are hard links, so they would outlive the uploads that they came from."""
+    code = """
+import os, signal, sys
+from pathlib import Path
+from atelier.jobs import LocalUploads, WorkspaceCatalogue, catalogue
+from atelier.workspace import Workspace
+from tests.helpers import make_iodt
+place = Workspace(Path(sys.argv[1]))
+uploads = LocalUploads(place.uploads)
+sent = [uploads.add([make_iodt(seed).data], f"{seed}.png").id for seed in range(2)]
+link = catalogue._link
+def once(source, target):
+    link(source, target)
+    os.kill(os.getpid(), signal.SIGKILL)
+catalogue._link = once
+WorkspaceCatalogue(place, uploads).gather("mine", [(one, "day") for one in sent])
+"""
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=REPOSITORY, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.glob("gathered/.*/whole/day/*.png"))) == 1
+    (tmp_path / "gathered" / "other").mkdir()
+    Workspace(tmp_path).sweep()
+    assert [path.name for path in (tmp_path / "gathered").iterdir()] == ["other"]
+
+
+def test_what_version_0_2_left_half_gathered_is_swept_after_a_day(tmp_path: Path) -> None:
+    folder = tmp_path / "gathered" / ".abcd1234.partial"
+    (folder / "whole").mkdir(parents=True)
+    (folder / "whole" / "a.png").write_bytes(b"half")
+    Workspace(tmp_path).sweep()
+    assert folder.exists()
+    before = time.time() - MAX_LITTER_SECONDS - 60
+    for path in (folder / "whole" / "a.png", folder / "whole", folder):
+        os.utime(path, (before, before))
+    Workspace(tmp_path).sweep()
+    assert not folder.exists()
 
 
 def test_what_is_no_network_is_told_in_a_line(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from components.common.durable import (
     MAX_LITTER_SECONDS,
     append,
     arriving,
+    assembling,
     exclusive,
     replacing,
     sweep,
@@ -204,6 +205,54 @@ def test_litter_is_known_by_age_and_owner(tmp_path: Path) -> None:
     (tmp_path / f".folder.{dead}.partial").mkdir()
     assert sweep(tmp_path) == len(litter)
     assert {entry.name for entry in tmp_path.iterdir()} == {*kept, f".folder.{dead}.partial"}
+
+
+ASSEMBLER = """
+import sys, time
+from pathlib import Path
+from components.common.durable import assembling
+with assembling(Path(sys.argv[1])) as made:
+    (made / "whole").mkdir()
+    (made / "whole" / "a.png").write_bytes(b"half")
+    print("written", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_a_folder_that_a_killed_process_built_is_swept_and_a_living_ones_is_not(
+    tmp_path: Path,
+) -> None:
+    builders = [run_python(ASSEMBLER, tmp_path) for _ in range(2)]
+    for builder in builders:
+        assert builder.stdout is not None
+        assert builder.stdout.readline() == "written\n"
+    for number, builder in enumerate(builders):
+        with assembling(tmp_path) as own:
+            assert len(list(tmp_path.iterdir())) == 3 - number
+            builder.send_signal(signal.SIGKILL)
+            builder.wait()
+            assert sweep(tmp_path) == 1
+            assert own.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_names_no_writer_is_known_by_the_age_of_all_that_is_in_it(
+    tmp_path: Path,
+) -> None:
+    old, written, another = (
+        tmp_path / name for name in (".abcd1234.partial", ".abcd_123.partial", ".mine.partial")
+    )
+    for folder in (old, written, another):
+        (folder / "whole").mkdir(parents=True)
+        (folder / "whole" / "a.png").write_bytes(b"half")
+    before = time.time() - MAX_LITTER_SECONDS - 60
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (before, before))
+    (written / "whole" / "a.png").write_bytes(b"more")
+    assert sweep(tmp_path) == 0  # it may be somebody else's
+    assert sweep(tmp_path, is_ours=True) == 1
+    assert set(tmp_path.iterdir()) == {written, another}
 
 
 def test_a_folder_that_is_not_there_has_no_litter(tmp_path: Path) -> None:
