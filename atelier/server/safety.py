@@ -4,8 +4,9 @@
   of its own (DNS rebinding).
 - What changes something must come from this server's own page or from no page at all (CSRF).
 - On any address but the loopback, a token is asked for: as a Bearer token from programs, as a
-  password from people, who then hold a cookie. Whoever guesses waits for each answer; whoever has
-  the right one never does.
+  password from people, who then hold a cookie. Every one that comes is compared, so whoever has the
+  right one never waits, wherever others guess from; many wrong ones from an address are answered
+  late.
 - A body has a limit, and an answer says that nothing from outside may be loaded.
 """
 
@@ -17,8 +18,9 @@ import ipaddress
 import json
 import socket
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -44,8 +46,6 @@ _MAX_FAILURES = 20
 """Wrong tokens from one address in a minute before each further one is answered late."""
 
 _LATE_SECONDS = 10.0
-_MAX_LATE = 100
-"""Answers that one address waits for at once, so that it guesses ten times in a second at most."""
 
 _MAX_ADDRESSES = 10_000
 """Addresses whose failures are remembered."""
@@ -85,7 +85,6 @@ class Safety:
         if not self._is_local:
             self._names.add(socket.gethostname().lower())
         self._failures: dict[str, deque[float]] = {}
-        self._num_late: Counter[str] = Counter()
 
     @property
     def is_for_one(self) -> bool:
@@ -116,12 +115,8 @@ class Safety:
         ]
         return hmac.compare_digest(*digests)
 
-    def may_try(self, address: str) -> bool:
-        """False while an address waits for very many answers: its next token is not looked at."""
-        return self._num_late[_network(address)] < _MAX_LATE
-
-    async def note_failure(self, address: str) -> bool:
-        """A wrong token came; wait, if many did before from there. True where it waited."""
+    def note_failure(self, address: str) -> bool:
+        """A wrong token came; whether so many did from there that the answer is to be late."""
         network, now = _network(address), time.monotonic()
         failures = self._failures.pop(network, deque[float](maxlen=_MAX_FAILURES))
         is_guessing = len(failures) == _MAX_FAILURES and failures[0] > now - 60
@@ -129,17 +124,7 @@ class Safety:
         self._failures[network] = failures  # behind those that failed longer ago
         if len(self._failures) > _MAX_ADDRESSES:
             del self._failures[next(iter(self._failures))]
-        if is_guessing:
-            await self._wait(network)
         return is_guessing
-
-    async def _wait(self, network: str) -> None:
-        self._num_late[network] += 1
-        try:
-            await asyncio.sleep(_LATE_SECONDS)
-        finally:
-            self._num_late[network] -= 1
-            self._num_late += Counter()  # drops what is 0
 
     def new_session(self) -> str:
         """A cookie's value: when it ends, signed with the token."""
@@ -194,7 +179,7 @@ class Guard:
         elif scope["path"] == "/login" and self._safety.token is not None:
             await self._login(scope, receive, guarded, headers)
         elif not self._is_known(scope, headers):
-            await self._ask(scope, guarded, headers)
+            await self._ask(scope, receive, guarded, headers)
         else:
             await self._app(scope, _limited(receive, _limit(scope["path"])), guarded)
 
@@ -217,13 +202,12 @@ class Guard:
         if safety.token is None or safety.is_session(_cookie(headers)):
             return True
         given = _bearer(headers)
-        return bool(given) and safety.may_try(_address(scope)) and safety.is_token(given)
+        return bool(given) and safety.is_token(given)
 
-    async def _ask(self, scope: Scope, send: Send, headers: dict[str, str]) -> None:
-        is_guess, address = bool(_bearer(headers)), _address(scope)
-        is_late = is_guess and (
-            not self._safety.may_try(address) or await self._safety.note_failure(address)
-        )
+    async def _ask(
+        self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]
+    ) -> None:
+        is_late = bool(_bearer(headers)) and await self._is_late(scope, receive)
         if scope["type"] == "websocket" or scope["path"].startswith("/api/"):
             status = 429 if is_late else 401
             await refuse(scope, send, status, "give the token: Authorization: Bearer …")
@@ -242,8 +226,7 @@ class Guard:
             return
         body = await _body(receive)
         given = parse_qs(body.decode("utf-8", "replace")).get("password", [""])[0]
-        address = _address(scope)
-        if self._safety.may_try(address) and self._safety.is_token(given):
+        if self._safety.is_token(given):
             secure = "; Secure" if scope.get("scheme") == "https" else ""
             cookie = (
                 f"{COOKIE}={self._safety.new_session()}; Path=/; HttpOnly; SameSite=Strict; "
@@ -252,10 +235,17 @@ class Guard:
             place = [(b"location", b"/"), (b"set-cookie", cookie.encode())]
             await answer(send, 303, b"", place)
         else:
-            is_late = not self._safety.may_try(address) or await self._safety.note_failure(address)
+            status = 429 if await self._is_late(scope, receive) else 401
             page = _login_page("That is not the password.")
-            status = 429 if is_late else 401
             await answer(send, status, page, [(b"content-type", b"text/html; charset=utf-8")])
+
+    async def _is_late(self, scope: Scope, receive: Receive) -> bool:
+        """Note a wrong token; wait where many came from there, but not for a client that leaves."""
+        if not self._safety.note_failure(_address(scope)):
+            return False
+        with suppress(TimeoutError):
+            await asyncio.wait_for(_departure(receive), _LATE_SECONDS)
+        return True
 
 
 def _headers(scope: Scope) -> dict[str, str]:
@@ -341,6 +331,12 @@ async def answer(send: Send, status: int, body: bytes, headers: list[tuple[bytes
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def _departure(receive: Receive) -> None:
+    """Wait until the client closes; what it sends meanwhile is passed over."""
+    while not (await receive())["type"].endswith(".disconnect"):
+        pass
 
 
 async def _body(receive: Receive) -> bytes:
