@@ -21,7 +21,7 @@ from atelier.workspace import Workspace
 from components.enhancement import names as enhancer_names
 from components.families import FAMILIES
 from interfaces.components import Components
-from interfaces.errors import NotFoundError
+from interfaces.errors import NotFoundError, RefusedError
 from interfaces.iodt import ResultQuery
 from settings import Layer, RunSettings
 
@@ -94,7 +94,17 @@ class Common:
 
     @property
     def components(self) -> dict[str, str]:
-        """Replaced components by name, as presets, the environment and flags name them."""
+        """Replaced components by name, as presets, the environment and flags name them.
+
+        It is all that a command takes from presets which reads this alone: raises `RefusedError`
+        for one that sets more.
+        """
+        for name in self.preset:
+            if others := settings.load_preset(name).keys() - {"components"}:
+                raise RefusedError(
+                    f"--preset {name}: sets [{min(others)}], which has no effect here; leave it "
+                    "out, or name one of [components] alone"
+                )
         return self.layer({}).get("components", {})
 
     @property

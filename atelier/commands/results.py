@@ -79,8 +79,9 @@ def show_result(
     common: Common = Common(),
 ) -> None:
     """Show how one picture was made."""
+    replaced = common.components
     if which.isdecimal():
-        with assembled(common.place, common.components) as parts:
+        with assembled(common.place, replaced) as parts:
             result = parts.results_store.get(int(which))
         told, record = result.model_dump_json(indent=2), result.record
         about = [

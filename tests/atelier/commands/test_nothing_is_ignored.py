@@ -90,6 +90,43 @@ def test_ray_is_taken_where_pictures_are_made(
     assert "Ray is not installed" in capsys.readouterr().err.splitlines()[-1]
 
 
+ONLY_COMPONENTS = [
+    "results list",
+    "results show 1",
+    "results show none.png",
+    "results open 1",
+    "results doctor",
+    "results move here",
+    "replay none.png",
+    "ui --port 0",
+    "worker",
+]
+"""Commands that take components from a preset, and nothing else."""
+
+
+@pytest.mark.parametrize("line", ONLY_COMPONENTS)
+def test_a_preset_is_refused_where_it_would_change_nothing(
+    line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*line.split(), "--preset", "papers/wgan_gp", "--workspace", str(tmp_path)]
+    assert main(words) == 1
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("error: --preset papers/wgan_gp: sets [")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("line", ONLY_COMPONENTS)
+def test_components_of_a_preset_are_taken_there(
+    line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    preset = tmp_path / "mine.toml"
+    preset.write_text('[components]\nresults_store = "nowhere:make"\n')
+    words = [*line.split(), "--preset", str(preset), "--workspace", str(tmp_path / "workspace")]
+    assert main(words) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert ("none.png" if line == "results show none.png" else "nowhere") in said
+
+
 @pytest.mark.parametrize(
     ("choices", "named"),
     [
