@@ -15,8 +15,8 @@ SLEEPER = """
 import os, time
 from atelier.commands.console import settle
 settle()
-print(os.getpid(), flush=True)
 try:
+    print(os.getpid(), flush=True)
     while True:
         time.sleep(0.1)
         print("working", flush=True)
