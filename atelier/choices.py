@@ -8,7 +8,6 @@ from typing import Any
 import settings
 from atelier.assembly import check_names
 from components.common.files import whole_path
-from components.common.images import check_header, foreign
 from components.common.names import place_among
 from components.common.remote_models import fetch_model
 from components.common.shipped import SHIPPED_MODELS, find_shipped
@@ -199,8 +198,15 @@ def check_generation(chosen: RunSettings, family: str, styles: Sequence[str] | N
     if "generation" in chosen.components:
         return
     check_request(family, styles, chosen.generate)
+    _check_files(chosen.generate)
+
+
+def _check_files(request: IGS) -> None:
+    """Open the header of each file that a request names."""
+    from components.common.images import check_header, foreign  # Pillow, which help does without
+
     for name in INPUT_FILES:
-        if (path := getattr(chosen.generate, name)) is not None:
+        if (path := getattr(request, name)) is not None:
             with foreign(str(path)):
                 check_header(expanded(path))
 
