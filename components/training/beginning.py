@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from components.common.shipped import find_shipped
 from components.families import FAMILIES, AnyFamily
 from components.families.port import FamilyConfig
 from components.families.trainer import FamilyTrainer
+from components.training.tracking import flat
 from interfaces.contract import explain, refuse_unless_offered
 from interfaces.errors import DamagedError, RefusedError
 from interfaces.igme import FREE_WHEN_RESUMED, IGME, TrainingSettings
@@ -164,12 +165,6 @@ def _defaults() -> dict[str, Any]:
         for name, field in fields
         if not (name in left_out or field.is_required())
     }
-
-
-def flat(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """The family's options among the other settings, each by its own name."""
-    options = identity.get("options", {})
-    return {name: v for name, v in identity.items() if name != "options"} | options
 
 
 def _first_difference(error: Exception) -> str:

@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from components.training.beginning import flat
 from components.training.records import Measured
 from interfaces.errors import UnavailableError
 from interfaces.igme import IGME, TrainingSettings
@@ -138,6 +137,12 @@ def _run_id(run: Path) -> str:
 
 def _run_name(run: Path) -> str:
     return run.parent.name if run.name == "training" else run.name
+
+
+def flat(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The family's options among the other settings, each by its own name."""
+    options = identity.get("options", {})
+    return {name: v for name, v in identity.items() if name != "options"} | options
 
 
 class _Board(Protocol):
