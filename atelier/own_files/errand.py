@@ -2,10 +2,9 @@
 
 import errno
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +12,7 @@ from typing import Protocol
 from PIL import Image
 
 from atelier import guard
+from atelier.own_files.passing_over import made_of_each
 from components.common.durable import sha256_of, sweep, write_bytes
 from components.common.files import real_path
 from components.common.images import check_header, foreign
@@ -82,6 +82,8 @@ class _Piece:
 
     path: Path
     inside: Path
+    number: int
+    """Its place among the files found."""
     place: Path | None = None
 
 
@@ -115,7 +117,6 @@ class Errand:
         self._suffix = suffix
         self._output = expanded(output) if output else None
         self._taken: set[str] = set()  # places in `output`, without case: some disks know none
-        self._under_way: deque[_Piece] = deque()  # the pictures that were read, in their order
         self._planned: tuple[EnhancementRecord, ...] = ()
         self._kept: list[Place] = []
         self._names: set[str] = set()  # of the files found, as records have them
@@ -140,17 +141,15 @@ class Errand:
         is_unnamed = self._treatment.convert.publish
         self._names = {_recorded_name(path, is_unnamed=is_unnamed) for path in found}
         self._sweep(found)
-        todo = deque(_Piece(path, inside) for path, inside in found.items())
-        while todo:
+        pieces = [_Piece(*piece, number) for number, piece in enumerate(found.items())]
+        for piece, image in made_of_each(
+            pieces, self._read, partial(self._made, pixels), self._name
+        ):
             try:
-                self._work_on(todo, pixels)
+                self._kept.append(self._keep(piece, image))
             except AtelierError as error:
-                if not self._under_way:
-                    raise  # no file's fault
-                self._name(self._under_way.popleft(), error)
-                # What was taken in beside it is not to blame: it is taken in again.
-                todo.extendleft(reversed(self._under_way))
-                self._under_way.clear()
+                self._name(piece, error)
+        ports.ui.watch(ProgressEvent(stage=treatment.stage, done=len(found), total=len(found)))
         self._tell(treatment.stage)
         return self._num_bad == 0
 
@@ -160,42 +159,29 @@ class Errand:
             for inside in set(found.values()):
                 sweep(self._output / inside)
 
-    def _work_on(self, todo: deque["_Piece"], pixels: int) -> None:
-        """Enlarge, encode and keep, until all is done or one file raises."""
+    def _made(self, pixels: int, batches: Iterator[IGDT]) -> Iterator[IODT]:
+        """Enlarge and encode; `pixels` are those of all files."""
         ports, treatment = self._ports, self._treatment
-        enlarged = ports.enhancement.enhance(
-            self._read(todo), treatment.enhance, ports.ui.watch, pixels
-        )
+        enlarged = ports.enhancement.enhance(batches, treatment.enhance, ports.ui.watch, pixels)
         # Encoding a picture takes turns with the next one's enlargement, beside it.
-        for image in overlapped(
-            enlarged, lambda some: ports.conversion.convert(some, treatment.convert)
-        ):
-            self._kept.append(self._keep(image))
-            self._under_way.popleft()
+        return overlapped(enlarged, lambda some: ports.conversion.convert(some, treatment.convert))
 
-    def _read(self, todo: deque["_Piece"]) -> Iterator[IGDT]:
-        """One picture at a time; a bad file is named and passed over."""
-        ui, total = self._ports.ui, self._num_found
-        while todo:
-            piece = todo.popleft()
-            done = total - len(todo) - 1
-            ui.watch(
-                ProgressEvent(
-                    stage=self._treatment.stage, done=done, total=total, note=piece.path.name
-                )
+    def _read(self, piece: "_Piece") -> IGDT | None:
+        """The picture of a file; None where its result is there already."""
+        self._ports.ui.watch(
+            ProgressEvent(
+                stage=self._treatment.stage,
+                done=piece.number,
+                total=self._num_found,
+                note=piece.path.name,
             )
-            try:
-                piece.place = self._free_place(piece.path, piece.inside)
-                if piece.place is None:
-                    self._num_there += 1
-                    continue
-                picture = self._treatment.read(piece.path)
-            except AtelierError as error:
-                self._name(piece, error)
-                continue
-            self._under_way.append(piece)
-            yield picture
-        ui.watch(ProgressEvent(stage=self._treatment.stage, done=total, total=total))
+        )
+        # One that was taken in beside a bad file has its place already.
+        piece.place = piece.place or self._free_place(piece.path, piece.inside)
+        if piece.place is None:
+            self._num_there += 1
+            return None
+        return self._treatment.read(piece.path)
 
     def _name(self, piece: "_Piece", error: AtelierError) -> None:
         """Say which file could not be used, and why."""
@@ -218,18 +204,17 @@ class Errand:
         if self._num_bad:
             ui.warn(f"{self._num_bad} of {self._num_found} could not be used; see above")
 
-    def _keep(self, image: IODT) -> Place:
-        place = self._under_way[0].place
+    def _keep(self, piece: "_Piece", image: IODT) -> Place:
         self._treatment.keep(image)
-        if self._output is None or place is None:
+        if self._output is None or piece.place is None:
             return guard.keep(self._ports.results_store, image, "").path
         try:
-            write_bytes(place, image.data)
+            write_bytes(piece.place, image.data)
         except OSError as error:
             if error.errno not in _FAULTS_OF_A_NAME:
                 raise  # the disk's: it would hit every other file too
-            raise RefusedError(f"{place}: cannot be written ({error.strerror})") from error
-        return place
+            raise RefusedError(f"{piece.place}: cannot be written ({error.strerror})") from error
+        return piece.place
 
     def _free_place(self, path: Path, inside: Path) -> Path | None:
         """The first name that nothing has; None where this picture's result has it."""
