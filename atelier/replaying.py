@@ -1,5 +1,6 @@
 """Replay: a picture made again from its record alone, and compared with what the file holds."""
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,9 +30,11 @@ from interfaces.igdt import IGDT
 from interfaces.igme import IGME, MODEL_FILE
 from interfaces.igs import IGS
 from interfaces.iodt import IODT, ResultQuery, ResultsGallery, ResultsStore
-from interfaces.places import expanded, fetched
+from interfaces.places import Place, expanded, fetched
 from interfaces.record import EnhancementRecord, GeneratedOrigin, Origin, Record
 from interfaces.ui import Choices
+
+_log = logging.getLogger("atelier")
 
 Verdict = Literal["equal", "equal pixels", "close", "different", "not possible"]
 
@@ -59,19 +62,27 @@ def tally(found: Sequence[Replay]) -> str:
 
 
 def models_in(folder: Path) -> list[IGME]:
-    """The models in a folder, at any depth. Raises `AtelierError` where there are none."""
-    found = [IGME.open(path.parent) for path in sorted(folder.rglob(MODEL_FILE))]
+    """The models in a folder, at any depth; those that cannot be read are logged.
+
+    Raises `NotFoundError` where there are none.
+    """
+    found: list[IGME] = []
+    for path in sorted(folder.rglob(MODEL_FILE)):
+        try:
+            found.append(IGME.open(path.parent))
+        except (AtelierError, OSError) as error:
+            _log.warning("%s: passed over, since it cannot be read (%s)", path.parent, error)
     if not found:
-        raise NotFoundError(f"{folder}: no model lies there, at any depth")
+        raise NotFoundError(f"{folder}: no model that can be read lies there, at any depth")
     return found
 
 
 def pictures_asked_for(
     pictures: Iterable[Path], board: str | None, place: Workspace, store: ResultsStore
-) -> list[Path]:
+) -> list[Place]:
     """The files named, then those of the board; raises `AtelierError` where there are none."""
     paths = [expanded(path) for path in pictures]
-    named = list(find_pictures(paths)) if paths else []
+    named: list[Place] = list(find_pictures(paths)) if paths else []
     if board is not None:
         named += _on_board(board, place, store)
     if not named:
@@ -79,19 +90,19 @@ def pictures_asked_for(
     return named
 
 
-def _on_board(board: str, place: Workspace, store: ResultsStore) -> list[Path]:
+def _on_board(board: str, place: Workspace, store: ResultsStore) -> list[Place]:
     if not isinstance(store, ResultsGallery):
         raise RefusedError("component results_store: keeps no boards; name pictures")
     numbers = Shelf(place.shelf, store).find(ResultQuery(), board=board)
     if not numbers:
         raise NotFoundError(f"board {board!r}: no result lies on it")
-    return [fetched(store.get(number).path) for number in numbers]
+    return [store.get(number).path for number in numbers]
 
 
 def replay_all(
     parts: Components,
     place: Workspace,
-    pictures: Iterable[Path],
+    pictures: Iterable[Place],
     models: Path | None = None,
     inputs: Iterable[Path] = (),
 ) -> Iterator[Replay]:
@@ -158,7 +169,7 @@ def _enhancement_of(record: EnhancementRecord) -> IES:
 def replay(
     parts: Components,
     place: Workspace,
-    picture: Path,
+    picture: Place,
     models: Sequence[IGME] = (),
     originals: Originals | None = None,
 ) -> Replay:
@@ -171,9 +182,10 @@ def replay(
     given = originals or Originals(parts.results_store, LocalUploads(place.uploads))
     nearest: Replay | None = None
     try:
-        record = read_record(picture)
-        for again in _remakes(parts, place, picture, record, models, given):
-            found = _compared(picture, again)
+        path = fetched(picture)
+        record = read_record(path)
+        for again in _remakes(parts, place, path, record, models, given):
+            found = _compared(path, again)
             if found.verdict == "equal":
                 return found
             nearest = min(nearest or found, found, key=_levels)

@@ -100,7 +100,7 @@ def verify(path: Path, trusted: Sequence[bytes] = ()) -> Verification:
             data = read_regular(path)
         claims = read_claims(path, data)
     except AtelierError as error:
-        return Verification(name=path.name, state="damaged", made_by="unknown", problem=str(error))
+        return damaged(path.name, error)
     credentials, key = _read(data, claims.media_type, trusted)
     fault = _fault_of(data)
     watermark, unread = (None, None) if fault else _watermark_of(data)
@@ -117,6 +117,11 @@ def verify(path: Path, trusted: Sequence[bytes] = ()) -> Verification:
         watermark=watermark,
         problem="; ".join(filter(None, (fault, unread, _problem_of(credentials)))) or None,
     )
+
+
+def damaged(name: str, error: AtelierError) -> Verification:
+    """What is said of a file that cannot be read."""
+    return Verification(name=name, state="damaged", made_by="unknown", problem=str(error))
 
 
 def verify_all(pictures: Iterable[Path], trust: Iterable[Path] = ()) -> list[Verification]:

@@ -1,24 +1,22 @@
 """Handlers of orders: their base class, and what they work with."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from atelier import guard
 from atelier.choices import choose
 from atelier.jobs import LocalUploads, WorkspaceCatalogue
 from atelier.runs import Run
 from atelier.workspace import Workspace
 from interfaces.components import Components
-from interfaces.errors import RefusedError
-from interfaces.ics import ICS
-from interfaces.igdt import IGDT
+from interfaces.errors import RefusedError, one_line
 from interfaces.igme import IGME
-from interfaces.iodt import IODT, ResultQuery
+from interfaces.iodt import ResultQuery, StoredResult
 from interfaces.jobs import Control, Job
-from interfaces.orders import Order
+from interfaces.orders import Order, ResultId, UploadId
+from interfaces.places import Place
 from settings import Layer, RunSettings
 
 OrderT = TypeVar("OrderT", bound=Order)
@@ -38,6 +36,20 @@ class Places:
             self.uploads.path(upload_id)
             if self.uploads.get(upload_id).kind != "picture":
                 raise RefusedError(f"upload {upload_id}: an archive; name pictures")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that an order names: an upload, or a result of the store."""
+
+    label: str
+    """What it is called in a message: what the person called the upload, 'result 7'."""
+    name: str
+    """The file's name in a record."""
+    sha256: str
+    place: Place
+    num_pixels: int
+    """0 where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -69,26 +81,29 @@ class Task(Generic[OrderT]):
         with run.under_way():
             yield run
 
-    def num_kept(self, run: Run) -> int:
-        """Number of results that the run has; those that nobody told the job of are noted too.
+    def kept(self, run: Run) -> list[StoredResult]:
+        """The results that the run has; those that nobody told the job of are noted too.
 
         Between keeping a picture and telling the job, its worker may have been killed.
         """
         query = ResultQuery(run=run.name, deleted="too", limit=1_000_000)
-        return max(self.job.num_results, len(self.parts.results_store.find(query)))
+        return self.parts.results_store.find(query)
 
-    def keep_enlarged(self, run: Run, batches: Iterable[IGDT], pixels: int) -> None:
-        """Enlarge, encode and keep; `pixels` are those of the whole order."""
-        for image in self.encode(run, batches, pixels, run.chosen.convert):
-            guard.keep(self.parts.results_store, image, run.name)
+    def picture(self, named: UploadId | ResultId) -> Picture:
+        """A picture that the order names. Raises `AtelierError` where it is not there any more."""
+        if isinstance(named, str):
+            uploads = self.places.uploads
+            upload, path = uploads.get(named), uploads.path(named)
+            num_pixels = (upload.width or 0) * (upload.height or 0)
+            return Picture(upload.name, upload.name, upload.sha256, path, num_pixels)
+        result = self.parts.results_store.get(named)
+        name, num_pixels = one_line(result.path.name), result.width * result.height
+        return Picture(label_of(named), name, result.sha256, result.path, num_pixels)
 
-    def encode(
-        self, run: Run, batches: Iterable[IGDT], pixels: int, convert: ICS
-    ) -> Iterator[IODT]:
-        """Enlarge and encode, one image at a time; `pixels` are those of the whole order."""
-        parts, enhance = self.parts, run.chosen.enhance
-        enlarged = parts.enhancement.enhance(batches, enhance, parts.ui.watch, pixels)
-        yield from parts.conversion.convert(enlarged, convert)
+
+def label_of(named: UploadId | ResultId) -> str:
+    """What a picture is called in a message where no more than its id is known."""
+    return f"upload {named}" if isinstance(named, str) else f"result {named}"
 
 
 class Handler(ABC, Generic[OrderT]):

@@ -58,7 +58,7 @@ class InterpolateHandler(Handler[InterpolateOrder]):
         """Make the frames and keep the animation, unless it is kept already."""
         order, model = task.order, task.places.catalogue.model(task.order.model)
         with task.run(f"{model.family}-{model.dataset_name}", model) as run:
-            if task.num_kept(run):
+            if task.job.num_results or task.kept(run):
                 return
             chosen = run.chosen
             encoded = encoded_frames(

@@ -8,10 +8,12 @@ from pydantic import Field
 
 from atelier.commands.frame import Making, assembled
 from atelier.commands.helping import OPTIONS
-from atelier.handlers.handler import Handler, Places, Task
-from atelier.replaying import Replay, pictures_asked_for, replay_all, tally
+from atelier.discretion import without_places
+from atelier.handlers.handler import Handler, Places, Task, label_of
+from atelier.originals import Originals
+from atelier.replaying import Replay, pictures_asked_for, replay, replay_all, tally
+from interfaces.errors import AtelierError
 from interfaces.orders import Order, ResultId
-from interfaces.places import fetched
 from settings import Layer
 
 
@@ -35,16 +37,26 @@ class ReplayHandler(Handler[ReplayOrder]):
 
     def carry_out(self, task: Task[ReplayOrder]) -> None:
         """Make each again; conclude with a line a result."""
-        store, place = task.parts.results_store, task.places.workspace
-        files = (fetched(store.get(result_id).path) for result_id in task.order.results)
-        found = list(replay_all(task.parts, place, files))
+        originals = Originals(task.parts.results_store, task.places.uploads)
+        found = [_again(task, result_id, originals) for result_id in task.order.results]
+        private = [task.places.workspace.root]
         task.control.conclude(
             {
-                "lines": [one.line() for one in found],
+                "lines": [without_places(one.line(), private) for one in found],
                 "verdicts": [one.verdict for one in found],
                 "summary": tally(found),
             }
         )
+
+
+def _again(task: Task[ReplayOrder], result_id: ResultId, originals: Originals) -> Replay:
+    """A result made again and compared; one that is not there any more is named."""
+    try:
+        place = task.picture(result_id).place
+    except AtelierError as error:
+        label = label_of(result_id)
+        return Replay(label, "not possible", str(error).removeprefix(f"{label}: "))
+    return replay(task.parts, task.places.workspace, place, originals=originals)
 
 
 def replay_files(

@@ -8,8 +8,10 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from atelier.commands.frame import Pictures
 from atelier.commands.helping import OPTIONS
-from atelier.handlers.handler import Handler, Places, Task
-from atelier.verification import Verification, verify, verify_all
+from atelier.discretion import without_places
+from atelier.handlers.handler import Handler, Places, Task, label_of
+from atelier.verification import Verification, damaged, verify, verify_all
+from interfaces.errors import AtelierError
 from interfaces.orders import Order, ResultId, UploadId
 from interfaces.places import fetched
 from settings import Layer
@@ -54,18 +56,24 @@ class VerifyHandler(Handler[VerifyOrder]):
 
     def carry_out(self, task: Task[VerifyOrder]) -> None:
         """Look at each; conclude with the answers, and with lines for a person."""
-        uploads, store = task.places.uploads, task.parts.results_store
-        found = [
-            verify(uploads.path(one)).model_copy(update={"name": uploads.get(one).name})
-            for one in task.order.uploads
-        ]
-        found += [verify(fetched(store.get(one).path)) for one in task.order.results]
+        found = [_found_of(task, one) for one in (*task.order.uploads, *task.order.results)]
         task.control.conclude(
             {
                 "found": [one.model_dump(mode="json") for one in found],
                 "lines": [line for one in found for line in one.lines()],
             }
         )
+
+
+def _found_of(task: Task[VerifyOrder], named: UploadId | ResultId) -> Verification:
+    """What can be said of a picture, also where it is not there any more."""
+    try:
+        picture = task.picture(named)
+        found = verify(fetched(picture.place))
+    except AtelierError as error:
+        return damaged(label_of(named), error)
+    problem = found.problem and without_places(found.problem, [task.places.workspace.root])
+    return found.model_copy(update={"name": picture.name, "problem": problem})
 
 
 NOT_INTACT = 3

@@ -130,9 +130,11 @@ def test_the_model_is_found_where_one_says(
     renamed = IGME.open(elsewhere).model_copy(update={"dataset_name": "another"})
     (elsewhere / "model.json").write_text(renamed.manifest())
     path, _ = made(parts, tmp_path, renamed)
+    (tmp_path / "elsewhere" / "broken").mkdir()
+    (tmp_path / "elsewhere" / "broken" / "model.json").write_text("{")
     (other,) = models_in(tmp_path / "elsewhere")
     assert replay(parts, place, path, [other]).verdict == "equal"
-    with pytest.raises(NotFoundError, match="no model lies there"):
+    with pytest.raises(NotFoundError, match="no model that can be read lies there"):
         models_in(tmp_path / "workspace")
 
 

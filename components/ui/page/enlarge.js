@@ -1,6 +1,6 @@
 // Enlarge: drop any pictures, choose how, watch them come, compare and download; trainings go on.
 
-import { api, attempt, h, query, sentFile, submit, t, upload } from "./kit.js";
+import { api, attempt, h, query, sentFile, submit, t, told, upload } from "./kit.js";
 import { advice, enlargers } from "./enlargers.js";
 import { Form } from "./forms.js";
 import * as state from "./state.js";
@@ -87,6 +87,7 @@ function Work({ job, onshow }) {
   const [tiles] = useState(() => new Map());
   const shownOf = ({ results }) => results.filter((id) => !state.isHidden(id));
   const ids = shownOf(job);
+  const warned = (state.lines.get(job.id) ?? []).filter(({ kind }) => kind === "warned"); // which pictures were passed over
   useEffect(() => head.update(job));
   // Tiles that are there stay, and with them the focus.
   useEffect(() => {
@@ -99,6 +100,7 @@ function Work({ job, onshow }) {
   }, [ids.join()]);
   return html`<article class="card job">
     <${Made} element=${head.element} />
+    ${warned.length > 0 && html`<ul class="told">${warned.map(({ line }) => html`<li class="warned">${told(line)}</li>`)}</ul>`}
     <${Made} element=${grid} />
     ${ids.length > 0 && html`<div class="row small">
       <button type="button" onClick=${() => onshow(ids.at(-1))}>${t("Compare")}</button>
