@@ -122,9 +122,10 @@ def replay_all(
 def choices_of(record: Record, files: Mapping[str, Path] | None = None) -> Choices:
     """The choices that a record's picture was made with, so that it can be made again.
 
-    `files` are those that it was made from, by role. Raises `RefusedError` where the record does
-    not hold enough: a person's own file, a generated picture's record for publishing, and one of
-    settings that do not exist.
+    The route by which a network was computed is left to the machine that makes it again. `files`
+    are those that it was made from, by role. Raises `RefusedError` where the record does not hold
+    enough: a person's own file, a generated picture's record for publishing, and one of settings
+    that do not exist.
     """
     origin = record.origin
     if origin.kind != "generated":
@@ -143,14 +144,14 @@ def choices_of(record: Record, files: Mapping[str, Path] | None = None) -> Choic
 
 def _generation_of(origin: GeneratedOrigin) -> IGS:
     family = FAMILIES.get(origin.family)
-    # Without a style of its own the words name it, so one of the two is enough.
-    reads_words = family is not None and "prompt" in family.takes
+    # The style is then the one that the words named: one of the two is enough, and is all it takes.
+    is_named = family is not None and family.names_style_in_words
     return IGS(
         seeds=(origin.seed,),
         style=origin.style,
         towards_style=origin.towards_style,
         style_blend=0.5 if origin.style_blend is None else origin.style_blend,
-        prompt=origin.prompt if reads_words else None,
+        prompt=None if is_named else origin.prompt,
         originality=origin.originality is not None,
         options=origin.options,
     )
@@ -158,11 +159,9 @@ def _generation_of(origin: GeneratedOrigin) -> IGS:
 
 def _enhancement_of(record: EnhancementRecord) -> IES:
     named = {} if record.enhancer == "none" else {"enhancer": record.enhancer}
-    route = record.route if record.route in ROUTES else "auto"
     strength = 1.0 if record.enhancer in ("none", "lanczos") else record.strength
     return IES.model_validate(
-        named
-        | {"scale": record.scale, "strength": strength, "denoise": record.denoise, "route": route}
+        named | {"scale": record.scale, "strength": strength, "denoise": record.denoise}
     )
 
 
@@ -257,7 +256,8 @@ def _encoded(parts: Components, record: Record, batches: Iterable[IGDT]) -> IODT
     """Enlarge and encode as a record says."""
     # Its place in the request, names of files: they stand in the record, and in no pixel.
     told = (_as_recorded(batch, record.origin) for batch in batches)
-    enhance = _enhancement_of(record.enhancement)
+    route = record.enhancement.route if record.enhancement.route in ROUTES else "auto"
+    enhance = _enhancement_of(record.enhancement).model_copy(update={"route": route})
     enlarged = parts.enhancement.enhance(told, enhance, parts.ui.watch)
     return next(iter(parts.conversion.convert(enlarged, ICS.model_validate(record.conversion))))
 

@@ -8,11 +8,13 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from atelier.gallery import Shelf
+from atelier.replaying import choices_of
 from components.common.names import canonical
 from interfaces.contract import Sha256
-from interfaces.errors import one_line
+from interfaces.errors import RefusedError, one_line
 from interfaces.iodt import MediaType, ResultQuery, StoredResult
 from interfaces.record import Record
+from interfaces.ui import Choices
 
 PREFIX = "/api/v1"
 """Path that every route lies under; another version's would lie beside it."""
@@ -63,6 +65,17 @@ class ResultInfo(Answer):
     thumbnail: str = Field(description="Where to get a small one.")
 
 
+class ResultAnswer(ResultInfo):
+    """One result, with what it takes to make it again."""
+
+    choices: Choices | None = Field(
+        description=(
+            "The choices it was made with, as an order takes them; null: no model made it, or its "
+            "record does not say enough."
+        )
+    )
+
+
 class Hidden(Answer):
     """Number of results that were hidden or came back."""
 
@@ -101,6 +114,16 @@ def infos_of(results: Sequence[StoredResult], shelf: Shelf) -> list[ResultInfo]:
         _info_of(result, is_starred=result.id in starred, board=boards.get(result.id))
         for result in results
     ]
+
+
+def answer_of(result: StoredResult, shelf: Shelf) -> ResultAnswer:
+    """Everything that the API says about one result, and the choices that made it."""
+    (info,) = infos_of([result], shelf)
+    try:
+        choices = choices_of(result.record)
+    except RefusedError:
+        choices = None
+    return ResultAnswer(**dict(info), choices=choices)
 
 
 def _info_of(result: StoredResult, *, is_starred: bool, board: str | None) -> ResultInfo:

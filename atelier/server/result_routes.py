@@ -11,7 +11,15 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import Field
 
-from atelier.server.answers import Answer, Hidden, ResultInfo, ResultSearch, infos_of
+from atelier.server.answers import (
+    Answer,
+    Hidden,
+    ResultAnswer,
+    ResultInfo,
+    ResultSearch,
+    answer_of,
+    infos_of,
+)
 from atelier.server.backend import Backend
 from atelier.server.ranges import file_response
 from atelier.server.streams import Streams
@@ -80,9 +88,9 @@ def _add_searching(router: APIRouter, backend: Backend) -> None:
         return store.numbers(ResultQuery(deleted="only"))
 
     @router.get("/results/{result_id}")
-    def get(result_id: int) -> ResultInfo:
-        """One result with its whole record."""
-        return infos_of([store.get(result_id)], backend.shelf)[0]
+    def get(result_id: int) -> ResultAnswer:
+        """One result with its whole record, and the choices that make it again."""
+        return answer_of(store.get(result_id), backend.shelf)
 
 
 def _add_hiding(router: APIRouter, backend: Backend, streams: Streams) -> None:

@@ -51,10 +51,14 @@ class Family(Generic[ConfigT, OptionsT]):
     """Inputs and options with which each picture is made by itself; else eight take as long as one.
     """
 
+    @property
+    def names_style_in_words(self) -> bool:
+        """Whether words can name a style here and do no more."""
+        return self.is_conditional and "prompt" not in self.takes
+
     def reads(self, kind: str) -> bool:
         """Whether its pictures can be made from this kind of input."""
-        # Words can choose a style where nobody reads them otherwise.
-        return kind in self.takes or (kind == "prompt" and self.is_conditional)
+        return kind in self.takes or (kind == "prompt" and self.names_style_in_words)
 
     def why_not(self, given: Collection[str]) -> str:
         """Reason why its pictures cannot be made from these kinds of inputs; '' where they can."""

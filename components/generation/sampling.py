@@ -289,7 +289,7 @@ def _checked_options(family: AnyFamily, settings: IGS) -> FamilyOptions:
 
 def _with_style_in_words(model: IGME, family: AnyFamily, settings: IGS) -> IGS:
     """Settings with the style that the words name, where a family knows styles but no language."""
-    if settings.prompt is None or "prompt" in family.takes or not family.is_conditional:
+    if settings.prompt is None or not family.names_style_in_words:
         return settings
     if settings.style is not None:
         raise RefusedError("prompt: this model reads a style in it and no more; leave one out")

@@ -10,24 +10,26 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from atelier.assembly import assemble
+from atelier.choices import check_request
 from atelier.commands.frame import Making
 from atelier.gallery import Shelf
 from atelier.handlers.replay import replay_files
 from atelier.jobs import LocalUploads
 from atelier.originals import Originals
 from atelier.own_files import Requests, Rework
-from atelier.replaying import Replay, models_in, replay, tally
+from atelier.replaying import Replay, choices_of, models_in, replay, tally
 from atelier.workspace import Workspace
 from components.common.shipped import find_shipped
 from components.conversion import read_picture
 from interfaces.components import Components
-from interfaces.errors import NotFoundError
+from interfaces.errors import NotFoundError, RefusedError
 from interfaces.ics import ICS
 from interfaces.ies import IES
 from interfaces.igdt import IGDT
 from interfaces.igme import IGME
 from interfaces.igs import IGS
 from interfaces.iodt import ResultsGallery
+from tests.helpers import make_record
 
 
 @pytest.fixture
@@ -136,6 +138,22 @@ def test_the_model_is_found_where_one_says(
     assert replay(parts, place, path, [other]).verdict == "equal"
     with pytest.raises(NotFoundError, match="no model that can be read lies there"):
         models_in(tmp_path / "workspace")
+
+
+def test_a_record_of_words_gives_choices_that_an_order_takes(parts: Components) -> None:
+    model = IGME.open(find_shipped(Path("shipped-sketch")))
+    asked = IGS(seeds=(5,), prompt="a baroque ship", style=None)
+    planned = parts.generation.planned(model, asked)
+    assert (planned.style, planned.prompt) == ("Baroque", "a baroque ship")
+    record = make_record().model_copy(update={"origin": planned})
+    again = choices_of(record).generate
+    check_request(model.family, model.styles, again)
+    assert parts.generation.planned(model, again) == planned.model_copy(update={"prompt": None})
+    both = again.model_copy(update={"prompt": planned.prompt})
+    with pytest.raises(RefusedError, match=r"generate\.style names one; leave one out"):
+        check_request(model.family, model.styles, both)
+    with pytest.raises(RefusedError, match="names none of the styles"):
+        check_request(model.family, model.styles, IGS(prompt="a ship"))
 
 
 def test_a_model_that_is_gone_is_named(

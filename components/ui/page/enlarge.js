@@ -4,7 +4,7 @@ import { api, attempt, h, query, sentFile, submit, t, told, upload } from "./kit
 import { advice, enlargers } from "./enlargers.js";
 import { Form } from "./forms.js";
 import * as state from "./state.js";
-import { jobHead, reachable, settingsOf, tile, tileGrid } from "./pictures.js";
+import { choicesOf, jobHead, reachable, tile, tileGrid } from "./pictures.js";
 import { dropPlace } from "./inputs.js";
 import { download } from "./results.js";
 import { Act, html, Made, useEffect, useRef, useState, view } from "./views.js";
@@ -31,7 +31,8 @@ function Slider({ before, after }) {
 
 /** What a result was made from, to lie under the slider: { before, after } or the job that makes it. */
 async function originalOf(id, enhance) {
-  const { result } = await api(`results/${id}`);
+  const found = await api(`results/${id}`);
+  const { result } = found;
   const { origin, enhancement } = result.record;
   const file = `/api/v1/results/${id}/file`;
   if (origin.kind !== "generated") return originalFile(origin, file);
@@ -41,11 +42,11 @@ async function originalOf(id, enhance) {
   const same = { model_digest: origin.model_digest, first_seed: origin.seed, last_seed: origin.seed, limit: 100 };
   const { originality: _, ...made } = origin;
   const isOriginal = ({ result: { record } }) => record.enhancement.scale === 1 && Object.keys(made).every((name) => JSON.stringify(record.origin[name]) === JSON.stringify(made[name]));
-  const found = (await api(`results?${query(same)}`)).results.find(isOriginal);
-  if (found) return { before: `/api/v1/results/${found.result.id}/file`, after: file };
+  const kept = (await api(`results?${query(same)}`)).results.find(isOriginal);
+  if (kept) return { before: `/api/v1/results/${kept.result.id}/file`, after: file };
   const model = state.modelByDigest(origin.model_digest);
   if (!model) throw new Error(t("Its model is no longer here, so the original cannot be made again."));
-  const { generate } = settingsOf(result);
+  const { generate } = choicesOf(found);
   const files = await sentFiles(origin.inputs ?? []);
   return { after: file, job: await submit({ kind: "generate", model: model.id, choices: { generate, enhance: { scale: 1 } }, ...files }) };
 }

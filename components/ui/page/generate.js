@@ -5,7 +5,7 @@ import { advice, enlargers } from "./enlargers.js";
 import { Form, folded } from "./forms.js";
 import { Inputs } from "./inputs.js";
 import * as state from "./state.js";
-import { jobCards, modelName, settingsOf } from "./pictures.js";
+import { choicesOf, jobCards, modelName } from "./pictures.js";
 import { Between } from "./between.js";
 import { html, render } from "./views.js";
 
@@ -160,11 +160,11 @@ function withoutSeed(choices) {
 }
 
 /** An earlier picture's settings as the form has them: its seed in the field that is seen. */
-function asForm(result, changes) {
-  const settings = settingsOf(result);
+function asForm(found, changes) {
+  const settings = choicesOf(found);
   const { seeds, ...generate } = settings.generate;
   const isShort = Number(seeds) <= Number.MAX_SAFE_INTEGER;
-  const seed = isShort ? { seed: Number(seeds), count: 1 } : { seeds };
+  const seed = isShort ? { seed: Number(seeds), count: 1 } : { seeds, seed: null };
   return { ...settings, generate: { ...generate, ...seed, ...changes } };
 }
 
@@ -221,11 +221,12 @@ export function create() {
 
   /** Take over an earlier picture's settings, its files too, and say which they are. */
   async function like(id, changes = {}) {
-    const { result } = await api(`results/${id}`);
-    const { origin } = result.record;
+    const found = await api(`results/${id}`);
+    const settings = asForm(found, changes);
+    const { origin } = found.result.record;
     const model = state.modelByDigest(origin.model_digest);
     choice.pick(model?.id);
-    choice.set(asForm(result, changes));
+    choice.set(settings);
     const gone = await choice.inputs.takeAgain(origin.inputs ?? []);
     const notes = [
       t("The settings of picture {id}.", { id: String(id) }),

@@ -75,19 +75,10 @@ export async function openResult(id, siblings) {
   await viewer?.openResult(id, siblings);
 }
 
-/** The three settings contracts that made a result, as far as its record tells. */
-export function settingsOf(result) {
-  const { origin, enhancement, conversion } = result.record;
-  const generate = { seeds: String(origin.seed), options: origin.options ?? {} };
-  for (const name of ["style", "towards_style", "style_blend", "prompt"]) {
-    if (origin[name] !== null && origin[name] !== undefined) generate[name] = origin[name];
-  }
-  const { scale, enhancer, strength, denoise } = enhancement;
-  const enhance = { scale };
-  if (scale > 1) enhance.enhancer = enhancer;
-  // Where no network enlarged, what the record says of one is not what was chosen.
-  if (!["none", "lanczos"].includes(enhancer)) Object.assign(enhance, { strength, denoise });
-  return { generate, enhance, convert: conversion };
+/** The choices that made a result, as the server reads its record: a copy, to be changed. */
+export function choicesOf({ result, choices }) {
+  if (!choices) throw new Error(t("The record of picture {id} does not say with which settings it was made.", { id: String(result.id) }));
+  return structuredClone(choices);
 }
 
 const OWN = {

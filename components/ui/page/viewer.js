@@ -2,7 +2,7 @@
 
 import { api, attempt, keyOf, query, submit, t, toast, when } from "./kit.js";
 import * as state from "./state.js";
-import { go, modelName, settingsOf } from "./pictures.js";
+import { choicesOf, go, modelName } from "./pictures.js";
 import * as results from "./results.js";
 import { Act, html, render, useEffect, useRef, useState } from "./views.js";
 
@@ -224,22 +224,23 @@ function Downloads({ found }) {
     <div class="row"><${Act} act=${copy}>${t("Copy")}<//>${navigator.canShare && html`<${Act} act=${share}>${t("Share")}<//>`}</div>`;
 }
 
-function OtherModel({ result }) {
-  const { origin } = result.record;
+function OtherModel({ found }) {
+  const { origin } = found.result.record;
   const others = state.models.filter((model) => model.digest !== origin.model_digest && !model.needs.length);
   const [which, setWhich] = useState(others[0]?.id);
   if (!others.length) return null;
   const order = async () => {
     const model = state.modelById(which);
-    const settings = settingsOf(result);
+    const settings = choicesOf(found);
     const { generate } = settings;
     if (![generate.style, generate.towards_style].every((one) => model.styles.includes(one))) {
       delete generate.towards_style;
       delete generate.style_blend;
     }
     if (!model.styles.includes(generate.style)) delete generate.style;
-    if (model.family !== origin.family) delete settings.generate.options;
-    delete settings.generate.prompt;
+    if (model.family !== origin.family) delete generate.options;
+    delete generate.prompt;
+    delete generate.originality; // the record says whether this picture's model could tell it
     await submit({ kind: "generate", model: model.id, choices: settings });
     dialog.close();
     go("generate");
@@ -260,7 +261,7 @@ function Actions({ found }) {
     ${isMade && html`<button type="button" onClick=${leave("generate", { more: result.id })}>${t("More like this")}</button>`}
     ${scale && html`<button type="button" onClick=${() => results.enlarge([result.id], scale)}>${t("Enlarge to {n}", { n: String(Math.max(result.width, result.height) * scale) })}</button>`}
     ${isMade && html`<button type="button" onClick=${leave("generate", { like: result.id })}>${t("Use these settings")}</button>`}
-    ${isMade && html`<${OtherModel} result=${result} />`}
+    ${isMade && html`<${OtherModel} found=${found} />`}
     <div class="row">
       <button type="button" onClick=${leave("sketch", { from: result.id })}>${t("Send to Sketch")}</button>
       <button type="button" onClick=${leave("enlarge", { result: result.id })}>${t("Compare")}</button>

@@ -226,6 +226,20 @@ def test_results_come_in_pages(client: TestClient, store: LocalResultsStore) -> 
         _error(client.get("/api/results", params=params), 422)
 
 
+def test_a_result_answers_the_choices_that_make_it_again(
+    client: TestClient, store: LocalResultsStore
+) -> None:
+    made = store.keep(make_iodt(7), "run")
+    choices = client.get(f"/api/results/{made.id}").json()["choices"]
+    assert choices["generate"]["seeds"] == "7" and choices["generate"]["style"] == "waves"
+    assert choices["generate"]["options"] == {"truncation": 1.0}
+    assert client.post("/api/jobs", json=ORDER | {"choices": choices}).status_code == 201
+    shown = make_iodt(8)
+    told = shown.model_copy(update={"record": shown.record.published()})
+    published = store.keep(told, "run")
+    assert client.get(f"/api/results/{published.id}").json()["choices"] is None
+
+
 def test_a_result_its_file_and_its_thumbnail(
     client: TestClient, store: LocalResultsStore, tmp_path: Path
 ) -> None:
