@@ -12,8 +12,7 @@ from atelier.choices import choose
 from atelier.handlers.handler import Handler, Places, Task
 from atelier.own_files.passing_over import made_of_each
 from atelier.runs import Run
-from components.common.images import MAX_ENLARGED_PIXELS
-from components.conversion import read_picture
+from components.conversion import cannot_be_enlarged, read_picture
 from interfaces.errors import AtelierError, RefusedError
 from interfaces.ics import ICS
 from interfaces.ies import IES
@@ -23,7 +22,7 @@ from interfaces.offers import Upload
 from interfaces.orders import Order, ResultId, UploadId
 from interfaces.places import fetched
 from interfaces.record import UNNAMED_FILE
-from settings import Layer
+from settings import Layer, RunSettings
 
 
 class EnhanceOrder(Order):
@@ -56,11 +55,11 @@ class EnhanceHandler(Handler[EnhanceOrder]):
     order = EnhanceOrder
 
     def check(self, order: EnhanceOrder, places: Places) -> None:
-        """Refuse uploads that are not pictures, or would be too large for the memory."""
+        """Refuse uploads that are not pictures, or too large to be enlarged or encoded."""
         places.check_pictures(order.uploads)
-        scale = choose(self.layer(order, places)).enhance.scale
+        chosen = choose(self.layer(order, places))
         for upload_id in order.uploads:
-            _check_size(places.uploads.get(upload_id), scale)
+            _check_size(places.uploads.get(upload_id), chosen)
 
     def layer(self, order: EnhanceOrder, places: Places) -> Layer:
         """The settings of enlargement and encoding."""
@@ -72,15 +71,12 @@ class EnhanceHandler(Handler[EnhanceOrder]):
             _Enlarging(task, run).finish()
 
 
-def _check_size(upload: Upload, scale: int) -> None:
+def _check_size(upload: Upload, chosen: RunSettings) -> None:
     if upload.width is None or upload.height is None:
         return  # reading it will tell
-    if upload.width * upload.height * scale**2 > MAX_ENLARGED_PIXELS:
-        raise RefusedError(
-            f"{upload.name}: is {upload.width} x {upload.height} pixels, and {scale} times as high "
-            f"and wide would not fit into memory (at most {MAX_ENLARGED_PIXELS:,} pixels); choose "
-            "a smaller scale or reduce the picture first"
-        )
+    sides, scale = (upload.width, upload.height), chosen.enhance.scale
+    if fault := cannot_be_enlarged(*sides, scale, chosen.convert.format):
+        raise RefusedError(f"{upload.name}: {fault}")
 
 
 class _Enlarging:

@@ -13,6 +13,7 @@ from components.conversion.animation import animate, sheet, strip
 from components.conversion.converter import ImageConverter
 from components.conversion.copies import public_copy
 from components.conversion.encoding import MEDIA_TYPES
+from components.conversion.limits import cannot_be_enlarged
 from components.conversion.pictures import find_pictures, read_picture
 from components.conversion.reading import (
     Claims,
@@ -34,6 +35,7 @@ __all__ = [
     "Claims",
     "ImageConverter",
     "animate",
+    "cannot_be_enlarged",
     "create",
     "find_pictures",
     "public_copy",

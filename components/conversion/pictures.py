@@ -24,11 +24,11 @@ from PIL import ExifTags, Image
 from components.common.credentials.ingredients import take_along
 from components.common.decoding import FORMATS, Header, Source, media_type_of, open_source
 from components.common.files import is_regular, is_workspace, open_regular
-from components.common.images import MAX_ENLARGED_PIXELS, check_header, foreign
+from components.common.images import check_header, foreign
 from components.common.png import XMP_KEYWORD
 from components.common.samples import Samples, UnsupportedError
 from components.conversion.iptc import in_resources
-from components.conversion.limits import too_large
+from components.conversion.limits import cannot_be_enlarged
 from components.conversion.metadata import GREY_MODES, left_out
 from components.conversion.profiles import colours_of, of_gamma
 from interfaces.arrays import hand_over
@@ -170,23 +170,12 @@ def read_picture(path: Path, scale: int = 1, file_format: ImageFormat | None = N
     with foreign(str(path)):
         with open_regular(path) as stream:
             header = check_header(stream, formats=formats)
-            _check_enlarged(header, scale, file_format)
+            if fault := cannot_be_enlarged(header.width, header.height, scale, file_format):
+                raise UnsupportedError(fault)
             _check_length(header, os.fstat(stream.fileno()).st_size)
             stream.seek(0)
             data = stream.read()
         return decode_picture(path, data, formats)
-
-
-def _check_enlarged(header: Header, scale: int, file_format: ImageFormat | None) -> None:
-    width, height = header.width * scale, header.height * scale
-    if width * height > MAX_ENLARGED_PIXELS:
-        raise UnsupportedError(
-            f"is {header.width} x {header.height} pixels, and {scale} times as high and wide would "
-            f"not fit into memory (at most {MAX_ENLARGED_PIXELS:,} pixels); choose a smaller scale "
-            "or reduce the picture first"
-        )
-    if file_format is not None and (fault := too_large(width, height, file_format)) is not None:
-        raise UnsupportedError(f"is too large: {fault}")
 
 
 def _check_length(header: Header, length: int) -> None:

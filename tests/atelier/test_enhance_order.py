@@ -173,6 +173,15 @@ def test_a_picture_too_large_for_the_memory_is_refused_by_name_before_it_waits(d
         job_of(desk, sent(desk, "one.png"), sent(desk, "scan.png", scan.getvalue()))
 
 
+def test_a_picture_too_large_for_its_format_is_refused_by_name(desk: Desk) -> None:
+    wide = io.BytesIO()
+    Image.new("1", (5000, 8)).save(wide, "PNG")
+    upload = sent(desk, "wide.png", wide.getvalue())
+    order = EnhanceOrder(kind="enhance", uploads=(upload,), convert=ICS(format="webp"))
+    with pytest.raises(RefusedError, match=r"^wide\.png: is too large: .*webp"):
+        desk.check(order)
+
+
 def test_what_is_gone_costs_neither_a_replay_nor_a_verification_its_other_answers(
     desk: Desk,
 ) -> None:
