@@ -100,7 +100,7 @@ def verify(path: Path, trusted: Sequence[bytes] = ()) -> Verification:
             data = read_regular(path)
         claims = read_claims(path, data)
     except AtelierError as error:
-        return damaged(path.name, error)
+        return damaged(path.name, str(error).removeprefix(f"{path}: "))
     credentials, key = _read(data, claims.media_type, trusted)
     fault = _fault_of(data)
     watermark, unread = (None, None) if fault else _watermark_of(data)
@@ -119,9 +119,9 @@ def verify(path: Path, trusted: Sequence[bytes] = ()) -> Verification:
     )
 
 
-def damaged(name: str, error: AtelierError) -> Verification:
-    """What is said of a file that cannot be read."""
-    return Verification(name=name, state="damaged", made_by="unknown", problem=str(error))
+def damaged(name: str, problem: str) -> Verification:
+    """What is said of a file that cannot be read. Its folder is not: others may read this."""
+    return Verification(name=name, state="damaged", made_by="unknown", problem=problem)
 
 
 def verify_all(pictures: Iterable[Path], trust: Iterable[Path] = ()) -> list[Verification]:

@@ -8,7 +8,6 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from atelier.commands.frame import Pictures
 from atelier.commands.helping import OPTIONS
-from atelier.discretion import without_places
 from atelier.handlers.handler import Handler, Places, Task, label_of
 from atelier.verification import Verification, damaged, verify, verify_all
 from interfaces.errors import AtelierError
@@ -71,9 +70,8 @@ def _found_of(task: Task[VerifyOrder], named: UploadId | ResultId) -> Verificati
         picture = task.picture(named)
         found = verify(fetched(picture.place))
     except AtelierError as error:
-        return damaged(label_of(named), error)
-    problem = found.problem and without_places(found.problem, [task.places.workspace.root])
-    return found.model_copy(update={"name": picture.name, "problem": problem})
+        return damaged(label_of(named), str(error))
+    return found.model_copy(update={"name": picture.name})
 
 
 NOT_INTACT = 3

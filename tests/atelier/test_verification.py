@@ -230,7 +230,9 @@ def test_a_truncated_file_is_damaged(name: str, sign_it: bool, tmp_path: Path) -
 
 @pytest.mark.parametrize("data", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
 def test_what_is_no_picture_is_damaged(data: bytes, tmp_path: Path) -> None:
-    assert verify(written(tmp_path, data)).state == "damaged"
+    said = verify(written(tmp_path, data))
+    assert said.state == "damaged"
+    assert said.problem and str(tmp_path) not in said.problem
 
 
 def test_nothing_is_fetched_from_where_a_manifest_is_said_to_lie(tmp_path: Path) -> None:
