@@ -4,9 +4,8 @@
   of its own (DNS rebinding).
 - What changes something must come from this server's own page or from no page at all (CSRF).
 - On any address but the loopback, a token is asked for: as a Bearer token from programs, as a
-  password from people, who then hold a cookie. Every one that comes is compared, so whoever has the
-  right one never waits, wherever others guess from; many wrong ones from an address are answered
-  late.
+  password from people, who then hold a cookie. From an address that guesses, tokens are compared
+  one after another, ten in a second; the right one waits its turn there, and nowhere else.
 - A body has a limit, and an answer says that nothing from outside may be loaded.
 """
 
@@ -20,9 +19,9 @@ import socket
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from weakref import WeakValueDictionary
 
 from atelier.server.problems import problem
 from interfaces.errors import RefusedError
@@ -43,9 +42,10 @@ MAX_UPLOAD_BYTES = 8 * 2**30
 _MIN_TOKEN_LETTERS = 8
 _SESSION_SECONDS = 30 * 24 * 3600
 _MAX_FAILURES = 20
-"""Wrong tokens from one address in a minute before each further one is answered late."""
+"""Wrong tokens from one address in a minute before each further one waits its turn."""
 
-_LATE_SECONDS = 10.0
+_TURN_SECONDS = 0.1
+"""Time that the comparison of each of these takes."""
 
 _MAX_ADDRESSES = 10_000
 """Addresses whose failures are remembered."""
@@ -85,6 +85,7 @@ class Safety:
         if not self._is_local:
             self._names.add(socket.gethostname().lower())
         self._failures: dict[str, deque[float]] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @property
     def is_for_one(self) -> bool:
@@ -115,16 +116,31 @@ class Safety:
         ]
         return hmac.compare_digest(*digests)
 
-    def note_failure(self, address: str) -> bool:
-        """A wrong token came; whether so many did from there that the answer is to be late."""
-        network, now = _network(address), time.monotonic()
+    async def try_token(self, address: str, given: str) -> tuple[bool, bool]:
+        """Whether a token is right, and whether it had to wait, as one of many from an address.
+
+        Whoever leaves meanwhile takes a turn all the same, or leaving would make guesses quick.
+        """
+        network = _network(address)
+        if is_guessing := self._is_guessing(network):
+            turn = self._turns.setdefault(network, asyncio.Lock())
+            async with turn:
+                await asyncio.sleep(_TURN_SECONDS)
+        is_right = self.is_token(given)
+        if not is_right:
+            self._note_failure(network)
+        return is_right, is_guessing
+
+    def _is_guessing(self, network: str) -> bool:
+        failures = self._failures.get(network, ())
+        return len(failures) == _MAX_FAILURES and failures[0] > time.monotonic() - 60
+
+    def _note_failure(self, network: str) -> None:
         failures = self._failures.pop(network, deque[float](maxlen=_MAX_FAILURES))
-        is_guessing = len(failures) == _MAX_FAILURES and failures[0] > now - 60
-        failures.append(now)
+        failures.append(time.monotonic())
         self._failures[network] = failures  # behind those that failed longer ago
         if len(self._failures) > _MAX_ADDRESSES:
             del self._failures[next(iter(self._failures))]
-        return is_guessing
 
     def new_session(self) -> str:
         """A cookie's value: when it ends, signed with the token."""
@@ -178,10 +194,12 @@ class Guard:
             await refuse(scope, guarded, *refusal)
         elif scope["path"] == "/login" and self._safety.token is not None:
             await self._login(scope, receive, guarded, headers)
-        elif not self._is_known(scope, headers):
-            await self._ask(scope, receive, guarded, headers)
         else:
-            await self._app(scope, _limited(receive, _limit(scope["path"])), guarded)
+            is_known, has_waited = await self._identify(scope, headers)
+            if is_known:
+                await self._app(scope, _limited(receive, _limit(scope["path"])), guarded)
+            else:
+                await self._ask(scope, guarded, headers, 429 if has_waited else 401)
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         host = headers.get("host", "")
@@ -197,19 +215,16 @@ class Guard:
             return 413, "the request is too large"
         return None
 
-    def _is_known(self, scope: Scope, headers: dict[str, str]) -> bool:
+    async def _identify(self, scope: Scope, headers: dict[str, str]) -> tuple[bool, bool]:
+        """Whether a request may pass, and whether its token had to wait its turn."""
         safety = self._safety
         if safety.token is None or safety.is_session(_cookie(headers)):
-            return True
+            return True, False
         given = _bearer(headers)
-        return bool(given) and safety.is_token(given)
+        return await safety.try_token(_address(scope), given) if given else (False, False)
 
-    async def _ask(
-        self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]
-    ) -> None:
-        is_late = bool(_bearer(headers)) and await self._is_late(scope, receive)
+    async def _ask(self, scope: Scope, send: Send, headers: dict[str, str], status: int) -> None:
         if scope["type"] == "websocket" or scope["path"].startswith("/api/"):
-            status = 429 if is_late else 401
             await refuse(scope, send, status, "give the token: Authorization: Bearer …")
         elif "text/html" in headers.get("accept", ""):
             await answer(send, 303, b"", [(b"location", b"/login")])
@@ -226,7 +241,8 @@ class Guard:
             return
         body = await _body(receive)
         given = parse_qs(body.decode("utf-8", "replace")).get("password", [""])[0]
-        if self._safety.is_token(given):
+        is_right, has_waited = await self._safety.try_token(_address(scope), given)
+        if is_right:
             secure = "; Secure" if scope.get("scheme") == "https" else ""
             cookie = (
                 f"{COOKIE}={self._safety.new_session()}; Path=/; HttpOnly; SameSite=Strict; "
@@ -235,17 +251,9 @@ class Guard:
             place = [(b"location", b"/"), (b"set-cookie", cookie.encode())]
             await answer(send, 303, b"", place)
         else:
-            status = 429 if await self._is_late(scope, receive) else 401
+            status = 429 if has_waited else 401
             page = _login_page("That is not the password.")
             await answer(send, status, page, [(b"content-type", b"text/html; charset=utf-8")])
-
-    async def _is_late(self, scope: Scope, receive: Receive) -> bool:
-        """Note a wrong token; wait where many came from there, but not for a client that leaves."""
-        if not self._safety.note_failure(_address(scope)):
-            return False
-        with suppress(TimeoutError):
-            await asyncio.wait_for(_departure(receive), _LATE_SECONDS)
-        return True
 
 
 def _headers(scope: Scope) -> dict[str, str]:
@@ -331,12 +339,6 @@ async def answer(send: Send, status: int, body: bytes, headers: list[tuple[bytes
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-async def _departure(receive: Receive) -> None:
-    """Wait until the client closes; what it sends meanwhile is passed over."""
-    while not (await receive())["type"].endswith(".disconnect"):
-        pass
 
 
 async def _body(receive: Receive) -> bytes:
