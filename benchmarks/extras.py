@@ -27,10 +27,9 @@ IMPORTS = {
     "search": ("optuna",),
     "openvino": ("openvino",),
     "ray": ("ray",),
-    "spandrel": (),  # nearly all of its import is torchvision's, for which Atelier has a remedy
     "stable-diffusion": ("diffusers", "transformers"),
     "ui": ("fastapi", "uvicorn"),
-    "watermark": (),  # likewise
+    "watermark": (),  # nearly all of its import is torchvision's, for which Atelier has a remedy
     "contracts": ("pytest", "hypothesis"),
 }
 """Modules that users of an extra import first."""
