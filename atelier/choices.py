@@ -192,22 +192,22 @@ def _absolute(path: Path) -> Path:
 
 
 def check_generation(chosen: RunSettings, family: str, styles: Sequence[str] | None) -> None:
-    """`check_request` for a run's settings, and the headers of the files that they name.
+    """`check_request` for a run's settings; a replaced generator checks its own."""
+    if "generation" not in chosen.components:
+        check_request(family, styles, chosen.generate)
 
-    So nothing is begun that could not end. A replaced generator checks its own.
+
+def check_files(chosen: RunSettings) -> None:
+    """Open the header of each file that generation is given, so that nothing is begun in vain.
+
+    A replaced generator checks its own. Raises `AtelierError` for one that cannot be read.
     """
-    if "generation" in chosen.components:
-        return
-    check_request(family, styles, chosen.generate)
-    _check_files(chosen.generate)
-
-
-def _check_files(request: IGS) -> None:
-    """Open the header of each file that a request names."""
     from components.common.images import check_header, foreign  # Pillow, which help does without
 
+    if "generation" in chosen.components:
+        return
     for name in INPUT_FILES:
-        if (path := getattr(request, name)) is not None:
+        if (path := getattr(chosen.generate, name)) is not None:
             with foreign(str(path)):
                 check_header(expanded(path))
 

@@ -9,7 +9,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from atelier import stages
-from atelier.choices import check_declared, check_generation
+from atelier.choices import check_declared, check_files, check_generation
 from atelier.runs import Run
 from interfaces.components import Components
 from interfaces.igme import IGME
@@ -64,6 +64,7 @@ def go_whole_way(
     family = chosen.train.family
     check_declared(parts, chosen, family)
     check_generation(chosen, family, styles=None)
+    check_files(chosen)
     # Weights are found and checked by this.
     pixels = stages.pixels_of(chosen.generate, chosen.preprocess.resolution)
     parts.enhancement.planned(chosen.enhance, pixels)

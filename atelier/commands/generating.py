@@ -4,7 +4,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from atelier.choices import check_declared, check_generation, choose, has_seed, with_seed
+from atelier.choices import (
+    check_declared,
+    check_files,
+    check_generation,
+    choose,
+    has_seed,
+    with_seed,
+)
 from atelier.commands.frame import (
     Making,
     ModelFlag,
@@ -70,6 +77,7 @@ def generate(
     with assembled(place, chosen.components) as parts:
         check_declared(parts, chosen, opened.family)
         check_generation(chosen, opened.family, opened.styles)
+        check_files(chosen)
         parts.enhancement.planned(chosen.enhance, pixels_of(chosen.generate, opened.resolution))
         name = f"{opened.family}-{opened.dataset_name}"
         is_new = current is None and not has_seed(layer)

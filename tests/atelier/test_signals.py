@@ -37,6 +37,8 @@ def _start(*prefix: str) -> tuple["subprocess.Popen[str]", int]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        # Whoever runs the tests may have had it ignored, as nohup does.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     assert shell.stdout is not None
     return shell, int(shell.stdout.readline())

@@ -316,6 +316,7 @@ def test_interrupted_it_says_how_to_go_on(
     assert state.stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_in_the_background_only_a_request_to_end_ends_it(paintings: Path, tmp_path: Path) -> None:
     """As `nohup` and a shell's `&` start it: hang-up and Ctrl-C are ignored, and stay so."""
     arguments = ("run", "--data", str(paintings), *QUICK, "--total-images=1000000")
