@@ -1027,6 +1027,22 @@ def test_a_wrong_value_that_is_folded_away_is_shown(page: Page) -> None:
     expect(batch).to_be_focused()
 
 
+def test_an_answer_does_not_move_what_is_being_clicked(page: Page) -> None:
+    page.get_by_role("link", name="Train").click()
+    more = page.locator("form summary", has_text="More settings")
+    batch, fault = page.locator("form [data-field=batch_size]"), page.locator("form .fault")
+    expect(batch).to_have_value("8")
+    more.click()
+    batch.fill("0")
+    more.hover()
+    with page.expect_response("**/settings/training"):
+        page.mouse.down()  # leaves the field, and the answer makes the foot higher
+    page.wait_for_timeout(300)
+    page.mouse.up()
+    expect(fault).to_be_visible()
+    expect(batch).to_be_hidden()
+
+
 def test_what_a_training_would_have_is_asked_again_where_no_answer_came(
     page: Page, server: Server
 ) -> None:

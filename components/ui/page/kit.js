@@ -97,6 +97,24 @@ export function remember(name, value) {
   }
 }
 
+// ---------------------------------------------------------------- the pointer
+
+let isPressed = false;
+const waiting = []; // to go on when it is let go
+
+/** What changes the layout waits for this: a click is lost whose place moves before it ends. */
+export const released = () => (isPressed ? new Promise((go) => waiting.push(go)) : Promise.resolve());
+
+function letGo() {
+  isPressed = false;
+  // A click follows the release, and is to find its place as it was.
+  setTimeout(() => waiting.splice(0).forEach((go) => go()));
+}
+
+addEventListener("pointerdown", () => (isPressed = true), true);
+for (const end of ["pointerup", "pointercancel", "dragend"]) addEventListener(end, letGo, true);
+addEventListener("blur", letGo); // of the window itself, in which a release would not be heard
+
 // ---------------------------------------------------------------- the API
 
 class UnansweredError extends Error {

@@ -1,6 +1,6 @@
 // Train: a collection and its report, a preset, and a training that is watched as it goes.
 
-import { api, attempt, duration, h, label, remember, remembered, submit, t, told } from "./kit.js";
+import { api, attempt, duration, h, label, released, remember, remembered, submit, t, told } from "./kit.js";
 import { Form, folded } from "./forms.js";
 import * as state from "./state.js";
 import { chart, short } from "./charts.js";
@@ -117,7 +117,7 @@ export function create() {
     const turn = ++settled;
     isUnanswered = false;
     try {
-      const tables = await api("settings/training", { method: "POST", json: order() });
+      const tables = await api("settings/training", { method: "POST", json: order() }).finally(released);
       if (turn !== settled) return; // asked again meanwhile
       if (!isRefused) fault.hidden = true;
       if (take(tables)) await ask(); // what was typed counts as chosen only now
