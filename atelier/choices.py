@@ -8,11 +8,9 @@ from typing import Any
 import settings
 from atelier.assembly import check_names
 from components.common.files import whole_path
-from components.common.names import place_among
 from components.common.remote_models import fetch_model
 from components.common.shipped import SHIPPED_MODELS, find_shipped
-from components.families import FAMILIES
-from components.families.text import nearest_style
+from components.families import FAMILIES, requests
 from components.training import check_trackers
 from interfaces.capabilities import Capabilities, capabilities_of
 from interfaces.components import Components
@@ -242,36 +240,6 @@ def check_request(
     family = FAMILIES.get(family_name)
     if family is None:
         return
-    options = validate(family.options, request.options, "generate.options")
     if reason := family.why_not({*request.given, *uploaded}):
         raise RefusedError(f"generate.{reason}")
-    for fault in options.idle({*request.asked_for, *uploaded}):
-        raise RefusedError(f"generate.options.{fault}; leave it out")
-    if request.prompt is not None and family.names_style_in_words:
-        _check_style_in_words(request.prompt, request.style, styles)
-    for field in ("style", "towards_style"):
-        style = getattr(request, field)
-        if style is not None and not family.is_conditional:
-            raise RefusedError(
-                f"generate.{field}: a {family.name} model cannot be asked for a style; leave it out"
-            )
-        if style is None or styles is None:
-            continue
-        if place_among(style, styles) is None:
-            raise RefusedError(
-                f"generate.{field}: {style!r} is unknown; there are {', '.join(styles)}"
-            )
-
-
-def _check_style_in_words(prompt: str, style: str | None, styles: Sequence[str] | None) -> None:
-    """Refuse words that name no style, and those beside a style that is named already."""
-    if style is not None:
-        raise RefusedError(
-            "generate.prompt: this model reads a style in it and no more, and generate.style names "
-            "one; leave one out"
-        )
-    if styles is not None and nearest_style(prompt, styles) is None:
-        raise RefusedError(
-            f"generate.prompt: {prompt!r} names none of the styles that this model knows; it knows "
-            f"{', '.join(styles)}"
-        )
+    requests.check_request(family, styles, request, section="generate.", uploaded=uploaded)

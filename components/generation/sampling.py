@@ -21,13 +21,13 @@ from components.common.names import place_among
 from components.common.shortage import is_out_of_memory
 from components.families import FAMILIES, AnyFamily
 from components.families.port import FamilyOptions, FamilySampler, Request, Shape
+from components.families.requests import check_request
 from components.families.sampling import SAMPLING_BATCH
 from components.families.text import nearest_style
 from components.generation.inputs import InputBytes, ingredients_of, open_inputs, read_inputs
 from components.metrics import Neighbours, load_features
 from interfaces.arrays import hand_over
 from interfaces.batch import Carried, Ingredient
-from interfaces.contract import explain
 from interfaces.errors import DamagedError, RefusedError, UnavailableError
 from interfaces.igdt import IGDT
 from interfaces.igme import IGME
@@ -83,13 +83,11 @@ class _Checked:
 
 def _check(model: IGME, settings: IGS) -> _Checked:
     family = _family_of(model)
-    options = _checked_options(family, settings)
-    settings = _with_style_in_words(model, family, settings)
-    style = _style_of(model, family, settings)
-    for fault in options.idle(settings.asked_for):
-        raise RefusedError(f"{fault}; leave it out")
+    options = check_request(family, model.styles, settings)
+    if settings.prompt is not None and family.names_style_in_words:
+        settings = _with_style_in_words(settings, settings.prompt, model.styles)
     settings = _with_the_models_spelling(model, settings)
-    return _Checked(family, options, settings, style, open_inputs(settings))
+    return _Checked(family, options, settings, _style_of(model, settings), open_inputs(settings))
 
 
 class Generation:
@@ -280,64 +278,34 @@ def _family_of(model: IGME) -> AnyFamily:
     return FAMILIES[model.family]
 
 
-def _checked_options(family: AnyFamily, settings: IGS) -> FamilyOptions:
-    try:
-        return family.options.model_validate(settings.options)
-    except ValidationError as error:
-        raise RefusedError(explain(error, f"options of {family.name}")) from error
-
-
-def _with_style_in_words(model: IGME, family: AnyFamily, settings: IGS) -> IGS:
-    """Settings with the style that the words name, where a family knows styles but no language."""
-    if settings.prompt is None or not family.names_style_in_words:
-        return settings
-    if settings.style is not None:
-        raise RefusedError("prompt: this model reads a style in it and no more; leave one out")
-    found = nearest_style(settings.prompt, model.styles)
-    if found is None:
-        raise RefusedError(
-            f"prompt {settings.prompt!r}: names none of the styles that this model knows; it knows "
-            f"{', '.join(model.styles)}"
-        )
+def _with_style_in_words(settings: IGS, prompt: str, styles: Sequence[str]) -> IGS:
+    """Settings with the style that the words name, for a family that knows no language."""
+    found = nearest_style(prompt, styles)
+    assert found is not None, "checked before"
     style, sentence = found
     _log.info("%s; this model understands no more of the words", sentence)
     return settings.model_copy(update={"style": style})
 
 
-def _style_of(model: IGME, family: AnyFamily, settings: IGS) -> Tensor | None:
+def _style_of(model: IGME, settings: IGS) -> Tensor | None:
     """Share of each style (K,), their sum 1; None where none was asked for."""
     if settings.style is None:
         return None
-    if not family.is_conditional:
-        raise RefusedError(
-            f"style {settings.style!r}: a {family.name} model cannot be asked for a style; leave "
-            "style out"
-        )
     style = torch.zeros(len(model.styles))
     blend = settings.style_blend if settings.towards_style else 0.0
-    style[_place_of(model, settings.style)] += 1.0 - blend
-    style[_place_of(model, settings.towards_style or settings.style)] += blend
+    style[model.styles.index(settings.style)] += 1.0 - blend
+    style[model.styles.index(settings.towards_style or settings.style)] += blend
     return style
 
 
 def _with_the_models_spelling(model: IGME, settings: IGS) -> IGS:
     """The settings with the styles as the model spells them, which records say."""
     named = {field: getattr(settings, field) for field in ("style", "towards_style")}
-    spelled = {
-        field: model.styles[_place_of(model, name)]
-        for field, name in named.items()
-        if name is not None
+    places = {
+        field: place_among(name, model.styles) for field, name in named.items() if name is not None
     }
+    spelled = {field: model.styles[place] for field, place in places.items() if place is not None}
     return settings.model_copy(update=spelled)
-
-
-def _place_of(model: IGME, style: str) -> int:
-    place = place_among(style, model.styles)
-    if place is None:
-        raise RefusedError(
-            f"style {style!r}: this model does not know it; it knows {', '.join(model.styles)}"
-        )
-    return place
 
 
 def _load(model: IGME, family: AnyFamily, device_name: str) -> FamilySampler[Any]:
