@@ -44,6 +44,7 @@ def without_extras(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[s
     )
 
 
+@pytest.mark.slow
 def test_pictures_are_made_enlarged_and_kept_without_any_extra(tmp_path: Path) -> None:
     Image.new("RGB", (24, 16), "teal").save(tmp_path / "own.png")
     done = without_extras("enhance", "own.png", "--output=out", "--enhancer=embedded", cwd=tmp_path)

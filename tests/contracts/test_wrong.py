@@ -203,6 +203,7 @@ def test_a_store_that_ignores_fields_of_a_query_fails(tmp_path: Path) -> None:
     assert "test_every_field_of_a_query_must_hold" in failure
 
 
+@pytest.mark.slow
 def test_a_component_that_never_ends_fails_in_seconds(tmp_path: Path) -> None:
     place = "tests.contracts.wrong:Stalled"
     arguments = (f"--component=enhancement={place}", "--component-seconds=5")

@@ -414,6 +414,7 @@ def test_a_deleted_picture_that_was_searched_for_is_brought_back(page: Page) -> 
 # ---------------------------------------------------------------- other tabs, other hands
 
 
+@pytest.mark.slow
 def test_what_one_tab_deletes_goes_from_the_others(context: BrowserContext, server: Server) -> None:
     server.pace(0.01)
     first = _open(context, server.address)
@@ -445,6 +446,7 @@ def test_what_one_tab_deletes_goes_from_the_others(context: BrowserContext, serv
     expect(first.locator(".job").first.locator("button.tile")).to_have_count(2)
 
 
+@pytest.mark.slow
 def test_more_tabs_than_a_browser_has_connections_hear_all_and_outlive_the_first(
     context: BrowserContext, server: Server
 ) -> None:
@@ -467,6 +469,7 @@ def test_more_tabs_than_a_browser_has_connections_hear_all_and_outlive_the_first
         expect(tab.locator(".health")).to_have_text("Idle")
 
 
+@pytest.mark.slow
 def test_what_the_command_line_keeps_and_deletes_is_seen(
     context: BrowserContext, tmp_path: Path
 ) -> None:
@@ -510,6 +513,7 @@ def museum(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.close()
 
 
+@pytest.mark.slow
 def test_the_gallery_loads_as_one_scrolls(context: BrowserContext, museum: Server) -> None:
     page = _open(context, museum.address, "gallery")
     expect(page.locator(".count")).to_have_text("350 pictures")
@@ -730,6 +734,7 @@ def test_a_picture_that_cannot_be_fetched_now_is_not_called_gone(
 # ---------------------------------------------------------------- jobs
 
 
+@pytest.mark.slow
 def test_the_queue_is_reordered_and_stopped(context: BrowserContext, tmp_path: Path) -> None:
     server = Server(tmp_path / "queue")
     server.pace(1)

@@ -176,6 +176,7 @@ def test_what_a_file_held_goes_with_its_picture(
         np.testing.assert_array_equal(image.getchannel("A"), source.getchannel("A"))
 
 
+@pytest.mark.slow
 def test_the_store_keeps_each_once_under_its_own_name_and_enlarged_where_asked(
     cyclegan: IGME, folder: Path, tmp_path: Path
 ) -> None:

@@ -120,6 +120,7 @@ def test_the_stages_one_by_one(paintings: Path, tmp_path: Path) -> None:
         assert image.size == (200, 160)
 
 
+@pytest.mark.slow
 def test_folders_are_enlarged_each_in_its_place_and_once(paintings: Path, tmp_path: Path) -> None:
     (paintings / "day" / "phone.heic").write_bytes(b"not read")
     with Image.open(paintings / "day" / "0 painting.png") as image:

@@ -83,6 +83,7 @@ def test_ten_lines_enlarge_a_picture(installed: Path, host: Path) -> None:
         assert np.asarray(image).std() > 10
 
 
+@pytest.mark.slow
 def test_the_command_works_beside_their_settings(installed: Path, host: Path) -> None:
     assert "enhance" in run(installed / "atelier", "--help", cwd=host).stdout
     run(

@@ -440,6 +440,7 @@ def test_a_resumed_search_does_not_draw_the_first_numbers_again(
     assert len({json.dumps(params, sort_keys=True) for params in fresh}) == len(fresh) >= 4
 
 
+@pytest.mark.slow
 def test_the_same_seed_tries_the_same(tmp_path: Path, prepared: IPDT) -> None:
     tried: list[list[dict[str, Any]]] = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):

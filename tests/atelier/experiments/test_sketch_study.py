@@ -543,6 +543,7 @@ def test_what_is_written_agrees(whole: Whole, prepared: IPDT) -> None:
     assert (told[-1].done, told[-1].total) == (7 * 25 + 10 + 3 + 9 * 9,) * 2
 
 
+@pytest.mark.slow
 def test_a_study_that_was_broken_off_goes_on_and_ends_alike(
     whole: Whole,
     prepared: IPDT,

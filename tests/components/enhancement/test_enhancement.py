@@ -317,6 +317,7 @@ def test_any_size_is_enlarged(compact_file: Path, size: tuple[int, int]) -> None
     assert result.shape == (1, 3, 16 * size[0], 16 * size[1])
 
 
+@pytest.mark.slow
 def test_a_picture_does_not_depend_on_its_batch() -> None:
     pictures = np.stack([picture(24, 20, seed) for seed in range(16)])
     settings = IES(weights=general())
@@ -634,6 +635,7 @@ def test_settings_that_cannot_be_are_refused(settings: IES, fault: str) -> None:
         RealESRGANEnhancer().enhance([], settings)
 
 
+@pytest.mark.slow
 def test_the_networks_are_imported_where_warnings_count_as_errors() -> None:
     code = "from components.enhancement.shim import network_classes; network_classes()"
     command = [sys.executable, "-W", "error", "-c", code]

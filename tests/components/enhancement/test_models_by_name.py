@@ -86,6 +86,7 @@ def test_the_record_says_what_was_mixed(twins: tuple[Path, Path]) -> None:
     assert enlarge(make_igdt(1, 8), weights=general).enhancement.twin_sha256 is None
 
 
+@pytest.mark.slow
 def test_real_twins_differ_and_their_ends_are_themselves() -> None:
     general = shared("weights/realesr-general-x4v3.pth")
     with_noise = shared("weights/realesr-general-wdn-x4v3.pth")

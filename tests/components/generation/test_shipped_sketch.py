@@ -68,6 +68,7 @@ def test_a_sketch_is_ink_on_a_clean_page(name: str) -> None:
     assert 0.02 < strokes.mean() < 0.25
 
 
+@pytest.mark.slow
 def test_pictures_keep_their_own_sketch_and_no_other(model: IGME, tmp_path: Path) -> None:
     names = ("house", "mountain", "wave")
     found = np.empty((len(names), len(names)))

@@ -322,6 +322,7 @@ create(Path(sys.argv[2])).preprocess(collection, PreprocessingSettings(resolutio
 """
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_ends_as_if_undisturbed(tmp_path: Path) -> None:
     files = []
     for place in range(640):

@@ -125,6 +125,7 @@ def test_a_planted_collapse_is_rolled_back(monkeypatch: pytest.MonkeyPatch, tmp_
     assert model.images_seen == 240
 
 
+@pytest.mark.slow
 def test_a_learning_rate_of_10_is_lowered_until_the_end_that_the_log_gives(
     tmp_path: Path,
 ) -> None:
@@ -171,6 +172,7 @@ def test_it_gives_up_after_the_tries_and_leaves_the_last_good_model(
     assert again.digest == model.digest
 
 
+@pytest.mark.slow
 def test_only_watching_changes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     spoil_once(monkeypatch, 35, collapse)
     _, log = train(tmp_path, guardian="watch")
@@ -178,6 +180,7 @@ def test_only_watching_changes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert {row["did"] for row in log} == {"only watched"}
 
 
+@pytest.mark.slow
 def test_stopped_after_a_rollback_it_goes_on_exactly(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

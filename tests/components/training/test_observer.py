@@ -152,6 +152,7 @@ def mean_colours() -> FeatureNetwork:
     )
 
 
+@pytest.mark.slow
 def test_another_judge_changes_the_figures_and_nothing_else(
     model: IGME, folder: Path, prepared: IPDT, monkeypatch: pytest.MonkeyPatch
 ) -> None:

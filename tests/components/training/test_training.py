@@ -462,6 +462,7 @@ def test_where_nothing_is_left_nothing_is_begun_again(
     assert (run / "model" / "model.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_settings_that_came_later_count_as_their_defaults(tmp_path: Path) -> None:
     run = stopped(tmp_path)
     path = run / "settings.json"

@@ -148,6 +148,7 @@ def test_styles_go_on_by_name_and_a_new_one_begins_between_them(known: Known) ->
     assert_close(trainer.network.state_dict()["style.weight"][:, 1], table.mean(dim=1))
 
 
+@pytest.mark.slow
 def test_a_training_of_its_own_begins_where_the_other_ended(known: Known, tmp_path: Path) -> None:
     """With a learning rate next to nothing, it also ends there."""
     origin = known("r3gan")

@@ -90,6 +90,7 @@ def upload(folder: Path, url: str) -> str:
     return url
 
 
+@pytest.mark.slow
 def test_a_bucket_is_the_collection_that_the_folder_is(
     s3: str, store: LocalTrainingStore, folder: Path, tmp_path: Path
 ) -> None:
