@@ -9,6 +9,7 @@ from atelier.commands.frame import WorkspaceFlag
 from atelier.commands.tables import pairs
 from atelier.runs import Run
 from atelier.workspace import Workspace
+from components.common.files import JOBS
 from components.common.shipped import SHIPPED_MODELS
 from components.results_store import create as create_store
 from interfaces.errors import AtelierError, one_line
@@ -73,7 +74,7 @@ def _stopped(place: Workspace) -> Run | None:
 
 def _jobs(place: Workspace) -> tuple[int, int]:
     """Numbers of the page's jobs that wait, and that run."""
-    if not (place.root / "jobs.sqlite").exists():
+    if not (place.root / JOBS).exists():
         return 0, 0
     from atelier.handlers import ORDERS
     from atelier.jobs import create

@@ -18,6 +18,7 @@ from atelier.jobs.keeper import WorkerKeeper
 from atelier.jobs.queue import SQLiteJobQueue
 from atelier.jobs.uploads import LocalUploads
 from atelier.jobs.worker import LOGS, AnnouncedStore, JobInterface, run_worker
+from components.common.files import JOBS
 from interfaces.orders import Order
 
 
@@ -26,7 +27,7 @@ def create(workspace: Path, orders: TypeAdapter[Order], patience: float = 30.0) 
 
     A change waits `patience` seconds for those of others; a server waits less than a worker.
     """
-    return SQLiteJobQueue(workspace / "jobs.sqlite", orders, patience)
+    return SQLiteJobQueue(workspace / JOBS, orders, patience)
 
 
 __all__ = [

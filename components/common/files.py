@@ -10,8 +10,14 @@ from interfaces.places import expanded
 
 COLLECTIONS_LOCK = Path("collections", ".lock")
 """Lock of a workspace's collections."""
+RESULTS = Path("results")
+"""Folder of a workspace's results."""
+JOURNAL = "results.journal"
+"""File there that keeps their numbers and deletions."""
+JOBS = Path("jobs.sqlite")
+"""Queue of a workspace's jobs."""
 
-WORKSPACE_MARKS = (COLLECTIONS_LOCK, Path("results", "results.journal"), Path("jobs.sqlite"))
+WORKSPACE_MARKS = (COLLECTIONS_LOCK, RESULTS / JOURNAL, JOBS)
 """Files of which every workspace with pictures in it has one."""
 
 MAX_WHOLE_BYTES = 2 << 30

@@ -10,6 +10,7 @@ newest = store.find(ResultQuery(family="wgan_gp", first_seed=100))
 import os
 from pathlib import Path
 
+from components.common.files import RESULTS
 from components.results_store.doctor import report_lines
 from components.results_store.index import Index
 from components.results_store.store import LocalResultsStore
@@ -25,7 +26,7 @@ def create(workspace: Path) -> LocalResultsStore:
     'postgresql://host/database', in place of the SQLite file beside the pictures. Raises
     `RefusedError` for any other URL.
     """
-    return LocalResultsStore(workspace / "results", _index_named(os.environ.get(VARIABLE, "")))
+    return LocalResultsStore(workspace / RESULTS, _index_named(os.environ.get(VARIABLE, "")))
 
 
 def _index_named(url: str) -> Index | None:

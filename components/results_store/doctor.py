@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
+from components.common.files import JOURNAL
 from components.results_store.index import DamagedIndexError, Index, Position, Row, Unlisted
 from components.results_store.journal import History, Journal, Kept
 from components.results_store.names import (
-    JOURNAL,
     NO_RUN,
     is_place,
     places,

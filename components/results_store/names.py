@@ -7,10 +7,10 @@ from pathlib import Path, PureWindowsPath
 
 from pathvalidate import sanitize_filename
 
+from components.common.files import JOURNAL
 from interfaces.record import FileOrigin, Origin
 
 DATABASE = "results.sqlite"
-JOURNAL = "results.journal"
 PLACE = "results.place"
 """The URL below which the pictures lie, where they do not lie beside it."""
 OWNER = "results.store"

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from components.common.durable import exclusive, sweep
+from components.common.files import JOURNAL
 from components.common.sameness import hold_the_same
 from components.results_store import doctor
 from components.results_store.index import (
@@ -40,7 +41,6 @@ from components.results_store.journal import (
 )
 from components.results_store.names import (
     DATABASE,
-    JOURNAL,
     folder_of,
     is_form,
     is_place,
