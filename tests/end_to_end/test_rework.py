@@ -213,7 +213,7 @@ def test_what_cannot_be_asked_for_is_one_line(cyclegan: IGME, folder: Path, tmp_
     shipped = refused("--model=shipped")
     assert "a r3gan model cannot read pictures" in shipped
     assert "cyclegan" in shipped
-    assert "there are night, day" in refused("--model=turner", "--style=noon")
+    assert "it knows night, day" in refused("--model=turner", "--style=noon")
     assert "count: `rework` makes one picture a file" in refused("--model=turner", "--count=2")
     elsewhere = here("rework", tmp_path / "elsewhere", "--model=turner", cwd=tmp_path)
     assert "there is no such file or folder" in one_line(elsewhere)
