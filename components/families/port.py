@@ -48,6 +48,15 @@ class FamilyConfig(_Settings):
         return config
 
     @classmethod
+    def completed(cls, options: dict[str, Any], *, is_familiar: bool) -> dict[str, Any]:
+        """Options of a training that starts from a model, with those that depend on its styles.
+
+        `is_familiar`: the model knows every style of the collection, and brings its companions.
+        What was chosen stays.
+        """
+        return options
+
+    @classmethod
     def grown(cls, config: dict[str, Any]) -> dict[str, Any] | None:
         """Options for a training at twice the resolution that starts from a model of this config.
 

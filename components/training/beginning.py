@@ -56,8 +56,10 @@ def start_from(
         ) from error
 
 
-def choose_family(settings: TrainingSettings) -> tuple[AnyFamily, FamilyConfig]:
-    """The family by name and its checked config.
+def choose_family(
+    settings: TrainingSettings, origin: IGME | None = None, styles: Sequence[str] = ()
+) -> tuple[AnyFamily, FamilyConfig]:
+    """The family by name and its checked config, as it suits the start `origin` and the styles.
 
     Raises `AtelierError` for either at fault, and for a device, precision or tracker that is not
     offered.
@@ -68,8 +70,12 @@ def choose_family(settings: TrainingSettings) -> tuple[AnyFamily, FamilyConfig]:
     family = FAMILIES[settings.family]
     if not family.is_trainable:
         raise RefusedError(f"family {family.name}: comes trained; `adopt` takes such a model in")
+    options = settings.options
+    if origin is not None:
+        is_familiar = bool(origin.companions) and set(styles) <= set(origin.styles)
+        options = family.config.completed(options, is_familiar=is_familiar)
     try:
-        config = family.config.model_validate(settings.options)
+        config = family.config.model_validate(options)
     except ValidationError as error:
         raise RefusedError(explain(error, f"options of {family.name}")) from error
     for fault in (*settings.idle(), *config.idle()):

@@ -89,9 +89,9 @@ def _train(
     trackers: ExitStack,
 ) -> IGME:
     # Set up, and refuse to go on with other settings than the run was begun with.
-    family, config = choose_family(settings)
-    check_charts()
     origin = start_model(settings)
+    family, config = choose_family(settings, origin, prepared.styles)
+    check_charts()
     device = pick_device(settings.device)
     keep_freed_memory()
     ranks = present_ranks()

@@ -20,16 +20,26 @@ RepresentationName = Literal["none", "embedded"]
 
 ADAPTING: dict[str, Any] = {
     "batch_size": 8,
-    "learning_rate": 3e-4,
-    "final_learning_rate": 1e-4,
     "warm_up_images": 300,
     "anneal_images": 20_000,
-    "perceptual": 0.0,
-    "adversarial": 0.0,
     "frechet": 0.0,
     "detail_only": False,
 }
 """Options of a training that starts from a model; measured in docs/studies/diffusion.md."""
+BESIDE_CRITIC: dict[str, Any] = {
+    "learning_rate": 1e-4,
+    "final_learning_rate": 3e-5,
+    "perceptual": 0.5,
+    "adversarial": 0.5,
+}
+"""Further ones where the model knows every style: without its critic it would lose its touch."""
+ALONE: dict[str, Any] = {
+    "learning_rate": 3e-4,
+    "final_learning_rate": 1e-4,
+    "perceptual": 0.0,
+    "adversarial": 0.0,
+}
+"""The same where something is new: many quick steps learn more of it than few beside a critic."""
 GROWING: dict[str, Any] = {
     "batch_size": 8,
     "detail_channels": 48,
@@ -244,8 +254,14 @@ class SketchDiffusionConfig(FamilyConfig):
 
     @classmethod
     def adapted(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """The model's own network; many quick steps, without its perceptual distance and critic."""
-        return config | ADAPTING
+        """The model's own network; `completed` adds what depends on the styles."""
+        own = {name: value for name, value in config.items() if name not in ALONE}
+        return own | ADAPTING
+
+    @classmethod
+    def completed(cls, options: dict[str, Any], *, is_familiar: bool) -> dict[str, Any]:
+        """Quick steps for what is new, steps beside the critic for what is familiar."""
+        return (BESIDE_CRITIC if is_familiar else ALONE) | options
 
     @classmethod
     def grown(cls, config: dict[str, Any]) -> dict[str, Any] | None:

@@ -20,7 +20,11 @@ from components.families.draws import Draws
 from components.families.port import Inputs, Request, Shape
 from components.families.sketch_diffusion import trainer as training
 from components.families.sketch_diffusion import transport
-from components.families.sketch_diffusion.config import Options, SketchDiffusionConfig
+from components.families.sketch_diffusion.config import (
+    BESIDE_CRITIC,
+    Options,
+    SketchDiffusionConfig,
+)
 from components.families.sketch_diffusion.critic import (
     BoundedConvolution,
     critic_loss,
@@ -410,13 +414,23 @@ def test_only_weak_noise_adds_the_perceptual_distance(monkeypatch: pytest.Monkey
 FEATURED = {"perceptual": 1.0, "adversarial": 1.0, "frechet": 1.0}
 
 
-def test_an_adapted_model_keeps_its_network_and_learns_in_small_quick_steps() -> None:
+@pytest.mark.parametrize(("is_familiar", "weight"), [(True, 0.5), (False, 0.0)])
+def test_an_adapted_model_keeps_its_network_and_learns_in_small_steps(
+    is_familiar: bool, weight: float
+) -> None:
     config = SketchDiffusionConfig.model_validate(TINY | FEATURED | {"middle": 2})
     adapted = SketchDiffusionConfig.adapted(config.model_dump(mode="json"))
-    found = SketchDiffusionConfig.model_validate(adapted)
-    assert (found.adversarial, found.perceptual, found.batch_size) == (0.0, 0.0, 8)
+    completed = SketchDiffusionConfig.completed(adapted, is_familiar=is_familiar)
+    found = SketchDiffusionConfig.model_validate(completed)
+    assert (found.adversarial, found.perceptual, found.batch_size) == (weight, weight, 8)
     kept = ("middle", "channels", "conditioning", "schedule", "representation", "noise_shift")
     assert all(getattr(found, name) == getattr(config, name) for name in kept)
+
+
+def test_what_was_chosen_for_a_start_stays() -> None:
+    given = {"adversarial": 0.0, "learning_rate": 1e-5}
+    found = SketchDiffusionConfig.completed(given, is_familiar=True)
+    assert found == BESIDE_CRITIC | given
 
 
 @pytest.fixture

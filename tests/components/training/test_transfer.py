@@ -12,12 +12,14 @@ import torch
 from torch.testing import assert_close
 
 from components.common.checkpoints import load_state, load_weights
+from components.common.shipped import find_shipped
 from components.families import FAMILIES, AnyFamily
 from components.families.port import Request, Shape
+from components.families.sketch_diffusion.config import SketchDiffusionConfig
 from components.families.trainer import FamilyTrainer, Machine
 from components.generation import create as create_generator
 from components.training import create
-from components.training.beginning import start_from
+from components.training.beginning import choose_family, start_from
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.igs import IGS
@@ -160,6 +162,26 @@ def test_a_training_of_its_own_begins_where_the_other_ended(known: Known, tmp_pa
     alone = learn(tmp_path, "alone", **changes)
     name = "start.weight"
     assert not torch.allclose(weights(alone)[name], weights(origin)[name], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("styles", "weight"), [(("Baroque",), 0.5), (("Baroque", "of its own"), 0.0)]
+)
+def test_the_critic_goes_on_where_every_style_is_known(
+    styles: tuple[str, ...], weight: float
+) -> None:
+    origin = IGME.open(find_shipped(Path("shipped-sketch")))
+    chosen = settings("sketch_diffusion", options={"learning_rate": 1e-5})
+    _, config = choose_family(chosen, origin, styles)
+    assert isinstance(config, SketchDiffusionConfig)
+    assert (config.adversarial, config.learning_rate) == (weight, 1e-5)
+
+
+def test_a_model_without_a_critic_goes_on_without_one(known: Known) -> None:
+    origin = known("sketch_diffusion")
+    _, config = choose_family(settings("sketch_diffusion"), origin, origin.styles)
+    assert isinstance(config, SketchDiffusionConfig)
+    assert config.adversarial == 0.0
 
 
 # ---------------------------------------------------------------- what it is known by
