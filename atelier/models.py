@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from atelier.workspace import Workspace
 from components.common.names import place_among
-from components.common.shipped import SHIPPED_MODELS
+from components.common.shipped import REPAINTER, SHIPPED_MODELS
 from components.families import FAMILIES
 from interfaces.errors import NotFoundError, RefusedError
 from interfaces.igme import IGME, is_model
@@ -35,17 +35,18 @@ def pick_model(place: Workspace, name: str | None, request: IGS) -> PickedModel:
         model = place.find_model(name)
         return PickedModel(name, model, "as asked")
     default = place.chosen_default()
-    for known, model in _in_order(place):
+    models = list(_in_order(place, request))
+    for known, model in models:
         fault = why_not(model, request)
         if known == default and fault:
-            able = [other for other, model in _in_order(place) if not why_not(model, request)]
+            able = [other for other, model in models if not why_not(model, request)]
             raise RefusedError(
                 f"model {known}, your default: {fault}; "
                 + (f"--model {able[0]} can" if able else "no other model here can either")
             )
         if not fault:
             return PickedModel(known, model, _reason(known, is_default=known == default))
-    faults = "; ".join(f"{known}: {why_not(model, request)}" for known, model in _in_order(place))
+    faults = "; ".join(f"{known}: {why_not(model, request)}" for known, model in models)
     raise NotFoundError(f"no model here can make this: {faults}")
 
 
@@ -66,11 +67,20 @@ def why_not(model: IGME, request: IGS) -> str:
     return ""
 
 
-def _in_order(place: Workspace) -> Iterator[tuple[str, IGME]]:
-    """Every model, the one to take first; a damaged one is named: another would be a surprise."""
-    for name, folder in place.default_folders():
-        if is_model(folder):
-            yield name, IGME.open(folder)
+def _in_order(place: Workspace, request: IGS) -> Iterator[tuple[str, IGME]]:
+    """Every model, the one to take first; a damaged one is named: another would be a surprise.
+
+    For a person's picture, the project's repainter comes before its other models.
+    """
+    folders, default = dict(place.default_folders()), place.chosen_default()
+    names = list(folders)
+    if request.source is not None and default != REPAINTER:
+        names.remove(REPAINTER)
+        ours = (name for name in names if name in SHIPPED_MODELS and name != default)
+        names.insert(names.index(next(ours)), REPAINTER)
+    for name in names:
+        if is_model(folders[name]):
+            yield name, IGME.open(folders[name])
 
 
 def _reason(name: str, *, is_default: bool) -> str:

@@ -1,4 +1,4 @@
-"""Draw pictures and what the shipped diffusion model makes of each at three strengths: one sheet.
+"""Draw pictures and what the repainter makes of each at three strengths: one sheet.
 
     python docs/shipped/draw_variations.py SHEET.webp PICTURE…
 
@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from components.common.images import contact_sheet, float_to_pixels
-from components.common.shipped import SHIPPED_MODELS
+from components.common.shipped import REPAINTER, SHIPPED_MODELS
 from components.generation import LocalGenerator
 from interfaces.igme import IGME
 from interfaces.igs import IGS
@@ -29,7 +29,7 @@ SIDE = 192
 
 def main(sheet: Path, pictures: list[Path]) -> None:
     """Write the sheet, two pictures a row, as WebP or by another ending."""
-    generator, model = LocalGenerator(), IGME.open(SHIPPED_MODELS["shipped-sketch"])
+    generator, model = LocalGenerator(), IGME.open(SHIPPED_MODELS[REPAINTER])
     cells: list[np.ndarray] = []
     for picture in pictures:
         with Image.open(picture) as opened:

@@ -29,6 +29,9 @@ SHIPPED_MODELS = {
 the same with a level of detail around it, at twice the resolution; 'shipped' is an R3GAN.
 """
 
+REPAINTER = "shipped-sketch-128"
+"""The one of them that repaints a person's picture: its windows are larger, so fewer."""
+
 
 def find_shipped(model: Path) -> Path:
     """A model's folder as settings name it => where it lies: see `SHIPPED_MODELS`."""

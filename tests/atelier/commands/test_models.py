@@ -70,6 +70,13 @@ def test_the_newest_of_ones_own_is_taken_where_it_knows_what_is_asked(place: Wor
         picked(place, style="Noon")
 
 
+def test_a_picture_is_repainted_by_the_larger_of_the_projects_models(place: Workspace) -> None:
+    assert picked(place, source="photo.jpg") == "shipped-sketch-128"
+    for name in (OURS, "shipped-sketch-128"):
+        assert main(["models", "use", name, "--workspace", str(place.root)]) == 0
+        assert picked(place, source="photo.jpg") == name
+
+
 def test_a_persons_default_comes_first_and_is_never_passed_over(
     place: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
