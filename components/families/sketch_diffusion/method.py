@@ -35,8 +35,10 @@ class _Unguided(nn.Module):
         super().__init__()
         self.denoiser = denoiser
 
-    def forward(self, noisy: Tensor, t: Tensor, styles: Tensor, mask: Tensor) -> Tensor:
-        return self.denoiser(noisy, t, styles, mask, noisy[:, :0])
+    def forward(
+        self, noisy: Tensor, t: Tensor, styles: Tensor, mask: Tensor, codes: Tensor | None = None
+    ) -> Tensor:
+        return self.denoiser(noisy, t, styles, mask, noisy[:, :0], codes)
 
 
 def build_graphs(
@@ -50,12 +52,11 @@ def build_graphs(
         "styles": ("N", shape.num_styles),
         "mask": ("N", 1, side, side),
     }
-    if not network.num_hints:
-        return {"model": Graph(_Unguided(network), inputs)}
-    inputs["hints"] = ("N", network.num_hints, side, side)
+    if network.num_hints:
+        inputs["hints"] = ("N", network.num_hints, side, side)
     if network.works is not None:
         inputs["codes"] = ("N", Representation.SIZE)
-    return {"model": Graph(network, inputs)}
+    return {"model": Graph(network if network.num_hints else _Unguided(network), inputs)}
 
 
 METHOD = Method(Trainer, Denoiser, Sampler, build_graphs)

@@ -115,6 +115,23 @@ def test_torchscript_of_other_inputs_is_compared_with_the_network(
     assert made.difference < 1e-5
 
 
+@pytest.mark.parametrize("conditioning", ["none", "guided"])
+def test_a_model_that_is_told_of_works_takes_them_with_or_without_strokes(
+    conditioning: str, tmp_path: Path
+) -> None:
+    told = {"conditioning": conditioning, "representation": "embedded"}
+    model = model_of("sketch_diffusion", tmp_path / "model", **told)
+    (file,) = export_model(model, "torchscript", tmp_path / "out").files
+    strokes = [torch.zeros(1, 2, 16, 16)] if conditioning == "guided" else []
+    noisy, style, mask = torch.rand(1, 3, 16, 16), torch.eye(2)[:1], torch.ones(1, 1, 16, 16)
+
+    def step(work: torch.Tensor) -> torch.Tensor:
+        loaded = torch.jit.load(str(file))
+        return loaded(noisy, torch.tensor([0.7]), style, mask, *strokes, work)
+
+    assert (step(torch.ones(1, 64)) - step(torch.zeros(1, 64))).abs().max() > 1e-3
+
+
 def test_onnx_makes_the_pictures_of_the_familys_sampler(tmp_path: Path) -> None:
     onnxruntime = needs_onnx()
     model = model_of("r3gan", tmp_path / "model")
