@@ -48,11 +48,11 @@ class FamilyConfig(_Settings):
         return config
 
     @classmethod
-    def completed(cls, options: dict[str, Any], *, is_familiar: bool) -> dict[str, Any]:
-        """Options of a training that starts from a model, with those that depend on its styles.
+    def completed(cls, options: dict[str, Any], is_familiar: Callable[[], bool]) -> dict[str, Any]:
+        """Options of a training that starts from a model, with those that depend on its pictures.
 
-        `is_familiar`: the model knows every style of the collection, and brings its companions.
-        What was chosen stays.
+        `is_familiar` tells whether the model learnt from works like them, and brings its
+        companions. What was chosen stays.
         """
         return options
 

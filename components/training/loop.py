@@ -90,7 +90,7 @@ def _train(
 ) -> IGME:
     # Set up, and refuse to go on with other settings than the run was begun with.
     origin = start_model(settings)
-    family, config = choose_family(settings, origin, prepared.styles)
+    family, config = choose_family(settings, origin, prepared)
     check_charts()
     device = pick_device(settings.device)
     keep_freed_memory()

@@ -3,7 +3,7 @@
 The defaults are a network of eight million weights for 64×64, which a laptop trains in hours.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
@@ -32,14 +32,14 @@ BESIDE_CRITIC: dict[str, Any] = {
     "perceptual": 0.5,
     "adversarial": 0.5,
 }
-"""Further ones where the model knows every style: without its critic it would lose its touch."""
+"""Further ones where the model knows such works: without its critic it would lose its touch."""
 ALONE: dict[str, Any] = {
     "learning_rate": 3e-4,
     "final_learning_rate": 1e-4,
     "perceptual": 0.0,
     "adversarial": 0.0,
 }
-"""The same where something is new: many quick steps learn more of it than few beside a critic."""
+"""The same where they are new to it: many quick steps teach more than few beside a critic."""
 GROWING: dict[str, Any] = {
     "batch_size": 8,
     "detail_channels": 48,
@@ -254,14 +254,16 @@ class SketchDiffusionConfig(FamilyConfig):
 
     @classmethod
     def adapted(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """The model's own network; `completed` adds what depends on the styles."""
+        """The model's own network; `completed` adds what depends on the pictures."""
         own = {name: value for name, value in config.items() if name not in ALONE}
         return own | ADAPTING
 
     @classmethod
-    def completed(cls, options: dict[str, Any], *, is_familiar: bool) -> dict[str, Any]:
+    def completed(cls, options: dict[str, Any], is_familiar: Callable[[], bool]) -> dict[str, Any]:
         """Quick steps for what is new, steps beside the critic for what is familiar."""
-        return (BESIDE_CRITIC if is_familiar else ALONE) | options
+        if ALONE.keys() <= options.keys():
+            return options
+        return (BESIDE_CRITIC if is_familiar() else ALONE) | options
 
     @classmethod
     def grown(cls, config: dict[str, Any]) -> dict[str, Any] | None:

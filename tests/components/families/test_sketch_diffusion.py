@@ -414,13 +414,13 @@ def test_only_weak_noise_adds_the_perceptual_distance(monkeypatch: pytest.Monkey
 FEATURED = {"perceptual": 1.0, "adversarial": 1.0, "frechet": 1.0}
 
 
-@pytest.mark.parametrize(("is_familiar", "weight"), [(True, 0.5), (False, 0.0)])
+@pytest.mark.parametrize(("familiar", "weight"), [(True, 0.5), (False, 0.0)])
 def test_an_adapted_model_keeps_its_network_and_learns_in_small_steps(
-    is_familiar: bool, weight: float
+    familiar: bool, weight: float
 ) -> None:
     config = SketchDiffusionConfig.model_validate(TINY | FEATURED | {"middle": 2})
     adapted = SketchDiffusionConfig.adapted(config.model_dump(mode="json"))
-    completed = SketchDiffusionConfig.completed(adapted, is_familiar=is_familiar)
+    completed = SketchDiffusionConfig.completed(adapted, lambda: familiar)
     found = SketchDiffusionConfig.model_validate(completed)
     assert (found.adversarial, found.perceptual, found.batch_size) == (weight, weight, 8)
     kept = ("middle", "channels", "conditioning", "schedule", "representation", "noise_shift")
@@ -429,7 +429,7 @@ def test_an_adapted_model_keeps_its_network_and_learns_in_small_steps(
 
 def test_what_was_chosen_for_a_start_stays() -> None:
     given = {"adversarial": 0.0, "learning_rate": 1e-5}
-    found = SketchDiffusionConfig.completed(given, is_familiar=True)
+    found = SketchDiffusionConfig.completed(given, lambda: True)
     assert found == BESIDE_CRITIC | given
 
 

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -18,11 +19,12 @@ from components.families.port import Request, Shape
 from components.families.sketch_diffusion.config import SketchDiffusionConfig
 from components.families.trainer import FamilyTrainer, Machine
 from components.generation import create as create_generator
-from components.training import create
-from components.training.beginning import choose_family, start_from
+from components.training import beginning, create
+from components.training.beginning import choose_family, is_familiar, start_from
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.igs import IGS
+from interfaces.ipdt import IPDT
 from interfaces.progress import silent
 from tests.components.families.test_every_family import TINY, TRAINABLE, quick_for
 from tests.helpers import digest, tiny_prepared
@@ -164,24 +166,45 @@ def test_a_training_of_its_own_begins_where_the_other_ended(known: Known, tmp_pa
     assert not torch.allclose(weights(alone)[name], weights(origin)[name], atol=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("styles", "weight"), [(("Baroque",), 0.5), (("Baroque", "of its own"), 0.0)]
-)
-def test_the_critic_goes_on_where_every_style_is_known(
-    styles: tuple[str, ...], weight: float
+# ---------------------------------------------------------------- what is familiar
+
+
+def striped(folder: Path) -> IPDT:
+    """A set unlike `tiny_prepared`'s in everything but its names."""
+    prepared = tiny_prepared(folder)
+    rng = np.random.default_rng(4)
+    stripes = np.repeat(rng.integers(0, 2, (prepared.num_images, 1, 16, 1)) * 255, 16, axis=1)
+    np.save(folder / "images.npy", np.repeat(stripes, 3, axis=3).astype(np.uint8))
+    return prepared
+
+
+def test_works_like_those_a_model_learnt_from_are_familiar(known: Known, tmp_path: Path) -> None:
+    origin = known("r3gan")
+    assert is_familiar(origin, tiny_prepared(tmp_path / "same"))
+    assert is_familiar(origin, tiny_prepared(tmp_path / "alike", seed=1))
+    assert not is_familiar(origin, striped(tmp_path / "unlike"))
+
+
+def test_without_what_it_learnt_from_nothing_is_familiar(known: Known, tmp_path: Path) -> None:
+    prepared = tiny_prepared(tmp_path / "same")
+    copied = tmp_path / "model"
+    shutil.copytree(known("r3gan").directory, copied)
+    alone = known("r3gan").model_copy(update={"directory": copied, "companions": {}})
+    assert not is_familiar(alone, prepared)
+    (copied / "neighbours.safetensors").unlink()
+    assert not is_familiar(IGME.open(copied), prepared)
+
+
+@pytest.mark.parametrize(("familiar", "weight"), [(True, 0.5), (False, 0.0)])
+def test_a_critic_goes_on_with_what_is_familiar(
+    familiar: bool, weight: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr(beginning, "is_familiar", lambda *_: familiar)
     origin = IGME.open(find_shipped(Path("shipped-sketch")))
     chosen = settings("sketch_diffusion", options={"learning_rate": 1e-5})
-    _, config = choose_family(chosen, origin, styles)
+    _, config = choose_family(chosen, origin, tiny_prepared(tmp_path))
     assert isinstance(config, SketchDiffusionConfig)
     assert (config.adversarial, config.learning_rate) == (weight, 1e-5)
-
-
-def test_a_model_without_a_critic_goes_on_without_one(known: Known) -> None:
-    origin = known("sketch_diffusion")
-    _, config = choose_family(settings("sketch_diffusion"), origin, origin.styles)
-    assert isinstance(config, SketchDiffusionConfig)
-    assert config.adversarial == 0.0
 
 
 # ---------------------------------------------------------------- what it is known by
