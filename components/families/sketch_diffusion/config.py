@@ -144,7 +144,7 @@ class SketchDiffusionConfig(FamilyConfig):
         default="none",
         description=(
             "What the network is told of each picture besides its style: nothing, or what the "
-            "embedded encoder sees in it. New pictures then begin between two works learnt from."
+            "embedded encoder sees in it. New pictures then begin near a work learnt from."
         ),
     )
     noise_shift: float = Field(
@@ -356,7 +356,7 @@ class Options(FamilyOptions):
         le=20,
         exclude_if=is_none,
         description=(
-            "How strongly a picture follows the two works it starts between, for a model trained "
+            "How strongly a picture follows the work that it starts near, for a model trained "
             "with a representation; 1, as learnt, if left out. Over 1: more variety, at "
             "twice the time."
         ),

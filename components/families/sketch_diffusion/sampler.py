@@ -34,7 +34,7 @@ WORKS_STREAM = 0x5EED << 40
 """Sets the random numbers that choose works apart from those of the noise."""
 DETAIL_STREAM = 0xDE7A << 40
 """The same for the noise over detail."""
-_NO_WORKS = "representation_guidance: no picture begins between works"
+_NO_WORKS = "representation_guidance: no picture begins near a work"
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 # pyright: standard
-"""Representations of the works that a model learnt from: its new pictures begin between them.
+"""Representations of the works that a model learnt from: its new pictures begin near them.
 
 Representation-conditioned generation (Li, Katabi, He 2023, arXiv 2312.03701): the network is told
 what a picture is like, by 64 numbers, and has less to guess. Where the paper trains a second model
-to draw those numbers, new pictures take a point between two works that are alike, so that none
-begins at a work itself.
+to draw those numbers, new pictures take a point beyond a work, seen from the one most like it, so
+that none begins at a work itself. Points between the two would do as well, but the network keeps to
+the middle of what it is told: such pictures vary less than the works (docs/studies/diffusion.md).
 """
 
 import torch
@@ -19,8 +20,8 @@ CANDIDATES = 64
 """Works that are looked at for one that is alike."""
 MIN_DISTANCE = 2.0
 """Distance between two works; nearer ones are one picture, mirrored or learnt from twice."""
-BETWEEN = 0.25
-"""Share of the way from one work to the other at which a picture begins."""
+BEYOND = 0.25
+"""Distance from a work at which a picture begins, as a share of that to the work most like it."""
 MEMORISED = ("codes", "styles", "count")
 """Memory of `Works` for single works; another training begins without it."""
 
@@ -65,8 +66,7 @@ class Works(nn.Module):
     def draw(self, style: Tensor, rng: torch.Generator) -> Tensor:
         """A new representation (64,) in a style (K,), whose weights sum to 1, by `rng` on the CPU.
 
-        A quarter of the way from a work to the one most like it among some; all 0 where none is
-        known.
+        A work's, moved away from the one most like it among some; all 0 where none is known.
         """
         known = min(int(self.count), MEMORY)
         weights = style.cpu()[self.styles[:known].cpu()]
@@ -80,4 +80,4 @@ class Works(nn.Module):
         nearest = int(distances.argmin())
         if distances[nearest].isinf():  # it knows one work alone
             return work
-        return torch.lerp(work, others[nearest], BETWEEN)
+        return work + BEYOND * (work - others[nearest])

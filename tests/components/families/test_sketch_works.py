@@ -14,7 +14,7 @@ from components.families.port import Inputs, Request
 from components.families.sketch_diffusion.config import Options
 from components.families.sketch_diffusion.sampler import Sampler
 from components.families.sketch_diffusion.trainer import Trainer
-from components.families.sketch_diffusion.works import BETWEEN, MEMORY, MIN_DISTANCE, Works
+from components.families.sketch_diffusion.works import BEYOND, MEMORY, MIN_DISTANCE, Works
 from components.metrics import load_features
 from components.metrics.originality import Neighbours
 from tests.components.families.tiny_diffusion import tiny_trainer
@@ -75,16 +75,16 @@ def test_the_newest_works_take_the_oldest_ones_places() -> None:
     assert int(works.styles[newest]) == (MEMORY + 9) % 7
 
 
-def test_a_drawn_representation_lies_between_two_works_that_are_alike() -> None:
+def test_a_drawn_representation_lies_beyond_a_work_seen_from_its_like() -> None:
     rng = torch.Generator().manual_seed(0)
     near, far = torch.zeros(2, Representation.SIZE), torch.full((2, Representation.SIZE), 50.0)
     codes = torch.cat([near, far]) + torch.randn(4, Representation.SIZE, generator=rng)
     works = known_works(codes, torch.zeros(4, dtype=torch.int64))
     pairs = [(0, 1), (1, 0), (2, 3), (3, 2)]
-    middles = [torch.lerp(codes[one], codes[other], BETWEEN) for one, other in pairs]
+    beyond = [torch.lerp(codes[one], codes[other], -BEYOND) for one, other in pairs]
     for seed in range(20):
         drawn = works.draw(torch.tensor([1.0, 0.0]), torch.Generator().manual_seed(seed))
-        assert min(float((drawn - middle).norm()) for middle in middles) < 1e-3
+        assert min(float((drawn - point).norm()) for point in beyond) < 1e-3
 
 
 def test_a_style_is_drawn_from_its_own_works_and_copies_are_no_neighbours() -> None:
@@ -95,8 +95,8 @@ def test_a_style_is_drawn_from_its_own_works_and_copies_are_no_neighbours() -> N
     for seed in range(20):
         drawn = works.draw(torch.tensor([1.0, 0.0]), torch.Generator().manual_seed(seed))
         pairs = [(0, 2), (2, 0), (1, 2), (2, 1)]
-        between = [torch.lerp(codes[one], codes[other], BETWEEN) for one, other in pairs]
-        assert min(float((drawn - middle).norm()) for middle in between) < 1e-3
+        beyond = [torch.lerp(codes[one], codes[other], -BEYOND) for one, other in pairs]
+        assert min(float((drawn - point).norm()) for point in beyond) < 1e-3
     one = known_works(codes[:1], torch.tensor([0]))
     assert_close(one.draw(torch.tensor([1.0, 0.0]), rng), codes[0])
 
