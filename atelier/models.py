@@ -25,9 +25,12 @@ class PickedModel:
         return f"model:         {self.name} ({self.reason})"
 
 
-def pick_model(place: Workspace, name: str | None, request: IGS) -> PickedModel:
+def pick_model(
+    place: Workspace, name: str | None, request: IGS, *, repaints: bool = False
+) -> PickedModel:
     """The model for a request: the one named, the person's default, else the first that can.
 
+    `repaints`: a picture is to be repainted, whether the request says how strongly or not.
     Raises `NotFoundError` where there is no such model or none that can, `RefusedError` where the
     person's default cannot.
     """
@@ -35,10 +38,11 @@ def pick_model(place: Workspace, name: str | None, request: IGS) -> PickedModel:
         model = place.find_model(name)
         return PickedModel(name, model, "as asked")
     default = place.chosen_default()
-    models = list(_in_order(place, request))
-    for known, model in models:
+    repaints = repaints or "source_strength" in request.options
+    for known, model in _in_order(place, repaints=repaints):
         fault = why_not(model, request)
         if known == default and fault:
+            models = _in_order(place, repaints=repaints)
             able = [other for other, model in models if not why_not(model, request)]
             raise RefusedError(
                 f"model {known}, your default: {fault}; "
@@ -46,6 +50,7 @@ def pick_model(place: Workspace, name: str | None, request: IGS) -> PickedModel:
             )
         if not fault:
             return PickedModel(known, model, _reason(known, is_default=known == default))
+    models = _in_order(place, repaints=repaints)
     faults = "; ".join(f"{known}: {why_not(model, request)}" for known, model in models)
     raise NotFoundError(f"no model here can make this: {faults}")
 
@@ -67,14 +72,14 @@ def why_not(model: IGME, request: IGS) -> str:
     return ""
 
 
-def _in_order(place: Workspace, request: IGS) -> Iterator[tuple[str, IGME]]:
+def _in_order(place: Workspace, *, repaints: bool) -> Iterator[tuple[str, IGME]]:
     """Every model, the one to take first; a damaged one is named: another would be a surprise.
 
-    For a person's picture, the project's repainter comes before its other models.
+    To repaint a picture, the project's repainter comes before its other models.
     """
     folders, default = dict(place.default_folders()), place.chosen_default()
     names = list(folders)
-    if request.source is not None and default != REPAINTER:
+    if repaints and default != REPAINTER:
         names.remove(REPAINTER)
         ours = (name for name in names if name in SHIPPED_MODELS and name != default)
         names.insert(names.index(next(ours)), REPAINTER)

@@ -96,7 +96,7 @@ def rework(
     """
     refuse_needless(given)
     chosen = settings_of_rework(common.layer(given), pictures[0])
-    picked = pick_model(common.place, model, chosen.generate)
+    picked = pick_model(common.place, model, chosen.generate, repaints=True)
     check_reads_pictures(picked.model)
     with assembled(common.place, chosen.components) as parts:
         parts.ui.say(picked.line())

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from atelier.choices import choose
 from atelier.handlers.handler import Handler, Places, Task
 from atelier.running import train_model
+from components.families import FAMILIES
 from interfaces.errors import RefusedError
 from interfaces.orders import CollectionId, Lane, ModelId, Order
 from settings import Layer, load_preset, merge, preset_names
@@ -69,10 +70,14 @@ class TrainHandler(Handler[TrainOrder]):
     def settings(self, order: TrainOrder, places: Places) -> dict[str, dict[str, Any]]:
         """Everything that the order's training would be set to, but for paths of this machine.
 
-        Raises `AtelierError` for an order that could not be carried out.
+        None stands for options that it will choose by its pictures. Raises `AtelierError` for an
+        order that could not be carried out.
         """
         chosen = choose(self.layer(order, places))
         tables = chosen.model_dump(mode="json", include=set(get_args(Section)))
+        if chosen.train.start_from is not None:
+            left_open = FAMILIES[chosen.train.family].config.left_open(chosen.train.options)
+            tables["train"]["options"] |= dict.fromkeys(left_open)
         for section, name in _PATHS:
             del tables[section][name]
         return tables

@@ -68,13 +68,16 @@ def given_settings(settings: Mapping[str, Any]) -> Layer:
     }
 
 
-def opened_model(model: AnyModel, place: Workspace, request: IGS) -> IGME:
+def opened_model(
+    model: AnyModel, place: Workspace, request: IGS, *, repaints: bool = False
+) -> IGME:
     """The model that was handed in, or the one that is named; the default where none is."""
     if isinstance(model, Training):
         return model.model
     if isinstance(model, IGME):
         return model
-    return pick_model(place, None if model is None else str(model), request).model
+    name = None if model is None else str(model)
+    return pick_model(place, name, request, repaints=repaints).model
 
 
 def named_paths(named: str | Path | Iterable[str | Path]) -> list[Path]:

@@ -175,7 +175,7 @@ def rework(
     refuse_needless(asked)
     chosen = settings_of_rework(asked, found[0])
     with parts_for(workspace, chosen) as (place, parts):
-        opened = opened_model(model, place, chosen.generate)
+        opened = opened_model(model, place, chosen.generate, repaints=True)
         check_reads_pictures(opened)
         work = open_rework(parts, place, opened, chosen)
         return Pictures([work.read(path) for path in found])

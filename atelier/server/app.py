@@ -81,8 +81,8 @@ def _schema_routes(backend: Backend) -> APIRouter:
     def settings_of_training(order: TrainOrder) -> dict[str, dict[str, Any]]:
         """Settings that a training would have: tables collect, preprocess and train, less paths.
 
-        An order over its preset, over the model that it starts from, over the defaults; nothing is
-        submitted.
+        An order over its preset, over the model that it starts from, over the defaults; null stands
+        for options that the training chooses by its pictures. Nothing is submitted.
         """
         return backend.settings_of_training(order)
 

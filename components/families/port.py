@@ -44,7 +44,10 @@ class FamilyConfig(_Settings):
 
     @classmethod
     def adapted(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Options for a training that starts from a model of this config: mostly its own."""
+        """Options for a training that starts from a model of this config: mostly its own.
+
+        `completed` adds those that depend on what it is to learn.
+        """
         return config
 
     @classmethod
@@ -55,6 +58,11 @@ class FamilyConfig(_Settings):
         companions. What was chosen stays.
         """
         return options
+
+    @classmethod
+    def left_open(cls, options: dict[str, Any]) -> set[str]:
+        """Names of the options that `completed` adds to these."""
+        return cls.completed(options, lambda: False).keys() - options.keys()
 
     @classmethod
     def grown(cls, config: dict[str, Any]) -> dict[str, Any] | None:

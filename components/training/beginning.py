@@ -65,13 +65,11 @@ def start_from(
         ) from error
 
 
-def choose_family(
-    settings: TrainingSettings, origin: IGME | None = None, prepared: IPDT | None = None
-) -> tuple[AnyFamily, FamilyConfig]:
-    """The family by name and its checked config, as it suits the start `origin` and the pictures.
+def choose_family(settings: TrainingSettings) -> AnyFamily:
+    """The family by name.
 
-    Raises `AtelierError` for either at fault, and for a device, precision or tracker that is not
-    offered.
+    Raises `AtelierError` for one that cannot be trained, and for a device, precision or tracker
+    that is not offered.
     """
     refuse_unless_offered(settings, "train")
     if settings.family not in FAMILIES:
@@ -79,19 +77,46 @@ def choose_family(
     family = FAMILIES[settings.family]
     if not family.is_trainable:
         raise RefusedError(f"family {family.name}: comes trained; `adopt` takes such a model in")
+    return family
+
+
+def choose_config(
+    family: AnyFamily,
+    settings: TrainingSettings,
+    origin: IGME | None,
+    prepared: IPDT,
+    run: Path,
+) -> FamilyConfig:
+    """The family's checked config, with what depends on the start and on the pictures.
+
+    That is chosen when a training in the folder `run` begins, and stays. Raises `AtelierError`.
+    """
     options = settings.options
-    if origin is not None and prepared is not None:
-        options = family.config.completed(options, partial(is_familiar, origin, prepared))
     try:
+        if origin is not None:
+            left_open, begun = family.config.left_open(options), _options_of(run / "settings.json")
+            if left_open <= begun.keys():
+                options = options | {name: begun[name] for name in left_open}
+            else:
+                familiar = partial(is_familiar, origin, prepared, settings.device)
+                options = family.config.completed(options, familiar)
         config = family.config.model_validate(options)
     except ValidationError as error:
         raise RefusedError(explain(error, f"options of {family.name}")) from error
     for fault in (*settings.idle(), *config.idle()):
         _log.warning("%s", fault)
-    return family, config
+    return config
 
 
-def is_familiar(origin: IGME, prepared: IPDT) -> bool:
+def _options_of(path: Path) -> dict[str, Any]:
+    """Options that a training was begun with; none of a new one, or where they cannot be read."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["options"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}  # what is wrong there, comparing will say
+
+
+def is_familiar(origin: IGME, prepared: IPDT, device: str = "auto") -> bool:
     """Whether a model learnt from works like these, and brings its companions.
 
     Their median originality tells: how far they lie from the works it learnt from, as a multiple
@@ -106,7 +131,8 @@ def is_familiar(origin: IGME, prepared: IPDT) -> bool:
     except RefusedError as error:
         _log.warning("%s; so this collection counts as new to it", error)
         return False
-    distances, _ = neighbours.nearest(load_features("embedded").extract(images[some]))
+    features = load_features("embedded", device=device).extract(images[some])
+    distances, _ = neighbours.nearest(features)
     return float(neighbours.originality(distances).median()) <= FAMILIAR
 
 

@@ -27,6 +27,7 @@ from components.families.trainer import FamilyTrainer, Machine
 from components.training.arithmetic import choose_dtype
 from components.training.batches import Batches
 from components.training.beginning import (
+    choose_config,
     choose_family,
     first_line,
     identity,
@@ -89,10 +90,12 @@ def _train(
     trackers: ExitStack,
 ) -> IGME:
     # Set up, and refuse to go on with other settings than the run was begun with.
-    origin = start_model(settings)
-    family, config = choose_family(settings, origin, prepared)
+    family = choose_family(settings)
     check_charts()
     device = pick_device(settings.device)
+    origin = start_model(settings)
+    config = choose_config(family, settings, origin, prepared, run)
+    settings = settings.model_copy(update={"options": config.model_dump(mode="json")})
     keep_freed_memory()
     ranks = present_ranks()
     rng = torch.Generator().manual_seed(settings.seed)

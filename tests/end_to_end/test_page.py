@@ -998,6 +998,26 @@ def test_what_is_typed_is_sent_also_where_it_once_stood_there(page: Page, server
     assert _newest_order(server)["settings"] == {"train": {"options": {"batch_size": 8}}}
 
 
+def test_what_a_training_chooses_by_its_pictures_is_left_open(page: Page, server: Server) -> None:
+    page.get_by_role("link", name="Train").click()
+    rate, critic = (
+        page.locator(f"form [data-field={n}]") for n in ("learning_rate", "adversarial")
+    )
+    expect(rate).to_have_attribute("placeholder", "automatic")
+    expect(rate).to_have_value("")
+    page.get_by_label("Start from").select_option(label="nothing learnt yet")
+    expect(rate).to_have_value("0.0008")  # the method's own
+    page.get_by_label("Start from").select_option(index=0)
+    expect(rate).to_have_value("")
+    page.locator("form summary", has_text="More settings").click()
+    critic.fill("0")
+    page.get_by_role("button", name="Start training").click()
+    expect(page.locator(".card .badge").last).to_have_text("Running")
+    page.get_by_role("button", name="Stop now").click()
+    expect(page.locator(".card .badge").last).to_have_text("Stopped")
+    assert _newest_order(server)["settings"] == {"train": {"options": {"adversarial": 0}}}
+
+
 def test_an_answer_leaves_a_field_alone_in_which_is_being_typed(page: Page) -> None:
     page.get_by_role("link", name="Train").click()
     batch = page.locator("form [data-field=batch_size]")

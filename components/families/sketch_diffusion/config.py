@@ -39,7 +39,7 @@ ALONE: dict[str, Any] = {
     "perceptual": 0.0,
     "adversarial": 0.0,
 }
-"""The same where they are new to it: many quick steps teach more than few beside a critic."""
+"""The same where they are new to it: many quick steps teach more than a few beside a critic."""
 GROWING: dict[str, Any] = {
     "batch_size": 8,
     "detail_channels": 48,
@@ -261,9 +261,12 @@ class SketchDiffusionConfig(FamilyConfig):
     @classmethod
     def completed(cls, options: dict[str, Any], is_familiar: Callable[[], bool]) -> dict[str, Any]:
         """Quick steps for what is new, steps beside the critic for what is familiar."""
-        if ALONE.keys() <= options.keys():
-            return options
-        return (BESIDE_CRITIC if is_familiar() else ALONE) | options
+        given = cls.model_validate(options)
+        if "adversarial" in options:
+            has_critic = given.adversarial > 0
+        else:
+            has_critic = given.batch_size > 1 and is_familiar()
+        return (BESIDE_CRITIC if has_critic else ALONE) | options
 
     @classmethod
     def grown(cls, config: dict[str, Any]) -> dict[str, Any] | None:
@@ -388,7 +391,7 @@ class Options(FamilyOptions):
         exclude_if=is_none,
         description=(
             "source_strength: shorter side at which the source is repainted, pixels; by default "
-            "its own, at most 256. A smaller one gives a freer picture."
+            "its own, at most 256. A smaller one, down to the model's, gives a freer picture."
         ),
     )
     intensity: float | None = Field(

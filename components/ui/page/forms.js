@@ -25,9 +25,9 @@ const isAsked = (field) =>
  * `primary`: names shown first, in this order; all others lie under "More settings".
  * `hidden`: names that are not asked here. `choices`: what a field may name, by its name, as
  * functions giving [value, text] pairs. `suggestions`: the same for what may also be typed. `base`:
- * values that stand where nothing was changed. `blank`: what an empty number means, `blanks`: the
- * same of single fields; `none`: an empty choice. `advice`: what is said under a field of the value
- * that it has, by its name.
+ * values that stand where nothing was changed, null for a number that is left open. `blank`: what
+ * an empty number means, `blanks`: the same of single fields; `none`: an empty choice. `advice`: what
+ * is said under a field of the value that it has, by its name.
  */
 export class Form {
   constructor(schema, { primary = null, hidden = [], choices = {}, suggestions = {}, base = {}, blank = t("automatic"), blanks = {}, none = "—", advice = {}, onchange } = {}) {
@@ -53,9 +53,14 @@ export class Form {
   setBase(base) {
     this.base = {};
     for (const [name, field] of this.fields) {
-      this.base[name] = base[name] !== undefined ? base[name] : (field.initial ?? null);
+      this.#take(name, field, base);
       field.set(this.base[name]);
     }
+  }
+
+  #take(name, field, base) {
+    this.base[name] = base[name] !== undefined ? base[name] : (field.initial ?? null);
+    field.open?.(base[name] === null);
   }
 
   /**
@@ -67,7 +72,7 @@ export class Form {
     for (const [name, field] of this.fields) {
       const value = field.get();
       if (!same(value, this.base[name])) continue;
-      this.base[name] = base[name] !== undefined ? base[name] : (field.initial ?? null);
+      this.#take(name, field, base);
       if (!typed.has(name)) field.set(this.base[name]);
       else if (!same(value, this.base[name])) isKept = true;
     }
@@ -220,14 +225,16 @@ function makeNumber(id, name, field, choices, onchange) {
     min: low === undefined ? undefined : String(low),
     max: high < Number.MAX_SAFE_INTEGER || isWhole ? String(high) : undefined,
     step: isShare ? "0.01" : isWhole ? "1" : "any",
-    required: !field.isNullable,
-    placeholder: field.isNullable ? field.blank : undefined,
   });
   let exact = null; // a slider rounds what it is given; a value that nobody moved stays whole
   const typed = () => (input.value === "" ? null : isWhole ? Math.round(Number(input.value)) : Number(input.value));
   const get = () => exact ?? typed();
   listening(input, get, onchange);
-  if (!isShare) return { element: input, input, get, set: (v) => (input.value = v ?? "") };
+  const open = (isOpen) => {
+    input.required = !field.isNullable && !isOpen;
+    input.placeholder = input.required ? "" : field.blank;
+  };
+  if (!isShare) return { element: input, input, get, set: (v) => (input.value = v ?? ""), open };
   const output = h("output", { for: id });
   const show = () => (output.textContent = Number(input.value).toFixed(2));
   input.addEventListener("input", () => ((exact = null), show()));

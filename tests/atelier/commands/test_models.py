@@ -13,7 +13,7 @@ from interfaces.errors import NotFoundError, RefusedError
 from interfaces.igs import IGS
 from pipeline import main
 
-OURS = "shipped-sketch"
+OURS, LARGE = "shipped-sketch", "shipped-sketch-128"
 
 
 @pytest.fixture
@@ -71,10 +71,23 @@ def test_the_newest_of_ones_own_is_taken_where_it_knows_what_is_asked(place: Wor
 
 
 def test_a_picture_is_repainted_by_the_larger_of_the_projects_models(place: Workspace) -> None:
-    assert picked(place, source="photo.jpg") == "shipped-sketch-128"
-    for name in (OURS, "shipped-sketch-128"):
+    request = IGS(source=Path("photo.jpg"))
+    assert picked(place, source="photo.jpg") == OURS  # whose lines are followed
+    assert pick_model(place, None, request, repaints=True).name == LARGE
+    assert picked(place, source="photo.jpg", options={"source_strength": 0.3}) == LARGE
+    for name in (OURS, LARGE):
         assert main(["models", "use", name, "--workspace", str(place.root)]) == 0
-        assert picked(place, source="photo.jpg") == name
+        assert pick_model(place, None, request, repaints=True).name == name
+
+
+def test_an_old_model_that_is_damaged_stops_nothing_that_a_newer_one_makes(
+    place: Workspace,
+) -> None:
+    run(place, "0001-r3gan-mine", "mine", "Dawn")
+    run(place, "0002-r3gan-mine", "mine", "Dusk")
+    damaged = place.runs / "0001-r3gan-mine/training/model/model.json"
+    damaged.write_text("{")
+    assert picked(place) == "0002-r3gan-mine"
 
 
 def test_a_persons_default_comes_first_and_is_never_passed_over(

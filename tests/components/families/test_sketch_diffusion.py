@@ -21,6 +21,7 @@ from components.families.port import Inputs, Request, Shape
 from components.families.sketch_diffusion import trainer as training
 from components.families.sketch_diffusion import transport
 from components.families.sketch_diffusion.config import (
+    ALONE,
     BESIDE_CRITIC,
     Options,
     SketchDiffusionConfig,
@@ -427,10 +428,24 @@ def test_an_adapted_model_keeps_its_network_and_learns_in_small_steps(
     assert all(getattr(found, name) == getattr(config, name) for name in kept)
 
 
-def test_what_was_chosen_for_a_start_stays() -> None:
-    given = {"adversarial": 0.0, "learning_rate": 1e-5}
-    found = SketchDiffusionConfig.completed(given, lambda: True)
-    assert found == BESIDE_CRITIC | given
+@pytest.mark.parametrize(
+    ("given", "suited"),
+    [
+        ({"learning_rate": 1e-5}, BESIDE_CRITIC),
+        ({"adversarial": "0", "learning_rate": 1e-5}, ALONE),
+        ({"adversarial": 0.2}, BESIDE_CRITIC),
+        ({"batch_size": 1}, ALONE),  # too few for a critic
+    ],
+)
+def test_what_was_chosen_for_a_start_stays(
+    given: dict[str, object], suited: dict[str, object]
+) -> None:
+    assert SketchDiffusionConfig.completed(given, lambda: True) == suited | given
+
+
+def test_a_critic_that_was_asked_for_needs_no_look_at_the_pictures() -> None:
+    found = SketchDiffusionConfig.completed({"adversarial": 0.5}, lambda: pytest.fail("looked"))
+    assert found == BESIDE_CRITIC
 
 
 @pytest.fixture

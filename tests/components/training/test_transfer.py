@@ -16,11 +16,16 @@ from components.common.checkpoints import load_state, load_weights
 from components.common.shipped import find_shipped
 from components.families import FAMILIES, AnyFamily
 from components.families.port import Request, Shape
-from components.families.sketch_diffusion.config import SketchDiffusionConfig
+from components.families.sketch_diffusion.config import ALONE, SketchDiffusionConfig
 from components.families.trainer import FamilyTrainer, Machine
 from components.generation import create as create_generator
 from components.training import beginning, create
-from components.training.beginning import choose_family, is_familiar, start_from
+from components.training.beginning import (
+    choose_config,
+    choose_family,
+    is_familiar,
+    start_from,
+)
 from interfaces.errors import AtelierError
 from interfaces.igme import IGME, TrainingSettings
 from interfaces.igs import IGS
@@ -202,9 +207,23 @@ def test_a_critic_goes_on_with_what_is_familiar(
     monkeypatch.setattr(beginning, "is_familiar", lambda *_: familiar)
     origin = IGME.open(find_shipped(Path("shipped-sketch")))
     chosen = settings("sketch_diffusion", options={"learning_rate": 1e-5})
-    _, config = choose_family(chosen, origin, tiny_prepared(tmp_path))
-    assert isinstance(config, SketchDiffusionConfig)
-    assert (config.adversarial, config.learning_rate) == (weight, 1e-5)
+    family, prepared = choose_family(chosen), tiny_prepared(tmp_path / "set")
+
+    def config() -> SketchDiffusionConfig:
+        return choose_config(family, chosen, origin, prepared, tmp_path)  # type: ignore[return-value]
+
+    assert (config().adversarial, config().learning_rate) == (weight, 1e-5)
+    (tmp_path / "settings.json").write_text(json.dumps({"options": config().model_dump()}))
+    monkeypatch.setattr(beginning, "is_familiar", lambda *_: not familiar)
+    assert config().adversarial == weight  # as it was begun
+
+
+def test_a_training_begins_with_what_suits_its_start(known: Known, tmp_path: Path) -> None:
+    origin = known("sketch_diffusion")
+    begun = {"family": "sketch_diffusion", "start_from": origin.directory}
+    learn(tmp_path, "next", **begun)
+    used = json.loads((tmp_path / "next" / "settings.json").read_text())["options"]
+    assert used["learning_rate"] == ALONE["learning_rate"]
 
 
 # ---------------------------------------------------------------- what it is known by
