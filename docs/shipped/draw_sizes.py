@@ -2,9 +2,9 @@
 
     python docs/shipped/draw_sizes.py SHEET.webp [ENHANCER] [SIDE]
 
-Of each style's seeds 0 and 1, first `shipped-sketch` enlarged to 256×256 and then resampled to
-512×512, then `shipped-sketch-128` enlarged to 512×512 at once; each SIDE (384) pixels wide on the
-sheet.
+Of the seeds 0 and 1 of each style of paintings, first `shipped-sketch` enlarged to 256×256 and then
+resampled to 512×512, then `shipped-sketch-128` enlarged to 512×512 at once; each SIDE (384) pixels
+wide on the sheet.
 """
 
 import os
@@ -27,6 +27,7 @@ from interfaces.ies import IES
 from interfaces.igme import IGME
 from interfaces.igs import IGS
 
+STYLES = ("Baroque", "Impressionism", "Pointillism", "Rococo", "Ukiyo_e")
 SEEDS = 2
 
 
@@ -34,7 +35,7 @@ def main(sheet: Path, enhancer: str = "auto", side: int = 384) -> None:
     """Write the sheet, as WebP or by another ending."""
     models = [IGME.open(SHIPPED_MODELS[name]) for name in ("shipped-sketch", "shipped-sketch-128")]
     cells: list[np.ndarray] = []
-    for style in models[0].styles:
+    for style in STYLES:
         by_model = [enlarged(model, style, enhancer) for model in models]
         cells += [shown(picture, side) for pair in zip(*by_model, strict=True) for picture in pair]
     contact_sheet(cells, columns=2 * SEEDS).save(sheet, quality=80, method=6)

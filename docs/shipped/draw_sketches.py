@@ -3,7 +3,7 @@
     python docs/shipped/draw_sketches.py SHEET.webp FEW.webp
 
 A row a sketch: the drawing, then four seeds at each of three radii (the other sheet: at the first),
-enlarged to 256×256 by Real-ESRGAN x4plus. Seeds go through the model's styles in turn.
+enlarged to 256×256 by Real-ESRGAN x4plus. Each seed has a style of its own.
 """
 
 import os
@@ -31,7 +31,8 @@ from interfaces.igs import IGS
 from tests.drawings import SKETCHES, draw
 
 RADII = (3, 7, 11)
-SEEDS = range(4)
+STYLES = ("Impressionism", "Ukiyo_e", "Pointillism", "Baroque")
+"""Styles of the seeds 0 to 3."""
 SIDE = 4 * 64
 FEW = ("house", "wave", "vase", "boat")
 FEW_SIDE = 160
@@ -51,9 +52,9 @@ def main(sheet: Path, few: Path) -> None:
             row = [drawing, *painted(generator, enhancer, model, path)]
             cells += row
             if name in FEW:
-                cells_of_few += map(smaller, row[: 1 + len(SEEDS)])
-    contact_sheet(cells, columns=1 + len(RADII) * len(SEEDS)).save(sheet, quality=75, method=6)
-    contact_sheet(cells_of_few, columns=2 * (1 + len(SEEDS))).save(few, quality=80, method=6)
+                cells_of_few += map(smaller, row[: 1 + len(STYLES)])
+    contact_sheet(cells, columns=1 + len(RADII) * len(STYLES)).save(sheet, quality=75, method=6)
+    contact_sheet(cells_of_few, columns=2 * (1 + len(STYLES))).save(few, quality=80, method=6)
 
 
 def smaller(cell: np.ndarray) -> np.ndarray:
@@ -69,8 +70,7 @@ def painted(
 
     def batches() -> Iterator[IGDT]:
         for radius in RADII:
-            for seed in SEEDS:
-                style = model.styles[(seed * 3 + 1) % len(model.styles)]
+            for seed, style in enumerate(STYLES):
                 options = {"radius": radius}
                 asked = IGS(
                     seed=seed, count=1, sketch=sketch, style=style, options=options, device="cpu"

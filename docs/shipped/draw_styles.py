@@ -2,7 +2,7 @@
 
     python docs/shipped/draw_styles.py SHEET.webp [MODEL]
 
-Seeds 0 to 5 of each style, by `shipped-sketch-128` if no model is named, enlarged four times by
+Seeds 0 to 5 of each style of paintings, by `shipped-sketch-128` if no model is named, enlarged four times by
 Real-ESRGAN x4plus.
 """
 
@@ -26,6 +26,7 @@ from interfaces.ies import IES
 from interfaces.igme import IGME
 from interfaces.igs import IGS
 
+STYLES = ("Baroque", "Impressionism", "Pointillism", "Rococo", "Ukiyo_e")
 COLUMNS = 6
 SIDE = 216
 
@@ -35,7 +36,7 @@ def main(sheet: Path, name: str = "shipped-sketch-128") -> None:
     generator, enlarger = LocalGenerator(), RealESRGANEnhancer()
     model = IGME.open(SHIPPED_MODELS[name])
     cells: list[np.ndarray] = []
-    for style in model.styles:
+    for style in STYLES:
         batches = generator.generate(model, IGS(style=style, seed=0, count=COLUMNS))
         for batch in enlarger.enhance(batches, IES(enhancer="realesrgan-x4plus", scale=4)):
             cells += [
