@@ -2,8 +2,8 @@
 
     python docs/shipped/draw_styles.py SHEET.webp [MODEL]
 
-Seeds 0 to 5 of each style of paintings, by `shipped-sketch-128` if no model is named, enlarged four times by
-Real-ESRGAN x4plus.
+Seeds 0 to 5 of each style of paintings, by `shipped-sketch-128` if no model is named, enlarged four
+times by Real-ESRGAN x4plus.
 """
 
 import os
