@@ -94,7 +94,7 @@ def choose_config(
     options = settings.options
     try:
         if origin is not None:
-            left_open, begun = family.config.left_open(options), _options_of(run / "settings.json")
+            left_open, begun = family.config.left_open(options), _begun_with(run / "settings.json")
             if left_open <= begun.keys():
                 options = options | {name: begun[name] for name in left_open}
             else:
@@ -106,14 +106,6 @@ def choose_config(
     for fault in (*settings.idle(), *config.idle()):
         _log.warning("%s", fault)
     return config
-
-
-def _options_of(path: Path) -> dict[str, Any]:
-    """Options that a training was begun with; none of a new one, or where they cannot be read."""
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["options"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return {}  # what is wrong there, comparing will say
 
 
 def is_familiar(origin: IGME, prepared: IPDT, device: str = "auto") -> bool:
@@ -138,10 +130,15 @@ def is_familiar(origin: IGME, prepared: IPDT, device: str = "auto") -> bool:
 
 def precision_of(path: Path, settings: TrainingSettings) -> str:
     """The precision that a training was begun with, so that 'auto' never changes on the way."""
+    return str(_begun_with(path).get("arithmetic", settings.precision))
+
+
+def _begun_with(path: Path) -> dict[str, Any]:
+    """Settings that a training was begun with, by flat names; none of a new one."""
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["arithmetic"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return settings.precision  # a new one; what else is wrong there, comparing will say
+        return flat(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        return {}  # what is wrong there, comparing will say
 
 
 def identity(
