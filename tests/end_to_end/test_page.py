@@ -982,6 +982,15 @@ def test_the_form_shows_what_a_training_would_be_set_to(page: Page, server: Serv
     expect(page.locator("form .fault")).to_contain_text("total_seconds")
 
 
+def _settings_of_a_start(page: Page, server: Server) -> object:
+    """Start the training of the form, stop it, and return the settings of its order."""
+    page.get_by_role("button", name="Start training").click()
+    expect(page.locator(".card .badge").last).to_have_text("Running")
+    page.get_by_role("button", name="Stop now").click()
+    expect(page.locator(".card .badge").last).to_have_text("Stopped")
+    return _newest_order(server)["settings"]
+
+
 def test_what_is_typed_is_sent_also_where_it_once_stood_there(page: Page, server: Server) -> None:
     page.get_by_role("link", name="Train").click()
     batch = page.locator("form [data-field=batch_size]")
@@ -991,11 +1000,7 @@ def test_what_is_typed_is_sent_also_where_it_once_stood_there(page: Page, server
     batch.blur()
     page.get_by_label("Start from").select_option(label="nothing learnt yet")  # 32 without a word
     batch.fill("8")
-    page.get_by_role("button", name="Start training").click()
-    expect(page.locator(".card .badge").last).to_have_text("Running")
-    page.get_by_role("button", name="Stop now").click()
-    expect(page.locator(".card .badge").last).to_have_text("Stopped")
-    assert _newest_order(server)["settings"] == {"train": {"options": {"batch_size": 8}}}
+    assert _settings_of_a_start(page, server) == {"train": {"options": {"batch_size": 8}}}
 
 
 def test_what_a_training_chooses_by_its_pictures_is_left_open(page: Page, server: Server) -> None:
@@ -1011,11 +1016,7 @@ def test_what_a_training_chooses_by_its_pictures_is_left_open(page: Page, server
     expect(rate).to_have_value("")
     page.locator("form summary", has_text="More settings").click()
     critic.fill("0")
-    page.get_by_role("button", name="Start training").click()
-    expect(page.locator(".card .badge").last).to_have_text("Running")
-    page.get_by_role("button", name="Stop now").click()
-    expect(page.locator(".card .badge").last).to_have_text("Stopped")
-    assert _newest_order(server)["settings"] == {"train": {"options": {"adversarial": 0}}}
+    assert _settings_of_a_start(page, server) == {"train": {"options": {"adversarial": 0}}}
 
 
 def test_an_answer_leaves_a_field_alone_in_which_is_being_typed(page: Page) -> None:

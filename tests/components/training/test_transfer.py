@@ -210,7 +210,9 @@ def test_a_critic_goes_on_with_what_is_familiar(
     family, prepared = choose_family(chosen), tiny_prepared(tmp_path / "set")
 
     def config() -> SketchDiffusionConfig:
-        return choose_config(family, chosen, origin, prepared, tmp_path)  # type: ignore[return-value]
+        found = choose_config(family, chosen, origin, prepared, tmp_path)
+        assert isinstance(found, SketchDiffusionConfig)
+        return found
 
     assert (config().adversarial, config().learning_rate) == (weight, 1e-5)
     (tmp_path / "settings.json").write_text(json.dumps({"options": config().model_dump()}))
