@@ -27,7 +27,6 @@ from interfaces.ies import IES
 from interfaces.igme import IGME
 from interfaces.igs import IGS
 
-STYLES = ("Baroque", "Impressionism", "Pointillism", "Rococo", "Ukiyo_e")
 SEEDS = 2
 
 
@@ -35,7 +34,7 @@ def main(sheet: Path, enhancer: str = "auto", side: int = 384) -> None:
     """Write the sheet, as WebP or by another ending."""
     models = [IGME.open(SHIPPED_MODELS[name]) for name in ("shipped-sketch", "shipped-sketch-128")]
     cells: list[np.ndarray] = []
-    for style in STYLES:
+    for style in IGME.open(SHIPPED_MODELS["shipped"]).styles:  # of paintings alone
         by_model = [enlarged(model, style, enhancer) for model in models]
         cells += [shown(picture, side) for pair in zip(*by_model, strict=True) for picture in pair]
     contact_sheet(cells, columns=2 * SEEDS).save(sheet, quality=80, method=6)

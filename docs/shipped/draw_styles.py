@@ -26,7 +26,6 @@ from interfaces.ies import IES
 from interfaces.igme import IGME
 from interfaces.igs import IGS
 
-STYLES = ("Baroque", "Impressionism", "Pointillism", "Rococo", "Ukiyo_e")
 COLUMNS = 6
 SIDE = 216
 
@@ -36,7 +35,7 @@ def main(sheet: Path, name: str = "shipped-sketch-128") -> None:
     generator, enlarger = LocalGenerator(), RealESRGANEnhancer()
     model = IGME.open(SHIPPED_MODELS[name])
     cells: list[np.ndarray] = []
-    for style in STYLES:
+    for style in IGME.open(SHIPPED_MODELS["shipped"]).styles:  # of paintings alone
         batches = generator.generate(model, IGS(style=style, seed=0, count=COLUMNS))
         for batch in enlarger.enhance(batches, IES(enhancer="realesrgan-x4plus", scale=4)):
             cells += [

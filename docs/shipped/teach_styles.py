@@ -185,8 +185,7 @@ def teacher_of(model: IGME, weights: dict[str, Tensor]) -> Denoiser:
     """The model's own network, which learns no more."""
     config = FAMILIES[model.family].config.model_validate(model.config)
     teacher = Denoiser(config, Shape(model.resolution, len(model.styles)))
-    kept = teacher.state_dict()
-    teacher.load_state_dict({name: weight.to(kept[name].dtype) for name, weight in weights.items()})
+    teacher.load_state_dict(weights)
     return in_memory_format(teacher.eval().requires_grad_(False), torch.channels_last)
 
 
@@ -204,9 +203,7 @@ def trainer_from(model: IGME, weights: dict[str, Tensor], stage: Stage) -> Teach
     config = family.config.model_validate(model.config | options)
     machine = Machine(torch.device("cpu"), torch.float32, torch.Generator().manual_seed(1))
     trainer = TeachingTrainer(config, Shape(model.resolution, styles + len(STYLES)), machine)
-    kept = trainer.network.state_dict()
-    weights = {name: weight.to(kept[name].dtype) for name, weight in weights.items()}
-    if weights[Trainer.style_table].shape == kept[Trainer.style_table].shape:
+    if weights[Trainer.style_table].shape[1] > styles:
         trainer.network.load_state_dict(weights)
     else:
         trainer.start_from(weights, {}, [*range(styles), *[None] * len(STYLES)], before)
