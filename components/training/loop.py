@@ -209,7 +209,8 @@ def _train(
     with ExitStack() as stack:
         stack.enter_context(crew.sharing(prepared, settings, observer.groups))
         is_interrupted = stack.enter_context(_interrupt_after_this_step())
-        while not (guardian.has_given_up or _is_over(settings, images_seen, seconds())):
+        is_last = _is_over(settings, images_seen, seconds())
+        while not (guardian.has_given_up or is_last):
             # One step.
             chosen = training[order.take(images_seen, batch_size)]
             with crew.step(images_seen):
@@ -217,15 +218,15 @@ def _train(
             images_seen += batch_size
             averaged.update(trainer.network, batch_size, images_seen)
 
-            # Tell.
-            sighting = None
-            if curves.add(metrics, images_seen, seconds()):
+            # Tell. The clock is read once, so that the step that ends the budget is known as such.
+            sighting, spent = None, seconds()
+            is_last = _is_over(settings, images_seen, spent)
+            if curves.add(metrics, images_seen, spent):
                 sighting = guardian.judge_losses(curves.rows, family.losses)
                 tracking.curves(curves.rows[-1])
-            is_last = _is_over(settings, images_seen, seconds())
             if sighting is None and is_last and (broken := _broken(metrics)):
                 sighting = Sighting("not a number", broken)  # in no row of the curves yet
-            progress(_event(settings, images_seen, seconds(), curves))
+            progress(_event(settings, images_seen, spent, curves))
 
             # Measure the pictures, and look whether all is well.
             is_measured = _is_due(settings.measure_images, images_seen, batch_size)
@@ -246,7 +247,7 @@ def _train(
                     _log.warning("%s", guardian.note(sighting, images_seen, seconds(), did))
                 else:
                     go_back(sighting)
-                    metrics = {}
+                    is_last, metrics = _is_over(settings, images_seen, seconds()), {}
             elif sighting is not None and sighting.trouble == "not a number":
                 raise AtelierError(_no_number(sighting.figures, images_seen, run))
             elif sighting is not None and settings.guardian == "watch":
