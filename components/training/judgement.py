@@ -7,7 +7,7 @@ few paintings. How `GOOD` was found: docs/training.md.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -22,9 +22,15 @@ FARTHEST = 20.0
 
 
 def judge(
-    measured: Sequence[Measured], floor: Figures | None, log: Sequence[Intervention]
+    measured: Sequence[Measured],
+    floor: Figures | None,
+    log: Sequence[Intervention],
+    is_oversensitive: Callable[[], bool],
 ) -> Verdict:
-    """Judge a training by its measurements, in order, and by what real pictures reach."""
+    """Judge a training by its measurements, in order, and by what real pictures reach.
+
+    `is_oversensitive` is asked about the features where the pictures are not good by them.
+    """
     is_over_fitting = bool(log) and log[-1].saw == "over-fitting"
     history = [
         (row.seconds, found)
@@ -43,6 +49,8 @@ def judge(
     # Blurs may all count as typical; where hardly a real picture has one near it, none is like the
     # works.
     is_collapsed = recall is not None and recall.value < COLLAPSED
+    if not is_typical and is_oversensitive():
+        return Verdict(grade="unknown", is_oversensitive=True, is_over_fitting=is_over_fitting)
     return Verdict(
         grade="good" if is_typical and not is_collapsed else "not yet",
         typical=newest.value,

@@ -303,7 +303,8 @@ def _train(
     tracking.model(model)
     log = [Intervention.model_validate(row) for row in guardian.log]
     measured = [Measured.model_validate(row) for row in observer.measurements]
-    verdict = judge(measured, observer.floor if measured else None, log)
+    floor = observer.floor if measured else None
+    verdict = judge(measured, floor, log, observer.reference.is_oversensitive)
     folder.write_verdict(verdict)
     write_report(run, observer, model, averaged.network, log, verdict)
     return model

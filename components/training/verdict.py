@@ -20,6 +20,8 @@ class Verdict(BaseModel):
     grade: Grade
     is_blind: bool = False
     """Measured by features that cannot tell paintings from blurs: the embedded ones."""
+    is_oversensitive: bool = False
+    """Measured by features that take real pictures under noise that nobody sees for others."""
     typical: float | None = None
     """Share of the pictures that look like the collection's: precision."""
     typical_of_real: float | None = None
@@ -64,6 +66,11 @@ class Verdict(BaseModel):
         """Advice in a sentence, with `{time}` for `minutes_more`; None where nothing is needed."""
         if self.is_blind:
             return "These features cannot tell how good it is: look at the samples."
+        if self.is_oversensitive:
+            return (
+                "How good it is cannot be measured with such pictures, since noise that nobody "
+                "sees changes the figures: look at the samples."
+            )
         if self.grade == "unknown":
             return "How good it is was not measured: look at the samples."
         if self.is_over_fitting:

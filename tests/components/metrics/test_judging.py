@@ -1,5 +1,6 @@
 """Coverage against its closed form; figures by style; real pictures in the place of generated."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -8,10 +9,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor, nn
 
-from components.metrics import FeatureNetwork, Reference, distances, judging
+from components.metrics import (
+    FeatureNetwork,
+    Reference,
+    distances,
+    judging,
+    load_features,
+    reference_features,
+)
 from components.metrics.judging import evenly, stand_ins
+from components.training_store.embedded import paint_picture
 from interfaces.ipdt import IPDT
 from interfaces.measurement import Figures
 from tests.helpers import digest, tiny_prepared
@@ -182,3 +192,32 @@ def test_a_damaged_floor_is_measured_anew_with_a_warning(
 def test_too_few_real_pictures_have_no_floor(prepared: IPDT, tmp_path: Path) -> None:
     for size in (1, 3):
         assert reference_of(prepared, np.arange(size)).floor(20, tmp_path) is None
+
+
+# ---------------------------------------------------------------- what nobody sees
+
+
+def painted(folder: Path, count: int) -> IPDT:
+    """Blossoms of the embedded collection: flat colours, as no classifier was trained on."""
+    prepared = tiny_prepared(folder, n=count, resolution=64, styles=1)
+    pictures = (Image.fromarray(paint_picture("blossoms", place)) for place in range(count))
+    small = [np.asarray(picture.resize((64, 64))) for picture in pictures]
+    np.save(folder / "images.npy", np.stack(small))
+    return prepared
+
+
+def test_features_are_told_that_see_more_than_a_person_does(tmp_path: Path) -> None:
+    prepared = painted(tmp_path / "set", 48)
+    network, places = load_features("imagenet", device="cpu"), np.arange(48)
+    features = reference_features(prepared, network, tmp_path / "cache")
+    assert Reference(prepared, network, features, places, "all").is_oversensitive()
+    assert not Reference(prepared, network, features, places[:7], "all").is_oversensitive()
+
+    mean_colours = dataclasses.replace(  # which no such noise moves
+        network,
+        num_features=3,
+        module=nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        prepare=lambda pixels: torch.from_numpy(pixels).movedim(-1, 1).float(),
+    )
+    features = mean_colours.extract(prepared.images())
+    assert not Reference(prepared, mean_colours, features, places, "all").is_oversensitive()

@@ -46,14 +46,24 @@ def row(seconds: float, precision: float, recall: float = 0.4, count: int = 100_
     )
 
 
+def judged(
+    rows: Sequence[Measured],
+    floor: Figures | None,
+    log: Sequence[Intervention],
+    *,
+    is_oversensitive: bool = False,
+) -> Verdict:
+    return judge(rows, floor, log, lambda: is_oversensitive)
+
+
 def said(rows: Sequence[Measured], log: Sequence[Intervention] = ()) -> str:
-    return " ".join(judge(rows, FLOOR, log).sentences())
+    return " ".join(judged(rows, FLOOR, log).sentences())
 
 
 def test_pictures_a_tenth_more_like_the_collection_than_real_ones_are_good() -> None:
-    assert judge([row(60, GOAL + 0.01)], FLOOR, ()).grade == "good"
-    assert judge([row(60, GOAL - 0.01)], FLOOR, ()).grade == "not yet"
-    blurs = judge([row(60, 0.97, recall=0.0)], FLOOR, ())  # all alike, and like none of the works
+    assert judged([row(60, GOAL + 0.01)], FLOOR, ()).grade == "good"
+    assert judged([row(60, GOAL - 0.01)], FLOOR, ()).grade == "not yet"
+    blurs = judged([row(60, 0.97, recall=0.0)], FLOOR, ())  # all alike, and like none of the works
     assert (blurs.grade, blurs.minutes_more) == ("not yet", None)
 
 
@@ -70,33 +80,33 @@ def test_the_time_foretold_is_when_the_log_odds_reach_the_goal(
     goal_at = needed * last  # seconds
     start = math.log(GOAL / (1 - GOAL)) - slope * math.log(goal_at)
     rows = [row(at, 1 / (1 + math.exp(-start - slope * math.log(at)))) for at in (first, last)]
-    found = judge(rows, FLOOR, ())
+    found = judged(rows, FLOOR, ())
     assert found.grade == "not yet"
     assert found.minutes_more == pytest.approx(max(1.0, (goal_at - last) / 60), rel=0.02)
 
 
 def test_no_time_is_foretold_by_one_measurement_nor_where_none_was_won() -> None:
-    assert judge([row(60, 0.2)], FLOOR, ()).minutes_more is None
-    still = judge([row(60, 0.2, count=64), row(120, 0.22, count=64)], FLOOR, ())
+    assert judged([row(60, 0.2)], FLOOR, ()).minutes_more is None
+    still = judged([row(60, 0.2, count=64), row(120, 0.22, count=64)], FLOOR, ())
     assert (still.minutes_more, still.is_standing_still) == (None, True)
     assert "hardly gets better" in " ".join(still.sentences())
 
 
 def test_a_fall_after_the_best_is_no_improvement() -> None:
-    found = judge([row(60, 0.1), row(120, 0.4), row(180, 0.2)], FLOOR, ())
+    found = judged([row(60, 0.1), row(120, 0.4), row(180, 0.2)], FLOOR, ())
     assert (found.minutes_more, found.is_standing_still) == (None, True)
 
 
 def test_a_time_too_far_to_foretell_is_not_told() -> None:
     rows = [row(1000, 0.100), row(2000, 0.104)]
-    found = judge(rows, FLOOR, ())
+    found = judged(rows, FLOOR, ())
     assert (found.minutes_more, found.is_standing_still) == (None, False)
     assert "Train it longer" in " ".join(found.sentences())
 
 
 def test_few_pictures_are_not_judged() -> None:
-    assert judge([], FLOOR, ()).grade == "unknown"
-    assert judge([row(60, 0.5)], None, ()).grade == "unknown"
+    assert judged([], FLOOR, ()).grade == "unknown"
+    assert judged([row(60, 0.5)], None, ()).grade == "unknown"
 
 
 def test_the_embedded_features_are_no_judge() -> None:
@@ -109,11 +119,19 @@ def test_the_embedded_features_are_no_judge() -> None:
             )
         }
     )
-    verdict = judge([blind], FLOOR, ())
+    verdict = judged([blind], FLOOR, ())
     assert (verdict.grade, verdict.is_blind) == ("unknown", True)
     assert verdict.sentences() == [
         "These features cannot tell how good it is: look at the samples."
     ]
+
+
+def test_features_that_see_what_nobody_does_are_no_judge_of_pictures_that_they_refuse() -> None:
+    refused = judged([row(60, 0.0, recall=0.01)], FLOOR, (), is_oversensitive=True)
+    assert (refused.grade, refused.typical) == ("unknown", None)
+    (sentence,) = refused.sentences()
+    assert "cannot be measured with such pictures" in sentence
+    assert judged([row(60, GOAL + 0.01)], FLOOR, (), is_oversensitive=True).grade == "good"
 
 
 def test_little_variety_and_learning_by_heart_are_said() -> None:
@@ -148,7 +166,7 @@ def test_plain_words() -> None:
 def test_a_verdict_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     folder = TrainingFolder(tmp_path)
     assert folder.verdict() is None
-    verdict = judge([row(60, 0.1), row(120, 0.2)], FLOOR, ())
+    verdict = judged([row(60, 0.1), row(120, 0.2)], FLOOR, ())
     folder.write_verdict(verdict)
     assert folder.verdict() == verdict
     assert isinstance(folder.verdict(), Verdict)
