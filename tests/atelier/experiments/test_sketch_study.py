@@ -483,6 +483,7 @@ def whole(
     return Whole(found, told, generator.requests, folder / "report")
 
 
+@pytest.mark.slow
 def test_every_figure_is_there_with_its_pictures_and_its_numbers(
     whole: Whole,
 ) -> None:
@@ -507,6 +508,7 @@ def test_every_figure_is_there_with_its_pictures_and_its_numbers(
         assert sheet.size == (5 * (SIDE * scale + 4) + 4,) * 2
 
 
+@pytest.mark.slow
 def test_full_noise_leaves_nothing_of_the_drawing(
     whole: Whole,
 ) -> None:
@@ -521,6 +523,7 @@ def test_full_noise_leaves_nothing_of_the_drawing(
     assert pictures[0] == pictures[1]
 
 
+@pytest.mark.slow
 def test_what_is_written_agrees(whole: Whole, prepared: IPDT) -> None:
     study, told, folder = whole.study, whole.told, whole.folder
     assert SketchStudy.model_validate_json((folder / "study.json").read_bytes()) == study
@@ -561,6 +564,7 @@ def test_a_study_that_was_broken_off_goes_on_and_ends_alike(
     assert len(again.requests) == figures + 6 * 3
 
 
+@pytest.mark.slow
 def test_a_style_is_asked_for_only_with_a_drawing_of_it(whole: Whole) -> None:
     others = [asked for asked in whole.requests if asked.source is not None]
     assert len(others) == len(whole.requests) - 2

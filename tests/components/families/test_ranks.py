@@ -41,15 +41,14 @@ def shared_by(count: int, folder: Path) -> list[dict[str, Any]]:
     return [torch.load(folder / f"{index}-of-{count}.pt") for index in range(count)]
 
 
-@pytest.fixture(
-    scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow)], ids="{} ranks".format
-)
+@pytest.fixture(scope="module", params=[2, 4], ids="{} ranks".format)
 def shared(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> list[dict[str, Any]]:
     return shared_by(request.param, tmp_path_factory.mktemp("ranks"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_gradients_scalars_and_noise_are_one_processs(
     case: str, alone: dict[str, Any], shared: list[dict[str, Any]]
@@ -64,6 +63,7 @@ def test_gradients_scalars_and_noise_are_one_processs(
     assert torch.equal(found["noise"], wanted["noise"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_every_rank_has_the_same_state_to_the_bit(case: str, shared: list[dict[str, Any]]) -> None:
     first, *others = (list(leaves(rank[case]["state"])) for rank in shared)
