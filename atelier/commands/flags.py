@@ -257,7 +257,7 @@ def with_flags(command: Command, flags: Iterable[Flag], usual: Sequence[str] = (
         *(parameter for parameter in own if parameter not in positional),
         *(_parameter(flag, is_usual=False) for flag in named.values()),
     ]
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__signature__ = inspect.Signature(parameters)
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     return run

@@ -63,9 +63,9 @@ def make_app(backend: Backend, safety: Safety) -> FastAPI:
         # The address used by programs written before the API had versions.
         app.include_router(router, prefix="/api", include_in_schema=False, dependencies=checks[:1])
     handle_errors(app, backend.workspace)
-    app.add_middleware(Heads)  # type: ignore[arg-type]
-    app.add_middleware(Guard, safety=safety)  # type: ignore[arg-type]
-    app.add_middleware(Patience)  # type: ignore[arg-type]
+    app.add_middleware(Heads)
+    app.add_middleware(Guard, safety=safety)
+    app.add_middleware(Patience)
     return app
 
 
