@@ -304,7 +304,7 @@ def _train(
     log = [Intervention.model_validate(row) for row in guardian.log]
     measured = [Measured.model_validate(row) for row in observer.measurements]
     floor = observer.floor if measured else None
-    verdict = judge(measured, floor, log, observer.reference.is_oversensitive)
+    verdict = judge(measured, floor, log, observer.is_oversensitive)
     folder.write_verdict(verdict)
     write_report(run, observer, model, averaged.network, log, verdict)
     return model

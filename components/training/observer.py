@@ -140,6 +140,10 @@ class Observer:
         """Figures of real pictures against others; None where there are too few."""
         return self.reference.floor(self.settings.measure_count, self.cache)
 
+    def is_oversensitive(self) -> bool:
+        """Whether the judge sees in such pictures what nobody does; looked into when asked."""
+        return self.reference.is_oversensitive()
+
     @cached_property
     def _real_spread(self) -> float:
         if len(self.training) < 2:
