@@ -94,6 +94,14 @@ NEIGHBOURS = 200
 """New pictures of each style that travel for originality; all would make the models too large."""
 
 
+class Kind(NamedTuple):
+    """Pictures of one kind, and how many of them a batch has."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    rows: int
+
+
 class Ways:
     """States on the way from noise to pictures of a model, and what it answered there."""
 
@@ -124,19 +132,19 @@ class TeachingTrainer(Trainer):
         loss, scalars = super()._loss(*rows._replace(images=wanted)[:7])
         if not self.stage.on_the_way:
             return loss, scalars
-        mine = self.stage.old + self.stage.new
-        far = self._off_the_way() * self.stage.on_the_way * ON_THE_WAY_WEIGHT
-        return (loss * mine + far) / (mine + self.stage.on_the_way), scalars
+        mine, others = self.stage.old + self.stage.new, self.stage.on_the_way
+        far = off_the_way(self.denoiser, self.ways.draw(others, self.images_seen))
+        return (loss * mine + far * others * ON_THE_WAY_WEIGHT) / (mine + others), scalars
 
-    def _off_the_way(self) -> Tensor:
-        """Squared distance to the teacher's answers on the way to its own pictures, a row."""
-        row = self.ways.draw(self.stage.on_the_way, self.images_seen)
-        noisy, answer = row["noisy"].float(), row["answer"].float()
-        everywhere = torch.ones_like(noisy[:, :1])
-        nothing = noisy.new_zeros(len(noisy), self.denoiser.num_hints, *noisy.shape[2:])
-        styles = F.one_hot(row["style"], self.denoiser.style.in_features).float()
-        found = self.denoiser(noisy, row["t"], styles, everywhere, nothing, row["codes"])
-        return self.denoiser.in_units(found - answer, row["t"], everywhere).square().mean()
+
+def off_the_way(denoiser: Denoiser, row: dict[str, Tensor]) -> Tensor:
+    """Squared distance to answers on the way to pictures, the mean of the rows of `Ways`."""
+    noisy, answer = row["noisy"].float(), row["answer"].float()
+    everywhere = torch.ones_like(noisy[:, :1])
+    nothing = noisy.new_zeros(len(noisy), denoiser.num_hints, *noisy.shape[2:])
+    styles = F.one_hot(row["style"], denoiser.style.in_features).float()
+    found = denoiser(noisy, row["t"], styles, everywhere, nothing, row["codes"])
+    return denoiser.in_units(found - answer, row["t"], everywhere).square().mean()
 
 
 def main(
@@ -151,14 +159,15 @@ def main(
     new_labels += len(model.styles)
     weights = load_weights(model.weights_path, model.weights_sha256)
     teacher = teacher_of(model, weights)
-    ways = ways_of(teacher, model, old_labels, workspace / "ways.safetensors")
+    ways = ways_of(teacher, model, old_labels, OWN_PICTURES, workspace / "ways.safetensors")
     first = weights
     for number, stage in enumerate(STAGES):
         trainer = trainer_from(model, first, stage)
         trainer.teacher, trainer.ways, trainer.stage = teacher, ways, stage
         averaged = AveragedNetwork(trainer.network, stage.halflife, 0.5)
         state = workspace / f"teaching-{number}.pt"
-        learn(trainer, averaged, state, (old, old_labels), (new, new_labels))
+        kinds = Kind(old, old_labels, stage.old), Kind(new, new_labels, stage.new)
+        learn(trainer, averaged, kinds, stage.images, state)
         first = averaged.state_dict()
     write_model(model, first, weights, (new, new_labels), output)
     write_large(IGME.open(large), IGME.open(output), large_output)
@@ -211,15 +220,15 @@ def trainer_from(model: IGME, weights: dict[str, Tensor], stage: Stage) -> Teach
 
 
 @torch.no_grad()
-def ways_of(teacher: Denoiser, model: IGME, labels: np.ndarray, path: Path) -> Ways:
-    """What the teacher answers on its ways to pictures in the styles' shares; `path` keeps them."""
+def ways_of(teacher: Denoiser, model: IGME, labels: np.ndarray, pictures: int, path: Path) -> Ways:
+    """Answers of the teacher on its ways to pictures in the labels' shares; `path` keeps them."""
     if path.exists():
         return Ways(load_file(path))
     config = FAMILIES[model.family].config.model_validate(model.config)
     levels = sampler_levels(config)
     rng, pick = torch.Generator().manual_seed(9), np.random.default_rng(9)
     found: list[dict[str, Tensor]] = []
-    for _ in range(0, OWN_PICTURES, AT_ONCE):
+    for _ in range(0, pictures, AT_ONCE):
         style = torch.from_numpy(labels[pick.integers(len(labels), size=AT_ONCE)])
         styles = F.one_hot(style, len(model.styles)).float()
         assert teacher.works is not None
@@ -243,34 +252,35 @@ def ways_of(teacher: Denoiser, model: IGME, labels: np.ndarray, path: Path) -> W
 
 
 def learn(
-    trainer: TeachingTrainer,
+    trainer: Trainer,
     averaged: AveragedNetwork,
+    kinds: Sequence[Kind],
+    images: int,
     state: Path,
-    old: tuple[np.ndarray, np.ndarray],
-    new: tuple[np.ndarray, np.ndarray],
 ) -> None:
-    """Learn from batches of both kinds; `state` keeps how far it is."""
+    """Learn from batches of all kinds until so many images are seen; `state` keeps it."""
     if state.exists():
         saved = torch.load(state, weights_only=True)
         trainer.load_state_dict(saved["trainer"])
         averaged.load_state_dict(saved["averaged"])
         trainer.machine.rng.set_state(saved["rng"])
     rng = np.random.default_rng(2 + trainer.images_seen)
-    counts = trainer.stage.old, trainer.stage.new
-    orders = orders_of(len(old[0]), rng), orders_of(len(new[0]), rng)
+    orders = [orders_of(len(kind.pixels), rng) for kind in kinds]
     begun = last_saved = time.monotonic()
-    while trainer.images_seen < trainer.stage.images:
-        parts = [
-            (pixels[rows], labels[rows])
-            for (pixels, labels), order, count in zip((old, new), orders, counts, strict=True)
-            for rows in [[next(order) for _ in range(count)]]
+    while trainer.images_seen < images:
+        rows = [
+            [next(order) for _ in range(kind.rows)]
+            for kind, order in zip(kinds, orders, strict=True)
         ]
-        images = torch.cat([torch.from_numpy(pixels_to_float(pixels)) for pixels, _ in parts])
-        labels = torch.from_numpy(np.concatenate([labels for _, labels in parts]))
-        loss = trainer.step(images.contiguous(memory_format=torch.channels_last), labels, 1)["loss"]
-        averaged.update(trainer.network, sum(counts), trainer.images_seen)
+        pairs = [*zip(kinds, rows, strict=True)]
+        pixels = np.concatenate([kind.pixels[chosen] for kind, chosen in pairs])
+        labels = torch.from_numpy(np.concatenate([kind.labels[chosen] for kind, chosen in pairs]))
+        batch = torch.from_numpy(pixels_to_float(pixels))
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        loss = trainer.step(batch, labels, 1)["loss"]
+        averaged.update(trainer.network, len(batch), trainer.images_seen)
         now = time.monotonic()
-        if now - last_saved >= SAVE_SECONDS or trainer.images_seen >= trainer.stage.images:
+        if now - last_saved >= SAVE_SECONDS or trainer.images_seen >= images:
             last_saved = now
             with replacing(state) as temporary:
                 saved = {
@@ -312,9 +322,7 @@ def write_model(
 def write_large(large: IGME, taught: IGME, output: Path) -> None:
     """Write the folder of the larger model, whose inner network is the one that was taught."""
     output.mkdir(parents=True, exist_ok=True)
-    inner = load_weights(taught.weights_path, taught.weights_sha256)
-    del inner["noise"]  # of the smaller picture
-    weights = {**load_weights(large.weights_path, large.weights_sha256), **inner}
+    weights = with_inner(large, taught)
     write_bytes(output / large.neighbours_path.name, taught.neighbours_path.read_bytes())
     changes = {
         "weights_sha256": save_weights(output / large.weights_path.name, weights),
@@ -325,6 +333,13 @@ def write_large(large: IGME, taught: IGME, output: Path) -> None:
         "images_seen": large.images_seen + TAUGHT_IMAGES,
     }
     write_text(output / MODEL_FILE, large.model_copy(update=changes).manifest())
+
+
+def with_inner(large: IGME, inner: IGME) -> dict[str, Tensor]:
+    """Weights of the larger model with those of another one in its middle."""
+    weights = load_weights(inner.weights_path, inner.weights_sha256)
+    del weights["noise"]  # of the smaller picture
+    return {**load_weights(large.weights_path, large.weights_sha256), **weights}
 
 
 def save_critic(model: IGME, output: Path) -> str:
