@@ -218,7 +218,14 @@ def _train(
             images_seen += batch_size
             averaged.update(trainer.network, batch_size, images_seen)
 
-            # Tell. The clock is read once, so that the step that ends the budget is known as such.
+            # Measure the pictures.
+            is_measured = _is_due(settings.measure_images, images_seen, batch_size)
+            if is_measured or observer.is_halfway(seconds()):
+                measure()
+                observer.write(folder)  # at once: a search gives hopeless trials up by it
+
+            # Tell. One reading of the clock says whether this was the last step, for all that
+            # follows.
             sighting, spent = None, seconds()
             is_last = _is_over(settings, images_seen, spent)
             if curves.add(metrics, images_seen, spent):
@@ -228,11 +235,7 @@ def _train(
                 sighting = Sighting("not a number", broken)  # in no row of the curves yet
             progress(_event(settings, images_seen, spent, curves))
 
-            # Measure the pictures, and look whether all is well.
-            is_measured = _is_due(settings.measure_images, images_seen, batch_size)
-            if is_measured or observer.is_halfway(seconds()):
-                measure()
-                observer.write(folder)  # at once: a search gives hopeless trials up by it
+            # Look whether all is well.
             is_look = settings.guardian != "off" and sighting is None
             if is_look and _is_due(settings.guardian_images, images_seen, batch_size):
                 sighting = guardian.judge_pictures(*observer.look(trainer))

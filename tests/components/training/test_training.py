@@ -5,8 +5,10 @@ import json
 import math
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from components.families.port import ADVERSARIAL, Loss
 from components.training import TrainingFolder, create, loop
 from components.training.curves import Curves
 from components.training.ema import AveragedNetwork
+from components.training.observer import Observer
 from components.training.order import ImageOrder
 from interfaces.errors import AtelierError, UnavailableError
 from interfaces.igme import IGME, TrainingSettings, is_model
@@ -172,6 +175,30 @@ def test_progress_is_told_of_the_budget_that_ends_it(
     create(tmp_path).train(tiny_prepared(tmp_path / "set"), chosen, tmp_path / "r", events.append)
     last = [event for event in events if event.stage == "train"][-1]
     assert (last.unit, last.done) == (unit, last.total)
+
+
+def test_a_measurement_that_uses_up_the_budget_is_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure, late = Observer.measure, [0.0]
+
+    def measure_slowly(self: Observer, network: nn.Module, seen: int, seconds: float) -> None:
+        measure(self, network, seen, seconds)
+        late.append(1000.0)
+
+    monkeypatch.setattr(Observer, "measure", measure_slowly)
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(late))
+    monkeypatch.setattr("components.training.loop.time", clock)
+    chosen = settings(
+        total_images=10_000_000, total_seconds=900.0, measure_images=4, measure_features="embedded"
+    )
+    events: list[ProgressEvent] = []
+    run = tmp_path / "run"
+    model = create(tmp_path).train(tiny_prepared(tmp_path / "set"), chosen, run, events.append)
+    assert model.images_seen == 4
+    assert len(TrainingFolder(run).measurements()) == 1
+    last = [event for event in events if event.stage == "train"][-1]
+    assert (last.unit, last.done) == ("seconds", 900.0)
 
 
 @pytest.mark.usefixtures("drawn_charts")
