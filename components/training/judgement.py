@@ -29,7 +29,8 @@ def judge(
 ) -> Verdict:
     """Judge a training by its measurements, in order, and by what real pictures reach.
 
-    `is_oversensitive` is asked about the features where the pictures are not good by them.
+    `is_oversensitive` is asked about the features where the pictures are not good by them: whether
+    real ones would not be either.
     """
     is_over_fitting = bool(log) and log[-1].saw == "over-fitting"
     history = [
@@ -49,10 +50,11 @@ def judge(
     # Blurs may all count as typical; where hardly a real picture has one near it, none is like the
     # works.
     is_collapsed = recall is not None and recall.value < COLLAPSED
-    if not is_typical and is_oversensitive():
+    is_good = is_typical and not is_collapsed
+    if not is_good and is_oversensitive():
         return Verdict(grade="unknown", is_oversensitive=True, is_over_fitting=is_over_fitting)
     return Verdict(
-        grade="good" if is_typical and not is_collapsed else "not yet",
+        grade="good" if is_good else "not yet",
         typical=newest.value,
         typical_of_real=real.value,
         varied=recall.value if recall else None,

@@ -141,7 +141,7 @@ class Observer:
         return self.reference.floor(self.settings.measure_count, self.cache)
 
     def is_oversensitive(self) -> bool:
-        """Whether the judge sees in such pictures what nobody does; looked into when asked."""
+        """Whether the judge's features are too sensitive: see `Reference.is_oversensitive`."""
         return self.reference.is_oversensitive()
 
     @cached_property

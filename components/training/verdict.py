@@ -21,7 +21,7 @@ class Verdict(BaseModel):
     is_blind: bool = False
     """Measured by features that cannot tell paintings from blurs: the embedded ones."""
     is_oversensitive: bool = False
-    """Measured by features that take real pictures under noise that nobody sees for others."""
+    """Measured by features to which noise that nobody sees makes real pictures look unlike them."""
     typical: float | None = None
     """Share of the pictures that look like the collection's: precision."""
     typical_of_real: float | None = None
@@ -66,12 +66,12 @@ class Verdict(BaseModel):
         """Advice in a sentence, with `{time}` for `minutes_more`; None where nothing is needed."""
         if self.is_blind:
             return "These features cannot tell how good it is: look at the samples."
-        if self.is_oversensitive:
+        if self.is_oversensitive and not self.is_over_fitting:
             return (
                 "How good it is cannot be measured with such pictures, since noise that nobody "
                 "sees changes the figures: look at the samples."
             )
-        if self.grade == "unknown":
+        if self.grade == "unknown" and not self.is_oversensitive:
             return "How good it is was not measured: look at the samples."
         if self.is_over_fitting:
             return "It is starting to memorise its pictures: more pictures would help most."

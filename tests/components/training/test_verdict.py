@@ -132,6 +132,13 @@ def test_features_that_see_what_nobody_does_are_no_judge_of_pictures_that_they_r
     (sentence,) = refused.sentences()
     assert "cannot be measured with such pictures" in sentence
     assert judged([row(60, GOAL + 0.01)], FLOOR, (), is_oversensitive=True).grade == "good"
+    collapsed = judged([row(60, 0.97, recall=0.0)], FLOOR, (), is_oversensitive=True)
+    assert collapsed.grade == "unknown"  # recall rests on the same features
+    log = [
+        Intervention(images_seen=1, seconds=1.0, saw="over-fitting", did="stronger augmentation")
+    ]
+    (sentence,) = judged([row(60, 0.0)], FLOOR, log, is_oversensitive=True).sentences()
+    assert "memorise" in sentence  # which the critic's scores show
 
 
 def test_little_variety_and_learning_by_heart_are_said() -> None:
