@@ -138,7 +138,7 @@ class TeachingTrainer(Trainer):
 
 
 def off_the_way(denoiser: Denoiser, row: dict[str, Tensor]) -> Tensor:
-    """Squared distance to answers on the way to pictures, the mean of the rows of `Ways`."""
+    """Mean squared distance to the answers in rows of `Ways.draw`."""
     noisy, answer = row["noisy"].float(), row["answer"].float()
     everywhere = torch.ones_like(noisy[:, :1])
     nothing = noisy.new_zeros(len(noisy), denoiser.num_hints, *noisy.shape[2:])

@@ -16,6 +16,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -43,19 +44,8 @@ from components.training.ema import AveragedNetwork
 from components.training_store.embedded import STYLES
 from interfaces.igme import IGME, MODEL_FILE
 
-OPTIONS = {
-    "batch_size": 16,
-    "warm_up_images": 320,
-    "learning_rate": 2e-5,
-    "final_learning_rate": 2e-5,
-    "noise_shift": 2,
-    "perceptual": 0.5,
-    "adversarial": 0.5,
-    "frechet": 0.003,
-    "sketch_dropout": 0.5,
-}
-"""Those of the preset."""
-HALFLIFE = 1_000
+PRESET = tomllib.loads((Path(__file__).parents[2] / "settings" / "flagship_64.toml").read_text())
+TRAIN = PRESET["train"]
 ON_THE_WAY = 3
 """Further rows of a batch."""
 ON_THE_WAY_WEIGHT = 3
@@ -72,7 +62,7 @@ class GoingOnTrainer(Trainer):
     def _loss(self, *part: Tensor) -> tuple[Tensor, Scalars]:
         loss, scalars = super()._loss(*part)
         far = off_the_way(self.denoiser, self.ways.draw(ON_THE_WAY, self.images_seen))
-        return loss + far * ON_THE_WAY * ON_THE_WAY_WEIGHT / OPTIONS["batch_size"], scalars
+        return loss + far * ON_THE_WAY * ON_THE_WAY_WEIGHT / self.config.batch_size, scalars
 
 
 def main(
@@ -92,13 +82,19 @@ def main(
     embedded = np.flatnonzero(np.isin(model.styles, list(STYLES)))
     trainer = trainer_from(model, weights)
     trainer.ways = ways_of(
-        teacher_of(model, weights), model, embedded, OWN_PICTURES, workspace / "own.safetensors"
+        teacher_of(model, weights),
+        model,
+        embedded,
+        OWN_PICTURES,
+        workspace / f"own-{model.weights_sha256[:16]}.safetensors",
     )
-    averaged = AveragedNetwork(trainer.network, HALFLIFE, 1.0)
+    averaged = AveragedNetwork(trainer.network, TRAIN["ema_halflife_images"], TRAIN["ema_ramp_up"])
     paintings = Kind(
-        prepared.images()[training], prepared.labels()[training], OPTIONS["batch_size"]
+        prepared.images()[training], prepared.labels()[training], trainer.config.batch_size
     )
-    learn(trainer, averaged, [paintings], images, workspace / "training-on.pt")
+    state = workspace / f"training-on-{model.weights_sha256[:16]}.pt"
+    learn(trainer, averaged, [paintings], images, state)
+    images = trainer.images_seen
     works = {f"works.{name}": weights[f"works.{name}"] for name in MEMORISED}
     assert trainer.critic is not None
     write_model(model, images, {**averaged.state_dict(), **works}, trainer.critic, output)
@@ -108,7 +104,7 @@ def main(
 def trainer_from(model: IGME, weights: dict[str, Tensor]) -> GoingOnTrainer:
     """A trainer that begins with the model and its critic."""
     before = FAMILIES[model.family].config.model_validate(model.config)
-    config = FAMILIES[model.family].config.model_validate(model.config | OPTIONS)
+    config = FAMILIES[model.family].config.model_validate(model.config | TRAIN["options"])
     machine = Machine(torch.device("cpu"), torch.float32, torch.Generator().manual_seed(1))
     trainer = GoingOnTrainer(config, Shape(model.resolution, len(model.styles)), machine)
     critic = load_weights(model.companion_path("critic"), model.companions["critic"])
