@@ -264,7 +264,7 @@ def _listing(folder: Path, but: str) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("requests_sent", [300, pytest.param(6000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("requests_sent", [1000, pytest.param(6000, marks=pytest.mark.slow)])
 def test_no_request_breaks_it_or_gets_out(
     listening: tuple[TestClient, int],
     tmp_path: Path,
