@@ -39,7 +39,7 @@ def test_importing_costs_nothing_but_the_names() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
     assert all(callable(getattr(atelier, name)) for name in atelier.__all__)
     with pytest.raises(AttributeError, match="no attribute 'paint'"):
-        _ = atelier.paint  # pyright: ignore[reportAttributeAccessIssue]
+        _ = atelier.paint
 
 
 def test_pictures_are_the_command_lines_to_the_pixel(pictures: Pictures, tmp_path: Path) -> None:

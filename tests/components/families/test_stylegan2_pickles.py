@@ -70,7 +70,7 @@ class Stored(nn.Module):
         super().__init__()
         self.__dict__.update(attributes, _init_args=(), _init_kwargs=EasyDict(attributes))
 
-    def __reduce__(self) -> tuple[Any, ...]:  # type: ignore[override]
+    def __reduce__(self) -> tuple[Any, ...]:
         meta = {
             "type": "class",
             "version": 6,

@@ -385,7 +385,7 @@ class Counted:
 
 @pytest.fixture
 def counted(network: FeatureNetwork) -> FeatureNetwork:
-    return replace(network, module=Counted(network))  # type: ignore[arg-type]
+    return replace(network, module=Counted(network))
 
 
 def test_reference_features_are_computed_once(counted: FeatureNetwork, tmp_path: Path) -> None:
