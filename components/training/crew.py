@@ -5,6 +5,7 @@ training to share; in each step every rank computes its rows of the batch. All t
 belongs to the whole training, so that any number of ranks that divides the batch can go on from it.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -82,7 +83,7 @@ def lead_or_follow(work: Callable[[], _T]) -> _T | None:
     try:
         return _lead(work) if present_ranks().index == 0 else _follow_all()
     finally:
-        # Its threads would still run while Python ends, which now and then aborts the process.
+        # A thread of it that still runs while Python ends now and then aborts the process.
         distributed.destroy_process_group()
 
 
@@ -109,6 +110,9 @@ def _join() -> None:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     has_one_each = torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and has_one_each else "gloo"
+    # Its functions take the group that exists when it is imported as a default. torch's optimisers
+    # import it: after `init_process_group`, that would keep the group's threads alive to the end.
+    importlib.import_module("torch.distributed.nn")
     distributed.init_process_group(backend, timeout=MAX_WAIT)
     # A process that this one starts is no rank: it must not believe that it is.
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):

@@ -78,6 +78,39 @@ def test_two_ranks_stopped_and_resumed_give_the_weights_of_two_ranks_straight(
     assert done.returncode == 0, done.stderr
 
 
+THREADS_AFTER_WORK = """
+import pathlib, torch
+from components.training import with_ranks
+
+def threads():
+    names = [path.read_text() for path in pathlib.Path("/proc/self/task").glob("*/comm")]
+    return sum("gloo" in name for name in names)
+
+def work():
+    torch.optim.Adam([torch.nn.Parameter(torch.ones(2))])  # imports much of torch.distributed
+    return threads()
+
+print(with_ranks(work), threads())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
+def test_no_thread_of_the_ranks_outlives_their_work() -> None:
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "RANK": "0", "WORLD_SIZE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS_AFTER_WORK],
+        cwd=REPOSITORY,
+        env=environment() | address,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    during, after = map(int, done.stdout.split())
+    assert during > 0
+    assert after == 0
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize("victim", [0, 1])
