@@ -99,13 +99,36 @@ def test_the_replacement_in_the_docs_passes_the_contract_tests(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     "document",
-    ["README.md", *(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md"))],
+    ["README.md", *(str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob("docs/**/*.md"))],
 )
 def test_links_lead_somewhere(document: str) -> None:
     path = REPOSITORY / document
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8")):
-        if "://" not in target:
-            assert (path.parent / target).exists(), target
+    text = path.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        file, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        aim = path.parent / file if file else path
+        assert aim.exists(), target
+        if anchor:
+            assert anchor in anchors(aim.read_text(encoding="utf-8")), target
+
+
+def anchors(text: str) -> set[str]:
+    """Anchors of a document's headings, as GitHub names them."""
+    without_code = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", without_code, flags=re.MULTILINE)
+    words = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {each.strip().replace(" ", "-") for each in words}
+
+
+def test_the_ledger_names_each_familys_controls() -> None:
+    from atelier.experiments.ledger.advice import controls
+    from components.families import FAMILIES
+
+    text = (REPOSITORY / "docs/ledger.md").read_text(encoding="utf-8")
+    for name, family in FAMILIES.items():
+        assert f"| {name} | {', '.join(controls(family))} |" in text
 
 
 def test_commands_in_the_readme_exist() -> None:
