@@ -20,7 +20,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import hashlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -151,6 +151,8 @@ def main(
     data: str, workspace: Path, before: Path, large: Path, output: Path, large_output: Path
 ) -> None:
     """Teach, and write both models with their digests."""
+    for folder in (output, large_output):
+        folder.mkdir(parents=True, exist_ok=True)
     model = IGME.open(before)
     prepared = prepared_paintings(data, workspace)
     training, _ = prepared.split(model.held_out_fraction)
@@ -306,33 +308,41 @@ def write_model(
     output: Path,
 ) -> None:
     """Write the folder of the model that was taught."""
-    output.mkdir(parents=True, exist_ok=True)
     weights = {**taught, **works_of(taught, before, len(model.styles))}
     changes = {
-        "weights_sha256": save_weights(output / model.weights_path.name, weights),
-        "companions": {"critic": save_critic(model, output)},
         "neighbours_sha256": save_neighbours(model, new, output),
         "styles": (*model.styles, *STYLES),
         "style_counts": (*model.style_counts, *[PAINTED] * len(STYLES)),
         "images_seen": model.images_seen + TAUGHT_IMAGES,
     }
-    write_text(output / MODEL_FILE, model.model_copy(update=changes).manifest())
+    write_folder(model, weights, critic_of(model), output, changes)
 
 
 def write_large(large: IGME, taught: IGME, output: Path) -> None:
     """Write the folder of the larger model, whose inner network is the one that was taught."""
-    output.mkdir(parents=True, exist_ok=True)
-    weights = with_inner(large, taught)
-    write_bytes(output / large.neighbours_path.name, taught.neighbours_path.read_bytes())
     changes = {
-        "weights_sha256": save_weights(output / large.weights_path.name, weights),
-        "companions": {"critic": save_critic(large, output)},
         "neighbours_sha256": taught.neighbours_sha256,
         "styles": taught.styles,
         "style_counts": taught.style_counts,
         "images_seen": large.images_seen + TAUGHT_IMAGES,
     }
-    write_text(output / MODEL_FILE, large.model_copy(update=changes).manifest())
+    write_folder(large, with_inner(large, taught), critic_of(large), output, changes)
+    write_bytes(output / large.neighbours_path.name, taught.neighbours_path.read_bytes())
+
+
+def write_folder(
+    model: IGME,
+    weights: dict[str, Tensor],
+    critic: dict[str, Tensor],
+    output: Path,
+    changes: Mapping[str, object],
+) -> None:
+    """Write the weights, the critic, and what they are: the model's description with changes."""
+    files = {
+        "weights_sha256": save_weights(output / model.weights_path.name, weights),
+        "companions": {"critic": save_weights(output / "critic.safetensors", critic)},
+    }
+    write_text(output / MODEL_FILE, model.model_copy(update={**files, **changes}).manifest())
 
 
 def with_inner(large: IGME, inner: IGME) -> dict[str, Tensor]:
@@ -342,13 +352,11 @@ def with_inner(large: IGME, inner: IGME) -> dict[str, Tensor]:
     return {**load_weights(large.weights_path, large.weights_sha256), **weights}
 
 
-def save_critic(model: IGME, output: Path) -> str:
-    """Write the critic, to which new styles are the mean of those it knows; returns its SHA-256."""
+def critic_of(model: IGME) -> dict[str, Tensor]:
+    """Weights of the critic, to which new styles are the mean of those it knows."""
     critic = load_weights(model.companion_path("critic"), model.companions["critic"])
     places = [*range(len(model.styles)), *[None] * len(STYLES)]
-    return save_weights(
-        output / "critic.safetensors", with_styles(critic, Trainer.style_table, places)
-    )
+    return with_styles(critic, Trainer.style_table, places)
 
 
 def works_of(now: dict[str, Tensor], before: dict[str, Tensor], styles: int) -> dict[str, Tensor]:

@@ -30,11 +30,12 @@ from teach_styles import (
     teacher_of,
     ways_of,
     with_inner,
+    write_folder,
 )
-from torch import Tensor
+from torch import Tensor, nn
 
-from components.common.checkpoints import load_weights, save_weights
-from components.common.durable import write_bytes, write_text
+from components.common.checkpoints import load_weights
+from components.common.durable import write_bytes
 from components.families import FAMILIES
 from components.families.port import Shape
 from components.families.sketch_diffusion.trainer import Trainer
@@ -42,7 +43,7 @@ from components.families.sketch_diffusion.works import MEMORISED
 from components.families.trainer import Machine, Scalars
 from components.training.ema import AveragedNetwork
 from components.training_store.embedded import STYLES
-from interfaces.igme import IGME, MODEL_FILE
+from interfaces.igme import IGME
 
 PRESET = tomllib.loads((Path(__file__).parents[2] / "settings" / "flagship_64.toml").read_text())
 TRAIN = PRESET["train"]
@@ -75,6 +76,8 @@ def main(
     large_output: Path,
 ) -> None:
     """Train on until so many images were seen, and write both models with their digests."""
+    for folder in (output, large_output):
+        folder.mkdir(parents=True, exist_ok=True)
     model = IGME.open(before)
     prepared = prepared_paintings(data, workspace)
     training, _ = prepared.split(model.held_out_fraction)
@@ -113,30 +116,20 @@ def trainer_from(model: IGME, weights: dict[str, Tensor]) -> GoingOnTrainer:
 
 
 def write_model(
-    model: IGME, images: int, weights: dict[str, Tensor], critic: torch.nn.Module, output: Path
+    model: IGME, images: int, weights: dict[str, Tensor], critic: nn.Module, output: Path
 ) -> None:
     """Write the folder of the model that was trained on."""
-    output.mkdir(parents=True, exist_ok=True)
+    seen = {"images_seen": model.images_seen + images}
+    write_folder(model, weights, critic.state_dict(), output, seen)
     write_bytes(output / model.neighbours_path.name, model.neighbours_path.read_bytes())
-    changes = {
-        "weights_sha256": save_weights(output / model.weights_path.name, weights),
-        "companions": {"critic": save_weights(output / "critic.safetensors", critic.state_dict())},
-        "images_seen": model.images_seen + images,
-    }
-    write_text(output / MODEL_FILE, model.model_copy(update=changes).manifest())
 
 
 def write_large(large: IGME, images: int, inner: IGME, output: Path) -> None:
     """Write the folder of the larger model, with the new network in its middle."""
-    output.mkdir(parents=True, exist_ok=True)
-    for path in (large.neighbours_path, large.companion_path("critic")):
-        write_bytes(output / path.name, path.read_bytes())
-    weights = with_inner(large, inner)
-    changes = {
-        "weights_sha256": save_weights(output / large.weights_path.name, weights),
-        "images_seen": large.images_seen + images,
-    }
-    write_text(output / MODEL_FILE, large.model_copy(update=changes).manifest())
+    critic = load_weights(large.companion_path("critic"), large.companions["critic"])
+    seen = {"images_seen": large.images_seen + images}
+    write_folder(large, with_inner(large, inner), critic, output, seen)
+    write_bytes(output / large.neighbours_path.name, large.neighbours_path.read_bytes())
 
 
 if __name__ == "__main__":
