@@ -211,6 +211,7 @@ def test_a_component_that_never_ends_fails_in_seconds(tmp_path: Path) -> None:
     assert verdict.failures == [f"component enhancement={place}: did not finish within 5 s"]
 
 
+@pytest.mark.slow
 def test_an_honest_replacement_passes_for_what_it_declares(tmp_path: Path) -> None:
     honest = ("enhancement", "TimesFour"), ("conversion", "OnlyPng"), ("enhancement", "Nearest")
     runs = [(f"--component={name}=tests.contracts.wrong:{cls}",) for name, cls in honest]

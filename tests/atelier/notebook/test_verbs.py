@@ -42,6 +42,7 @@ def test_importing_costs_nothing_but_the_names() -> None:
         _ = atelier.paint
 
 
+@pytest.mark.slow
 def test_pictures_are_the_command_lines_to_the_pixel(pictures: Pictures, tmp_path: Path) -> None:
     done = command_line(
         "generate", "--model=shipped", "--seeds=3,7", "--style=Baroque", "--scale=1", cwd=tmp_path

@@ -903,6 +903,7 @@ def wait_for_images(process: "subprocess.Popen[str]") -> None:
     pytest.fail("ended before it could be stopped")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_killed_inspection_goes_on_where_it_stopped(many: Path, tmp_path: Path) -> None:
     undisturbed = collect(create(tmp_path / "quiet"), many)
