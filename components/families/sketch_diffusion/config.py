@@ -351,7 +351,7 @@ class Options(FamilyOptions):
         default=None,
         ge=0,
         le=20,
-        description="guided: how strongly strokes are followed; 1: as learnt (3 if left out).",
+        description="guided: how strongly strokes are followed; 1: as learnt (4 if left out).",
     )
     representation_guidance: float | None = Field(
         default=None,
@@ -456,6 +456,6 @@ GUIDES: dict[Conditioning, dict[str, float]] = {
     "none": {},
     "noised_image": {"intensity": 8.0},
     "radius_mask": {"radius": 7.0, "intensity": 0.0},
-    "guided": {"radius": 3.0, "sketch_guidance": 3.0},
+    "guided": {"radius": 3.0, "sketch_guidance": 4.0},
 }
 """Guides that have a meaning under each conditioning, with their defaults."""

@@ -778,7 +778,7 @@ def test_drawing_radius_style_and_guidance_have_an_influence(conditioning: str) 
         "guidance": pictures(cross(), guidance=4.0),
     }
     if conditioning == "guided":
-        others["sketch_guidance"] = pictures(cross(), sketch_guidance=4.0)
+        others["sketch_guidance"] = pictures(cross(), sketch_guidance=2.0)
     else:
         others["intensity"] = pictures(cross(), intensity=6)
     for name, other in others.items():
