@@ -110,7 +110,7 @@ def _join() -> None:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     has_one_each = torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and has_one_each else "gloo"
-    # Its functions take the group that exists when it is imported as a default. torch's optimisers
+    # It takes the group that exists at its import as a default argument, and torch's optimisers
     # import it: after `init_process_group`, that would keep the group's threads alive to the end.
     importlib.import_module("torch.distributed.nn")
     distributed.init_process_group(backend, timeout=MAX_WAIT)
